@@ -1,0 +1,55 @@
+"""Every error that hwloop raises on purpose, one tree; each class says who can mend it.
+
+    HwloopError
+    ├── InputError (ValueError)      the caller: a value is out of its range; names value and allowed range
+    │   └── OptionError              the caller: an option, name or file key that does not exist
+    ├── DataError                    the owner of a data file or folder: missing, truncated, malformed
+    ├── CheckpointError              the owner of a checkpoint: damaged, or of another network
+    ├── CompileError                 the network's author: the target cannot carry it (limit, value, layer, fix)
+    ├── TargetError                  the owner of the target: unknown, not openable, failed while running
+    └── GradientError                the caller: a gradient that the chosen policy refuses
+"""
+
+from __future__ import annotations
+
+
+class HwloopError(Exception):
+    """Root of all errors raised by hwloop."""
+
+
+class InputError(HwloopError, ValueError):
+    """A value is outside its allowed range; the message names both and what to do."""
+
+
+class OptionError(InputError):
+    """A name, option or key that does not exist; the message lists those that do."""
+
+
+class DataError(HwloopError):
+    """A data file or folder is missing, truncated or malformed."""
+
+
+class CheckpointError(HwloopError):
+    """A checkpoint is damaged or belongs to another network."""
+
+
+class TargetError(HwloopError):
+    """A target is unknown, cannot be opened, or failed while running."""
+
+
+class GradientError(HwloopError):
+    """A spike's derivative is below the floor and the policy is ``raise``."""
+
+
+class CompileError(HwloopError):
+    """The target cannot carry the network.
+
+    Attributes
+    ----------
+    limit, value, layer, fix : str
+        What the target allows, what was found, where, and the cheapest change that makes it fit.
+    """
+
+    def __init__(self, limit: str, value: str, layer: str, fix: str) -> None:
+        self.limit, self.value, self.layer, self.fix = limit, value, layer, fix
+        super().__init__(f"{layer}: found {value}; the target allows {limit}. Cheapest fix: {fix}")
