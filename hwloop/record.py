@@ -1,0 +1,123 @@
+"""Records of a run: the spikes of every population, simulated or measured, in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .spikes import Spikes
+
+#: Where spikes came from; every report row says it.
+RanOn: TypeAlias = Literal["simulator", "emulator", "hardware"]
+
+
+@dataclass(frozen=True)
+class LayerHealth:
+    """How well one layer's model explains the spikes that it was given.
+
+    Attributes
+    ----------
+    used : int
+        Spikes whose gradient the layer carries.
+    below_floor : int
+        Of these, spikes whose ``D_k`` lay below the floor (clipped or skipped by policy).
+    residual : Tensor, ``[n_units]``
+        Mean of ``u_model(T_k) - v_th`` over the neuron's spikes; NaN-free: 0 where it has none.
+    silent_samples : int
+        Samples without any spike in this population.
+    """
+
+    used: int
+    below_floor: int
+    residual: Tensor
+    silent_samples: int
+
+
+@dataclass
+class Health:
+    """Gradient health of a record: one entry a spiking layer.
+
+    ``missing`` and ``extra`` compare with the model's own spikes and are computed at first access.
+    """
+
+    layers: tuple[LayerHealth, ...]
+    floor: float
+    policy: str
+    _differences: Callable[[], list[tuple[int, int]]] = field(repr=False, default=lambda: [])
+    _cached: list[tuple[int, int]] | None = field(repr=False, default=None)
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        if self._cached is None:
+            self._cached = self._differences()
+        return self._cached
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Spikes of the model, driven by the measured input, that the measurement lacks; one number a layer."""
+        return tuple(pair[0] for pair in self._pairs())
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """Measured spikes that the model, driven by the measured input, lacks; one number a layer."""
+        return tuple(pair[1] for pair in self._pairs())
+
+    @property
+    def floor_share(self) -> float:
+        """Share of all used spikes whose derivative was floored."""
+        return sum(layer.below_floor for layer in self.layers) / max(1, sum(layer.used for layer in self.layers))
+
+
+@dataclass
+class Record:
+    """Spikes of every spiking layer of one run, first to last."""
+
+    populations: tuple[Spikes, ...]
+    inputs: Spikes | None = None
+    health: Health | None = None
+
+    def __post_init__(self) -> None:
+        if not self.populations:
+            raise InputError("a record of no populations; a network has at least one spiking layer")
+
+    @property
+    def output(self) -> Spikes:
+        """Spikes of the last layer."""
+        return self.populations[-1]
+
+    def __getitem__(self, layer: int) -> Spikes:
+        return self.populations[layer]
+
+    def __len__(self) -> int:
+        return len(self.populations)
+
+
+@dataclass
+class Recording(Record):
+    """A record that a target measured, with its provenance."""
+
+    ran_on: RanOn = "emulator"
+    device_id: str = ""
+    firmware: str = ""
+    program_digest: str = ""
+    calibration_id: str | None = None
+    calibration_age: float | None = None
+    lost_events: int = 0
+    late_events: int = 0
+    wall_time: float = 0.0
+
+    def provenance(self) -> dict[str, str | int | float | None]:
+        """All but the spikes, as plain values for reports."""
+        names = ("ran_on", "device_id", "firmware", "program_digest", "calibration_id", "calibration_age")
+        counts = ("lost_events", "late_events", "wall_time")
+        return {name: getattr(self, name) for name in names + counts}
+
+
+def count_differences(model: Spikes, measured: Spikes) -> tuple[int, int]:
+    """``(missing, extra)``: spikes per sample and neuron that ``measured`` lacks, or has beyond ``model``."""
+    excess = measured.unit_counts() - model.unit_counts()
+    return int(torch.clamp(-excess, min=0).sum()), int(torch.clamp(excess, min=0).sum())
