@@ -1,0 +1,63 @@
+# `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint format bench studies clean
+
+VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+OUT ?= out
+PYTEST_ARGS ?= -n 2 --dist loadfile
+SUPPORTED = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c "$(SUPPORTED)" >/dev/null 2>&1 && { echo $$p; exit; }; done)
+RUN := $(VENV)/bin/python
+# a comma may not stand in the arguments of $(call); a package that is new in a source root has to be installed once
+EXTRAS := [test,lint]
+PACKAGES := $(wildcard backends/*/__init__.py calibration/*/__init__.py)
+
+define create
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c "$(SUPPORTED)" || { \
+		echo "no Python 3.11, 3.12 or 3.13 with venv found; install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(1)
+	$(1)/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	$(1)/bin/python -m pip install --quiet -c constraints.txt -e ".$(2)"
+	@touch $(1)/.installed
+endef
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(PACKAGES)
+	$(call create,$(VENV),$(EXTRAS))
+
+$(BENCH_VENV)/.installed: pyproject.toml constraints.txt
+	$(call create,$(BENCH_VENV),[bench])
+
+venv: $(VENV)/.installed  ## create .venv with the tested versions
+
+demo: $(VENV)/.installed  ## the main job on Yin-Yang: train, deploy, compare, fine-tune; report in out/demo
+	$(RUN) -m hwloop demo --out $(OUT)/demo
+
+test: $(VENV)/.installed  ## the test suite, without the slow tests
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed  ## the slow tests alone
+	$(RUN) -m pytest -m slow
+
+lint: $(VENV)/.installed  ## ruff (rules and format) and mypy --strict
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.installed  ## rewrite the source in the project's format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(BENCH_VENV)/.installed  ## speed against other simulators, in an environment of its own
+	$(BENCH_VENV)/bin/python tests/benchmarks/bench.py
+
+studies: $(VENV)/.installed  ## the long experiments behind the figures of the README (hours)
+	$(RUN) examples/studies.py --out $(OUT)/studies
+
+clean:  ## remove what the other targets made, environments included
+	rm -rf $(VENV) $(BENCH_VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
