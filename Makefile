@@ -53,7 +53,7 @@ format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff format .
 
 bench: $(BENCH_VENV)/.installed  ## speed against other simulators, in an environment of its own
-	$(BENCH_VENV)/bin/python tests/benchmarks/bench.py
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.run
 
 studies: $(VENV)/.installed  ## the long experiments behind the figures of the README (hours)
 	$(RUN) examples/studies.py --out $(OUT)/studies

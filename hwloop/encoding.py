@@ -1,0 +1,121 @@
+"""Encodings: values to spike times.
+
+Both are time-to-first-spike codes, at most one event a unit, affine in the value:
+
+    latency               v -> t_early + v (t_late - t_early)          larger is later (Yin-Yang)
+    intensity_to_latency  p -> t_early + (1 - p) (t_late - t_early)    brighter is earlier (images), black is silent
+
+Events at equal times are ordered by unit. A bias spike, where asked for, is one more unit behind the values.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .spikes import Spikes
+
+
+def latency(
+    values: Tensor,
+    t_early: float,
+    t_late: float,
+    t_stop: float,
+    *,
+    bias_time: float | None = None,
+    silent_below: float | None = None,
+) -> Spikes:
+    """A value ``v`` becomes one spike at ``t_early + v (t_late - t_early)``.
+
+    Parameters
+    ----------
+    values : Tensor, ``[batch, n]``, floating, in 0..1
+        Time is not differentiable in the value.
+    t_early, t_late, t_stop : float (s)
+        Times of value 0, of value 1, and end of the window; ``0 <= t_early <= t_late <= t_stop``.
+    bias_time : float (s), optional
+        Adds unit ``n``, which spikes at this time in every sample.
+    silent_below : float, optional
+        Values smaller than this send no spike.
+
+    Returns
+    -------
+    Spikes of ``n`` units (``n + 1`` with a bias), in the dtype of ``values``.
+
+    Raises
+    ------
+    InputError
+        Values outside 0..1 or not finite, an empty batch, times out of order.
+    """
+    _check(values, t_early, t_late, t_stop, bias_time)
+    silent = None if silent_below is None else values < silent_below
+    return _first_spikes(values, silent, (t_early, t_late), t_stop, bias_time)
+
+
+def intensity_to_latency(
+    intensity: Tensor,
+    t_early: float,
+    t_late: float,
+    t_stop: float,
+    *,
+    bias_time: float | None = None,
+    black: float | None = 0.0,
+) -> Spikes:
+    """An intensity ``p`` becomes one spike at ``t_early + (1 - p) (t_late - t_early)``: white first.
+
+    Parameters
+    ----------
+    intensity : Tensor, ``[batch, n]``, floating, in 0..1
+    t_early, t_late, t_stop : float (s)
+        Times of intensity 1, of intensity 0, and end of the window; ``0 <= t_early <= t_late <= t_stop``.
+    bias_time : float (s), optional
+        Adds unit ``n``, which spikes at this time in every sample.
+    black : float, optional
+        Intensities up to and including this one are silent; ``None`` lets every unit spike.
+
+    Returns
+    -------
+    Spikes of ``n`` units (``n + 1`` with a bias), in the dtype of ``intensity``.
+
+    Raises
+    ------
+    InputError
+        Intensities outside 0..1 or not finite, an empty batch, times out of order.
+    """
+    _check(intensity, t_early, t_late, t_stop, bias_time)
+    silent = None if black is None else intensity <= black
+    return _first_spikes(1 - intensity, silent, (t_early, t_late), t_stop, bias_time)
+
+
+def _first_spikes(
+    values: Tensor, silent: Tensor | None, span: tuple[float, float], t_stop: float, bias_time: float | None
+) -> Spikes:
+    t_early, t_late = span
+    # the sum may exceed t_late by a rounding
+    first = torch.clamp(t_early + values * (t_late - t_early), max=t_late)
+    if silent is not None:
+        first = first.masked_fill(silent, math.inf)
+    if bias_time is not None:
+        first = torch.cat([first, first.new_full((len(first), 1), bias_time)], dim=1)
+    return Spikes.from_first_times(first, t_stop)
+
+
+def _check(values: Tensor, t_early: float, t_late: float, t_stop: float, bias_time: float | None) -> None:
+    if values.ndim != 2 or 0 in values.shape:
+        raise InputError(f"values have shape {tuple(values.shape)}; expected [batch >= 1, n >= 1]")
+    if not values.dtype.is_floating_point:
+        raise InputError(f"values have dtype {values.dtype}; expected floating numbers in 0..1 (divide bytes by 255)")
+    bad = ~((values >= 0) & (values <= 1))  # also true for NaN
+    if bool(bad.any()):
+        sample, unit = (int(x) for x in torch.nonzero(bad)[0])
+        raise InputError(f"sample {sample}, unit {unit}: value {values[sample, unit].item()}; allowed: 0..1")
+    if not (0 <= t_early <= t_late <= t_stop < math.inf):
+        raise InputError(
+            f"t_early = {t_early} s, t_late = {t_late} s, t_stop = {t_stop} s; "
+            "allowed: 0 <= t_early <= t_late <= t_stop, all finite"
+        )
+    if bias_time is not None and not 0 <= bias_time <= t_stop:
+        raise InputError(f"bias_time = {bias_time} s; allowed: 0..{t_stop} s (t_stop)")

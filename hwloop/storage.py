@@ -1,0 +1,141 @@
+"""Stored files: whole old or whole new, bounded when read, never pickled.
+
+Writing goes to a temporary file in the same folder, then fsync, rename, fsync of the folder: after a kill at any point
+the path holds the old content or the new one. Reading checks the real size against a limit before anything is
+allocated. Text documents are JSON objects with ``format`` and ``version``, without inf, NaN or repeated keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, InputError
+
+#: Largest JSON document read (bytes): far above any history or report, far below the memory of a small machine.
+MAX_JSON_BYTES = 64 * 2**20
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step.
+
+    Raises :class:`DataError` where the folder is missing or read-only or the disk is full; ``path`` is then unchanged.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}. What was there before is unchanged; "
+            "free space, or name a folder that exists and is writable"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path | str, max_bytes: int) -> bytes:
+    """Content of ``path``, which may hold up to ``max_bytes``.
+
+    Raises :class:`DataError` where it is missing, unreadable, not a regular file, or larger.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise DataError(f"{path}: {size} bytes; allowed: up to {max_bytes} bytes")
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and its permissions") from error
+    if len(data) > max_bytes:
+        raise DataError(f"{path}: more than {max_bytes} bytes, the most allowed")
+    return data
+
+
+def write_json(path: Path | str, document: Mapping[str, Any], *, kind: str, version: int) -> None:
+    """Write ``document`` as JSON, headed by ``"format": kind`` and ``"version": version``.
+
+    Raises :class:`InputError` for inf, NaN or values that JSON does not know, :class:`DataError` as
+    :func:`write_bytes`; in both cases ``path`` is unchanged.
+    """
+    try:
+        text = json.dumps({"format": kind, "version": version, **document}, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"cannot store this in {path}: {error}; allowed: finite numbers, text, lists, objects"
+        ) from error
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path | str, *, kind: str, version: int, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The document of :func:`write_json`, its ``format`` and ``version`` checked and still in it.
+
+    Raises :class:`DataError` naming file, found and allowed for anything else.
+    """
+    document = parse_json(read_bytes(path, max_bytes), str(path))
+    for field, allowed in (("format", kind), ("version", version)):
+        found = document.get(field)
+        if type(found) is not type(allowed) or found != allowed:
+            raise DataError(f"{path}: {field} {_short(found)}; this version of hwloop reads {allowed!r}")
+    return document
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """``data`` as a strict JSON object: no inf, no NaN, no repeated key, no endless nesting; else :class:`DataError`."""
+    try:
+        document = json.loads(
+            data.decode(), parse_constant=_refuse_constant, parse_float=_finite_float, object_pairs_hook=_unique
+        )
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{where}: not a valid document ({error or type(error).__name__}); allowed: strict JSON"
+        ) from None
+    if not isinstance(document, dict):
+        raise DataError(f"{where}: holds {type(document).__name__}; allowed: a JSON object")
+    return document
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"number {text}; allowed: finite numbers")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"number {text[:40]}; allowed: finite numbers")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return document
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last; Windows offers no handle on a folder and keeps its own journal."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwloop.errors import DataError
+from hwloop.files import data_folder
+
+
+def _real(name: str, pattern: str) -> Path:
+    try:
+        return data_folder(None, name, pattern)
+    except DataError as error:
+        pytest.skip(f"needs real data that the project does not ship: {error}")
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """Folder of the real MNIST files; the test is skipped where there is none."""
+    return _real("mnist", "t10k-images-idx3-ubyte*")
+
+
+@pytest.fixture(scope="session")
+def yin_yang_folder() -> Path:
+    """Folder of the published Yin-Yang files; the test is skipped where there is none."""
+    return _real("yin_yang", "test_samples.npy")

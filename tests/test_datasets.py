@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hwloop import datasets
+from hwloop.datasets import Dataset, Stimulus, Task
+from hwloop.errors import DataError, InputError
+from hwloop.spikes import Spikes
+
+
+def tiny(n: int = 10, n_units: int = 2) -> Dataset:
+    inputs = Spikes.from_first_times(torch.linspace(0, 1, n * n_units).reshape(n, n_units), 2.0)
+    return Dataset(inputs, torch.arange(n) % 3)
+
+
+# -- Yin-Yang -------------------------------------------------------------------------------------
+
+
+def test_generated_points_lie_in_the_disc_and_features_mirror() -> None:
+    x, _ = datasets.yin_yang_samples(2000, np.random.default_rng(1))
+    np.testing.assert_allclose(x[:, 2:], 1 - x[:, :2], rtol=0, atol=0)
+    assert np.hypot(x[:, 0] - 0.5, x[:, 1] - 0.5).max() <= 0.5
+
+
+def test_classes_are_equally_likely() -> None:
+    n = 30_000
+    _, labels = datasets.yin_yang_samples(n, np.random.default_rng(2))
+    # five standard errors of a binomial share of 1/3
+    assert np.abs(np.bincount(labels) / n - 1 / 3).max() < 5 * math.sqrt(2 / 9 / n)
+
+
+def test_figure_is_symmetric_under_half_a_turn() -> None:
+    x, labels = datasets.yin_yang_samples(3000, np.random.default_rng(3))
+    turned = datasets.yin_yang_class(1 - x[:, 0], 1 - x[:, 1])
+    assert np.array_equal(turned, np.array([1, 0, 2])[labels])
+
+
+def test_same_seed_same_samples_and_parts_differ() -> None:
+    first, again, other = (datasets.yin_yang(seed=s, sizes=(50, 50, 50)) for s in (4, 4, 5))
+    assert torch.equal(first.train.inputs.times, again.train.inputs.times)
+    assert not torch.equal(first.train.inputs.times, other.train.inputs.times)
+    assert not torch.equal(first.train.inputs.times, first.test.inputs.times)
+
+
+def test_yin_yang_stimulus_is_four_features_and_a_bias_at_zero() -> None:
+    task = datasets.yin_yang(sizes=(20, 5, 5), stimulus=datasets.yin_yang_stimulus(tau_syn=2e-3))
+    assert (task.n_in, task.n_out, task.t_stop) == (5, 3, 0.02)
+    times = task.train.inputs.first_times()
+    assert bool((times[:, 4] == 0).all())
+    assert bool((times[:, :4] <= 8e-3).all())
+    # x and 1 - x: two times that add up to the span, to float32 rounding
+    torch.testing.assert_close(times[:, 0] + times[:, 2], torch.full((20,), 8e-3), rtol=1e-6, atol=0)
+
+
+def test_published_labels_follow_the_definition(yin_yang_folder: Path) -> None:
+    task = datasets.yin_yang(yin_yang_folder, source="published", dtype=torch.float64)
+    assert [len(part) for part in (task.train, task.validation, task.test)] == [5000, 1000, 1000]
+    for part in (task.train, task.validation, task.test):
+        x = (part.inputs.first_times() / 0.02).numpy()
+        # a point may lie on a border by rounding; none of the published ones does
+        assert np.array_equal(datasets.yin_yang_class(x[:, 0], x[:, 1]), part.labels.numpy())
+
+
+def test_generated_distribution_equals_the_published_one(yin_yang_folder: Path) -> None:
+    published = np.load(yin_yang_folder / "train_samples.npy")[:, :2]
+    generated = datasets.yin_yang_samples(len(published), np.random.default_rng(6))[0][:, :2]
+    n = len(published)
+    # two-sample Kolmogorov-Smirnov on several directions, at 1e-6 each: sqrt(-ln(1e-6 / 2) / 2) sqrt(2 / n)
+    limit = math.sqrt(-math.log(5e-7) / 2) * math.sqrt(2 / n)
+    for angle in np.linspace(0, np.pi, 6, endpoint=False):
+        a, b = (np.sort(p @ [np.cos(angle), np.sin(angle)]) for p in (published, generated))
+        both = np.concatenate([a, b])
+        gap = np.abs(np.searchsorted(a, both, "right") - np.searchsorted(b, both, "right")).max() / n
+        assert gap < limit
+
+
+def test_unknown_source_is_refused() -> None:
+    with pytest.raises(InputError, match="'generated', 'published'"):
+        datasets.yin_yang(source="internet")  # type: ignore[arg-type]
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"test_samples\.npy in .*nowhere"):
+        datasets.yin_yang(tmp_path / "nowhere", source="published")
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+def test_resampling_keeps_the_mean_and_a_constant_image() -> None:
+    images = np.random.default_rng(7).integers(0, 256, size=(3, 28, 28), dtype=np.uint8)
+    for size in (7, 16, 28):
+        small = datasets.resample_area(images, size)
+        # sums of 784 products: a few hundred roundings
+        np.testing.assert_allclose(small.mean((1, 2)), images.mean((1, 2)) / 255, rtol=1e-12)
+        flat = datasets.resample_area(np.full((1, 28, 28), 51, np.uint8), size)
+        np.testing.assert_allclose(flat, 0.2, rtol=1e-12)
+
+
+def test_resampling_equals_the_mean_over_a_common_grid() -> None:
+    images = np.random.default_rng(8).integers(0, 256, size=(2, 28, 28), dtype=np.uint8)
+    fine = np.kron(images / 255, np.ones((4, 4)))  # 112 = 4 * 28 = 7 * 16
+    coarse = fine.reshape(2, 16, 7, 16, 7).mean((2, 4))
+    np.testing.assert_allclose(datasets.resample_area(images, 16), coarse, rtol=1e-12, atol=1e-15)
+
+
+def test_resampling_to_the_same_size_changes_nothing() -> None:
+    images = np.random.default_rng(9).integers(0, 256, size=(2, 28, 28), dtype=np.uint8)
+    np.testing.assert_array_equal(datasets.resample_area(images, 28), images / 255)
+
+
+def test_an_odd_crop_is_refused() -> None:
+    with pytest.raises(InputError, match="crop 21"):
+        datasets.mnist(size=16, crop=21)
+
+
+@pytest.mark.slow
+def test_mnist_task_of_the_real_files(mnist_folder: Path) -> None:
+    task = datasets.mnist(mnist_folder, size=16, crop=20)
+    assert (task.n_in, task.n_out) == (256, 10)
+    assert [len(part) for part in (task.train, task.validation, task.test)] == [55_000, 5_000, 10_000]
+
+
+# -- data sets and tasks --------------------------------------------------------------------------
+
+
+def test_split_is_disjoint_complete_and_seeded() -> None:
+    data = tiny()
+    first, second = datasets.split(data, 3, seed=0)
+    rows = torch.cat([first.inputs.times[:, 0], second.inputs.times[:, 0]])
+    assert torch.equal(torch.sort(rows).values, data.inputs.times[:, 0])
+    assert torch.equal(second.inputs.times, datasets.split(data, 3, seed=0)[1].inputs.times)
+
+
+def test_shuffled_batches_hold_every_sample_once() -> None:
+    data = tiny(10)
+    batches = list(data.batches(4, np.random.default_rng(0)))
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    starts = torch.cat([inputs.times[:, 0] for inputs, _ in batches])
+    assert torch.equal(torch.sort(starts).values, data.inputs.times[:, 0])
+    assert not torch.equal(starts, data.inputs.times[:, 0])
+
+
+def test_a_data_loader_works_with_collate() -> None:
+    loader = torch.utils.data.DataLoader(tiny(6), batch_size=4, collate_fn=datasets.collate)
+    inputs, labels = next(iter(loader))
+    assert torch.equal(inputs.times, tiny(6).inputs.times[:4])
+    assert labels.tolist() == [0, 1, 2, 0]
+
+
+def test_subset_takes_the_first_samples() -> None:
+    task = datasets.subset(Task("t", tiny(), tiny(), tiny(), 2, 3, 2.0), 4, 3, 2)
+    assert [len(part) for part in (task.train, task.validation, task.test)] == [4, 3, 2]
+
+
+def test_stimulus_without_bias_adds_no_unit() -> None:
+    assert datasets.yin_yang(sizes=(5, 5, 5), stimulus=Stimulus(0, 1e-2, 2e-2)).n_in == 4
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="one for each of 10"):
+        Dataset(tiny().inputs, torch.zeros(9, dtype=torch.int64))
+    with pytest.raises(InputError, match="label -1"):
+        Dataset(tiny().inputs, torch.full((10,), -1))
+
+
+def test_a_task_refuses_parts_of_another_encoding_and_labels_without_class() -> None:
+    with pytest.raises(InputError, match="validation: 3 units"):
+        Task("t", tiny(), tiny(n_units=3), tiny(), 2, 3, 2.0)
+    with pytest.raises(InputError, match="label 2; allowed: 0..1"):
+        Task("t", tiny(), tiny(), tiny(), 2, 2, 2.0)
+
+
+def test_batches_of_no_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="batch size 0"):
+        next(tiny().batches(0))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwloop.encoding import intensity_to_latency, latency
+from hwloop.errors import InputError
+
+VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES, st.floats(0, 1e-2), st.floats(0, 2e-2))
+def test_latency_is_affine_in_the_value(values: list[float], t_early: float, span: float) -> None:
+    x = torch.tensor([values], dtype=torch.float64)
+    spikes = latency(x, t_early, t_early + span, 0.1)
+    # one rounding of the span, one product, one sum: 3 ulp of the largest time
+    torch.testing.assert_close(spikes.first_times(), t_early + x * span, rtol=0, atol=3 * math.ulp(t_early + span))
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES)
+def test_a_brighter_pixel_never_spikes_later(values: list[float]) -> None:
+    p = torch.tensor([values], dtype=torch.float64)
+    times = intensity_to_latency(p, 1e-3, 9e-3, 0.02).first_times()[0]
+    order = torch.argsort(p[0], descending=True)
+    assert bool((torch.diff(torch.nan_to_num(times[order], posinf=1.0)) >= 0).all())
+
+
+def test_black_is_silent_and_a_sample_may_be_all_black() -> None:
+    spikes = intensity_to_latency(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), 0.0, 1e-2, 0.02)
+    assert spikes.counts.tolist() == [0, 1]
+    assert spikes.first_times()[1].tolist() == [0.0, math.inf]
+
+
+def test_without_a_black_level_every_pixel_spikes() -> None:
+    assert intensity_to_latency(torch.zeros(1, 3), 0.0, 1e-2, 0.02, black=None).counts.tolist() == [3]
+
+
+def test_bias_is_one_more_unit_at_its_time() -> None:
+    spikes = latency(torch.tensor([[0.5, 1.0]]), 0.0, 4e-3, 1e-2, bias_time=0.0)
+    assert (spikes.n_units, spikes.units.tolist()) == (3, [[2, 0, 1]])
+    assert spikes.first_times()[0, 2] == 0.0
+
+
+def test_silent_below_drops_smaller_values_only() -> None:
+    spikes = latency(torch.tensor([[0.1, 0.2, 0.3]]), 0.0, 1e-2, 0.02, silent_below=0.2)
+    assert spikes.units.tolist() == [[1, 2]]
+
+
+def test_rounding_never_passes_the_latest_time() -> None:
+    ones = torch.ones(1, 1)
+    for k in range(1, 300):
+        spikes = latency(ones, 1e-3, k * 1.7e-3, k * 1.7e-3)
+        assert float(spikes.times[0, 0]) <= float(torch.tensor(k * 1.7e-3))
+
+
+def test_equal_times_are_ordered_by_unit() -> None:
+    assert latency(torch.full((1, 4), 0.5), 0.0, 1e-2, 0.02, bias_time=5e-3).units.tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
+def test_values_outside_0_to_1_are_refused_by_sample_and_unit(value: float) -> None:
+    x = torch.tensor([[0.5, 0.5], [0.5, value]])
+    with pytest.raises(InputError, match=r"sample 1, unit 1: value .* allowed: 0\.\.1"):
+        latency(x, 0.0, 1e-2, 0.02)
+
+
+@pytest.mark.parametrize(("early", "late", "stop"), [(-1e-3, 1e-2, 1), (2e-2, 1e-2, 1), (0, 2, 1), (0, 1, math.inf)])
+def test_times_out_of_order_are_refused(early: float, late: float, stop: float) -> None:
+    with pytest.raises(InputError, match="t_early <= t_late <= t_stop"):
+        intensity_to_latency(torch.zeros(1, 1), early, late, stop)
+
+
+def test_bytes_are_refused_with_the_remedy() -> None:
+    with pytest.raises(InputError, match="divide bytes by 255"):
+        intensity_to_latency(torch.zeros(1, 1, dtype=torch.uint8), 0.0, 1e-2, 0.02)
+
+
+def test_bias_after_the_window_is_refused() -> None:
+    with pytest.raises(InputError, match="bias_time"):
+        latency(torch.zeros(1, 1), 0.0, 1e-2, 0.02, bias_time=0.03)
