@@ -1,0 +1,10 @@
+"""An analog chip with mismatch and noise, emulated event by event: ``hwloop.open("emulator:7", preset="bss2")``."""
+
+from .device import EmulatorDevice as EmulatorDevice
+from .device import EmulatorTarget as EmulatorTarget
+from .effects import EFFECTS as EFFECTS
+from .preset import Effect as Effect
+from .preset import Preset as Preset
+from .preset import shipped as shipped
+
+__all__ = ["EFFECTS", "Effect", "EmulatorDevice", "EmulatorTarget", "Preset", "shipped"]

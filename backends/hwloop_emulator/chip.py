@@ -1,0 +1,175 @@
+"""The emulated chip: device codes in, time-stamped events out, by the exact engine with the chip's own parameters.
+
+All times inside are device seconds. The potential unit is the program's (``membrane_scale`` 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwloop import simulate
+from hwloop.mapping import LayerProgram, Program
+from hwloop.neurons import PARAMETERS, check_reset
+from hwloop.spikes import Spikes
+from hwloop.target import Measured
+
+from . import events
+from .memory import SynapseMemory
+from .preset import Preset
+from .silicon import Array, Silicon
+from .streams import stream
+
+#: Least distance of threshold and reset, of the asked swing: comparators of real chips cannot cross either.
+LEAST_SWING = 0.05
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """One layer as the silicon realises it: weights ``[n_out, n_in]``, parameters ``[n_out]`` (device s)."""
+
+    neurons: Array
+    weight: Tensor
+    parameters: dict[str, Tensor]
+    swing: Tensor
+    delay: Tensor | None
+    dead: Array
+    stuck: Array
+    hot: Array
+
+
+class Chip:
+    """Chip ``number`` of wafer ``preset`` in one session (opened once); its noise depends on both and the run."""
+
+    def __init__(self, preset: Preset, number: int, session: int, batch: int = 0) -> None:
+        self.preset = preset
+        self.number = number
+        self.session = session
+        self.batch = batch
+        self.silicon = Silicon(preset, number)
+        self.memory = SynapseMemory(self.silicon, session)
+        self._layers: list[_Loaded] = []
+
+    # -- loading ------------------------------------------------------------------------------
+
+    def write(self, program: Program) -> int:
+        """Write the cells that differ; their number."""
+        cells = self.memory.write([(layer.neurons, layer.codes) for layer in program.layers])
+        self._layers = [self.realise(layer) for layer in program.layers]
+        return cells
+
+    def realise(self, layer: LayerProgram) -> _Loaded:
+        """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
+        neurons = layer.neurons
+        dead, stuck = self.silicon.chosen("dead", neurons), self.silicon.chosen("stuck", neurons)
+        weight = self.memory.weight(neurons, layer.n_in, layer.scale)
+        parameters, swing = self.true_parameters(layer)
+        silent = dead | stuck
+        if silent.any():
+            # without input and leak a membrane rests at its reset potential and never crosses
+            weight = np.where(silent[:, None], 0.0, weight)
+            parameters["v_leak"] = np.where(silent, parameters["v_reset"], parameters["v_leak"])
+        dtype = np.dtype(layer.dtype)
+        # the engine stores weights pre-major, [n_in, n_out]: no copy at each run if that is how they lie here
+        columns = torch.from_numpy(np.ascontiguousarray(weight.T, dtype=dtype))
+        tensors = {name: torch.from_numpy(value.astype(dtype)) for name, value in parameters.items()}
+        return _Loaded(
+            neurons=neurons,
+            weight=columns.t(),
+            parameters=tensors,
+            swing=torch.from_numpy(swing.astype(dtype)),
+            delay=None if layer.delay is None else torch.from_numpy(layer.delay * self._to_device),
+            dead=dead,
+            stuck=stuck,
+            hot=self.silicon.chosen("hot", neurons) & ~silent,
+        )
+
+    @property
+    def _to_device(self) -> float:
+        return 1.0 / float(self.preset.limits.speedup.value)
+
+    def true_parameters(self, layer: LayerProgram) -> tuple[dict[str, Array], Array]:
+        """The neurons' true parameters (device s), and the asked swing that threshold noise is measured in."""
+        asked = layer.parameters
+        swing = asked["v_th"].astype(np.float64) - asked["v_reset"].astype(np.float64)
+        values: dict[str, Array] = {}
+        for name in PARAMETERS:
+            if name.startswith("v_"):
+                offset = self.silicon.offset(name, layer.neurons)
+                values[name] = asked[name] if offset is None else asked[name] + swing * offset
+            else:
+                factor = self.silicon.factor(name, layer.neurons)
+                in_device = asked[name] if self._to_device == 1.0 else asked[name] * self._to_device
+                values[name] = in_device if factor is None else in_device * factor
+        least = float(self.preset.limits.refractory_min.value)
+        if least > 0:
+            factor = self.silicon.factor("t_ref", layer.neurons)
+            values["t_ref"] = np.maximum(values["t_ref"], least if factor is None else least * factor)
+        if self.preset.scale("v_th") or self.preset.scale("v_reset"):
+            values["v_th"] = np.maximum(values["v_th"], values["v_reset"] + LEAST_SWING * swing)
+        return values, swing
+
+    # -- running ------------------------------------------------------------------------------
+
+    def run(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
+        """Run ``spikes`` (model s, already repeated ``repeats`` times) through all layers."""
+        speedup = float(self.preset.limits.speedup.value)
+        inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+        recorded, lost, late = [], 0, 0
+        for number, (layer, loaded) in enumerate(zip(program.layers, self._layers, strict=True)):
+            inputs = self._fire(number, layer, loaded, inputs, repeats)
+            stamps, n_lost, n_late = self._read_out(number, inputs)
+            recorded.append(events.rescaled(stamps, speedup, spikes.t_stop))
+            lost, late = lost + n_lost, late + n_late
+        self.batch += 1
+        return Measured(tuple(recorded), lost, late)
+
+    def _fire(self, number: int, layer: LayerProgram, loaded: _Loaded, inputs: Spikes, repeats: int) -> Spikes:
+        """Spikes (device s) that leave the layer and travel on."""
+        if loaded.delay is not None:
+            inputs = events.delayed(inputs, loaded.delay)
+        parameters = {**loaded.parameters, "v_th": self._threshold(number, loaded, len(inputs), repeats)}
+        reset = check_reset(layer.reset)
+        out = simulate.run(inputs, loaded.weight, parameters, reset=reset, max_spikes=layer.max_spikes)
+        batch, t_stop = len(out), out.t_stop
+        if (rate := self.preset.scale("stuck_rate")) > 0 and loaded.stuck.any():
+            phase = self.silicon.phase(loaded.neurons[loaded.stuck])
+            out = events.with_events(out, *events.regular(batch, rate, phase, np.flatnonzero(loaded.stuck), t_stop))
+        if (rate := self.preset.scale("hot_rate")) > 0 and loaded.hot.any():
+            rng = self._noise("hot_rate", number)
+            out = events.with_events(out, *events.spurious(batch, rate, np.flatnonzero(loaded.hot), t_stop, rng))
+        sigma = self.preset.scale("jitter")
+        return events.jittered(out, sigma, self._noise("jitter", number)) if sigma > 0 else out
+
+    def _threshold(self, number: int, loaded: _Loaded, samples: int, repeats: int) -> Tensor:
+        """Thresholds of this run, ``[n]``, or ``[batch, n]`` where they differ between samples."""
+        v_th, n = loaded.parameters["v_th"], len(loaded.neurons)
+        noise: Array | float = 0.0
+        if (sigma := self.preset.scale("threshold_session")) > 0:
+            rng = stream(self.preset.family, self.number, self.preset.stream("threshold_session"), self.session)
+            noise = noise + sigma * rng.standard_normal(self.silicon.n_neurons)[loaded.neurons]
+        if (sigma := self.preset.scale("threshold_batch")) > 0:
+            draws = self._noise("threshold_batch", number).standard_normal((repeats, n))
+            noise = noise + sigma * np.repeat(draws, samples // repeats, axis=0)
+        if (sigma := self.preset.scale("threshold_sample")) > 0:
+            noise = noise + sigma * self._noise("threshold_sample", number).standard_normal((samples, n))
+        if isinstance(noise, float):
+            return v_th
+        moved = v_th + loaded.swing * torch.from_numpy(noise).to(v_th.dtype)
+        return torch.maximum(moved, loaded.parameters["v_reset"] + LEAST_SWING * loaded.swing)
+
+    def _read_out(self, number: int, spikes: Spikes) -> tuple[Spikes, int, int]:
+        """What the host receives of ``spikes``: ``(events, lost, late)``."""
+        lost = late = 0
+        if (probability := self.preset.scale("event_loss")) > 0:
+            spikes, lost = events.lossy(spikes, probability, self._noise("event_loss", number))
+        latency, tick = self.preset.scale("latency"), self.preset.scale("time_stamp")
+        if latency > 0 or tick > 0:
+            spikes, late = events.stamped(spikes, latency, tick)
+        return spikes, lost, late
+
+    def _noise(self, name: str, layer: int) -> np.random.Generator:
+        return stream(self.preset.family, self.number, self.preset.stream(name), self.session, self.batch, layer)

@@ -1,0 +1,132 @@
+"""``emulator:N`` as a target, and the device it opens."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from hwloop.errors import InputError, TargetError
+from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
+from hwloop.network import Network
+from hwloop.spikes import Spikes
+from hwloop.target import DeviceBase, Measured, repeat
+
+from .chip import Chip
+from .preset import Preset
+
+#: Version of the emulated chip's behaviour; recordings name it.
+FIRMWARE = "hwloop_emulator 1"
+#: Chip numbers and counters go into 64-bit words of the random streams.
+LARGEST_NUMBER = 2**63 - 1
+
+_sessions: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+
+
+class EmulatorTarget:
+    """The emulated chip with number ``address``; the entry point of ``emulator:N``.
+
+    Parameters
+    ----------
+    address : whole number >= 0, in decimal
+    preset : name of a shipped preset, path of a preset file, or a Preset
+    spread : spread over neurons of tau_mem, tau_syn and gain instead of the preset's (.2 is 20 %)
+    mismatch : False: the same noise with no device differences and no defects (the noise ceiling)
+    trial_noise : False: without what differs between two runs of one input
+    session : seed of session noise and of all trial noise; by default sessions of a chip count up from 0
+    batch : index of the first run, to continue the noise of an earlier session
+
+    Raises
+    ------
+    TargetError
+        ``address`` is no chip number.
+    InputError
+        A preset or an option is refused, with the reason.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        preset: str | Path | Preset = "bss2",
+        spread: float | None = None,
+        mismatch: bool = True,
+        trial_noise: bool = True,
+        session: int | None = None,
+        batch: int = 0,
+    ) -> None:
+        self.number = _chip_number(address)
+        self.name = f"emulator:{self.number}"
+        self._session = None if session is None else _counter("session", session)
+        self._batch = _counter("batch", batch)
+        chosen = Preset.load(preset)
+        if spread is not None:
+            chosen = chosen.with_spread(spread)
+        if not mismatch:
+            chosen = chosen.without_mismatch()
+        if not trial_noise:
+            chosen = chosen.without_trial_noise()
+        self.preset = chosen
+        self.capabilities: Capabilities = chosen.capabilities()
+
+    @property
+    def device_id(self) -> str:
+        """Number, preset and the digest of its content: two variants of a preset are two chips."""
+        return f"{self.name}/{self.preset.name}/{self.preset.digest[:8]}"
+
+    def compile(
+        self,
+        net: Network,
+        *,
+        weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+        mask: Iterable[int] = (),
+        like: Program | None = None,
+    ) -> Program:
+        """``net`` as a program; options and errors as for :func:`hwloop.mapping.compile_network`."""
+        return compile_network(net, self.capabilities, weight_scale=weight_scale, mask=mask, like=like)
+
+    def open(self) -> EmulatorDevice:
+        """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
+        session = next(_sessions[self.device_id]) if self._session is None else self._session
+        return EmulatorDevice(self, session, self._batch)
+
+
+class EmulatorDevice(DeviceBase):
+    """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened."""
+
+    def __init__(self, target: EmulatorTarget, session: int, batch: int) -> None:
+        super().__init__(target, target.device_id, FIRMWARE, "emulator")
+        self.session = session
+        self._chip = Chip(target.preset, target.number, session, batch)
+
+    @property
+    def batch(self) -> int:
+        """Index that the noise of the next run is drawn with; counts up with each run."""
+        return self._chip.batch
+
+    def _write(self, program: Program) -> int:
+        return self._chip.write(program)
+
+    def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
+        # the model's dtype decides, as it does in the simulator
+        dtype = getattr(torch, program.layers[0].dtype)
+        measured = self._chip.run(program, repeat(spikes.to("cpu", dtype), repeats), repeats)
+        if spikes.times.device.type == "cpu":
+            return measured
+        moved = tuple(population.to(spikes.times.device) for population in measured.populations)
+        return Measured(moved, measured.lost_events, measured.late_events)
+
+
+def _chip_number(address: str) -> int:
+    if not (address.isascii() and address.isdigit()) or int(address) > LARGEST_NUMBER:
+        raise TargetError(f"emulator:{address} is no chip; allowed: emulator:N, N a whole number >= 0, e.g. emulator:7")
+    return int(address)
+
+
+def _counter(name: str, value: int) -> int:
+    if not (isinstance(value, int) and 0 <= value <= LARGEST_NUMBER):
+        raise InputError(f"{name} = {value!r}; allowed: a whole number >= 0")
+    return value

@@ -1,0 +1,106 @@
+"""The synapse cells of a chip: codes in, effective weights out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .silicon import Array, Silicon
+from .streams import stream
+
+
+class SynapseMemory:
+    """Weight cells ``[physical neuron, synapse]``; written cell by cell, each with the error of its own write."""
+
+    def __init__(self, silicon: Silicon, session: int) -> None:
+        self._silicon = silicon
+        self._session = session
+        bits = silicon.preset.limits.weight_bits
+        self._max_code = None if bits is None else 2 ** (bits.value - 1) - 1
+        self._codes = np.zeros((0, 0), dtype=np.float64 if bits is None else np.int32)
+        self._written = np.zeros((0, 0), dtype=bool)
+        self._errors: Array | None = None if silicon.preset.scale("programming") == 0 else np.zeros((0, 0))
+        self._loads = 0
+
+    def write(self, layers: list[tuple[Array, Array]]) -> int:
+        """Write ``(neurons [n], codes [n, n_in])`` of each layer, and of it what differs; cells written."""
+        cells = 0
+        self._loads += 1
+        for number, (neurons, codes) in enumerate(layers):
+            self._grow(int(neurons.max()) + 1, codes.shape[1])
+            block = np.ix_(neurons, np.arange(codes.shape[1]))
+            changed = ~self._written[block] | (self._codes[block] != codes)
+            count = int(np.count_nonzero(changed))
+            if count == 0:
+                continue
+            cells += count
+            self._codes[block] = codes
+            self._written[block] = True
+            if self._errors is not None:
+                self._errors[block] = np.where(changed, self._write_errors(codes.shape, number), self._errors[block])
+        return cells
+
+    def weight(self, neurons: Array, n_in: int, scale: float) -> Array:
+        """Effective weights ``[n, n_in]`` (model units, ``scale`` each LSB) of ``neurons``."""
+        block = np.ix_(neurons, np.arange(n_in))
+        codes = self._codes[block]
+        value = self._convert(neurons, codes) * scale
+        if self._errors is not None:
+            # a cell at code 0 is switched off: it has no current that could be wrong
+            value = value + np.where(codes != 0, self._errors[block], 0.0) * scale
+        return self._transmit(neurons, value)
+
+    def _convert(self, neurons: Array, codes: Array) -> Array:
+        """Codes through each synapse's converter (LSB): monotone bow, binary-weighted unit elements."""
+        preset = self._silicon.preset
+        bow, unit = preset.scale("dac_integral"), preset.scale("dac_differential")
+        if self._max_code is None or (bow == 0 and unit == 0):
+            return codes
+        magnitude = np.abs(codes)
+        value = magnitude.astype(np.float64)
+        if bow > 0:
+            share = magnitude / self._max_code
+            z = self._silicon.synapses("dac_integral", neurons, codes.shape[1])[..., 0]
+            value += bow * z * self._max_code * 4 * share * (1 - share)
+        if unit > 0:
+            bits = np.arange(self._max_code.bit_length())
+            z = self._silicon.synapses("dac_differential", neurons, codes.shape[1], depth=len(bits))
+            # bit b is 2^b unit elements in parallel, whose independent errors add in square
+            value += np.einsum("ijb,ijb->ij", (magnitude[..., None] >> bits) & 1, unit * np.sqrt(2.0**bits) * z)
+        return np.sign(codes) * np.maximum(value, 0.0)
+
+    def _transmit(self, neurons: Array, value: Array) -> Array:
+        """Gain of neuron and synapse; dead synapses have none."""
+        silicon, preset = self._silicon, self._silicon.preset
+        gain = silicon.factor("gain", neurons)
+        if gain is not None:
+            value = value * gain[:, None]
+        spread = preset.scale("synapse")
+        if spread > 0:
+            z = silicon.synapses("synapse", neurons, value.shape[1])[..., 0]
+            value = value * np.maximum(1 + spread * z, 0.0)
+        dead = preset.scale("dead_synapse")
+        if dead > 0:
+            draw = silicon.synapses("dead_synapse", neurons, value.shape[1], uniform=True)[..., 0]
+            value = np.where(draw < dead, 0.0, value)
+        return value
+
+    def _write_errors(self, shape: tuple[int, ...], layer: int) -> Array:
+        silicon = self._silicon
+        name = silicon.preset.stream("programming")
+        rng = stream(silicon.preset.family, silicon.number, name, self._session, self._loads, layer)
+        return silicon.preset.scale("programming") * rng.standard_normal(shape)
+
+    def _grow(self, neurons: int, synapses: int) -> None:
+        rows, columns = self._codes.shape
+        if neurons <= rows and synapses <= columns:
+            return
+        size = (max(rows, neurons), max(columns, synapses))
+        self._codes, self._written = _enlarged(self._codes, size), _enlarged(self._written, size)
+        if self._errors is not None:
+            self._errors = _enlarged(self._errors, size)
+
+
+def _enlarged(array: Array, size: tuple[int, int]) -> Array:
+    result = np.zeros(size, dtype=array.dtype)
+    result[: array.shape[0], : array.shape[1]] = array
+    return result

@@ -1,0 +1,51 @@
+"""The chip's secrets, for tests alone: what it really is, which no interface of a real chip tells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwloop.errors import TargetError
+
+from .chip import Chip
+from .device import EmulatorDevice
+from .silicon import Array
+
+
+class Oracle:
+    """True parameters of an opened emulated chip, by layer of the loaded program (layers count from 0)."""
+
+    def __init__(self, device: EmulatorDevice) -> None:
+        if device.program is None:
+            raise TargetError(f"{device.device_id} holds no program; load one before asking the oracle")
+        self._program = device.program
+        self._chip: Chip = device._chip
+
+    def parameter(self, layer: int, name: str) -> Array:
+        """True values ``[n]`` of parameter ``name`` (model units, s) in logical order, without session or trial noise.
+
+        A dead or stuck neuron has the parameters of its circuit, though it never shows them.
+        """
+        values, _ = self._chip.true_parameters(self._program.layers[layer])
+        time = float(self._chip.preset.limits.speedup.value) if name.startswith("t") else 1.0
+        return np.asarray(values[name], dtype=np.float64) * time
+
+    def weight(self, layer: int) -> Array:
+        """Effective weights ``[n_out, n_in]`` (model units) in logical order."""
+        program = self._program.layers[layer]
+        return np.asarray(self._chip.memory.weight(program.neurons, program.n_in, program.scale), dtype=np.float64)
+
+    def struck(self, layer: int, defect: str) -> Array:
+        """Bool ``[n]``: neurons with ``defect``, one of ``dead``, ``stuck``, ``hot``."""
+        return self._chip.silicon.chosen(defect, self._program.layers[layer].neurons)
+
+    def factors(self, name: str) -> Array:
+        """Factors of relative effect ``name`` by physical neuron, ones where it is off."""
+        neurons = np.arange(self._chip.silicon.n_neurons)
+        factor = self._chip.silicon.factor(name, neurons)
+        return np.ones(len(neurons)) if factor is None else factor
+
+    def offsets(self, name: str) -> Array:
+        """Offsets (swing) of absolute effect ``name`` by physical neuron, zeros where it is off."""
+        neurons = np.arange(self._chip.silicon.n_neurons)
+        offset = self._chip.silicon.offset(name, neurons)
+        return np.zeros(len(neurons)) if offset is None else offset

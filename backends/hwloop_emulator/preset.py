@@ -1,0 +1,324 @@
+"""Presets: a chip type as a file that a user can copy and edit. Strict: unknown keys and bad numbers are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from hwloop.errors import DataError, InputError, OptionError
+from hwloop.mapping import Capabilities, Range
+from hwloop.neurons import ResetKind
+
+from .effects import EFFECTS, MISMATCH, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
+
+FORMAT = "hwloop-emulator-preset"
+#: Bytes; shipped presets have about 5 kB. A larger file is not a preset.
+MAX_FILE = 1_000_000
+
+T = TypeVar("T")
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+_Text = Annotated[str, Field(min_length=1, max_length=2000)]
+_SecondsOrNone = Annotated[float, Field(ge=0, le=1.0)]
+_Interval = Annotated[list[_SecondsOrNone], Field(min_length=2, max_length=2)]
+_SwingInterval = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=2, max_length=2)]
+
+
+class Effect(BaseModel):
+    """One effect: what is disturbed, how it is distributed, how strongly, in which unit, how often drawn anew."""
+
+    model_config = _STRICT
+
+    scale: Annotated[float, Field(ge=0)]
+    source: _Text
+    parameter: _Text
+    distribution: Distribution
+    mode: Mode
+    unit: Unit
+    time_scale: TimeScale
+    stream: _Text
+
+
+class Stated(BaseModel, Generic[T]):
+    """A value with its source: a citation, or the word "assumed"."""
+
+    model_config = _STRICT
+
+    value: T
+    source: _Text
+
+
+def _ideal(value: T) -> Any:
+    return Stated[Any](value=value, source="ideal: no limit of a chip")
+
+
+class Limits(BaseModel):
+    """Limits of a chip type; what a file does not state is as in ``ideal``.
+
+    ``tau_mem``, ``tau_syn``, ``t_ref`` (device s) and ``v_leak`` (of the swing above ``v_reset``) are
+    configurable ranges; ``refractory_min`` (device s) is held whatever is asked; ``speedup`` is model seconds a
+    device second.
+    """
+
+    model_config = ConfigDict(**{**_STRICT, "validate_default": False})
+
+    n_neurons: Stated[Annotated[int, Field(ge=1, le=1_000_000)]] = _ideal(1_000_000)
+    fan_in: Stated[Annotated[int, Field(ge=1, le=1_000_000)]] = _ideal(1_000_000)
+    weight_bits: Stated[Annotated[int, Field(ge=2, le=16)]] | None = None
+    speedup: Stated[Annotated[float, Field(ge=1e-6, le=1e6)]] = _ideal(1.0)
+    reset_kinds: Stated[Annotated[list[ResetKind], Field(min_length=1, max_length=2)]] = _ideal(["value", "subtract"])
+    delays: Stated[bool] = _ideal(True)
+    spike_cap: Stated[bool] = _ideal(True)
+    refractory_min: Stated[_SecondsOrNone] = _ideal(0.0)
+    max_events: Stated[Annotated[int, Field(ge=1, le=10**9)]] | None = None
+    tau_mem: Stated[_Interval] | None = None
+    tau_syn: Stated[_Interval] | None = None
+    t_ref: Stated[_Interval] | None = None
+    v_leak: Stated[_SwingInterval] | None = None
+
+    @field_validator("tau_mem", "tau_syn", "t_ref", "v_leak")
+    @classmethod
+    def _ordered(cls, stated: Stated[list[float]] | None) -> Stated[list[float]] | None:
+        if stated is not None and stated.value[0] > stated.value[1]:
+            raise ValueError(
+                f"[{stated.value[0]}, {stated.value[1]}] is no interval; allowed: [low, high], low <= high"
+            )
+        return stated
+
+
+class Preset(BaseModel):
+    """A chip type: limits and effects. ``print(preset)`` shows what differs from ``ideal``."""
+
+    model_config = _STRICT
+
+    format: Literal["hwloop-emulator-preset"]
+    version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    family: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    description: Annotated[str, Field(max_length=2000)] = ""
+    limits: Limits = Limits()
+    effects: dict[str, Effect] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """Fill in what the table of effects fixes, so that a file need only state scale and source."""
+        effects = data.get("effects") if isinstance(data, dict) else None
+        if not isinstance(effects, dict):
+            return data
+        return {**data, "effects": {key: _with_defaults(key, entry) for key, entry in effects.items()}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, effect in self.effects.items():
+            _check_effect(name, effect)
+        if self.limits.weight_bits is None:
+            for name in NEEDS_CODES:
+                if self.scale(name) > 0:
+                    raise ValueError(f"effects.{name} is stated in weight codes; allowed: only with limits.weight_bits")
+        for name, rate in (("stuck", "stuck_rate"), ("hot", "hot_rate")):
+            if self.scale(name) > 0 and rate not in self.effects:
+                raise ValueError(f"effects.{name} > 0 without effects.{rate}; state the rate (device_hz), 0 is allowed")
+        return self
+
+    @classmethod
+    def load(cls, preset: str | Path | Preset) -> Preset:
+        """A preset by shipped name, from a TOML file, or itself.
+
+        Raises
+        ------
+        OptionError
+            The name or a key in the file is unknown; lists those that are.
+        InputError
+            A value in the file is out of bounds; names file, key, value and what is allowed.
+        DataError
+            The file cannot be read.
+        """
+        if isinstance(preset, Preset):
+            return preset
+        text, where = _read(preset)
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"preset {where}: not TOML: {error}") from None
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _explain(where, error.errors()[0]) from None
+
+    # -- queries ------------------------------------------------------------------------------
+
+    def scale(self, name: str) -> float:
+        """Scale of effect ``name``, 0 where the preset does not have it."""
+        effect = self.effects.get(name)
+        return 0.0 if effect is None else float(effect.scale)
+
+    def stream(self, name: str) -> str:
+        """Seed stream of effect ``name``."""
+        effect = self.effects.get(name)
+        return name if effect is None else effect.stream
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) over limits and effects; sources and description do not count."""
+        values = {name: (effect.distribution, effect.scale, effect.stream) for name, effect in self.effects.items()}
+        content = [self.name, self.family, _plain_limits(self.limits), values]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def capabilities(self) -> Capabilities:
+        """The limits that a compiler has to know; none of the chip's secrets."""
+        limits = self.limits
+        ranges = {
+            name: Range(float(stated.value[0]), float(stated.value[1]), "swing" if name == "v_leak" else "device_s")
+            for name in ("tau_mem", "tau_syn", "t_ref", "v_leak")
+            if (stated := getattr(limits, name)) is not None
+        }
+        tick = self.scale("time_stamp")
+        return Capabilities(
+            name=f"emulator/{self.name}",
+            n_neurons=limits.n_neurons.value,
+            fan_in=limits.fan_in.value,
+            weight_bits=None if limits.weight_bits is None else limits.weight_bits.value,
+            speedup=float(limits.speedup.value),
+            reset_kinds=tuple(limits.reset_kinds.value),
+            delays=limits.delays.value,
+            spike_cap=limits.spike_cap.value,
+            ranges=ranges,
+            refractory_min=float(limits.refractory_min.value),
+            max_events=None if limits.max_events is None else limits.max_events.value,
+            time_step=tick,
+            # stamps are rounded down, on average by half a tick
+            latency=self.scale("latency") - tick / 2,
+        )
+
+    # -- variants -----------------------------------------------------------------------------
+
+    def with_effect(self, name: str, scale: float, source: str = "assumed: set by the user") -> Preset:
+        """The same chip type with effect ``name`` at ``scale``; all other effects keep their values."""
+        if name not in EFFECTS:
+            raise OptionError(f"unknown effect {name!r}; known: {', '.join(EFFECTS)}")
+        before = self.effects.get(name)
+        kept = {} if before is None else {"distribution": before.distribution, "stream": before.stream}
+        data = self.model_dump(exclude_unset=True)
+        data["effects"] = {**data.get("effects", {}), name: {**kept, "scale": scale, "source": source}}
+        try:
+            return Preset.model_validate(data)
+        except ValidationError as error:
+            raise _explain(f"{self.name} with {name} = {scale}", error.errors()[0]) from None
+
+    def with_spread(self, spread: float) -> Preset:
+        """The same with ``spread`` (.2 is 20 %) over neurons of tau_mem, tau_syn and gain."""
+        preset = self
+        for name in SPREAD:
+            preset = preset.with_effect(name, spread, f"assumed: a variant of {self.name} with {spread:g} spread")
+        return preset
+
+    def without_mismatch(self) -> Preset:
+        """The same noise, no differences between devices and no defects: the noise ceiling."""
+        return self._without(MISMATCH)
+
+    def without_trial_noise(self) -> Preset:
+        """The same chip, without what differs between two runs of one input.
+
+        Gone: threshold noise of batch and sample, jitter, event loss, spurious spikes. Kept: threshold noise of the
+        session and programming noise (constant between two loads), time stamps.
+        """
+        return self._without(TRIAL_NOISE)
+
+    def _without(self, names: tuple[str, ...]) -> Preset:
+        dropped = {*names, *(("hot",) if "hot_rate" in names else ())}
+        kept = {name: effect for name, effect in self.effects.items() if name not in dropped}
+        return self.model_copy(update={"effects": kept})
+
+    # -- text ---------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        lines = [f"preset {self.name} (differences from ideal; seed family {self.family})"]
+        ideal = _plain_limits(Limits())
+        for name, value in _plain_limits(self.limits).items():
+            if value != ideal[name]:
+                lines.append(f"  {name:<18} {_short(value):<28} {getattr(self.limits, name).source}")
+        for name, effect in self.effects.items():
+            if effect.scale > 0:
+                what = f"{effect.scale:g} {effect.unit}, {effect.distribution}, per {effect.time_scale}"
+                lines.append(f"  {name:<18} {what:<44} {effect.source}")
+        return "\n".join(lines if len(lines) > 1 else [*lines, "  none"])
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the presets that come with the emulator."""
+    folder = resources.files(__package__) / "presets"
+    return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")))
+
+
+def _with_defaults(name: str, entry: Any) -> Any:
+    kind = EFFECTS.get(name)
+    if kind is None or not isinstance(entry, dict):
+        return entry
+    fixed = {"parameter": kind.parameter, "mode": kind.mode, "unit": kind.unit, "time_scale": kind.time_scale}
+    return {**fixed, "distribution": kind.distributions[0], "stream": name, **entry}
+
+
+def _check_effect(name: str, effect: Effect) -> None:
+    kind = EFFECTS.get(name)
+    if kind is None:
+        raise ValueError(f"effects.{name} is unknown; known: {', '.join(EFFECTS)}")
+    if effect.distribution not in kind.distributions:
+        raise ValueError(
+            f"effects.{name}.distribution = {effect.distribution!r}; allowed: {' or '.join(map(repr, kind.distributions))}"
+        )
+    for key in ("parameter", "mode", "unit", "time_scale"):
+        if getattr(effect, key) != getattr(kind, key):
+            raise ValueError(f"effects.{name}.{key} = {getattr(effect, key)!r}; allowed: {getattr(kind, key)!r}")
+    if effect.scale > kind.largest:
+        raise ValueError(f"effects.{name}.scale = {effect.scale:g}; allowed: 0..{kind.largest:g} ({kind.unit})")
+
+
+def _plain_limits(limits: Limits) -> dict[str, Any]:
+    return {
+        name: None if (stated := getattr(limits, name)) is None else stated.value for name in type(limits).model_fields
+    }
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read(preset: str | Path) -> tuple[str, str]:
+    if isinstance(preset, str) and preset in shipped():
+        return (resources.files(__package__) / "presets" / f"{preset}.toml").read_text("utf-8"), preset
+    path = Path(preset)
+    if path.suffix != ".toml" and not path.exists():
+        raise OptionError(f"unknown preset {str(preset)!r}; shipped: {', '.join(shipped())}; or give a .toml file")
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise DataError(f"preset {path} has {path.stat().st_size} bytes; allowed: at most {MAX_FILE}")
+        return path.read_text("utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"preset {path} cannot be read: {error}") from error
+
+
+def _explain(where: str, detail: ErrorDetails) -> InputError:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return OptionError(f"preset {where}: unknown key {key!r}; known here: {', '.join(_known(detail['loc']))}")
+    if detail["type"] == "missing":
+        return InputError(f'preset {where}: {key} is missing; state it (a source is a citation or the word "assumed")')
+    if detail["type"] == "value_error" and not key:
+        return InputError(f"preset {where}: {detail['msg'].removeprefix('Value error, ')}")
+    found = repr(detail["input"])
+    return InputError(f"preset {where}: {key} = {found[:80]}; {detail['msg'].removeprefix('Value error, ')}")
+
+
+def _known(location: tuple[int | str, ...]) -> list[str]:
+    if location[0] == "limits":
+        return list(Stated.model_fields) if len(location) > 2 else list(Limits.model_fields)
+    return list(Effect.model_fields) if location[0] == "effects" else list(Preset.model_fields)

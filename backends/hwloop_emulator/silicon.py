@@ -1,0 +1,87 @@
+"""What is fixed in one chip's silicon: every neuron's and synapse's own deviations, drawn from its number."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .preset import Preset
+from .streams import stream
+
+Array: TypeAlias = NDArray[Any]
+
+#: Smallest factor that a normal relative spread can leave; no tau or gain turns negative.
+SMALLEST_FACTOR = 0.05
+
+
+class Silicon:
+    """Deviations of chip ``number`` of the wafer ``preset``, by physical neuron and synapse."""
+
+    def __init__(self, preset: Preset, number: int) -> None:
+        self.preset = preset
+        self.number = number
+        self._rows: dict[tuple[str, int], Array] = {}
+
+    @cached_property
+    def n_neurons(self) -> int:
+        """Neurons on the chip."""
+        return int(self.preset.limits.n_neurons.value)
+
+    def factor(self, name: str, neurons: Array) -> Array | None:
+        """Factors ``[n]`` of relative effect ``name`` on physical ``neurons``; None where the effect is off."""
+        scale = self.preset.scale(name)
+        if scale == 0:
+            return None
+        z = self._normal(name)[neurons]
+        if self.preset.effects[name].distribution == "lognormal":
+            return np.exp(scale * z)
+        return np.maximum(1 + scale * z, SMALLEST_FACTOR)
+
+    def offset(self, name: str, neurons: Array) -> Array | None:
+        """Offsets ``[n]`` (swing) of absolute effect ``name``; None where the effect is off."""
+        scale = self.preset.scale(name)
+        return None if scale == 0 else scale * self._normal(name)[neurons]
+
+    def chosen(self, name: str, neurons: Array) -> Array:
+        """Bool ``[n]``: neurons that defect ``name`` has struck."""
+        probability = self.preset.scale(name)
+        if probability == 0:
+            return np.zeros(len(neurons), dtype=bool)
+        return self._uniform(name)[neurons] < probability
+
+    def phase(self, neurons: Array) -> Array:
+        """Phase in [0, 1) ``[n]`` at which a stuck neuron starts each sample."""
+        return self._uniform("stuck_phase")[neurons]
+
+    def synapses(self, name: str, neurons: Array, n_in: int, uniform: bool = False, depth: int = 1) -> Array:
+        """Standard draws ``[n, n_in, depth]`` of effect ``name`` for the first ``n_in`` synapses of ``neurons``.
+
+        Each neuron has its own stream, so a synapse's draw depends neither on the size of the program nor on the
+        chip's limits.
+        """
+        result = np.empty((len(neurons), n_in, depth))
+        for i, neuron in enumerate(neurons.tolist()):
+            row = self._rows.get((name, neuron))
+            if row is None or len(row) < n_in:
+                rng = stream(self.preset.family, self.number, self.preset.stream(name), neuron)
+                row = rng.random((n_in, depth)) if uniform else rng.standard_normal((n_in, depth))
+                self._rows[name, neuron] = row
+            result[i] = row[:n_in]
+        return result
+
+    def _normal(self, name: str) -> Array:
+        return self._cached(name, uniform=False)
+
+    def _uniform(self, name: str) -> Array:
+        return self._cached(name, uniform=True)
+
+    def _cached(self, name: str, uniform: bool) -> Array:
+        row = self._rows.get((name, -1))
+        if row is None:
+            rng = stream(self.preset.family, self.number, self.preset.stream(name))
+            row = rng.random(self.n_neurons) if uniform else rng.standard_normal(self.n_neurons)
+            self._rows[name, -1] = row
+        return row

@@ -1,0 +1,106 @@
+"""What a target can carry, as data: limits, resolutions and parameter ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeAlias
+
+from ..neurons import ResetKind
+
+#: ``device_s``: device seconds. ``swing``: measured from ``v_reset`` in units of ``v_th - v_reset``.
+RangeUnit: TypeAlias = Literal["device_s", "swing"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Closed interval in which a neuron parameter is configurable."""
+
+    low: float
+    high: float
+    unit: RangeUnit
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g} {'s on the device' if self.unit == 'device_s' else 'of v_th - v_reset'}"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Limits of one target.
+
+    Attributes
+    ----------
+    name : str
+        The target and its variant, e.g. ``emulator/bss2``.
+    n_neurons, fan_in : int
+        Neurons on the device; synapses that one neuron can have.
+    weight_bits : int or None
+        Signed symmetric codes of that many bits, ``-max_code .. max_code``; None: real-valued weights.
+    speedup : float
+        Model seconds that pass in one device second.
+    reset_kinds : tuple of str
+        Reset kinds that the neurons have.
+    delays, recurrent, spike_cap : bool
+        Whether axonal delays, recurrent edges and ``max_spikes`` exist on the device.
+    ranges : dict
+        Configurable range of a neuron parameter; a parameter not named is free.
+    refractory_min : float (device s)
+        The device holds at least this refractory time, also where less is asked.
+    max_events : int or None
+        Input events a sample that the device accepts.
+    time_step : float (device s)
+        Resolution of recorded time stamps; 0: none.
+    latency : float (device s)
+        Mean offset of a recorded time stamp, as a data sheet states it; devices do not subtract it.
+    """
+
+    name: str
+    n_neurons: int
+    fan_in: int
+    weight_bits: int | None = None
+    speedup: float = 1.0
+    reset_kinds: tuple[ResetKind, ...] = ("value",)
+    delays: bool = False
+    recurrent: bool = False
+    spike_cap: bool = False
+    ranges: dict[str, Range] = field(default_factory=dict)
+    refractory_min: float = 0.0
+    max_events: int | None = None
+    time_step: float = 0.0
+    latency: float = 0.0
+
+    @property
+    def max_code(self) -> int | None:
+        """Largest weight code, ``2^(bits - 1) - 1``; None for real-valued weights."""
+        return None if self.weight_bits is None else 2 ** (self.weight_bits - 1) - 1
+
+    @property
+    def time_scale(self) -> float:
+        """Device seconds of one model second."""
+        return 1.0 / self.speedup
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all limits, hexadecimal."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def describe(self) -> str:
+        """One line a limit, for a terminal."""
+        codes = "real-valued" if self.max_code is None else f"{self.weight_bits} bit, {-self.max_code}..{self.max_code}"
+        yes_no = {True: "yes", False: "no"}
+        rows = [
+            ("neurons", str(self.n_neurons)),
+            ("fan-in", str(self.fan_in)),
+            ("weights", codes),
+            ("speedup", f"{self.speedup:g}"),
+            ("reset kinds", ", ".join(self.reset_kinds)),
+            ("delays", yes_no[self.delays]),
+            ("recurrent edges", yes_no[self.recurrent]),
+            ("max_spikes", yes_no[self.spike_cap]),
+            ("refractory minimum", f"{self.refractory_min:g} s on the device"),
+            ("input events a sample", "unlimited" if self.max_events is None else str(self.max_events)),
+            ("time stamps", f"step {self.time_step:g} s, mean offset {self.latency:g} s on the device"),
+            *((name, str(allowed)) for name, allowed in self.ranges.items()),
+        ]
+        return "\n".join([self.name, *(f"  {label:<22} {value}" for label, value in rows)])

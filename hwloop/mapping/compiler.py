@@ -1,0 +1,125 @@
+"""Network to Program: check, quantise, place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CompileError, InputError
+from ..neurons import PARAMETERS, check_parameters
+from .capabilities import Capabilities
+from .constraints import LayerValues, check_layer, dense_name, lif_name
+from .placement import place
+from .program import LayerProgram, Program
+from .quantise import Array, Quantised, ScaleRule, quantise, scale_of, scale_rules
+
+if TYPE_CHECKING:
+    from ..network import LIF, Dense, Network
+
+
+def compile_network(
+    net: Network,
+    capabilities: Capabilities,
+    *,
+    weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+    mask: Iterable[int] = (),
+    like: Program | None = None,
+) -> Program:
+    """Compile ``net`` for a target with ``capabilities``.
+
+    Parameters
+    ----------
+    net : Network
+    capabilities : Capabilities
+    weight_scale : rule, or one rule a layer
+        ``"max"``, ``"quantile:Q"``, or the model weight of 1 LSB.
+    mask : physical neurons not to use
+    like : Program, optional
+        Reuse its placement and scales (``weight_scale`` and ``mask`` are then not looked at).
+
+    Raises
+    ------
+    CompileError
+        The target cannot carry the network: names limit, value, layer and the cheapest fix.
+    InputError
+        A parameter, scale or mask is outside its bounds, or ``like`` has another shape.
+    """
+    layers = [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+    for index, layer in enumerate(layers):
+        check_layer(index, layer, capabilities)
+    sizes = [layer.weight.shape[0] for layer in layers]
+    if like is None:
+        rules = scale_rules(weight_scale, len(layers))
+        placement = place(sizes, capabilities.n_neurons, mask)
+    else:
+        _check_like(like, layers, capabilities)
+        rules = like.scales
+        placement = tuple(layer.neurons for layer in like.layers)
+    programs = tuple(map(_layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
+    return Program(capabilities, programs, notes=_notes(layers, capabilities))
+
+
+def _layer_program(layer: LayerValues, rule: ScaleRule, neurons: Array, max_code: int | None) -> LayerProgram:
+    if max_code is None:
+        scale, result = 1.0, Quantised(layer.weight, 0, 0, 0.0)
+    else:
+        scale = scale_of(layer.weight, rule, max_code)
+        result = quantise(layer.weight, scale, max_code)
+    return LayerProgram(
+        codes=result.codes,
+        scale=scale,
+        max_code=max_code,
+        neurons=neurons,
+        parameters=layer.parameters,
+        reset=layer.reset,
+        max_spikes=layer.max_spikes,
+        delay=layer.delay,
+        saturated=result.saturated,
+        zeroed=result.zeroed,
+        rounding_rms=result.rounding_rms,
+        dtype=str(layer.weight.dtype),
+    )
+
+
+def _values(index: int, dense: Dense, lif: LIF) -> LayerValues:
+    parameters = lif.parameters_dict()
+    check_parameters(parameters, lif_name(index))
+    return LayerValues(
+        weight=_array(dense.weight, f"{dense_name(index)}: weight"),
+        parameters={name: _array(parameters[name], f"{lif_name(index)}: {name}") for name in PARAMETERS},
+        reset=lif.reset,
+        max_spikes=lif.max_spikes,
+        delay=None if dense.delay is None else _array(dense.delay, f"{dense_name(index)}: delay"),
+    )
+
+
+def _array(tensor: Tensor, what: str) -> Array:
+    if tensor.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"{what} has dtype {tensor.dtype}; allowed: float32 or float64, convert with .float()")
+    # a copy: the network trains on, a program stays what it was
+    return np.array(tensor.detach().cpu().numpy(), order="C")
+
+
+def _notes(layers: list[LayerValues], limits: Capabilities) -> tuple[str, ...]:
+    held = limits.refractory_min * limits.speedup
+    short = [lif_name(i) for i, layer in enumerate(layers) if float(layer.parameters["t_ref"].min()) < held]
+    if not short:
+        return ()
+    return (f"{', '.join(short)}: t_ref below {held:g} s asked; the device holds at least {held:g} s",)
+
+
+def _check_like(like: Program, layers: list[LayerValues], limits: Capabilities) -> None:
+    if like.capabilities != limits:
+        raise CompileError(
+            limit=f"a program for {limits.name} with these limits",
+            value=f"a program for {like.target}",
+            layer="like",
+            fix="compile once without like= for this target",
+        )
+    found, wanted = [layer.weight.shape for layer in layers], [layer.codes.shape for layer in like.layers]
+    if found != wanted:
+        raise InputError(f"like has layers {wanted}, the network {found}; compile it once without like=")

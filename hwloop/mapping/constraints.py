@@ -1,0 +1,103 @@
+"""Constraint checks: what a target cannot carry is refused with limit, value, layer and the cheapest fix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import CompileError
+from .capabilities import Capabilities, Range
+from .quantise import Array
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """One layer as arrays: ``weight [n_out, n_in]``, parameters ``[n_out]`` (model units, s)."""
+
+    weight: Array
+    parameters: dict[str, Array]
+    reset: str
+    max_spikes: int | None
+    delay: Array | None
+
+
+def dense_name(index: int) -> str:
+    """Name of population ``index``'s Dense, counted as Network counts its layers."""
+    return f"layer {2 * index} (Dense)"
+
+
+def lif_name(index: int) -> str:
+    """Name of population ``index``'s LIF, counted as Network counts its layers."""
+    return f"layer {2 * index + 1} (LIF)"
+
+
+def check_layer(index: int, layer: LayerValues, limits: Capabilities) -> None:
+    """Raise :class:`CompileError` for the first thing in population ``index`` that ``limits`` do not allow."""
+    _check_weights(dense_name(index), layer.weight, limits)
+    _check_features(index, layer, limits)
+    for name, allowed in limits.ranges.items():
+        _check_range(lif_name(index), name, layer.parameters, allowed, limits.speedup)
+
+
+def _check_weights(where: str, weight: Array, limits: Capabilities) -> None:
+    if weight.shape[1] > limits.fan_in:
+        raise CompileError(
+            limit=f"a fan-in of {limits.fan_in}",
+            value=f"{weight.shape[1]} inputs a neuron",
+            layer=where,
+            fix=f"feed it from at most {limits.fan_in} units (smaller input or layer before), or choose a larger target",
+        )
+    if not np.isfinite(weight).all():
+        neuron, source = (int(i) for i in np.argwhere(~np.isfinite(weight))[0])
+        raise CompileError(
+            limit="finite weights",
+            value=f"weight [{neuron}, {source}] = {weight[neuron, source]}",
+            layer=where,
+            fix="training diverged: go back to the last good checkpoint and lower the learning rate",
+        )
+
+
+def _check_features(index: int, layer: LayerValues, limits: Capabilities) -> None:
+    where = lif_name(index)
+    if layer.reset not in limits.reset_kinds:
+        kinds = " or ".join(map(repr, limits.reset_kinds))
+        raise CompileError(f"reset {kinds}", f"reset {layer.reset!r}", where, f"build the layer with reset={kinds}")
+    if layer.delay is not None and not limits.delays:
+        raise CompileError(
+            limit="no delays",
+            value=f"axonal delays up to {float(layer.delay.max()):g} s",
+            layer=dense_name(index),
+            fix="build Dense without delay, or choose a target that has delays",
+        )
+    if layer.max_spikes is not None and not limits.spike_cap:
+        raise CompileError(
+            limit="no cap on a neuron's spikes",
+            value=f"max_spikes = {layer.max_spikes}",
+            layer=where,
+            fix="build the layer with max_spikes=None (a long t_ref keeps neurons from firing again)",
+        )
+
+
+def _check_range(where: str, name: str, parameters: dict[str, Array], allowed: Range, speedup: float) -> None:
+    values = parameters[name].astype(np.float64)
+    if allowed.unit == "device_s":
+        scaled, low, high, unit = values / speedup, allowed.low * speedup, allowed.high * speedup, "s"
+    else:
+        v_reset = parameters["v_reset"].astype(np.float64)
+        swing = parameters["v_th"].astype(np.float64) - v_reset
+        scaled, low, high, unit = (values - v_reset) / swing, allowed.low, allowed.high, "of v_th - v_reset"
+    # a float32 model value that is meant to be the limit itself must not fail by its rounding
+    slack = 1e-6 * max(abs(allowed.low), abs(allowed.high))
+    bad = (scaled < allowed.low - slack) | (scaled > allowed.high + slack)
+    if not bad.any():
+        return
+    neuron = int(np.argmax(bad))
+    shown = values[neuron] if unit == "s" else scaled[neuron]
+    nearest = low if shown < low else high
+    raise CompileError(
+        limit=f"{name} of {low:g}..{high:g} {unit} in the model ({allowed})",
+        value=f"{name} = {shown:g} {unit} ({int(bad.sum())} neurons, first: neuron {neuron})",
+        layer=where,
+        fix=f"move {name} to {nearest:g} {unit}" + (", or scale all times of the model" if unit == "s" else ""),
+    )

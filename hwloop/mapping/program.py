@@ -1,0 +1,186 @@
+"""Program: a compiled network, that is device codes, placement, scales, and a digest over all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..neurons import PARAMETERS
+from .capabilities import Capabilities
+from .quantise import Array
+from .report import LayerUse, ResourceReport
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProgram:
+    """One synapse matrix and the neurons it drives.
+
+    Attributes
+    ----------
+    codes : ``[n_out, n_in]``
+        Weight codes, integers; real numbers on a target without weight resolution.
+    scale : float
+        Model weight of 1 LSB; 1 on a target without weight resolution.
+    neurons : ``[n_out]`` int64
+        Physical neuron of each logical one.
+    parameters : dict of ``[n_out]``
+        Neuron parameters asked for, model units (s).
+    delay : ``[n_in]`` (s) or None
+    saturated, zeroed : int
+        Weights beyond the code range; non-zero weights that became code 0.
+    rounding_rms : float
+        RMS rounding error of the weights that did not saturate (LSB).
+    """
+
+    codes: Array
+    scale: float
+    max_code: int | None
+    neurons: Array
+    parameters: dict[str, Array]
+    reset: str = "value"
+    max_spikes: int | None = None
+    delay: Array | None = None
+    saturated: int = 0
+    zeroed: int = 0
+    rounding_rms: float = 0.0
+    dtype: str = "float64"
+
+    @property
+    def n_out(self) -> int:
+        """Neurons of the layer."""
+        return int(self.codes.shape[0])
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of each neuron."""
+        return int(self.codes.shape[1])
+
+    def weight(self) -> Array:
+        """Model weights ``[n_out, n_in]`` that the codes stand for, in the model's dtype."""
+        if self.max_code is None:
+            return self.codes
+        return (self.codes * self.scale).astype(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a device loads; every :class:`~hwloop.record.Recording` names its digest.
+
+    Attributes
+    ----------
+    capabilities : Capabilities
+        Of the target it was compiled for.
+    layers : tuple of LayerProgram
+    membrane_scale : float
+        Device potential of one model unit.
+    """
+
+    capabilities: Capabilities
+    layers: tuple[LayerProgram, ...]
+    membrane_scale: float = 1.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def target(self) -> str:
+        """Name of the target it was compiled for."""
+        return self.capabilities.name
+
+    @property
+    def time_scale(self) -> float:
+        """Device seconds of one model second."""
+        return self.capabilities.time_scale
+
+    @property
+    def n_in(self) -> int:
+        """Input channels."""
+        return self.layers[0].n_in
+
+    @property
+    def n_out(self) -> int:
+        """Neurons of the last layer."""
+        return self.layers[-1].n_out
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Model weight of 1 LSB, one a layer."""
+        return tuple(layer.scale for layer in self.layers)
+
+    def weights(self) -> tuple[Array, ...]:
+        """Model weights ``[n_out, n_in]`` that the codes stand for, one array a layer."""
+        return tuple(layer.weight() for layer in self.layers)
+
+    def with_weights(self, net: Network) -> Program:
+        """The same placement and scales with ``net``'s present weights and parameters.
+
+        Meant for loops: thousands of calls, array operations only. Raises as compiling does.
+        """
+        # here, since the compiler builds Programs: at module level the two imports would form a ring
+        from .compiler import compile_network
+
+        return compile_network(net, self.capabilities, like=self)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) over limits, codes, placement, scales and parameters, in canonical form."""
+        result = hashlib.sha256(b"hwloop-program-1\0")
+        header = {"target": self.target, "limits": self.capabilities.digest, "membrane": self.membrane_scale.hex()}
+        result.update(json.dumps(header, sort_keys=True).encode())
+        for layer in self.layers:
+            _update(result, layer)
+        return result.hexdigest()
+
+    def report(self) -> ResourceReport:
+        """Resources used and available, and what rounding did; prints as a table, ``to_dict()`` for JSON."""
+        limits = self.capabilities
+        rows = tuple(
+            LayerUse(
+                population=index,
+                neurons=layer.n_out,
+                fan_in=layer.n_in,
+                fan_in_headroom=limits.fan_in - layer.n_in,
+                synapses=layer.codes.size,
+                saturated=layer.saturated,
+                zeroed=layer.zeroed,
+                rounding_rms_lsb=layer.rounding_rms,
+                weight_bits_used=_bits_used(layer),
+                weight_of_1_lsb=layer.scale,
+            )
+            for index, layer in enumerate(self.layers)
+        )
+        return ResourceReport(
+            target=self.target,
+            digest=self.digest,
+            neurons_available=limits.n_neurons,
+            fan_in_available=limits.fan_in,
+            weight_bits=limits.weight_bits,
+            layers=rows,
+            notes=self.notes,
+        )
+
+
+def _bits_used(layer: LayerProgram) -> int | None:
+    if layer.max_code is None:
+        return None
+    top = int(np.abs(layer.codes).max())
+    return top.bit_length() + 1 if top else 0
+
+
+def _update(digest: hashlib._Hash, layer: LayerProgram) -> None:
+    header = [layer.scale.hex(), layer.max_code, layer.reset, layer.max_spikes, layer.dtype]
+    digest.update(json.dumps(header).encode())
+    arrays = [layer.codes, layer.neurons, *(layer.parameters[name] for name in PARAMETERS)]
+    if layer.delay is not None:
+        arrays.append(layer.delay)
+    for array in arrays:
+        canonical = np.ascontiguousarray(array)
+        canonical = canonical.astype(canonical.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{canonical.dtype.str}{canonical.shape}".encode())
+        digest.update(canonical.tobytes())

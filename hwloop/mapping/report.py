@@ -1,0 +1,81 @@
+"""Resource report of a program: what is used, what is left, what rounding did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LayerUse:
+    """Resources of one layer; ``population`` counts as in a record."""
+
+    population: int
+    neurons: int
+    fan_in: int
+    fan_in_headroom: int
+    synapses: int
+    saturated: int
+    zeroed: int
+    rounding_rms_lsb: float
+    weight_bits_used: int | None
+    weight_of_1_lsb: float
+
+
+@dataclass(frozen=True)
+class ResourceReport:
+    """Resources of a program; ``str()`` is a table, :meth:`to_dict` plain values."""
+
+    target: str
+    digest: str
+    neurons_available: int
+    fan_in_available: int
+    weight_bits: int | None
+    layers: tuple[LayerUse, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def neurons(self) -> int:
+        """Neurons used by all layers."""
+        return sum(layer.neurons for layer in self.layers)
+
+    @property
+    def synapses(self) -> int:
+        """Synapses used by all layers."""
+        return sum(layer.synapses for layer in self.layers)
+
+    @property
+    def saturated(self) -> int:
+        """Weights beyond the code range, all layers."""
+        return sum(layer.saturated for layer in self.layers)
+
+    @property
+    def zeroed(self) -> int:
+        """Non-zero weights that became code 0, all layers."""
+        return sum(layer.zeroed for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, with the totals."""
+        totals = {
+            "neurons": self.neurons,
+            "synapses": self.synapses,
+            "saturated": self.saturated,
+            "zeroed": self.zeroed,
+        }
+        return {**asdict(self), **totals}
+
+    def __str__(self) -> str:
+        bits = "real-valued weights" if self.weight_bits is None else f"{self.weight_bits}-bit weights"
+        lines = [
+            f"program {self.digest[:12]} for {self.target}: {self.neurons} of {self.neurons_available} neurons, "
+            f"{self.synapses} synapses, {bits}",
+            f"{'population':>10} {'neurons':>8} {'fan-in':>7} {'free':>6} {'bits':>5} {'1 LSB':>10} "
+            f"{'saturated':>10} {'zeroed':>7} {'rms LSB':>8}",
+        ]
+        for use in self.layers:
+            used = "-" if use.weight_bits_used is None else str(use.weight_bits_used)
+            lines.append(
+                f"{use.population:>10} {use.neurons:>8} {use.fan_in:>7} {use.fan_in_headroom:>6} {used:>5} "
+                f"{use.weight_of_1_lsb:>10.4g} {use.saturated:>10} {use.zeroed:>7} {use.rounding_rms_lsb:>8.3f}"
+            )
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
