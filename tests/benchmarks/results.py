@@ -1,0 +1,114 @@
+"""Rows of the result: ratios with their spread, held against the goals; as a table and as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .peers import REFERENCE, VARIANT, Description
+from .peers.base import COMPARABLE
+from .workloads import Workload
+
+#: The general path may cost this many times the fast path.
+GENERAL_PATH_LIMIT = 3.0
+
+#: A table narrower than this breaks its rows.
+TABLE_WIDTH = 170
+
+
+@dataclass(frozen=True)
+class Row:
+    """One peer on one workload.
+
+    ``ratios``: in each round, hwloop's samples/s divided by this peer's. ``reason``: why there are none.
+    ``caveat``: why they should not be compared.
+    """
+
+    workload: str
+    peer: str
+    description: Description | None = None
+    rates: Sequence[float] = ()
+    samples_per_second: float | None = None
+    ratios: Sequence[float] = ()
+    goal: float | None = None
+    reason: str | None = None
+    caveat: str = ""
+    quartiles: tuple[float, float, float] | None = field(init=False)
+    reached: bool | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        quartiles = _quartiles(self.ratios) if self.ratios else None
+        object.__setattr__(self, "quartiles", quartiles)
+        reached = None
+        if quartiles is not None and self.goal is not None:
+            reached = quartiles[1] <= self.goal if self.peer == VARIANT else quartiles[1] >= self.goal
+        object.__setattr__(self, "reached", reached)
+
+
+def measured(
+    workload: Workload, peer: str, description: Description, rates: Sequence[float], seconds: Sequence[float],
+    reference: Sequence[float] | None,
+) -> Row:  # fmt: skip
+    """The row of a peer that ran: CPU ``seconds`` per call, and ``reference`` seconds per sample of hwloop."""
+    per_sample = [s / description.batch for s in seconds]
+    ratios = [] if reference is None else [own / ref for own, ref in zip(per_sample, reference, strict=True)]
+    speed = 1 / statistics.median(per_sample)
+    off = [r for r in rates if abs(r - workload.rate) > COMPARABLE * workload.rate]
+    caveat = f"NOT COMPARABLE: wanted {workload.rate:g} spikes/neuron" if off else ""
+    return Row(workload.name, peer, description, rates, speed, ratios, goal_of(workload, peer), caveat=caveat)
+
+
+def goal_of(workload: Workload, peer: str) -> float | None:
+    """The bound for this peer: smallest ratio wanted, or largest for hwloop's own general path."""
+    return GENERAL_PATH_LIMIT if peer == VARIANT else workload.goals.get(peer)
+
+
+def to_json(rows: Sequence[Row], machine: dict[str, Any]) -> dict[str, Any]:
+    """All rows with every ratio, and what they were measured on."""
+    return {"format": "hwloop-bench", "version": 1, "machine": machine, "rows": [asdict(row) for row in rows]}
+
+
+def print_table(workload: Workload, events: float, rows: Sequence[Row], console: Console) -> None:
+    """One table for a workload."""
+    shape = "-".join(map(str, workload.layers))
+    cap = "one spike a neuron" if workload.max_spikes == 1 else "any number of spikes"
+    table = Table(
+        title=f"{workload.name}: {shape}, batch {workload.batch}, {events:.0f} input events, "
+        f"{workload.rate:g} spikes/neuron wanted ({cap})",
+        title_justify="left",
+    )
+    for name in ("peer", "version", "steps", "dtype", "gradient", "spikes/neuron", "samples/s"):
+        table.add_column(name, justify="right" if name == "samples/s" else "left", no_wrap=name != "gradient")
+    for name in ("ratio", "quartiles", "goal", "reached"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("remark")
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+
+
+def _cells(row: Row) -> list[str]:
+    goal = "-" if row.goal is None else f"{'<=' if row.peer == VARIANT else '>='} {row.goal:g}"
+    if row.description is None:
+        return [row.peer, *["-"] * 8, goal, "-", f"not run: {row.reason}"]
+    d = row.description
+    ratio = "1 (reference)" if row.peer == REFERENCE else f"{row.quartiles[1]:.3g}" if row.quartiles else "-"
+    spread = f"{row.quartiles[0]:.3g} - {row.quartiles[2]:.3g}" if row.quartiles and row.peer != REFERENCE else "-"
+    rates = " ".join(f"{r:.2f}" for r in row.rates) or "-"
+    note = "; ".join(filter(None, (d.note, row.caveat)))
+    reached = "-" if row.reached is None else "yes" if row.reached else "NO"
+    speed = "-" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
+    steps = "none" if d.steps is None else str(d.steps)
+    return [row.peer, d.version, steps, d.dtype, d.gradient, rates, speed, ratio, spread, goal, reached, note]
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high

@@ -1,0 +1,78 @@
+"""One fresh interpreter of ``startup.py``: does one thing, prints what it took as one line of JSON."""
+
+from __future__ import annotations
+
+import time
+
+START = time.perf_counter()  # before any other import: they are part of what is measured
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from importlib import import_module  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+#: Seed of the spikes and weights.
+SEED = 0
+
+#: Training steps over which peak memory is taken: enough that buffers have reached their size.
+MEMORY_STEPS = 5
+
+
+def import_time(module: str) -> dict[str, float]:
+    """Seconds that importing ``module`` takes."""
+    before = time.perf_counter()
+    import_module(module)
+    return {"seconds": time.perf_counter() - before}
+
+
+def tuned_factors(name: str) -> dict[str, list[float]]:
+    """Weight factors that give the workload its spike rate (found here so that no other worker has to search)."""
+    from .peers import tune
+
+    peer, workload = _network(name)
+    return {"factors": tune(peer, workload.rate)}
+
+
+def first_step(name: str, *factors: str) -> dict[str, float]:
+    """Seconds from the start of this file, and after the import, until the first forward and backward are done."""
+    import hwloop  # noqa: F401
+
+    imported = time.perf_counter()
+    peer, _ = _network(name)
+    peer.scale([float(f) for f in factors])
+    peer.step()
+    done = time.perf_counter()
+    return {"import": imported - START, "first step": done - imported, "total": done - START}
+
+
+def peak_memory(name: str, *factors: str) -> dict[str, float]:
+    """Bytes by which the process' peak exceeds what it held after importing hwloop, over some training steps."""
+    import hwloop  # noqa: F401
+
+    after_import = _memory("VmRSS")
+    peer, _ = _network(name)
+    peer.scale([float(f) for f in factors])
+    for _ in range(MEMORY_STEPS):
+        peer.step()
+    return {"above import": _memory("VmHWM") - after_import, "after import": after_import}
+
+
+def _network(name: str) -> tuple[Any, Any]:
+    from .peers import REFERENCE, build
+    from .workloads import WORKLOADS, make_inputs
+
+    workload = WORKLOADS[name]
+    return build(REFERENCE, workload, make_inputs(workload, SEED), SEED), workload
+
+
+def _memory(key: str) -> int:
+    """Bytes, from Linux' account of this process (getrusage would include the parent's peak before exec)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
+
+
+TASKS = {"import": import_time, "factors": tuned_factors, "first": first_step, "memory": peak_memory}
+
+if __name__ == "__main__":
+    print(json.dumps(TASKS[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,124 @@
+"""The four workloads: synthetic spikes of realistic rates, and the goals each peer is held against.
+
+Sizes, rates and goals are those of the project's performance page: a Yin-Yang network, two first-spike
+MNIST networks (sparse and dense input), and the sparse one with several spikes a neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Time constants (s), shared by all neurons; the ratio of 2 is that of Fast & Deep and of the seed paper.
+TAU_MEM, TAU_SYN = 10e-3, 5e-3
+
+#: Inputs fall into [0, T_INPUT], the network is watched until T_STOP (s).
+T_INPUT, T_STOP = 2 * TAU_SYN, 4 * TAU_SYN
+
+#: Mean of a neuron's summed input in units of its deviation between neurons; Fast & Deep's networks start near 1 to 4.
+DRIVE = 2.0
+
+#: Steps of every clock-driven peer; their cost is proportional to it.
+STEPS = 100
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network, one batch, one spike rate.
+
+    ``layers`` are unit counts, input first. ``events`` is the mean number of input events a sample, one at most
+    an input. ``rate`` is the mean number of spikes per neuron and sample to which every spiking layer is tuned.
+    ``max_spikes`` caps the spikes of a neuron (None: no cap). ``goals``: smallest ratio wanted against a peer.
+    """
+
+    name: str
+    layers: tuple[int, int, int]
+    batch: int
+    events: int
+    rate: float
+    max_spikes: int | None
+    goals: Mapping[str, float] = field(default_factory=dict)
+
+
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload(
+            "YY",
+            (5, 120, 3),
+            150,
+            5,
+            0.7,
+            1,
+            {"norse": 40, "snntorch": 40, "spikingjelly": 25, "jaxsnn": 18, "cumsum": 4, "dense": 0.12},
+        ),
+        Workload(
+            "TTFS150",
+            (784, 800, 10),
+            50,
+            148,
+            0.8,
+            1,
+            {"norse": 25, "snntorch": 20, "spikingjelly": 15, "cumsum": 100, "dense": 0.25},
+        ),
+        Workload("TTFS784", (784, 800, 10), 50, 784, 0.8, 1),
+        Workload(
+            "MULTI",
+            (784, 800, 10),
+            50,
+            148,
+            4.0,
+            None,
+            {"norse": 6, "snntorch": 6, "spikingjelly": 5, "dense": 0.08},
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One batch: first-spike times ``[batch, n_in]`` (s, ``inf`` where silent) and labels ``[batch]``."""
+
+    times: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    @property
+    def events_per_sample(self) -> float:
+        """Mean number of input events a sample."""
+        return float(np.isfinite(self.times).sum(1).mean())
+
+
+def make_inputs(workload: Workload, seed: int) -> Inputs:
+    """Uniform spike times; each input is active with probability ``events / n_in``."""
+    rng = np.random.default_rng([seed, 1])
+    n_in, n_classes = workload.layers[0], workload.layers[-1]
+    times = rng.uniform(0.0, T_INPUT, (workload.batch, n_in))
+    times[rng.random(times.shape) >= workload.events / n_in] = np.inf
+    return Inputs(times, rng.integers(0, n_classes, workload.batch))
+
+
+def make_weights(workload: Workload, seed: int) -> list[NDArray[np.float64]]:
+    """Weights ``[n_out, n_in]`` a layer, before each peer scales them to the workload's rate.
+
+    Normal; the mean is such that a neuron's summed input is on average ``DRIVE`` times its deviation between neurons:
+    most neurons can be made to spike, each at a time of its own (with a much larger mean all of them would sit at
+    the threshold together, with none half of them could hardly reach it).
+    """
+    rng = np.random.default_rng([seed, 2])
+    weights = []
+    for n_out, n_in in zip(workload.layers[1:], workload.layers[:-1], strict=True):
+        active = min(workload.events, n_in) if not weights else n_in * min(workload.rate, 1.0)
+        weights.append((rng.standard_normal((n_out, n_in)) + DRIVE * active**-0.5) * active**-0.5)
+    return weights
+
+
+def raster(inputs: Inputs) -> NDArray[np.float32]:
+    """``[STEPS, batch, n_in]``: the same spikes in bins of ``T_STOP / STEPS``, for clock-driven peers."""
+    dense = np.zeros((STEPS, *inputs.times.shape), dtype=np.float32)
+    sample, unit = np.nonzero(np.isfinite(inputs.times))
+    step = np.minimum((inputs.times[sample, unit] * (STEPS / T_STOP)).astype(np.int64), STEPS - 1)
+    dense[step, sample, unit] = 1.0
+    return dense
