@@ -1,0 +1,272 @@
+"""Losses and decisions on recorded spikes; simulated and measured records alike.
+
+A loss is a small object called as ``loss(net, record, labels)``; it returns a scalar, the mean over the batch. Losses
+add, and multiply by a number:
+
+    loss = FirstSpike(temperature=1e-3) + 30 * SilentHinge(margin=0.1, only_label=True)
+
+Sources: first spike, Goeltz et al., Nature Machine Intelligence 3 (2021); spike count, Bacho & Chu, arXiv 2212.09500.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from . import simulate
+from .errors import InputError, OptionError
+from .network import Network
+from .record import Record
+from .spikes import Spikes
+
+#: How an output is read: the earliest spike wins, or the largest count.
+Decision: TypeAlias = Literal["first", "count"]
+#: Prediction for a sample without any output spike; it equals no label, so it counts as wrong.
+UNDECIDED = -1
+
+
+class Loss:
+    """Base of all losses: ``loss(net, record, labels)``, sums, and multiples."""
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Mean loss over the batch, a scalar; ``labels [batch]`` int64."""
+        raise TypeError(f"{type(self).__name__} does not define what it computes; give it a __call__")
+
+    def __add__(self, other: Loss) -> Loss:
+        return WeightedSum(_terms(self) + _terms(other))
+
+    def __mul__(self, factor: float) -> Loss:
+        if not math.isfinite(factor):
+            raise InputError(f"weight {factor} of a loss; allowed: finite numbers")
+        return WeightedSum(tuple((factor * weight, loss) for weight, loss in _terms(self)))
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class WeightedSum(Loss):
+    """``sum weight * loss`` over ``terms``; what ``+`` and ``*`` make."""
+
+    terms: tuple[tuple[float, Loss], ...]
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Weighted sum of the terms, a scalar."""
+        total = torch.zeros((), dtype=record.output.times.dtype)
+        for weight, loss in self.terms:
+            total = total + weight * loss(net, record, labels)
+        return total
+
+
+def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
+    return loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),)
+
+
+@dataclass(frozen=True)
+class FirstSpike(Loss):
+    """Cross-entropy of ``softmax(-t_first / temperature)`` over the output neurons; ``temperature`` in s.
+
+    A neuron without a spike counts as spiking at ``t_stop`` and passes no gradient. So a sample without any output
+    spike costs ``ln n_out`` and has zero gradient; :func:`silent_samples` counts those. Exact in the spike times.
+    """
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _positive("temperature", self.temperature, "s")
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Mean cross-entropy over the batch (nat)."""
+        _check_labels(record.output, labels)
+        first = record.output.first_times()
+        times = torch.where(torch.isinf(first.detach()), record.output.t_stop, first)
+        return torch.nn.functional.cross_entropy(-times / self.temperature, labels)
+
+
+@dataclass(frozen=True)
+class SpikeCount(Loss):
+    """``1/2 sum (count - target)^2`` over the output neurons; ``wanted`` spikes of the label, ``others`` of the rest.
+
+    A count is a step function of the spike times, its true gradient is zero. By the convention of Bacho & Chu every
+    spike is given ``d count / d T := -1`` (a later spike is on its way out of the window), so each spike of neuron j
+    gets ``dL/dT = target_j - count_j``. Exact is everything upstream of that. A silent neuron passes no gradient; a
+    sample without any output spike has a defined loss and zero gradient.
+    """
+
+    wanted: float = 15.0
+    others: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("wanted", "others"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} = {getattr(self, name)} spikes; allowed: finite and >= 0")
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Mean squared error over the batch (spikes squared)."""
+        _check_labels(record.output, labels)
+        counts = differentiable_counts(record.output)
+        target = torch.full_like(counts, self.others).scatter(1, labels[:, None], self.wanted)
+        return 0.5 * (counts - target).square().sum(1).mean()
+
+
+@dataclass(frozen=True)
+class CountBounds(Loss):
+    """Squared excess of spike counts over ``upper`` and below ``lower``, for the neurons of ``layer``.
+
+    ``1/2 sum (max(0, count - upper)^2 + max(0, lower - count)^2)``, with ``d count / d T := -1`` as in
+    :class:`SpikeCount`. A neuron without a spike passes no gradient: :class:`SilentHinge` is what revives it.
+    """
+
+    layer: int = 0
+    lower: float = 0.0
+    upper: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lower <= self.upper:
+            raise InputError(f"lower = {self.lower}, upper = {self.upper} spikes; allowed: 0 <= lower <= upper")
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Mean over the batch (spikes squared)."""
+        counts = differentiable_counts(_population(record, self.layer))
+        excess, lack = torch.relu(counts - self.upper), torch.relu(self.lower - counts)
+        return 0.5 * (excess.square() + lack.square()).sum(1).mean()
+
+
+@dataclass(frozen=True)
+class SilentHinge(Loss):
+    """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neuron alone."""
+
+    layer: int = -1
+    margin: float = 0.0
+    only_label: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.inf:
+            raise InputError(f"margin = {self.margin}; allowed: finite and >= 0 (membrane units)")
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Mean over the batch (membrane units)."""
+        mask = None
+        if self.only_label:
+            population = _population(record, self.layer)
+            _check_labels(population, labels)
+            mask = torch.nn.functional.one_hot(labels, population.n_units).bool()
+        return silent_hinge(net, record, self.layer, self.margin, mask)
+
+
+def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: Tensor | None = None) -> Tensor:
+    """``max(0, v_th + margin - max u)``, summed over the neurons that stayed silent, mean over the batch.
+
+    The maximum of the membrane is the model's, driven by the recorded input of the layer, and exact; so is its
+    gradient in weights, input times and neuron parameters. It is what makes a dead neuron learn.
+
+    Parameters
+    ----------
+    net, record : the network and what it, or a device in its place, did
+    layer : int
+        Spiking layer, counted as in ``record``; negative from the end.
+    margin : float (membrane units)
+        How far above threshold a silent neuron is pulled.
+    mask : Tensor, ``[batch, n_units]`` bool, optional
+        Neurons considered at all.
+
+    Raises
+    ------
+    InputError
+        A layer that does not exist, a record without its inputs, a mask of another shape.
+    """
+    population = _population(record, layer)
+    wanted = population.unit_counts() == 0
+    if mask is not None:
+        if mask.shape != wanted.shape or mask.dtype != torch.bool:
+            raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {tuple(wanted.shape)} bool")
+        wanted = wanted & mask
+    if not bool(wanted.any()):
+        return torch.zeros((), dtype=population.times.dtype)
+    index = layer % len(record)
+    inputs = record.inputs if index == 0 else record[index - 1]
+    if inputs is None:
+        raise InputError("the record holds no inputs, which the first layer's membrane needs; record them")
+    dense, neurons = net.blocks[index]
+    params = neurons.parameters_dict()
+    top = simulate.membrane_maximum(dense.transmit(inputs), dense.weight, params, wanted)
+    lack = torch.relu(params["v_th"] + margin - top)
+    return torch.where(wanted, lack, 0.0).sum(1).mean()
+
+
+class _Counts(torch.autograd.Function):
+    """Spikes of each unit as floats; backward, ``d count / d T := -1``."""
+
+    @staticmethod
+    def forward(ctx: Any, times: Tensor, spikes: Spikes) -> Tensor:
+        ctx.spikes = spikes.detach()
+        return spikes.unit_counts().to(times.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        spikes: Spikes = ctx.spikes
+        return torch.where(spikes.valid, -torch.gather(grad, 1, spikes.units), 0.0), None
+
+
+def differentiable_counts(spikes: Spikes) -> Tensor:
+    """``[batch, n_units]`` spike counts in the dtype of the times, with ``d count / d T := -1`` (a convention)."""
+    counts: Tensor = _Counts.apply(spikes.times, spikes)  # type: ignore[no-untyped-call]
+    return counts
+
+
+# -- decisions ------------------------------------------------------------------------------------
+
+
+def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
+    """The decided class of each sample, ``[batch]`` int64; ``UNDECIDED`` (-1) where no output neuron spiked.
+
+    ``"first"``: the neuron with the earliest spike; of equal times, the lowest unit. ``"count"``: the neuron with most
+    spikes; of equal counts, the one that spiked first, then the lowest unit.
+    """
+    if decision not in get_args(Decision):
+        raise OptionError(f"decision = {decision!r}; allowed: {', '.join(map(repr, get_args(Decision)))}")
+    spikes = (output.output if isinstance(output, Record) else output).detach()
+    first, counts = spikes.first_times(), spikes.unit_counts()
+    if decision == "count":
+        first = torch.where(counts == counts.max(1, keepdim=True).values, first, math.inf)
+    return torch.where(counts.sum(1) == 0, UNDECIDED, torch.argmin(first, 1))
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of samples decided as labelled, 0..1; an undecided one is wrong."""
+    if predicted.shape != labels.shape or labels.ndim != 1 or len(labels) == 0:
+        raise InputError(f"predictions {tuple(predicted.shape)}, labels {tuple(labels.shape)}; expected [n >= 1] twice")
+    return float((predicted == labels).double().mean())
+
+
+def silent_samples(output: Spikes | Record) -> int:
+    """Samples of the batch in which no output neuron spiked."""
+    spikes = output.output if isinstance(output, Record) else output
+    return int((spikes.counts == 0).sum())
+
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def _positive(name: str, value: float, unit: str) -> None:
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} = {value} {unit}; allowed: finite and > 0")
+
+
+def _check_labels(output: Spikes, labels: Tensor) -> None:
+    if labels.shape != (len(output),) or labels.dtype != torch.int64:
+        raise InputError(
+            f"labels are {labels.dtype} {tuple(labels.shape)}; expected int64, one for each of {len(output)}"
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= output.n_units:
+        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}; allowed: 0..{output.n_units - 1}")
+
+
+def _population(record: Record, layer: int) -> Spikes:
+    if not -len(record) <= layer < len(record):
+        raise InputError(f"layer {layer}; the record has {len(record)}: allowed {-len(record)}..{len(record) - 1}")
+    return record[layer]

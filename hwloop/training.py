@@ -1,0 +1,451 @@
+"""Training with a validation split: the best epoch is chosen on validation data, never on test data.
+
+``fit`` is built from parts that other loops use as well: :func:`train_epoch`, :func:`evaluate`, :class:`Best`,
+:class:`EpochProgress`. Where the spikes come from is a parameter, ``forward(net, inputs) -> Record``; fine-tuning
+passes one that runs a device and differentiates the model at what it measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from .datasets import Dataset, Task
+from .errors import CheckpointError, GradientError, InputError, OptionError
+from .losses import Decision, Loss, accuracy, predict, silent_samples
+from .network import Network
+from .record import Record
+from .spikes import Spikes
+
+_log = logging.getLogger(__name__)
+
+#: Where the spikes of a training step come from.
+Forward: TypeAlias = Callable[[Network, Spikes], Record]
+#: Makes an optimiser from parameters and a learning rate: ``torch.optim.Adam`` and the like.
+OptimizerFactory: TypeAlias = Callable[..., torch.optim.Optimizer]
+#: Called after every epoch with what it brought.
+OnEpoch: TypeAlias = Callable[["Epoch"], None]
+
+#: Training rules: how a record becomes parameter gradients.
+RULES = ("exact",)
+#: Samples simulated at once where no gradient is kept; changes no result, bounds memory.
+EVALUATION_BATCH = 1000
+
+
+class Runner(Protocol):
+    """What :func:`evaluate` needs of a device: a loaded program that runs spikes."""
+
+    def run(self, spikes: Spikes) -> Record:
+        """Record of the loaded program on ``spikes``."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result on one data set: accuracy 0..1, samples, samples without output spike, mean loss (None: not computed)."""
+
+    accuracy: float
+    samples: int
+    silent: int
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of training: numbers of the training set as it was trained, and of the validation set after it."""
+
+    number: int
+    lr: float
+    loss: float
+    accuracy: float
+    silent: int
+    validation: Evaluation
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What :func:`fit` brought. The network holds the weights of ``best_epoch`` (counted from 1)."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    best_validation: Evaluation
+
+
+@dataclass
+class Best:
+    """The best epoch so far and its weights: highest validation accuracy, then lowest loss, then the earliest."""
+
+    epoch: int = 0
+    validation: Evaluation | None = None
+    weights: dict[str, Tensor] | None = None
+
+    def offer(self, epoch: int, validation: Evaluation, net: Network) -> bool:
+        """Take ``net``'s weights if ``validation`` is better; tells whether it was."""
+        if self.validation is not None and _rank(validation) <= _rank(self.validation):
+            return False
+        self.epoch, self.validation = epoch, validation
+        self.weights = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        return True
+
+    def restore(self, net: Network) -> None:
+        """Put the best weights back into ``net``."""
+        if self.weights is not None:
+            net.load_state_dict(self.weights)
+
+
+def _rank(found: Evaluation) -> tuple[float, float]:
+    return found.accuracy, -math.inf if found.loss is None else -found.loss
+
+
+def simulate_forward(net: Network, inputs: Spikes) -> Record:
+    """The default ``forward``: simulate."""
+    return net(inputs)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse an unknown training rule with the list of known ones."""
+    if rule not in RULES:
+        raise OptionError(f"rule = {rule!r}; available: {', '.join(map(repr, RULES))}")
+
+
+def train_epoch(
+    net: Network,
+    data: Dataset,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batch_size: int,
+    generator: np.random.Generator,
+    decision: Decision = "first",
+    forward: Forward = simulate_forward,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """One pass over ``data`` in an order drawn from ``generator``, one optimiser step a batch.
+
+    A batch whose loss passes no gradient (every output silent) makes no step.
+
+    Returns
+    -------
+    Evaluation of the training samples, each under the weights it was trained with.
+
+    Raises
+    ------
+    GradientError
+        The loss or a gradient is NaN or infinite, naming the batch; the weights are those before that batch.
+    """
+    total, right, silent = 0.0, 0.0, 0
+    for number, (inputs, labels) in enumerate(data.batches(batch_size, generator)):
+        record = forward(net, inputs)
+        value = loss(net, record, labels)
+        optimizer.zero_grad(set_to_none=True)
+        if value.requires_grad:
+            value.backward()  # type: ignore[no-untyped-call]
+            _check_finite(net, value, number)
+            optimizer.step()
+        total += float(value.detach()) * len(labels)
+        right += accuracy(predict(record, decision), labels) * len(labels)
+        silent += silent_samples(record)
+        if on_batch is not None:
+            on_batch(len(labels))
+    return Evaluation(right / len(data), len(data), silent, total / len(data))
+
+
+def _check_finite(net: Network, value: Tensor, batch: int) -> None:
+    bad = [name for name, p in net.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+    if bad or not math.isfinite(float(value.detach())):
+        what = f"gradient of {bad[0]}" if bad else f"loss ({float(value.detach())})"
+        raise GradientError(f"batch {batch}: {what} is NaN or infinite; lower lr, or raise the floor of the derivative")
+
+
+def evaluate(
+    net_or_device: Network | Runner,
+    data: Dataset,
+    *,
+    decision: Decision = "first",
+    loss: Loss | None = None,
+    batch_size: int = EVALUATION_BATCH,
+) -> Evaluation:
+    """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
+
+    ``loss`` is computed too if given; only a network has one.
+    """
+    net = net_or_device if isinstance(net_or_device, Network) else None
+    run = net_or_device if isinstance(net_or_device, Network) else net_or_device.run
+    if loss is not None and net is None:
+        raise InputError("a loss of a device; give the network, or leave loss out")
+    total, right, silent = 0.0, 0.0, 0
+    with torch.no_grad():
+        for inputs, labels in data.batches(batch_size):
+            record = run(inputs)
+            right += accuracy(predict(record, decision), labels) * len(labels)
+            silent += silent_samples(record)
+            if loss is not None and net is not None:
+                total += float(loss(net, record, labels)) * len(labels)
+    return Evaluation(right / len(data), len(data), silent, None if loss is None else total / len(data))
+
+
+def fit(
+    net: Network,
+    task: Task,
+    loss: Loss,
+    *,
+    rule: str = "exact",
+    epochs: int = 30,
+    batch_size: int = 50,
+    lr: float = 3e-3,
+    lr_decay: float = 1.0,
+    lr_min: float = 0.0,
+    optimizer: OptimizerFactory = torch.optim.Adam,
+    seed: int = 0,
+    decision: Decision = "first",
+    validation: Dataset | None = None,
+    forward: Forward = simulate_forward,
+    checkpoint_dir: Path | str | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> FitResult:
+    """Train ``net`` on ``task.train`` and leave it with the weights of the best epoch on the validation set.
+
+    The test set is not touched: ``evaluate(net, task.test)`` once, at the end, is for the caller.
+
+    Parameters
+    ----------
+    net, task, loss : what is trained, on what, towards what
+    rule : str
+        ``"exact"``, the exact event-based gradient.
+    epochs, batch_size : int, >= 1
+    lr, lr_decay, lr_min : float
+        Epoch k (from 1) runs with ``max(lr_min, lr * lr_decay ** (k - 1))``.
+    optimizer : callable
+        ``optimizer(parameters, lr=lr)``, for instance a class of ``torch.optim``.
+    seed : int
+        Order of the samples. Same seed, machine, versions and thread count: same result, bit for bit.
+    decision : ``"first"`` or ``"count"``; see :func:`hwloop.losses.predict`
+    validation : Dataset, optional
+        Instead of ``task.validation``.
+    forward : callable
+        ``forward(net, inputs) -> Record`` for training steps; validation always simulates.
+    checkpoint_dir : path, optional
+        A checkpoint is saved there after every epoch.
+    resume : bool
+        Go on from the newest checkpoint in ``checkpoint_dir`` (from the start if there is none), bit-identical to a
+        run that was never interrupted. ``epochs`` may have grown; all other options have to be the same.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal, not in a pipe.
+    on_epoch : callable, optional
+        Called with each finished :class:`Epoch`, after its checkpoint is safe.
+
+    Raises
+    ------
+    InputError, OptionError
+        Options out of range; a task that does not fit the network; an unknown rule.
+    CheckpointError
+        A checkpoint of another network or other options, or one that is there without ``resume``.
+    GradientError
+        Training diverged.
+    """
+    check_rule(rule)
+    _check_options(net, task, epochs, batch_size, lr, lr_decay, lr_min)
+    held_out = task.validation if validation is None else validation
+    options = {
+        "task": task.name,
+        "samples": len(task.train),
+        "validation": len(held_out),
+        "loss": repr(loss),
+        "rule": rule,
+        "batch_size": batch_size,
+        "lr": lr,
+        "lr_decay": lr_decay,
+        "lr_min": lr_min,
+        "optimizer": getattr(optimizer, "__name__", "custom"),
+        "seed": seed,
+        "decision": decision,
+    }
+    run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir)
+    run.begin(resume, epochs)
+    with EpochProgress(epochs, len(task.train), run.finished, progress).shown() as bar:
+        for number in range(run.finished + 1, epochs + 1):
+            start = time.perf_counter()
+            rate = max(lr_min, lr * lr_decay ** (number - 1))
+            set_lr(run.optimizer, rate)
+            trained = train_epoch(
+                net,
+                task.train,
+                loss,
+                run.optimizer,
+                batch_size=batch_size,
+                generator=np.random.default_rng([seed, number]),
+                decision=decision,
+                forward=forward,
+                on_batch=bar.advance,
+            )
+            found = evaluate(net, held_out, decision=decision, loss=loss)
+            epoch = Epoch(
+                number, rate, trained.loss or 0.0, trained.accuracy, trained.silent, found, time.perf_counter() - start
+            )
+            run.add(epoch)
+            bar.epoch_done(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch)
+    return run.result()
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+class _Run:
+    """State of a fit between epochs, and its way into checkpoints and back."""
+
+    def __init__(
+        self, net: Network, optimizer: torch.optim.Optimizer, options: dict[str, Any], folder: Path | str | None
+    ) -> None:
+        self.net, self.optimizer, self.options, self.folder = net, optimizer, options, folder
+        self.best = Best()
+        self.history: list[Epoch] = []
+
+    @property
+    def finished(self) -> int:
+        return len(self.history)
+
+    def begin(self, resume: bool, epochs: int) -> None:
+        """Load the newest checkpoint if asked to; refuse to write over one if not."""
+        if self.folder is None:
+            if resume:
+                raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")
+            return
+        if not resume:
+            existing = newest_manifest(self.folder)
+            if existing is not None:
+                raise CheckpointError(f"{existing} is there already; pass resume=True, or name another folder")
+            return
+        checkpoint = load_checkpoint(self.folder, self.net)
+        if checkpoint is None:
+            return
+        try:
+            self._take(checkpoint.state)
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint.path} is no checkpoint of fit ({type(error).__name__}: {error}); name another folder"
+            ) from error
+        if self.finished > epochs:
+            raise CheckpointError(f"{checkpoint.path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
+        _log.info("resumed %s after epoch %d", checkpoint.path, self.finished)
+
+    def add(self, epoch: Epoch) -> None:
+        """Take a finished epoch, and save it where a folder is named."""
+        self.history.append(epoch)
+        self.best.offer(epoch.number, epoch.validation, self.net)
+        if self.folder is not None:
+            save_checkpoint(self.folder, self.net, self._state(), step=epoch.number)
+
+    def result(self) -> FitResult:
+        """Restore the best weights and hand back what was found."""
+        if self.best.validation is None:
+            raise InputError("no epoch was run")
+        self.best.restore(self.net)
+        return FitResult(tuple(self.history), self.best.epoch, self.best.validation)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "options": self.options,
+            "network": dict(self.net.state_dict()),
+            "best": {"epoch": self.best.epoch, "weights": self.best.weights},
+            "optimizer": self.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+
+    def _take(self, state: dict[str, Any]) -> None:
+        for name, value in self.options.items():
+            if state["options"][name] != value:
+                raise CheckpointError(
+                    f"the checkpoint was made with {name} = {state['options'][name]!r}, this run has {value!r}; "
+                    "use the same options, or name another folder"
+                )
+        history = [Epoch(**{**e, "validation": Evaluation(**e["validation"])}) for e in state["history"]]
+        best = state["best"]
+        self.net.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_rng"])
+        self.history = history
+        self.best = Best(best["epoch"], history[best["epoch"] - 1].validation, best["weights"])
+
+
+class EpochProgress:
+    """Progress of a run of epochs: a bar on a terminal, silence in a pipe.
+
+    Parameters
+    ----------
+    epochs, samples : epochs of the run, samples of an epoch
+    finished : epochs that were done before
+    progress : True or False to decide, None to ask whether standard error is a terminal
+    """
+
+    def __init__(self, epochs: int, samples: int, finished: int = 0, progress: bool | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not (console.is_terminal if progress is None else progress),
+        )
+        self._epochs = epochs
+        self._task = self._progress.add_task(
+            "", total=epochs * samples, completed=finished * samples, epoch=f"{finished + 1}/{epochs}", figures=""
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[EpochProgress]:
+        """Show the bar while inside."""
+        with self._progress:
+            yield self
+
+    def advance(self, samples: int) -> None:
+        """Count trained samples."""
+        self._progress.advance(self._task, samples)
+
+    def epoch_done(self, epoch: Epoch) -> None:
+        """Show an epoch's figures."""
+        figures = f"loss {epoch.loss:.4g}, validation {epoch.validation.accuracy:.2%}"
+        following = min(epoch.number + 1, self._epochs)
+        self._progress.update(self._task, epoch=f"{following}/{self._epochs}", figures=figures)
+        _log.info("epoch %d: %s", epoch.number, figures)
+
+
+def _check_options(
+    net: Network, task: Task, epochs: int, batch_size: int, lr: float, lr_decay: float, lr_min: float
+) -> None:
+    for name, count in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"{name} = {count!r}; allowed: a whole number >= 1")
+    if not 0 < lr < math.inf:
+        raise InputError(f"lr = {lr}; allowed: finite and > 0")
+    if not 0 < lr_decay <= 1 or not 0 <= lr_min <= lr:
+        raise InputError(f"lr_decay = {lr_decay}, lr_min = {lr_min}; allowed: 0 < lr_decay <= 1, 0 <= lr_min <= lr")
+    if (net.n_in, net.n_out) != (task.n_in, task.n_out):
+        raise InputError(
+            f"the network has {net.n_in} inputs and {net.n_out} outputs; "
+            f"task {task.name} needs {task.n_in} and {task.n_out}"
+        )
+    if not any(p.requires_grad for p in net.parameters()):
+        raise InputError("the network has no trainable parameter; make some an nn.Parameter that requires a gradient")
