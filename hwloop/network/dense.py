@@ -1,0 +1,84 @@
+"""Dense: every input unit drives every neuron, after an axonal delay."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..neurons import ParameterValue, as_parameter
+from ..spikes import Spikes
+
+
+class Dense(nn.Module):
+    """Weights from ``n_in`` units to ``n_out`` neurons, and an optional axonal delay of each input unit.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    delay : number or ``[n_in]`` (s), optional
+        Time from a spike of unit j to its effect; an ``nn.Parameter`` is trained.
+    generator : torch.Generator, optional
+        Source of the initial weights, normal with mean ``6 / n_in`` and deviation ``3 / sqrt(n_in)`` (in units of a
+        threshold of 1: a layer whose inputs all fire within some tau_syn spikes about once).
+
+    Attributes
+    ----------
+    weight : nn.Parameter, ``[n_out, n_in]``, stored pre-major (a transposed view), as the event-driven kernels read it.
+
+    Raises
+    ------
+    InputError
+        Sizes below 1; a delay that is negative, NaN or infinite.
+    """
+
+    delay: Tensor | None
+
+    def __init__(
+        self, n_in: int, n_out: int, *, delay: ParameterValue | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        for name, value in (("n_in", n_in), ("n_out", n_out)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"Dense: {name} = {value!r}; allowed: a whole number >= 1")
+        self.n_in, self.n_out = n_in, n_out
+        self.weight = nn.Parameter(torch.empty(n_in, n_out).t())
+        self.init_normal_(6.0 / n_in, 3.0 / math.sqrt(n_in), generator)
+        if delay is None:
+            self.delay = None
+        else:
+            value = as_parameter("delay", delay, n_in)
+            if isinstance(value, nn.Parameter):
+                self.delay = value
+            else:
+                self.register_buffer("delay", value)
+            self._check_delay(value)
+
+    @torch.no_grad()
+    def init_normal_(self, mean: float, std: float, generator: torch.Generator | None = None) -> Dense:
+        """Draw all weights anew from N(mean, std^2); returns the layer."""
+        self.weight.normal_(mean, std, generator=generator)
+        return self
+
+    def transmit(self, spikes: Spikes) -> Spikes:
+        """Input spikes as the neurons receive them: delayed, sorted again; differentiable in times and delay."""
+        if self.delay is None:
+            return spikes
+        self._check_delay(self.delay)
+        times = spikes.times + torch.where(spikes.valid, self.delay.to(spikes.times.dtype)[spikes.units], 0.0)
+        order = torch.argsort(times.detach(), dim=1, stable=True)
+        return Spikes.trusted(
+            torch.gather(times, 1, order), torch.gather(spikes.units, 1, order), spikes.counts, spikes.n_units, spikes.t_stop
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.n_in}, {self.n_out}" + ("" if self.delay is None else ", delayed")
+
+    def _check_delay(self, delay: Tensor) -> None:
+        value = delay.detach()
+        bad = ~torch.isfinite(value) | (value < 0)
+        if bool(bad.any()):
+            unit = int(torch.nonzero(bad)[0])
+            raise InputError(f"Dense: delay of input unit {unit} = {value[unit].item():g} s; allowed: finite and >= 0 s")

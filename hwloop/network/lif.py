@@ -1,0 +1,92 @@
+"""LIF: a population of current-based leaky integrate-and-fire neurons.
+
+    tau_mem u' = -(u - v_leak) + i        u crosses v_th from below -> spike, u <- reset, held during t_ref
+    tau_syn i' = -i                       an input spike of weight w -> i += w
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..neurons import PARAMETERS, ParameterValue, ResetKind, as_parameter, check_parameters, check_reset
+
+
+class LIF(nn.Module):
+    """``n`` spiking neurons; every parameter is one number, or one value for each neuron.
+
+    Parameters
+    ----------
+    n : int
+    tau_mem, tau_syn : (s), > 0; any ratio
+    v_th, v_leak, v_reset : membrane units; ``v_th > v_reset``. ``v_leak > v_th`` is legal (spikes without input).
+    t_ref : (s), >= 0
+        The membrane is held at its reset potential for this long after a spike; the current goes on.
+    reset : "value" (u <- v_reset) or "subtract" (u <- u - (v_th - v_reset))
+        In continuous time the two coincide; they differ when measured spikes are replayed and on discrete targets.
+    max_spikes : int, optional
+        Model cap on the spikes of a neuron in one sample (1: first spike only); None means no cap.
+
+    Raises
+    ------
+    InputError
+        A parameter outside its range, with the neuron's number.
+    """
+
+    tau_mem: Tensor
+    tau_syn: Tensor
+    v_th: Tensor
+    v_leak: Tensor
+    v_reset: Tensor
+    t_ref: Tensor
+
+    def __init__(
+        self,
+        n: int,
+        tau_mem: ParameterValue,
+        tau_syn: ParameterValue,
+        v_th: ParameterValue = 1.0,
+        v_leak: ParameterValue = 0.0,
+        v_reset: ParameterValue = 0.0,
+        t_ref: ParameterValue = 0.0,
+        reset: str = "value",
+        max_spikes: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(n, int) or n < 1:
+            raise InputError(f"LIF: n = {n!r}; allowed: a whole number >= 1")
+        if max_spikes is not None and (not isinstance(max_spikes, int) or max_spikes < 1):
+            raise InputError(f"LIF: max_spikes = {max_spikes!r}; allowed: None (no cap) or a whole number >= 1")
+        self.n = n
+        self.reset: ResetKind = check_reset(reset)
+        self.max_spikes = max_spikes
+        for name, value in zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True):
+            tensor = as_parameter(name, value, n)
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor.detach().clone())
+        self.check("LIF")
+
+    def parameters_dict(self) -> dict[str, Tensor]:
+        """The six neuron parameters by name, each ``[n]``."""
+        return {name: getattr(self, name) for name in PARAMETERS}
+
+    def check(self, where: str) -> None:
+        """Refuse parameters that left their bounds (training may move them)."""
+        check_parameters(self.parameters_dict(), where)
+
+    def extra_repr(self) -> str:
+        def text(name: str) -> str:
+            value = getattr(self, name).detach()
+            low, high = value.min().item(), value.max().item()
+            return f"{name}={low:g}" if low == high else f"{name}={low:g}..{high:g}"
+
+        cap = "" if self.max_spikes is None else f", max_spikes={self.max_spikes}"
+        return f"{self.n}, " + ", ".join(map(text, PARAMETERS)) + f", reset={self.reset!r}{cap}"
+
+
+def parameter_tensors(layer: LIF, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The layer's parameters in ``dtype``."""
+    return {name: value.to(dtype) for name, value in layer.parameters_dict().items()}

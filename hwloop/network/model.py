@@ -1,0 +1,171 @@
+"""Network: layers in a row, run event by event; the backward pass does not care who measured the spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..record import Health, LayerHealth, Record, count_differences
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call, run
+from ..simulate.glue import LayerCall
+from ..spikes import Spikes
+from .dense import Dense
+from .lif import LIF
+
+if TYPE_CHECKING:
+    from nir import NIRGraph
+
+
+class Network(nn.Module):
+    """A feed-forward network of ``Dense, LIF, Dense, LIF, ...``.
+
+    Parameters
+    ----------
+    layers : sequence of modules, alternately :class:`Dense` and :class:`LIF`, sizes matching
+
+    Raises
+    ------
+    InputError
+        Layers in another order, or sizes that do not fit, naming the layer.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if len(layers) < 2 or len(layers) % 2:
+            raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
+        for k, layer in enumerate(layers):
+            kind = LIF if k % 2 else Dense
+            if not isinstance(layer, kind):
+                raise InputError(f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)")
+        self.layers = nn.ModuleList(layers)
+        for k, (dense, lif) in enumerate(self.blocks):
+            if dense.n_out != lif.n:
+                raise InputError(f"layer {2 * k}: Dense has {dense.n_out} outputs, the LIF after it {lif.n} neurons")
+            if k and dense.n_in != self.blocks[k - 1][1].n:
+                raise InputError(
+                    f"layer {2 * k}: Dense takes {dense.n_in} inputs, the LIF before it has {self.blocks[k - 1][1].n} neurons"
+                )
+
+    @property
+    def blocks(self) -> list[tuple[Dense, LIF]]:
+        """The (Dense, LIF) pairs, first to last; population i of a record is ``blocks[i][1]``."""
+        return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(self.layers[::2], self.layers[1::2], strict=True)]
+
+    @property
+    def n_in(self) -> int:
+        """Input units."""
+        return self.blocks[0][0].n_in
+
+    @property
+    def n_out(self) -> int:
+        """Neurons of the last layer."""
+        return self.blocks[-1][1].n
+
+    def forward(
+        self,
+        spikes: Spikes,
+        measured: Record | None = None,
+        *,
+        floor: float = DEFAULT_FLOOR,
+        policy: FloorPolicy = "clip",
+        engine: str = "auto",
+    ) -> Record:
+        """Simulate; or, with ``measured``, take the measured spikes of every layer and differentiate the model there.
+
+        Parameters
+        ----------
+        spikes : Spikes of ``n_in`` units
+        measured : Record or Recording of as many populations, optional
+        floor : float
+            Least ``D_k = tau_mem u'(T_k)`` as a share of ``v_th - v_reset``; the derivative of a spike is ``1/D_k``.
+        policy : "clip" | "skip" | "raise"
+            What happens to a spike below it. ``record.health`` counts them in any case.
+        engine : "auto" | "cpu" | "reference"
+
+        Returns
+        -------
+        Record with ``health``.
+
+        Raises
+        ------
+        InputError
+            Input or measurement that does not fit the network; a parameter out of its bounds.
+        GradientError
+            Policy ``raise`` and a spike below the floor.
+        """
+        if measured is not None and len(measured) != len(self.blocks):
+            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(self.blocks)}")
+        populations: list[Spikes] = []
+        calls: list[LayerCall] = []
+        current = spikes
+        for k, (dense, lif) in enumerate(self.blocks):
+            lif.check(f"layer {2 * k + 1} (LIF)")
+            options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
+            given = None if measured is None else measured[k]
+            current, call = layer_call(dense.transmit(current), dense.weight, lif.parameters_dict(), options, given)
+            populations.append(current)
+            calls.append(call)
+        return Record(tuple(populations), spikes, self._health(spikes, populations, calls, floor, policy, measured))
+
+    def _health(
+        self,
+        spikes: Spikes,
+        populations: list[Spikes],
+        calls: list[LayerCall],
+        floor: float,
+        policy: str,
+        measured: Record | None,
+    ) -> Health:
+        layers = tuple(_layer_health(p, c) for p, c in zip(populations, calls, strict=True))
+
+        def differences() -> list[tuple[int, int]]:
+            if measured is None:
+                return [(0, 0)] * len(populations)
+            result, current = [], spikes.detach()
+            for (dense, lif), population in zip(self.blocks, populations, strict=True):
+                with torch.no_grad():
+                    model = run(
+                        dense.transmit(current), dense.weight, lif.parameters_dict(), reset=lif.reset, max_spikes=lif.max_spikes
+                    )
+                result.append(count_differences(model, population))
+                current = population.detach()
+            return result
+
+        return Health(layers, floor, policy, differences)
+
+    def to_nir(self) -> NIRGraph:
+        """The network as a NIR graph (SI seconds, stated in its metadata); see :mod:`hwloop.network.nir`."""
+        from .nir import to_nir
+
+        return to_nir(self)
+
+    @classmethod
+    def from_nir(cls, graph: NIRGraph, time_unit: str | None = None) -> Network:
+        """A network from a NIR graph; ``time_unit`` ("s", "ms", "us") overrides what the graph says."""
+        from .nir import from_nir
+
+        return from_nir(graph, time_unit)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Record:
+        result: Record = super().__call__(*args, **kwargs)
+        return result
+
+
+def _layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
+    trace = call.trace
+    residual = torch.zeros(population.n_units, dtype=torch.float64)
+    if trace is not None and call.measured is not None:
+        valid = population.valid
+        units = population.units[valid]
+        residual.index_add_(0, units, torch.from_numpy(trace.residual)[valid].double())
+        residual /= torch.clamp(torch.bincount(units, minlength=population.n_units), min=1)
+    return LayerHealth(
+        used=int(population.counts.sum()),
+        below_floor=call.below_floor,
+        residual=residual,
+        silent_samples=int((population.counts == 0).sum()),
+    )

@@ -1,0 +1,110 @@
+"""Event-driven simulation of spiking layers and its exact gradients (design note exact_gradients.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..neurons import PARAMETERS, ResetKind
+from ..spikes import Spikes
+from .glue import DEFAULT_FLOOR as DEFAULT_FLOOR
+from .glue import FloorPolicy as FloorPolicy
+from .glue import LayerCall, MembraneMaximum, SpikingLayer, to_events
+from .glue import Options as Options
+
+__all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
+
+
+def layer_call(
+    inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], options: Options, measured: Spikes | None = None
+) -> tuple[Spikes, LayerCall]:
+    """Spikes of one layer, differentiable in ``inputs.times``, ``weight`` and ``params``.
+
+    Parameters
+    ----------
+    inputs : Spikes of ``n_in`` units
+    weight : Tensor, ``[n_out, n_in]`` (membrane units per spike)
+    params : ``tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref``, each ``[n_out]``; ``v_th`` may be ``[batch, n_out]``
+    options : Options
+    measured : Spikes of ``n_out`` units, optional
+        Take these as the layer's output: values measured, derivatives the model's at the measured times.
+
+    Returns
+    -------
+    The spikes, and the call with its trace (current and residual at every spike, spikes below the floor).
+
+    Raises
+    ------
+    InputError
+        Units, batch or window that do not fit the layer.
+    GradientError
+        A derivative below the floor under policy ``raise``.
+    """
+    n_out, n_in = weight.shape
+    if inputs.n_units != n_in:
+        raise InputError(f"the input has {inputs.n_units} units; the layer takes {n_in}")
+    dtype = weight.detach().numpy().dtype if weight.device.type == "cpu" else None
+    given = None
+    if measured is not None:
+        _check_measured(inputs, measured, n_out)
+        given = to_events(measured.detach(), dtype)
+    call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given)
+    tensors = [params[name].to(weight.dtype) for name in PARAMETERS]
+    times = SpikingLayer.apply(call, inputs.times.to(weight.dtype), weight, *tensors)
+    return call.spikes(times, n_out), call
+
+
+def run(
+    inputs: Spikes,
+    weight: Tensor,
+    params: Mapping[str, Tensor],
+    *,
+    reset: ResetKind = "value",
+    max_spikes: int | None = None,
+    engine: str = "auto",
+) -> Spikes:
+    """Spikes of one layer without gradient; arguments and errors as :func:`layer_call`."""
+    with torch.no_grad():
+        return layer_call(inputs, weight, params, Options(reset=reset, max_spikes=max_spikes, engine=engine))[0]
+
+
+def membrane_maximum(
+    inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], mask: Tensor | None = None
+) -> Tensor:
+    """Exact maximum of every membrane over ``[0, t_stop]`` in the absence of resets.
+
+    Parameters
+    ----------
+    inputs, weight, params : as in :func:`layer_call`
+    mask : Tensor, ``[batch, n_out]`` bool, optional
+        Neurons wanted; elsewhere the result is ``v_leak``, without gradient but its own.
+
+    Returns
+    -------
+    Tensor ``[batch, n_out]``, differentiable in input times, weight, ``tau_mem``, ``tau_syn`` and ``v_leak``. At most
+    one extremum lies between two events, so the maximum is closed-form; its gradient at fixed time is exact (the slope
+    there is zero, or the time is that of an event and moves with it).
+    """
+    if inputs.n_units != weight.shape[1]:
+        raise InputError(f"the input has {inputs.n_units} units; the layer takes {weight.shape[1]}")
+    shape = (len(inputs), weight.shape[0])
+    if mask is None:
+        mask = torch.ones(shape, dtype=torch.bool)
+    if tuple(mask.shape) != shape or mask.dtype != torch.bool:
+        raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
+    others = {name: params[name] for name in ("v_th", "v_reset", "t_ref")}
+    result: Tensor = MembraneMaximum.apply(
+        inputs, mask, inputs.times.to(weight.dtype), weight, params["tau_mem"], params["tau_syn"], params["v_leak"], others
+    )
+    return result
+
+
+def _check_measured(inputs: Spikes, measured: Spikes, n_out: int) -> None:
+    if measured.n_units != n_out or len(measured) != len(inputs) or measured.t_stop != inputs.t_stop:
+        raise InputError(
+            f"measured spikes of {measured.n_units} units, {len(measured)} samples, t_stop {measured.t_stop} s; "
+            f"the layer has {n_out} units and the input {len(inputs)} samples, t_stop {inputs.t_stop} s"
+        )

@@ -1,0 +1,194 @@
+"""The layer on the CPU: Numba kernels over ranges of samples, threads above a work threshold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .backward import backward_range
+from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
+from .forward import forward_range
+from .parameters import jacobian_range, maximum_gradient_range, maximum_range
+from .scalar import GENERAL, RATIO_1, RATIO_2
+from .vector import rate_tables
+
+#: Synaptic operations (events x neurons) below which a second thread costs more than it brings.
+PARALLEL_WORK = 1_000_000
+
+#: Spikes a sample that the first attempt has room for, per neuron; a larger answer is run again with room for it.
+FIRST_ROOM, LEAST_ROOM = 8, 256
+
+#: Output events that one call may hold (64 Mi events, some 3 GB); more is a runaway network.
+MAX_EVENTS = 1 << 26
+
+
+def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None = None) -> Trace:
+    """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
+    batch, n = len(inputs.counts), layer.weight.shape[1]
+    kind, shared = _kind(layer)
+    rates, bases, peak = rate_tables(layer.tau_mem, layer.tau_syn)
+    given = measured if measured is not None else _no_events(batch, layer.weight.dtype)
+    if measured is not None:
+        room = max(1, measured.times.shape[1])
+    else:
+        room = n * min(FIRST_ROOM, layer.max_spikes) if layer.max_spikes else max(LEAST_ROOM, n * FIRST_ROOM)
+    dtype = layer.weight.dtype
+    table = np.stack([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], axis=1).astype(np.float64)
+    while True:
+        _check_room(batch, room)
+        times, units = np.empty((batch, room), dtype), np.zeros((batch, room), np.int64)
+        current, release_current = np.empty((batch, room), dtype), np.empty((batch, room), dtype)
+        release_time, residual = np.empty((batch, room), dtype), np.empty((batch, room), dtype)
+        counts = np.zeros(batch, np.int64)
+
+        def work(lo: int, hi: int) -> None:
+            forward_range(
+                lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, table, layer.threshold,
+                layer.start, rates, bases, peak, t_stop, layer.subtract, layer.max_spikes, measured is not None,
+                given.times, given.units, given.counts,
+                times, units, counts, current, release_time, release_current, residual,  # noqa: B023 (called below)
+            )  # fmt: skip
+
+        _spread(work, batch, int(inputs.counts.sum()) * n)
+        largest = int(counts.max())
+        if largest <= room:
+            break
+        room = largest
+    valid = np.arange(largest) < counts[:, None]
+    fields = (current, release_time, release_current, residual)
+    kept = [np.where(valid, array[:, :largest], 0) for array in fields]
+    spikes = Events(np.where(valid, times[:, :largest], np.inf).astype(dtype), units[:, :largest] * valid, counts)
+    return Trace(spikes, *kept)
+
+
+def backward(
+    layer: Layer, inputs: Events, t_stop: float, trace: Trace, grad: FloatArray, floor: Floor, want_times: bool
+) -> tuple[FloatArray, FloatArray | None]:
+    """Gradients of weights and input times; see :class:`~hwloop.simulate.contract.Engine`."""
+    batch, n = len(inputs.counts), layer.weight.shape[1]
+    kind, shared = _kind(layer)
+    rates, bases, _ = rate_tables(layer.tau_mem, layer.tau_syn)
+    d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
+    parts: dict[int, FloatArray] = {}
+
+    def work(lo: int, hi: int) -> None:
+        part = parts.setdefault(lo, np.zeros_like(layer.weight))
+        backward_range(
+            lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn,
+            layer.t_ref, layer.threshold, layer.reset, rates, bases, t_stop, trace.spikes.times, trace.spikes.units,
+            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share,
+            floor.skip, want_times, part, d_times,
+        )  # fmt: skip
+
+    _spread(work, batch, int(inputs.counts.sum()) * n)
+    first, *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
+    for other in others:
+        first += other
+    return first, d_times if want_times else None
+
+
+def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: Floor) -> FloatArray:
+    """``dT_k/dx`` ``[batch, spikes, 5]`` for x in tau_mem, tau_syn, threshold, reset, t_ref of the spike's neuron."""
+    result = np.zeros((*trace.spikes.times.shape, 5))
+
+    def work(lo: int, hi: int) -> None:
+        jacobian_range(
+            lo, hi, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn, layer.t_ref,
+            layer.threshold, layer.reset, layer.start, t_stop, layer.subtract, trace.spikes.times, trace.spikes.units,
+            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, floor.share, floor.skip,
+            result,
+        )  # fmt: skip
+
+    _spread(work, len(inputs.counts), int(inputs.counts.sum()) * layer.weight.shape[1] * 8)
+    return result
+
+
+def sensitivities(
+    layer: Layer, inputs: Events, t_stop: float, trace: Trace, grad: FloatArray, floor: Floor
+) -> Sensitivities:
+    """Gradients of the neuron parameters; see :class:`~hwloop.simulate.contract.Engine`."""
+    rows = jacobian(layer, inputs, t_stop, trace, floor) * grad[:, :, None].astype(np.float64)
+    total = np.zeros((layer.weight.shape[1], 5))
+    valid = np.arange(rows.shape[1]) < trace.spikes.counts[:, None]
+    np.add.at(total, trace.spikes.units[valid], rows[valid])
+    return Sensitivities(*(np.ascontiguousarray(column) for column in total.T))
+
+
+def membrane_maximum(
+    layer: Layer, inputs: Events, t_stop: float, mask: np.ndarray[Any, np.dtype[np.bool_]]
+) -> tuple[FloatArray, FloatArray]:
+    """Largest membrane and its time, ``[batch, n_out]`` float64; see :class:`~hwloop.simulate.contract.Engine`."""
+    value, when = np.zeros(mask.shape), np.zeros(mask.shape)
+
+    def work(lo: int, hi: int) -> None:
+        maximum_range(
+            lo, hi, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn, layer.start,
+            t_stop, mask, value, when,
+        )  # fmt: skip
+
+    _spread(work, len(inputs.counts), int(mask.sum()) * inputs.times.shape[1] * 8)
+    return value, when
+
+
+def membrane_maximum_gradient(
+    layer: Layer, inputs: Events, t_stop: float, when: FloatArray, grad: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """``dL`` with respect to weight, input times, tau_mem and tau_syn from ``grad = dL/dmax [batch, n_out]``."""
+    n = layer.weight.shape[1]
+    d_weight, d_times = np.zeros(layer.weight.shape), np.zeros(inputs.times.shape)
+    d_mem, d_syn = np.zeros(n), np.zeros(n)
+    maximum_gradient_range(
+        0, len(inputs.counts), inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn,
+        t_stop, when, grad, d_weight, d_times, d_mem, d_syn,
+    )  # fmt: skip
+    return d_weight, d_times, d_mem, d_syn
+
+
+def _kind(layer: Layer) -> tuple[int, bool]:
+    """The closed form that fits the layer's taus, and whether all its neurons share them."""
+    tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
+    shared = bool((tau_mem == tau_mem[0]).all() and (tau_syn == tau_syn[0]).all())
+    if not shared:
+        return GENERAL, False
+    if tau_mem[0] == 2 * tau_syn[0]:
+        return RATIO_2, True
+    return (RATIO_1 if tau_mem[0] == tau_syn[0] else GENERAL), True
+
+
+def _check_room(batch: int, room: int) -> None:
+    if batch * room > MAX_EVENTS:
+        raise InputError(
+            f"a layer answers {batch} samples with up to {room} spikes each; allowed: {MAX_EVENTS} in one call. "
+            "Use smaller batches, lower weights, a refractory time, or max_spikes"
+        )
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="hwloop")
+
+
+def _threads() -> int:
+    import torch  # the user's own control of parallelism: torch.set_num_threads
+
+    return min(torch.get_num_threads(), os.cpu_count() or 1)
+
+
+def _spread(work: Callable[[int, int], None], batch: int, operations: int) -> None:
+    """Run ``work(lo, hi)`` over the batch, in as many equal ranges as there are threads and work for them."""
+    n = min(_threads(), batch, 1 + operations // PARALLEL_WORK)
+    edges = [batch * k // n for k in range(n + 1)]
+    futures = [_pool().submit(work, edges[k], edges[k + 1]) for k in range(1, n)]
+    work(edges[0], edges[1])
+    for future in futures:
+        future.result()
+
+
+def _no_events(batch: int, dtype: Any) -> Events:
+    return Events(np.zeros((batch, 1), dtype), np.zeros((batch, 1), np.int64), np.zeros(batch, np.int64))

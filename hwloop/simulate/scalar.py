@@ -1,0 +1,250 @@
+"""One neuron between two events: propagators, their derivatives, and the threshold crossing.
+
+Strict IEEE arithmetic in float64 (no contraction, no reassociation): simulation and replay call these functions
+from different loops and must get equal bits. ``u`` is measured from ``v_leak``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+#: Kinds of a layer's time constants, which choose the closed form.
+GENERAL, RATIO_1, RATIO_2 = 0, 1, 2
+
+#: Iterations of the safeguarded Halley search; bisection alone needs 64 for a double.
+MAX_ITERATIONS = 100
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float]:
+    """``(e^(-s/tau_mem), e^(-s/tau_syn), g(s))`` with ``u(s) = e_m u0 + g i0``, exact also for equal taus.
+
+    ``g = (s/tau_mem) e^(-s/tau_mem) phi(z)``, ``phi(z) = (1 - e^-z)/z``, ``z = s (1/tau_syn - 1/tau_mem)``: no
+    difference of nearly equal numbers, unlike ``k (e_m - e_s)``.
+    """
+    e_m = math.exp(-s / tau_mem)
+    z = s * (1.0 / tau_syn - 1.0 / tau_mem)
+    if z == 0.0:
+        return e_m, e_m, s / tau_mem * e_m
+    if z < -1.0:  # e^(-z) may overflow; here the difference loses nothing
+        e_s = math.exp(-s / tau_syn)
+        return e_m, e_s, tau_syn / (tau_mem - tau_syn) * (e_m - e_s)
+    q = -math.expm1(-z)
+    e_s = e_m * (1.0 - q) if z < 1.0 else math.exp(-s / tau_syn)
+    return e_m, e_s, s / tau_mem * e_m * (q / z)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def free(kind: int, u: float, i: float, s: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
+    """``(u, i)`` a time ``s`` later, without input; one exponential where ``tau_mem = 2 tau_syn``."""
+    if kind == RATIO_2:
+        y = -math.expm1(-s / tau_mem)
+        return u + y * ((i - u) - i * y), i * (1.0 - y) * (1.0 - y)
+    e_m, e_s, g = response(s, tau_mem, tau_syn)
+    return e_m * u + g * i, e_s * i
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def free_adjoint(
+    kind: int, a_u: float, a_i: float, s: float, tau_mem: float, tau_syn: float
+) -> tuple[float, float]:
+    """The transpose of :func:`free`: adjoints ``(a_u, a_i)`` a time ``s`` earlier."""
+    if kind == RATIO_2:
+        y = -math.expm1(-s / tau_mem)
+        e_m = 1.0 - y
+        return e_m * a_u, e_m * (e_m * a_i + y * a_u)
+    e_m, e_s, g = response(s, tau_mem, tau_syn)
+    return e_m * a_u, e_s * a_i + g * a_u
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def response_derivatives(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
+    """``(dg/dtau_mem, dg/dtau_syn)`` of the response ``g`` at fixed ``s``."""
+    e_m, e_s, g = response(s, tau_mem, tau_syn)
+    z = s * (1.0 / tau_syn - 1.0 / tau_mem)
+    if abs(z) < 0.3:
+        # e_m phi'(z), phi'(z) = sum_n (-1)^n n z^(n-1)/(n+1)!; 14 terms leave .3^14/15! < 1e-19
+        total, term = 0.0, -1.0
+        for n in range(1, 15):
+            term = -0.5 if n == 1 else -term * z / (n + 1)
+            total += term * n
+        slope = e_m * total
+    else:
+        slope = (e_s * (1.0 + z) - e_m) / (z * z)
+    scale = s / tau_mem * slope * s
+    return -g / tau_mem + g * s / (tau_mem * tau_mem) + scale / (tau_mem * tau_mem), -scale / (tau_syn * tau_syn)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def lambert_w(x: float) -> float:
+    """Principal branch of ``w e^w = x`` for ``-1/e <= x``, by Halley's iteration."""
+    if x < -0.32:
+        p = math.sqrt(max(0.0, 2.0 * (math.e * x + 1.0)))
+        w = -1.0 + p * (1.0 - p / 3.0 * (1.0 - p * (11.0 / 24.0)))
+    elif x < 1.0:
+        w = x * (1.0 - x * (1.0 - 1.5 * x)) if abs(x) < 0.1 else x / (1.0 + x)
+    else:
+        w = math.log1p(x) * (1.0 - math.log1p(math.log1p(x)) / (2.0 + math.log1p(x)))
+    for _ in range(20):
+        e = math.exp(w)
+        f = w * e - x
+        if w == -1.0:
+            return w
+        step = f / (e * (w + 1.0) - (w + 2.0) * f / (2.0 * w + 2.0))
+        w -= step
+        if abs(step) <= 1e-16 * abs(w) + 1e-300:
+            break
+    return w
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def crossing_ratio_2(u: float, i: float, c: float, tau_mem: float, end: float, forced: bool) -> float:
+    """First up-crossing for ``tau_mem = 2 tau_syn``, or -1.
+
+    With ``y = 1 - e^(-s/tau_mem)``: ``u(s) = u0 + p y - i0 y^2``, ``p = i0 - u0``; a quadratic in ``y`` whose small
+    root has no cancellation: ``y = 2 q / (p + sqrt(p^2 - 4 i0 q))``, ``q = c - u0 > 0``.
+    """
+    y_end = -math.expm1(-end / tau_mem)
+    q = c - u
+    p = i - u
+    d = p * p - 4.0 * i * q
+    if not forced:
+        if not (u + y_end * (p - i * y_end) >= c or (d >= 0.0 and 0.0 < p < 2.0 * i * y_end)):
+            return -1.0
+    root = math.sqrt(max(d, 0.0))
+    if p >= 0.0:
+        y = 2.0 * q / (p + root) if p + root > 0.0 else y_end
+    else:
+        y = (p - root) / (2.0 * i) if i < 0.0 else y_end
+    return -tau_mem * math.log1p(-min(max(y, 0.0), y_end)) if y < y_end else end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def peak_time(u: float, i: float, tau_mem: float, tau_syn: float) -> float:
+    """Time of the extremum of ``u(s)`` after ``s = 0``; meaningful where the slope starts positive and ``i > 0``.
+
+    ``s* = ln(1 + x)/delta``, ``x = delta tau_mem p / (i + delta tau_mem u)`` with ``delta = 1/tau_syn - 1/tau_mem``:
+    the page's formula, rewritten so that equal taus are its smooth limit ``s* = tau p / i``.
+    """
+    delta = 1.0 / tau_syn - 1.0 / tau_mem
+    scaled = delta * tau_mem
+    denominator = i + scaled * u
+    if denominator <= 0.0:
+        return math.inf
+    x = scaled * (i - u) / denominator
+    if delta == 0.0:
+        return tau_mem * (i - u) / denominator
+    if x <= -1.0:
+        return math.inf
+    return math.log1p(x) / delta
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def crossing_search(u: float, i: float, c: float, tau_mem: float, tau_syn: float, end: float, forced: bool) -> float:
+    """First up-crossing for any pair of taus, or -1: bracketed, safeguarded Halley iteration.
+
+    At most one extremum per interval, so: none unless ``u(end) >= c`` or the interior maximum reaches ``c``.
+    """
+    hi = end
+    if not forced:
+        e_m, e_s, g = response(end, tau_mem, tau_syn)
+        u_end = e_m * u + g * i
+        if u_end < c:
+            if not (i > u and e_s * i < u_end):
+                return -1.0
+            hi = peak_time(u, i, tau_mem, tau_syn)
+            if not 0.0 < hi < end:
+                return -1.0
+            e_m, e_s, g = response(hi, tau_mem, tau_syn)
+            if e_m * u + g * i < c:
+                return -1.0
+    lo, s = 0.0, _first_guess(c - u, i - u, i * tau_mem / (2.0 * tau_syn), tau_mem, hi)
+    for _ in range(MAX_ITERATIONS):
+        e_m, e_s, g = response(s, tau_mem, tau_syn)
+        u_s, i_s = e_m * u + g * i, e_s * i
+        f = u_s - c
+        if f >= 0.0:
+            hi = s
+        else:
+            lo = s
+        df = (i_s - u_s) / tau_mem
+        ddf = -(i_s / tau_syn + df) / tau_mem
+        denominator = 2.0 * df * df - f * ddf
+        t = s - 2.0 * f * df / denominator if denominator > 0.0 and df > 0.0 else 0.5 * (lo + hi)
+        if not lo <= t <= hi:
+            t = 0.5 * (lo + hi)
+        # 3 ulp of the terms of f: below that f is rounding noise, and where u grazes c no step would get shorter
+        noise = 6e-16 * (abs(e_m * u) + abs(g * i) + abs(c))
+        # the step is cubic: after one below 1e-6 the next would be below 1e-18
+        if abs(t - s) <= 1e-6 * tau_mem * _steepness(df, ddf, tau_mem) or hi - lo <= 4e-16 * hi or abs(f) <= noise:
+            return t
+        s = t
+    return s
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _steepness(df: float, ddf: float, tau: float) -> float:
+    """How far from grazing: 1 where the slope outweighs the curvature over tau, towards 0 at a maximum."""
+    bend = abs(ddf) * tau
+    return df / (df + bend) if df > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first_guess(q: float, p: float, bend: float, tau_mem: float, hi: float) -> float:
+    """Root of the quadratic in ``y = 1 - e^(-s/tau_mem)`` with the right value, slope and curvature at ``s = 0``.
+
+    Exact for ``tau_mem = 2 tau_syn``, where it is :func:`crossing_ratio_2`.
+    """
+    d = p * p - 4.0 * bend * q
+    if p > 0.0 and d >= 0.0:
+        y = 2.0 * q / (p + math.sqrt(d))
+        if y < 1.0:
+            s = -tau_mem * math.log1p(-y)
+            if s < hi:
+                return s
+    return 0.5 * hi
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def crossing_ratio_1(u: float, i: float, c: float, tau: float, end: float, forced: bool) -> float:
+    """First up-crossing for ``tau_mem = tau_syn``, or -1, by the Lambert W function.
+
+    ``(u0 + i0 z) e^-z = c`` with ``z = s/tau`` gives ``z = -W(-(c/i0) e^(-u0/i0)) - u0/i0``; one Newton step removes
+    the cancellation of that form.
+    """
+    if i <= 0.0 or u < -20.0 * i:
+        return crossing_search(u, i, c, tau, tau, end, forced)
+    z_end, p = end / tau, i - u
+    reaches = forced or (u + i * z_end) * math.exp(-z_end) >= c
+    if not reaches:
+        z_peak = p / i
+        if not 0.0 < z_peak < z_end or i * math.exp(-z_peak) < c:
+            return -1.0
+    shift = u / i
+    z = -lambert_w(max(-c / i * math.exp(-shift), -1.0 / math.e)) - shift
+    z = min(max(z, 0.0), z_end)
+    for _ in range(2):
+        e = math.exp(-z)
+        slope = (i - u - i * z) * e
+        if slope > 0.0:
+            z = min(max(z - ((u + i * z) * e - c) / slope, 0.0), z_end)
+    return z * tau
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def crossing(
+    kind: int, u: float, i: float, c: float, tau_mem: float, tau_syn: float, end: float, forced: bool
+) -> float:
+    """Time of the first crossing of ``c`` from below in ``(0, end]`` starting at ``u < c``, or -1.
+
+    ``forced`` says that the membrane is known to have reached ``c`` at ``end``: rounding must not lose that spike.
+    """
+    if end <= 0.0 or c == math.inf:
+        return -1.0
+    if kind == RATIO_2:
+        return crossing_ratio_2(u, i, c, tau_mem, end, forced)
+    if kind == RATIO_1:
+        return crossing_ratio_1(u, i, c, tau_mem, end, forced)
+    return crossing_search(u, i, c, tau_mem, tau_syn, end, forced)
