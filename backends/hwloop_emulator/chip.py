@@ -6,12 +6,14 @@ All times inside are device seconds. The potential unit is the program's (``memb
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hwloop import simulate
+from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
 from hwloop.neurons import PARAMETERS, check_reset
 from hwloop.spikes import Spikes
@@ -20,9 +22,11 @@ from hwloop.target import Measured
 from . import events
 from .memory import SynapseMemory
 from .preset import Preset
-from .silicon import Array, Silicon
-from .streams import stream
+from .silicon import Silicon
+from .streams import Array, Stream
 
+#: Events a stuck or hot neuron may add to a sample: a rate beyond it is a slip in the preset's unit, not a chip.
+MOST_EXTRA_EVENTS = 100_000
 #: Least distance of threshold and reset, of the asked swing: comparators of real chips cannot cross either.
 LEAST_SWING = 0.05
 
@@ -135,27 +139,40 @@ class Chip:
         reset = check_reset(layer.reset)
         out = simulate.run(inputs, loaded.weight, parameters, reset=reset, max_spikes=layer.max_spikes)
         batch, t_stop = len(out), out.t_stop
-        if (rate := self.preset.scale("stuck_rate")) > 0 and loaded.stuck.any():
+        if (rate := self._rate("stuck_rate", t_stop)) > 0 and loaded.stuck.any():
             phase = self.silicon.phase(loaded.neurons[loaded.stuck])
             out = events.with_events(out, *events.regular(batch, rate, phase, np.flatnonzero(loaded.stuck), t_stop))
-        if (rate := self.preset.scale("hot_rate")) > 0 and loaded.hot.any():
+        if (rate := self._rate("hot_rate", t_stop)) > 0 and loaded.hot.any():
             rng = self._noise("hot_rate", number)
             out = events.with_events(out, *events.spurious(batch, rate, np.flatnonzero(loaded.hot), t_stop, rng))
         sigma = self.preset.scale("jitter")
         return events.jittered(out, sigma, self._noise("jitter", number)) if sigma > 0 else out
 
+    def _rate(self, name: str, t_stop: float) -> float:
+        rate = self.preset.scale(name)
+        if rate * t_stop > MOST_EXTRA_EVENTS:
+            raise TargetError(
+                f"preset {self.preset.name}: effects.{name}.scale = {rate:g} device_hz gives {rate * t_stop:g} events a "
+                f"sample of {t_stop:g} device s; allowed: {MOST_EXTRA_EVENTS}. Lower the rate or shorten the sample"
+            )
+        return rate
+
+    @cached_property
+    def _session_noise(self) -> Array:
+        rng = Stream(self.preset.family, self.number, self.preset.stream("threshold_session"), self.session)
+        return self.preset.scale("threshold_session") * rng.normal(self.silicon.n_neurons)
+
     def _threshold(self, number: int, loaded: _Loaded, samples: int, repeats: int) -> Tensor:
         """Thresholds of this run, ``[n]``, or ``[batch, n]`` where they differ between samples."""
         v_th, n = loaded.parameters["v_th"], len(loaded.neurons)
         noise: Array | float = 0.0
-        if (sigma := self.preset.scale("threshold_session")) > 0:
-            rng = stream(self.preset.family, self.number, self.preset.stream("threshold_session"), self.session)
-            noise = noise + sigma * rng.standard_normal(self.silicon.n_neurons)[loaded.neurons]
+        if self.preset.scale("threshold_session") > 0:
+            noise = noise + self._session_noise[loaded.neurons]
         if (sigma := self.preset.scale("threshold_batch")) > 0:
-            draws = self._noise("threshold_batch", number).standard_normal((repeats, n))
+            draws = self._noise("threshold_batch", number).normal((repeats, n))
             noise = noise + sigma * np.repeat(draws, samples // repeats, axis=0)
         if (sigma := self.preset.scale("threshold_sample")) > 0:
-            noise = noise + sigma * self._noise("threshold_sample", number).standard_normal((samples, n))
+            noise = noise + sigma * self._noise("threshold_sample", number).normal((samples, n))
         if isinstance(noise, float):
             return v_th
         moved = v_th + loaded.swing * torch.from_numpy(noise).to(v_th.dtype)
@@ -171,5 +188,5 @@ class Chip:
             spikes, late = events.stamped(spikes, latency, tick)
         return spikes, lost, late
 
-    def _noise(self, name: str, layer: int) -> np.random.Generator:
-        return stream(self.preset.family, self.number, self.preset.stream(name), self.session, self.batch, layer)
+    def _noise(self, name: str, layer: int) -> Stream:
+        return Stream(self.preset.family, self.number, self.preset.stream(name), self.session, self.batch, layer)

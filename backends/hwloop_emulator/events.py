@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwloop.spikes import Spikes
 
-from .silicon import Array
+from .streams import Array, Stream
 
 
 def delayed(spikes: Spikes, delay: Tensor) -> Spikes:
@@ -19,9 +19,9 @@ def delayed(spikes: Spikes, delay: Tensor) -> Spikes:
     return _sorted(torch.where(times <= spikes.t_stop, times, math.inf), spikes.units, spikes)
 
 
-def jittered(spikes: Spikes, sigma: float, rng: np.random.Generator) -> Spikes:
+def jittered(spikes: Spikes, sigma: float, rng: Stream) -> Spikes:
     """Every event moved by a normal ``sigma`` (s), kept inside the window, sorted again."""
-    noise = torch.from_numpy(sigma * rng.standard_normal(tuple(spikes.times.shape))).to(spikes.times.dtype)
+    noise = torch.from_numpy(sigma * rng.normal(tuple(spikes.times.shape))).to(spikes.times.dtype)
     moved = torch.minimum(torch.clamp(spikes.times + noise, min=0.0), _last(spikes))
     return _sorted(torch.where(spikes.valid, moved, math.inf), spikes.units, spikes)
 
@@ -47,16 +47,17 @@ def regular(batch: int, rate: float, phase: Array, units: Array, t_stop: float) 
     return np.tile(times.reshape(1, -1), (batch, 1)), np.tile(flat_units, (batch, 1))
 
 
-def spurious(batch: int, rate: float, units: Array, t_stop: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def spurious(batch: int, rate: float, units: Array, t_stop: float, rng: Stream) -> tuple[Array, Array]:
     """Poisson events of ``units [k]`` at ``rate`` (Hz): ``(times, units)``, each ``[batch, k * most]``."""
-    counts = rng.poisson(rate * t_stop, (batch, len(units)))
-    most = int(counts.max(initial=0))
-    times = rng.random((batch, len(units), most)) * t_stop
-    times[np.arange(most) >= counts[..., None]] = np.inf
+    mean = rate * t_stop
+    # gaps are exponential; ten deviations and twenty events beyond the mean are reached once in more than 1e20 trains
+    most = math.ceil(mean + 10 * math.sqrt(mean) + 20)
+    times = np.cumsum(rng.exponential((batch, len(units), most)), axis=2) / rate
+    times[times > t_stop] = np.inf
     return times.reshape(batch, -1), np.tile(np.repeat(units, most), (batch, 1))
 
 
-def lossy(spikes: Spikes, probability: float, rng: np.random.Generator) -> tuple[Spikes, int]:
+def lossy(spikes: Spikes, probability: float, rng: Stream) -> tuple[Spikes, int]:
     """``spikes`` of which each event is lost with ``probability``; and how many were."""
     lost = torch.from_numpy(rng.random(tuple(spikes.times.shape)) < probability) & spikes.valid
     return _sorted(torch.where(lost, math.inf, spikes.times), spikes.units, spikes), int(lost.sum())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .silicon import Array, Silicon
-from .streams import stream
+from .silicon import Silicon
+from .streams import Array, Stream
 
 
 class SynapseMemory:
@@ -87,8 +87,8 @@ class SynapseMemory:
     def _write_errors(self, shape: tuple[int, ...], layer: int) -> Array:
         silicon = self._silicon
         name = silicon.preset.stream("programming")
-        rng = stream(silicon.preset.family, silicon.number, name, self._session, self._loads, layer)
-        return silicon.preset.scale("programming") * rng.standard_normal(shape)
+        rng = Stream(silicon.preset.family, silicon.number, name, self._session, self._loads, layer)
+        return silicon.preset.scale("programming") * rng.normal(shape)
 
     def _grow(self, neurons: int, synapses: int) -> None:
         rows, columns = self._codes.shape

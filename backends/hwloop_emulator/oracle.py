@@ -8,7 +8,7 @@ from hwloop.errors import TargetError
 
 from .chip import Chip
 from .device import EmulatorDevice
-from .silicon import Array
+from .streams import Array
 
 
 class Oracle:

@@ -307,9 +307,12 @@ def _read(preset: str | Path) -> tuple[str, str]:
 
 
 def _explain(where: str, detail: ErrorDetails) -> InputError:
-    key = ".".join(str(part) for part in detail["loc"])
+    location = detail["loc"]
+    key = ".".join(str(part) for part in location)
+    if len(location) > 1 and location[0] == "effects" and location[1] not in EFFECTS:
+        return OptionError(f"preset {where}: unknown key 'effects.{location[1]}'; known here: {', '.join(EFFECTS)}")
     if detail["type"] == "extra_forbidden":
-        return OptionError(f"preset {where}: unknown key {key!r}; known here: {', '.join(_known(detail['loc']))}")
+        return OptionError(f"preset {where}: unknown key {key!r}; known here: {', '.join(_known(location))}")
     if detail["type"] == "missing":
         return InputError(f'preset {where}: {key} is missing; state it (a source is a citation or the word "assumed")')
     if detail["type"] == "value_error" and not key:

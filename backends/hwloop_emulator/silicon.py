@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .preset import Preset
-from .streams import stream
-
-Array: TypeAlias = NDArray[Any]
+from .streams import Array, Stream
 
 #: Smallest factor that a normal relative spread can leave; no tau or gain turns negative.
 SMALLEST_FACTOR = 0.05
@@ -66,8 +62,8 @@ class Silicon:
         for i, neuron in enumerate(neurons.tolist()):
             row = self._rows.get((name, neuron))
             if row is None or len(row) < n_in:
-                rng = stream(self.preset.family, self.number, self.preset.stream(name), neuron)
-                row = rng.random((n_in, depth)) if uniform else rng.standard_normal((n_in, depth))
+                rng = Stream(self.preset.family, self.number, self.preset.stream(name), neuron)
+                row = rng.random((n_in, depth)) if uniform else rng.normal((n_in, depth))
                 self._rows[name, neuron] = row
             result[i] = row[:n_in]
         return result
@@ -81,7 +77,7 @@ class Silicon:
     def _cached(self, name: str, uniform: bool) -> Array:
         row = self._rows.get((name, -1))
         if row is None:
-            rng = stream(self.preset.family, self.number, self.preset.stream(name))
-            row = rng.random(self.n_neurons) if uniform else rng.standard_normal(self.n_neurons)
+            rng = Stream(self.preset.family, self.number, self.preset.stream(name))
+            row = rng.random(self.n_neurons) if uniform else rng.normal(self.n_neurons)
             self._rows[name, -1] = row
         return row
