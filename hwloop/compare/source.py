@@ -1,0 +1,90 @@
+"""Figures and where their data ran."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..record import RanOn, Record, Recording
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+#: Characters of a digest that identify a program to a reader.
+DIGEST_DIGITS = 12
+
+#: Devices named in a line before the rest is counted.
+NAMED_DEVICES = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data ran: simulator, emulator or hardware, with device and program."""
+
+    ran_on: RanOn
+    device_id: str = ""
+    program_digest: str = ""
+
+    @classmethod
+    def of(cls, record: Record) -> Source:
+        """The source of a record; one without provenance was simulated."""
+        if isinstance(record, Recording):
+            return cls(record.ran_on, record.device_id, record.program_digest)
+        return cls("simulator")
+
+
+#: One source, or several where a figure sets runs side by side.
+Sources: TypeAlias = "Source | Sequence[Source]"
+
+
+def source_line(sources: Sources) -> str:
+    """One line for a caption, such as "Ran on: simulator; emulator, emulator:7, program 3fa9c1d7e2b8".
+
+    Devices that ran one program stand together; of many, the first are named.
+    """
+    devices: dict[tuple[str, str], list[str]] = {}
+    for source in [sources] if isinstance(sources, Source) else sources:
+        known = devices.setdefault((source.ran_on, source.program_digest[:DIGEST_DIGITS]), [])
+        if source.device_id and source.device_id not in known:
+            known.append(source.device_id)
+    return "Ran on: " + "; ".join(_group(*key, names) for key, names in devices.items())
+
+
+def _group(ran_on: str, digest: str, names: list[str]) -> str:
+    more = [f"{len(names) - NAMED_DEVICES} more"] if len(names) > NAMED_DEVICES else []
+    return ", ".join([ran_on, *names[:NAMED_DEVICES], *more, *([f"program {digest}"] if digest else [])])
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot.
+
+    Attributes
+    ----------
+    svg : str
+        An ``<svg>`` element.
+    caption : str
+        One sentence: what to look for.
+    source : Source or several
+    """
+
+    svg: str
+    caption: str
+    source: Sources
+
+    @property
+    def source_line(self) -> str:
+        """Where the data ran, in one line."""
+        return source_line(self.source)
+
+    def inline(self, figure: int, section: int) -> Markup:
+        """The plot with ids of its own, so that several stand on one page, and its caption for screen readers."""
+        from markupsafe import Markup, escape
+
+        prefix = f"s{section}f{figure}-"
+        svg = re.sub(r'\bid="', f'id="{prefix}', self.svg)
+        svg = re.sub(r'href="#', f'href="#{prefix}', svg)
+        svg = re.sub(r"url\(#", f"url(#{prefix}", svg)
+        return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.caption)}" ', 1))
