@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -84,7 +85,14 @@ class Figure:
         from markupsafe import Markup, escape
 
         prefix = f"s{section}f{figure}-"
-        svg = re.sub(r'\bid="', f'id="{prefix}', self.svg)
+        seen: Counter[str] = Counter()
+
+        def unique(found: re.Match[str]) -> str:
+            # matplotlib gives equal parts of one figure equal ids; references mean the first, which looks the same
+            seen[found[1]] += 1
+            return f'id="{prefix}{found[1]}{f"-{seen[found[1]]}" if seen[found[1]] > 1 else ""}"'
+
+        svg = re.sub(r'\bid="([^"]*)"', unique, self.svg)
         svg = re.sub(r'href="#', f'href="#{prefix}', svg)
         svg = re.sub(r"url\(#", f"url(#{prefix}", svg)
         return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(self.caption)}" ', 1))

@@ -42,7 +42,12 @@ def disturbed(spikes: Spikes, seed: int, jitter: float, loss: float = 0.0, inven
 def recording(populations: tuple[Spikes, ...], inputs: Spikes | None = None) -> Recording:
     """A measured record with provenance."""
     return Recording(
-        populations, inputs, ran_on="emulator", device_id="emulator:7", firmware="1.0", program_digest="3fa9c1d7e2b84a55"
+        populations,
+        inputs,
+        ran_on="emulator",
+        device_id="emulator:7",
+        firmware="1.0",
+        program_digest="3fa9c1d7e2b84a55",
     )
 
 
