@@ -20,17 +20,17 @@ define create
 	"$(PYTHON)" -m venv $(1)
 	$(1)/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
 	$(1)/bin/python -m pip install --quiet -c constraints.txt -e ".$(2)"
-	@touch $(1)/.installed
 endef
+
+# bench, which needs an environment of its own
+include tests/benchmarks/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(PACKAGES)
 	$(call create,$(VENV),$(EXTRAS))
-
-$(BENCH_VENV)/.installed: pyproject.toml constraints.txt
-	$(call create,$(BENCH_VENV),[bench])
+	@touch $@
 
 venv: $(VENV)/.installed  ## create .venv with the tested versions
 
@@ -51,9 +51,6 @@ lint: $(VENV)/.installed  ## ruff (rules and format) and mypy --strict
 format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
-
-bench: $(BENCH_VENV)/.installed  ## speed against other simulators, in an environment of its own
-	$(BENCH_VENV)/bin/python -m tests.benchmarks.run
 
 studies: $(VENV)/.installed  ## the long experiments behind the figures of the README (hours)
 	$(RUN) examples/studies.py --out $(OUT)/studies

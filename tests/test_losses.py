@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ TAU = 5e-3
 def network(*sizes: int, scale: float = 1.0, seed: int = 0) -> Network:
     generator = torch.Generator().manual_seed(seed)
     layers: list[torch.nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         dense = Dense(n_in, n_out, generator=generator)
         with torch.no_grad():
             dense.weight.mul_(scale)
