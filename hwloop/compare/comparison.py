@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -248,9 +248,15 @@ def compare(
         divergences=first_divergences(layers, len(simulated.output), settings.tolerance),
         settings=settings,
         provenance=_provenance(measured),
-        simulated=simulated,
-        measured=measured,
+        simulated=_detached(simulated),
+        measured=_detached(measured),
     )
+
+
+def _detached(record: Record) -> Record:
+    """The record without gradients, which would keep the whole graph alive."""
+    populations = tuple(population.detach() for population in record.populations)
+    return replace(record, populations=populations, inputs=record.inputs and record.inputs.detach(), health=None)
 
 
 def _inputs_of(simulated: Record, measured: Record) -> tuple[Spikes, Spikes] | None:

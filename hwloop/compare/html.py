@@ -110,14 +110,15 @@ def _neuron_section(report: Report, comparison: Comparison, sources: list[Source
         )
         figures.append(neuron_map(_maps(p, comparison.n_samples), sources, caption))
     tables = [
-        _table(worst_table(p, _MICRO), f"Layer {p.layer}: the neurons that differ most.", sources)
+        _table(rows, f"Layer {p.layer}: the neurons that differ most.", sources)
         for p in comparison.populations
+        if (rows := worst_table(p, _MICRO))[2]
     ]
     report.add_section("Neurons", figures=figures, tables=tables)
 
 
 def _maps(p: PopulationComparison, n_samples: int) -> list[MapPanel]:
-    factor, unit = time_unit(float(np.nanmax(p.neurons.rmse)) if p.neurons.matched.any() else 1e-6)
+    factor, unit = time_unit(float(np.nanmax(p.neurons.rmse, initial=0.0)) or 1e-6)
     unit = _MICRO if unit == "us" else unit
     return [
         MapPanel(f"bias ({unit})", p.neurons.bias / factor, diverging=True),

@@ -83,8 +83,6 @@ def neuron_map(
 def _map(axes: Axes, panel: MapPanel, rows: int, columns: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    from . import plotting as p
-
     values = np.asarray(panel.values, dtype=float)
     cells = np.full(rows * columns, np.nan)
     cells[: len(values)] = values
@@ -98,7 +96,12 @@ def _map(axes: Axes, panel: MapPanel, rows: int, columns: int) -> None:
     for k in np.flatnonzero(~np.isfinite(values)).tolist():
         y, x = divmod(k, columns)
         axes.fill(
-            [x, x + 1, x + 1, x], [y, y, y + 1, y + 1], facecolor="#eceff2", edgecolor=p.SOFT, hatch="////", linewidth=0
+            [x, x + 1, x + 1, x],
+            [y, y, y + 1, y + 1],
+            facecolor="#f2f4f6",
+            edgecolor="#b4bcc5",
+            hatch="////",
+            linewidth=0,
         )
     mesh = axes.pcolormesh(image, cmap="PuOr_r" if panel.diverging else "Blues", vmin=low, vmax=largest, **borders)
     axes.set_xlim(0, columns)

@@ -91,7 +91,7 @@ def _end_of(simulated: Record, measured: Record, sample: int) -> float:
         *measured.populations,
         *(s for s in (simulated.inputs, measured.inputs) if s is not None),
     ]
-    last = [float(b.times[sample, int(b.counts[sample]) - 1]) for b in batches if int(b.counts[sample])]
+    last = [float(b.times.detach()[sample, int(b.counts[sample]) - 1]) for b in batches if int(b.counts[sample])]
     return max(last, default=simulated.output.t_stop) or simulated.output.t_stop
 
 
@@ -202,7 +202,7 @@ def _histogram(axes: Axes, errors: ErrorSet) -> None:
             bias / factor, color=p.BLUE, linewidth=1.3, linestyle="--", label=f"mean {format_time(bias, micro='µs')}"
         )
         axes.legend(loc="upper right")
-    note = f", {beyond} beyond the range in the outermost bins" if beyond else ""
+    note = f" ({beyond} beyond, in the end bins)" if beyond else ""
     axes.set_title(f"{errors.label}: {len(values)} pairs{note}" if len(values) else f"{errors.label}: no pairs")
     axes.set_xlabel(f"measured - simulated spike time ({_micro(unit)}); right: device late")
     axes.set_ylabel("spike pairs")

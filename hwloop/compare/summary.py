@@ -64,10 +64,11 @@ def distance_table(comparison: Comparison) -> Rows:
 
 
 def worst_table(population: PopulationComparison, micro: str = "us") -> Rows:
-    """The neurons with most missing and extra spikes, then the largest RMSE."""
+    """The neurons with most missing and extra spikes, then the largest RMSE; none that is exact."""
     neurons = population.neurons
     rmse = np.where(neurons.matched > 0, neurons.rmse, 0.0)
-    order = np.lexsort((-rmse, -(neurons.missing + neurons.extra)))[:LISTED]
+    unpaired = neurons.missing + neurons.extra
+    order = np.lexsort((-rmse, -unpaired))[: min(LISTED, int(((unpaired > 0) | (rmse > 0)).sum()))]
     rows: list[tuple[str, ...]] = []
     for k in order.tolist():
         counts = (str(x[k]) for x in (neurons.matched, neurons.missing, neurons.extra))

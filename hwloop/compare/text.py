@@ -58,13 +58,9 @@ def render(comparison: Comparison, width: int, color: bool) -> str:
 
 def _ran_on(comparison: Comparison) -> str:
     p = comparison.provenance
-    names = (
-        ("device", "device_id"),
-        ("firmware", "firmware"),
-        ("program", "program_digest"),
-        ("calibration", "calibration_id"),
-    )
-    known = [f"{name} {str(p[key])[:DIGEST]}" for name, key in names if p.get(key)]
+    named = [f"{name} {p[key]}" for name, key in (("device", "device_id"), ("firmware", "firmware")) if p.get(key)]
+    digests = (("program", "program_digest"), ("calibration", "calibration_id"))
+    known = [*named, *(f"{name} {str(p[key])[:DIGEST]}" for name, key in digests if p.get(key))]
     events = [
         f"{p[key]} {name} events" for name, key in (("lost", "lost_events"), ("late", "late_events")) if p.get(key)
     ]

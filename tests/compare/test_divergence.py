@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from hwloop.compare import compare
 from hwloop.compare.influence import NeuronModel
+from hwloop.compare.report import raster
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Record
@@ -131,6 +134,16 @@ def test_contributions_add_up_to_the_threshold_at_a_spike(tau_syn: float, t_ref:
     assert crossing
     for t in crossing:
         assert model.contributions(0, t, times, events, units).sum() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_records_with_gradients_are_compared_and_let_go(tmp_path: Path) -> None:
+    net = network()
+    simulated = net(INPUTS)
+    assert simulated.output.times.requires_grad
+    found = compare(simulated, recording((HIDDEN, OUTPUT), INPUTS), net=net)
+    assert not found.simulated.output.times.requires_grad
+    found.to_html(tmp_path / "r.html")
+    assert raster(simulated, simulated, 0, TAU).svg
 
 
 def test_every_sample_has_its_own_first_divergence() -> None:
