@@ -20,8 +20,13 @@ import math
 import numpy as np
 from numba import njit
 
-from .scalar import free_adjoint, response
-from .vector import add_rows, arrival_gradient, propagators, retreat_general, retreat_shared
+from .forward import REFRACTORY, RESET, TAU_MEM, TAU_SYN
+from .scalar import RATIO_2, free_adjoint, response
+from .vector import FASTMATH, propagators
+
+#: Columns of the table of neurons that are outside the common update: adjoints, time, adjoint at the release that is
+#: waiting for its spike, whether one waits, and the interval in which the neuron was taken out.
+OWN_U, OWN_I, OWN_TIME, PLUS, WAITS, STAMP = range(6)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -37,28 +42,62 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _back(kind, lane, t, lane_u, lane_i, lane_pos, tau_mem, tau_syn):  # type: ignore[no-untyped-def]
-    """Adjoint of one neuron carried back to time ``t``."""
-    lane_u[lane], lane_i[lane] = free_adjoint(kind, lane_u[lane], lane_i[lane], lane_pos[lane] - t, tau_mem, tau_syn)
-    lane_pos[lane] = t
+def _spiking_lanes(  # type: ignore[no-untyped-def]
+    b, k, p, kind, t_e, t_end, u_old, i_old, u_new, i_new, lanes, own, stamps, table, threshold,
+    t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
+):
+    """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``."""
+    stamps, taken, row = stamps + 1, 0, b if threshold.shape[0] > 1 else 0
+    while True:
+        spike_next = k >= 0 and t_out[b, k] > t_e
+        release_next = p >= 0 and release_time[b, released[p]] > t_e
+        if not (spike_next or release_next):
+            break
+        release = release_next and (not spike_next or release_time[b, released[p]] > t_out[b, k])
+        q = released[p] if release else k
+        lane = u_out[b, q]
+        tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
+        if release and table[lane, REFRACTORY] == 0.0:  # released at its spike: nothing lies between
+            p -= 1
+            continue
+        if own[lane, STAMP] != stamps:
+            own[lane, STAMP] = stamps
+            lanes[taken] = lane
+            taken += 1
+            own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_old[lane], i_old[lane], t_end
+        t = float(release_time[b, q]) if release else float(t_out[b, q])
+        u_l, i_l = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] - t, tm, ts)
+        if release:
+            own[lane, PLUS], own[lane, WAITS], u_l = u_l, 1.0, 0.0
+            p -= 1
+        else:
+            plus = own[lane, PLUS] if own[lane, WAITS] > 0.0 else u_l
+            own[lane, WAITS] = 0.0
+            slope = inverse_slope(float(current[b, k]), float(threshold[row, lane]), r, floor, skip)
+            u_l = slope * (plus * (float(release_current[b, k]) - r) - tm * float(grad[b, k]))
+            k -= 1
+        own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_l, i_l, t
+    for a in range(taken):
+        lane = lanes[a]
+        s = own[lane, OWN_TIME] - float(t_e)
+        tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
+        u_new[lane], i_new[lane] = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], s, tm, ts)
+    return k, p, stamps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
 def backward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, shared, t_in, u_in, n_in, weight, tau_mem, tau_syn, t_ref, threshold, reset, rates, bases, t_stop,
+    lo, hi, kind, shared, t_in, u_in, n_in, weight, table, threshold, rates, bases, powers, t_stop,
     t_out, u_out, n_out, current, release_time, release_current, grad, floor, skip, want_times, d_weight, d_times,
 ):
     """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``."""
-    n = weight.shape[1]
-    dtype = weight.dtype
-    a_u, a_i = np.zeros(n, dtype), np.zeros(n, dtype)
-    b_u, b_i = np.zeros(n, dtype), np.zeros(n, dtype)
-    e_m, e_s, g = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    lane_u, lane_i, lane_pos = np.zeros(n), np.zeros(n), np.zeros(n)
-    plus, waits = np.zeros(n), np.zeros(n, np.uint8)
-    touched, stamp = np.zeros(n, np.int64), np.full(n, -1, np.int64)
-    stamps = 0
-    refractory = t_ref.max() > 0
+    n, dtype = weight.shape[1], weight.dtype
+    zero = dtype.type(0)
+    a_u, a_i, u_old, i_old = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    e_m, e_s, g, rate_mem, rate_syn = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), rates[2], rates[5]
+    own, lanes, stamps = np.zeros((n, 6)), np.zeros(n, np.int64), 0
+    tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
+    refractory = table[:, REFRACTORY].max() > 0
     end_time = dtype.type(t_stop)
     for b in range(lo, hi):
         k = n_out[b] - 1
@@ -73,7 +112,7 @@ def backward_range(  # type: ignore[no-untyped-def]
             last -= 1
         a_u[:] = 0
         a_i[:] = 0
-        waits[:] = 0
+        own[:, WAITS] = 0.0
         if refractory:
             released = np.argsort(release_time[b, : k + 1])
             p = k
@@ -86,51 +125,33 @@ def backward_range(  # type: ignore[no-untyped-def]
             t_e = t_in[b, e]
             dt = float(t_end) - float(t_e)
             if dt > 0.0:
-                if shared:
-                    em, es, gg = response(dt, float(tau_mem[0]), float(tau_syn[0]))
-                    retreat_shared(a_u, a_i, b_u, b_i, dtype.type(em), dtype.type(es), dtype.type(gg))
+                if not shared:
+                    propagators(e_m, e_s, g, dt, rates, bases, powers)
+                    for j in range(n):
+                        u_j, i_j = a_u[j], a_i[j]
+                        a_u[j], a_i[j], u_old[j], i_old[j] = e_m[j] * u_j, e_s[j] * i_j + g[j] * u_j, u_j, i_j
                 else:
-                    propagators(e_m, e_s, g, dt, rates, bases)
-                    retreat_general(a_u, a_i, b_u, b_i, e_m, e_s, g)
-                stamps += 1
-                n_touched = 0
-                while True:
-                    spike_next = k >= 0 and t_out[b, k] > t_e
-                    release_next = p >= 0 and release_time[b, released[p]] > t_e
-                    if not (spike_next or release_next):
-                        break
-                    release = release_next and (not spike_next or release_time[b, released[p]] > t_out[b, k])
-                    q = released[p] if release else k
-                    lane = u_out[b, q]
-                    if release and t_ref[lane] == 0:  # released at its spike: nothing lies between
-                        p -= 1
-                        continue
-                    if stamp[lane] != stamps:
-                        stamp[lane] = stamps
-                        touched[n_touched] = lane
-                        n_touched += 1
-                        lane_u[lane], lane_i[lane], lane_pos[lane] = float(a_u[lane]), float(a_i[lane]), float(t_end)
-                    tm, ts = float(tau_mem[lane]), float(tau_syn[lane])
-                    if release:
-                        _back(kind, lane, float(release_time[b, q]), lane_u, lane_i, lane_pos, tm, ts)
-                        plus[lane], waits[lane], lane_u[lane] = lane_u[lane], 1, 0.0
-                        p -= 1
-                        continue
-                    _back(kind, lane, float(t_out[b, k]), lane_u, lane_i, lane_pos, tm, ts)
-                    a_plus = plus[lane] if waits[lane] != 0 else lane_u[lane]
-                    waits[lane] = 0
-                    c, r = float(threshold[b if threshold.shape[0] > 1 else 0, lane]), float(reset[lane])
-                    slope = inverse_slope(float(current[b, k]), c, r, floor, skip)
-                    lane_u[lane] = slope * (a_plus * (float(release_current[b, k]) - r) - tm * float(grad[b, k]))
-                    k -= 1
-                for a in range(n_touched):
-                    lane = touched[a]
-                    _back(kind, lane, float(t_e), lane_u, lane_i, lane_pos, float(tau_mem[lane]), float(tau_syn[lane]))
-                    b_u[lane], b_i[lane] = lane_u[lane], lane_i[lane]
-                a_u, b_u = b_u, a_u
-                a_i, b_i = b_i, a_i
+                    f_m, f_s, f_g = 0.0, 0.0, 0.0
+                    if kind == RATIO_2:
+                        y = -math.expm1(-dt / tm_0)
+                        f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
+                    else:
+                        f_m, f_s, f_g = response(dt, tm_0, ts_0)
+                    c_m, c_s, c_g = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g)
+                    for j in range(n):
+                        u_j, i_j = a_u[j], a_i[j]
+                        a_u[j], a_i[j], u_old[j], i_old[j] = c_m * u_j, c_s * i_j + c_g * u_j, u_j, i_j
+                if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
+                    k, p, stamps = _spiking_lanes(
+                        b, k, p, kind, t_e, t_end, u_old, i_old, a_u, a_i, lanes, own, stamps, table, threshold,
+                        t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
+                    )
             unit = u_in[b, e]
-            add_rows(d_weight[unit], a_i)
+            for j in range(n):
+                d_weight[unit, j] += a_i[j]
             if want_times:
-                d_times[b, e] = arrival_gradient(weight[unit], a_u, a_i, rates[2], rates[5])
+                total = zero
+                for j in range(n):
+                    total += weight[unit, j] * (a_i[j] * rate_syn[j] - a_u[j] * rate_mem[j])
+                d_times[b, e] = total
             t_end = t_e

@@ -32,25 +32,25 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
     """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n = len(inputs.counts), layer.weight.shape[1]
     kind, shared = _kind(layer)
-    rates, bases, peak = rate_tables(layer.tau_mem, layer.tau_syn)
+    rates, bases, peak, powers = rate_tables(layer.tau_mem, layer.tau_syn)
     given = measured if measured is not None else _no_events(batch, layer.weight.dtype)
     if measured is not None:
         room = max(1, measured.times.shape[1])
     else:
         room = n * min(FIRST_ROOM, layer.max_spikes) if layer.max_spikes else max(LEAST_ROOM, n * FIRST_ROOM)
     dtype = layer.weight.dtype
-    table = np.stack([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], axis=1).astype(np.float64)
+    table = _table(layer)
     while True:
         _check_room(batch, room)
         times, units = np.empty((batch, room), dtype), np.zeros((batch, room), np.int64)
-        current, release_current = np.empty((batch, room), dtype), np.empty((batch, room), dtype)
-        release_time, residual = np.empty((batch, room), dtype), np.empty((batch, room), dtype)
+        current, release_current = np.zeros((batch, room), dtype), np.zeros((batch, room), dtype)
+        release_time, residual = np.zeros((batch, room), dtype), np.zeros((batch, room), dtype)
         counts = np.zeros(batch, np.int64)
 
         def work(lo: int, hi: int) -> None:
             forward_range(
                 lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, table, layer.threshold,
-                layer.start, rates, bases, peak, t_stop, layer.subtract, layer.max_spikes, measured is not None,
+                layer.start, rates, bases, peak, powers, t_stop, layer.subtract, layer.max_spikes, measured is not None,
                 given.times, given.units, given.counts,
                 times, units, counts, current, release_time, release_current, residual,  # noqa: B023 (called below)
             )  # fmt: skip
@@ -60,10 +60,9 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
         if largest <= room:
             break
         room = largest
-    valid = np.arange(largest) < counts[:, None]
     fields = (current, release_time, release_current, residual)
-    kept = [np.where(valid, array[:, :largest], 0) for array in fields]
-    spikes = Events(np.where(valid, times[:, :largest], np.inf).astype(dtype), units[:, :largest] * valid, counts)
+    kept = [np.ascontiguousarray(array[:, :largest]) for array in fields]
+    spikes = Events(np.ascontiguousarray(times[:, :largest]), np.ascontiguousarray(units[:, :largest]), counts)
     return Trace(spikes, *kept)
 
 
@@ -73,17 +72,17 @@ def backward(
     """Gradients of weights and input times; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n = len(inputs.counts), layer.weight.shape[1]
     kind, shared = _kind(layer)
-    rates, bases, _ = rate_tables(layer.tau_mem, layer.tau_syn)
+    rates, bases, _, powers = rate_tables(layer.tau_mem, layer.tau_syn)
+    table = _table(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts.setdefault(lo, np.zeros_like(layer.weight))
         backward_range(
-            lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn,
-            layer.t_ref, layer.threshold, layer.reset, rates, bases, t_stop, trace.spikes.times, trace.spikes.units,
-            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share,
-            floor.skip, want_times, part, d_times,
+            lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, table, layer.threshold, rates,
+            bases, powers, t_stop, trace.spikes.times, trace.spikes.units, trace.spikes.counts, trace.current,
+            trace.release_time, trace.release_current, grad, floor.share, floor.skip, want_times, part, d_times,
         )  # fmt: skip
 
     _spread(work, batch, int(inputs.counts.sum()) * n)
@@ -159,6 +158,11 @@ def _kind(layer: Layer) -> tuple[int, bool]:
     if tau_mem[0] == 2 * tau_syn[0]:
         return RATIO_2, True
     return (RATIO_1 if tau_mem[0] == tau_syn[0] else GENERAL), True
+
+
+def _table(layer: Layer) -> FloatArray:
+    """Neuron constants ``[n_out, 4]`` as the kernels read them: tau_mem, tau_syn, t_ref, reset."""
+    return np.stack([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], axis=1).astype(np.float64)
 
 
 def _check_room(batch: int, room: int) -> None:

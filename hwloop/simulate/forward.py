@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from .scalar import RATIO_2, crossing, free, response
-from .vector import add_rows, advance_general, advance_ratio_2, advance_shared, propagators
+from .vector import FASTMATH, propagators
 
 #: Columns of the per-spike work array.
 TIME, UNIT, CURRENT, RELEASE_TIME, RELEASE_CURRENT, RESIDUAL = range(6)
@@ -34,11 +34,12 @@ UNTIL, LAST, FIRED, OWN_U, OWN_I, OWN_TIME = range(6)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _simulate_lanes(  # type: ignore[no-untyped-def]
-    lanes, kind, t_now, t_next, subtract, max_spikes, count, u, i, u_new, i_new, c, row, held, table, state, spikes
+    lanes, flagged, kind, t_now, t_next, subtract, max_spikes, count, u, i, u_new, i_new, c, held, table, state, spikes
 ):
     """All spikes in ``(t_now, t_next]`` of the neurons in ``lanes``; returns the number of spikes so far."""
     end, room = float(t_next), spikes.shape[0]
-    for lane in lanes:
+    for k in range(flagged):
+        lane = lanes[k]
         tm, ts, t_ref, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, REFRACTORY], table[lane, RESET]
         c_l, u_l, i_l, pos = float(c[lane]), float(u[lane]), float(i[lane]), float(t_now)
         own, forced = held[lane] != 0, u_new[lane] >= c[lane]
@@ -83,13 +84,13 @@ def _simulate_lanes(  # type: ignore[no-untyped-def]
                 c[lane] = np.inf
                 c_l = np.inf
         if own:
-            u_new[lane], i_new[lane] = u_end, c.dtype.type(i_end) + row[lane]
+            u_new[lane], i_new[lane] = u_end, i_end
     return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _replay_lanes(  # type: ignore[no-untyped-def]
-    times, units, kind, t_now, t_next, subtract, count, u, i, u_new, i_new, c, row, held, holding, table, state, spikes, lanes
+    times, units, kind, t_now, t_next, subtract, count, u, i, u_new, i_new, c, held, holding, table, state, spikes, lanes
 ):
     """Carry the neurons through their measured spikes in ``(t_now, t_next]``, in order, with the same arithmetic."""
     end, n = float(t_next), 0
@@ -137,7 +138,7 @@ def _replay_lanes(  # type: ignore[no-untyped-def]
                 spikes[int(state[lane, LAST]), RELEASE_CURRENT] = i_l
                 pos = until
             u_l, i_l = free(kind, u_l, i_l, end - pos, tm, ts)
-        u_new[lane], i_new[lane] = u_l, c.dtype.type(i_l) + row[lane]
+        u_new[lane], i_new[lane] = u_l, i_l
     return count
 
 
@@ -149,20 +150,6 @@ def _take(lane, lanes, n, t_now, u, i, state):  # type: ignore[no-untyped-def]
     lanes[n] = lane
     state[lane, OWN_U], state[lane, OWN_I], state[lane, OWN_TIME] = float(u[lane]), float(i[lane]), t_now
     return n + 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _flagged(flag, held, lanes):  # type: ignore[no-untyped-def]
-    """Numbers of the neurons with a flag set, into ``lanes``; returns how many. Reads eight flags at a time."""
-    flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    n = 0
-    for word in range(flag_words.shape[0]):
-        if flag_words[word] | held_words[word]:
-            for lane in range(8 * word, 8 * word + 8):
-                if flag[lane] | held[lane]:
-                    lanes[n] = lane
-                    n += 1
-    return n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -202,21 +189,34 @@ def _sort_interval(spikes, order, scratch, bins, first, stop, t_now, t_next):  #
     _insert(spikes, order, first, stop)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
 def forward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, shared, t_in, u_in, n_in, weight, table, threshold, start, rates, bases, peak, t_stop, subtract,
+    lo, hi, kind, shared, t_in, u_in, n_in, weight, table, threshold, start, rates, bases, peak, powers, t_stop, subtract,
     max_spikes, measured, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
 ):
-    """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``."""
+    """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``.
+
+    The loops over all neurons stand here, not in functions of their own: a narrow layer sees thousands of events, and
+    handing over the arrays at each would cost more than the arithmetic. They use multiplications and compares alone.
+    A neuron is flagged where it may cross, too often rather than too seldom:
+
+    - ``u_end >= c``; or
+    - ``tau_mem = 2 tau_syn``: slope ``p > 0``, the vertex ``p / 2i`` of the quadratic in ``1 - e^(-s/tau_mem)`` inside
+      the interval, and real roots (exact up to rounding);
+    - any ratio: a slope that turns negative inside, and two upper bounds that reach ``c``: the tangent at the start
+      (where ``i > 0`` the rise is concave) and ``max(u, 0) + max(i, 0) max_s g(s)``.
+    """
     n, dtype, room = weight.shape[1], weight.dtype, out_t.shape[1]
-    u, i, u_new, i_new = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    e_m, e_s, g = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    zero, four = dtype.type(0), dtype.type(4)
+    u, i, u_old, i_old = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    e_m, e_s, g, rate = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), rates[2]
     flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
-    c, nothing, lanes = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, np.int64)
+    flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
+    c, lanes = np.zeros(n, dtype), np.zeros(n, np.int64)
     spikes, state = np.zeros((room, 6)), np.zeros((n, 6))
     order, scratch, bins = np.arange(room), np.zeros(room, np.int64), np.zeros(room + 1, np.int64)
     holding, end_time = table[:, REFRACTORY].max() > 0, dtype.type(t_stop)
-    tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
+    tm_0, ts_0, peak_0 = table[0, TAU_MEM], table[0, TAU_SYN], peak[0]
     for b in range(lo, hi):
         c[:] = threshold[b if threshold.shape[0] > 1 else 0]
         u[:] = start
@@ -224,27 +224,49 @@ def forward_range(  # type: ignore[no-untyped-def]
         held[:] = 0
         state[:, UNTIL], state[:, LAST], state[:, FIRED], state[:, OWN_TIME] = -np.inf, 0, 0, -1.0
         quiet = not (np.any(start != 0) or np.any(c <= 0))  # then nothing can happen before the first event
+        quiet = quiet and not (measured and n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0]))
         count, m, t_now = 0, 0, dtype.type(0)
         for e in range(-1, n_in[b]):
-            t_next, unit = end_time, -1
-            if e + 1 < n_in[b] and t_in[b, e + 1] < end_time:
+            t_next, unit, w = end_time, 0, zero
+            arrives = e + 1 < n_in[b] and t_in[b, e + 1] < end_time
+            if arrives:
                 t_next, unit = t_in[b, e + 1], u_in[b, e + 1]
-            row = weight[unit] if unit >= 0 else nothing
             dt = float(t_next) - float(t_now)
-            if dt <= 0.0 or (quiet and e < 0 and not (measured and n_meas[b] > 0 and t_meas[b, 0] <= t_next)):
-                add_rows(i, row)  # equal times, or a resting layer
-            else:
+            if dt > 0.0 and not (quiet and e < 0):
+                hits = 0
                 if not shared:
-                    propagators(e_m, e_s, g, dt, rates, bases)
-                    advance_general(u, i, u_new, i_new, c, row, flag, e_m, e_s, g, dtype.type(dt), rates[2], peak)
+                    propagators(e_m, e_s, g, dt, rates, bases, powers)
+                    step = dtype.type(dt)
+                    for j in range(n):
+                        u_j, i_j, c_j = u[j], i[j], c[j]
+                        u_end, i_end, p = e_m[j] * u_j + g[j] * i_j, e_s[j] * i_j, i_j - u_j
+                        bound = max(u_j, zero) + max(i_j, zero) * peak[j]
+                        inside = (p > zero) & (i_end <= u_end) & (bound >= c_j) & (u_j + step * rate[j] * p >= c_j)
+                        hit = (u_end >= c_j) | inside
+                        flag[j], u[j], i[j], u_old[j], i_old[j] = hit, u_end, i_end, u_j, i_j
+                        hits |= hit
+                elif kind == RATIO_2:
+                    y = -math.expm1(-dt / tm_0)
+                    a_m, a_s, a_g = dtype.type(1.0 - y), dtype.type((1.0 - y) * (1.0 - y)), dtype.type((1.0 - y) * y)
+                    y2 = dtype.type(2.0 * y)
+                    for j in range(n):
+                        u_j, i_j, c_j = u[j], i[j], c[j]
+                        u_end, p = a_m * u_j + a_g * i_j, i_j - u_j
+                        inside = (p > zero) & (p < y2 * i_j) & (p * p >= four * i_j * (c_j - u_j))
+                        hit = (u_end >= c_j) | inside
+                        flag[j], u[j], i[j], u_old[j], i_old[j] = hit, u_end, a_s * i_j, u_j, i_j
+                        hits |= hit
                 else:
-                    em, es, gg = response(dt, tm_0, ts_0)
-                    p_m, p_s, p_g = dtype.type(em), dtype.type(es), dtype.type(gg)
-                    if kind == RATIO_2:
-                        y = dtype.type(-math.expm1(-dt / tm_0))
-                        advance_ratio_2(u, i, u_new, i_new, c, row, flag, p_m, p_s, p_g, y)
-                    else:
-                        advance_shared(u, i, u_new, i_new, c, row, flag, p_m, p_s, p_g, dtype.type(dt / tm_0), peak[0])
+                    f_m, f_s, f_g = response(dt, tm_0, ts_0)
+                    a_m, a_s, a_g, rise = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g), dtype.type(dt / tm_0)
+                    for j in range(n):
+                        u_j, i_j, c_j = u[j], i[j], c[j]
+                        u_end, i_end, p = a_m * u_j + a_g * i_j, a_s * i_j, i_j - u_j
+                        bound = max(u_j, zero) + max(i_j, zero) * peak_0
+                        inside = (p > zero) & (i_end <= u_end) & (bound >= c_j) & (u_j + rise * p >= c_j)
+                        hit = (u_end >= c_j) | inside
+                        flag[j], u[j], i[j], u_old[j], i_old[j] = hit, u_end, i_end, u_j, i_j
+                        hits |= hit
                 if measured:
                     first = m
                     while m < n_meas[b] and t_meas[b, m] <= t_next:
@@ -252,23 +274,29 @@ def forward_range(  # type: ignore[no-untyped-def]
                     if m > first or holding:
                         count = _replay_lanes(
                             t_meas[b, first:m], u_meas[b, first:m], kind, t_now, t_next, subtract, count,
-                            u, i, u_new, i_new, c, row, held[:n], holding, table, state, spikes, lanes,
+                            u_old, i_old, u, i, c, held[:n], holding, table, state, spikes, lanes,
                         )
-                else:
-                    flagged = _flagged(flag, held, lanes)
+                elif hits or holding:
+                    flagged = 0
+                    for word in range(flag_words.shape[0]):
+                        if flag_words[word] | held_words[word]:
+                            for lane in range(8 * word, 8 * word + 8):
+                                if flag[lane] | held[lane]:
+                                    lanes[flagged] = lane
+                                    flagged += 1
                     if flagged:
                         first = count
                         count = _simulate_lanes(
-                            lanes[:flagged], kind, t_now, t_next, subtract, max_spikes, count,
-                            u, i, u_new, i_new, c, row, held, table, state, spikes,
+                            lanes, flagged, kind, t_now, t_next, subtract, max_spikes, count,
+                            u_old, i_old, u, i, c, held, table, state, spikes,
                         )
                         if first < count <= room:
                             _sort_interval(spikes, order, scratch, bins, first, count, float(t_now), float(t_next))
-                u, u_new = u_new, u
-                i, i_new = i_new, i
-            t_now = t_next
-            if t_now >= end_time:
+            if not arrives:
                 break
+            for j in range(n):
+                i[j] += weight[unit, j]
+            t_now = t_next
         out_n[b] = count
         if count > room:
             continue
@@ -277,3 +305,5 @@ def forward_range(  # type: ignore[no-untyped-def]
             out_t[b, k], out_u[b, k], out_current[b, k] = spikes[a, TIME], int(spikes[a, UNIT]), spikes[a, CURRENT]
             out_release[b, k], out_released[b, k] = spikes[a, RELEASE_TIME], spikes[a, RELEASE_CURRENT]
             out_residual[b, k] = spikes[a, RESIDUAL]
+        for k in range(count, room):
+            out_t[b, k] = np.inf

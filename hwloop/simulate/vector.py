@@ -1,8 +1,9 @@
-"""All neurons of a layer between two events: contiguous loops written for the vectoriser.
+"""Propagators of all neurons of a layer between two events, where each has time constants of its own.
 
-Multiplications and compares alone; lanes that may cross are flagged and solved one by one (``scalar``). A flag may
-be set too often, never too seldom. FMA contraction and reassociation are allowed here: simulation, replay and the
-backward pass run the same compiled loops, so equal inputs give equal bits.
+No exponential in any lane: the interval is common to all neurons, so one exponential of the slowest rate and a short
+polynomial of each neuron's excess rate give them all. Contiguous loops written for the vectoriser. FMA contraction and
+reassociation are allowed in loops over all neurons: simulation, replay and the backward pass run the same compiled
+loops, so equal inputs give equal bits.
 """
 
 from __future__ import annotations
@@ -25,112 +26,30 @@ PHI_RANGE = 0.25
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def advance_ratio_2(u, i, u_new, i_new, c, w, flag, e_m, e_s, g, y):  # type: ignore[no-untyped-def]
-    """One interval for ``tau_mem = 2 tau_syn``; flags are exact up to rounding. ``y = 1 - e_m``.
-
-    A crossing needs ``u_end >= c``, or a positive slope ``p``, the vertex ``p / 2 i`` of the quadratic inside the
-    interval, and real roots.
-    """
-    zero, four, y2 = u.dtype.type(0), u.dtype.type(4), y + y
-    for j in range(u.shape[0]):
-        u_j, i_j = u[j], i[j]
-        u_end = e_m * u_j + g * i_j
-        p = i_j - u_j
-        inside = (p > zero) & (p < y2 * i_j) & (p * p >= four * i_j * (c[j] - u_j))
-        flag[j] = (u_end >= c[j]) | inside
-        u_new[j] = u_end
-        i_new[j] = e_s * i_j + w[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def advance_shared(u, i, u_new, i_new, c, w, flag, e_m, e_s, g, rise, peak):  # type: ignore[no-untyped-def]
-    """One interval for equal taus in all neurons, any ratio. ``rise = dt/tau_mem``; ``peak = max_s g(s)``.
-
-    A crossing inside needs a slope that turns from positive to negative and two upper bounds that reach ``c``: the
-    tangent at the start (where ``i > 0`` the rise is concave) and ``max(u, 0) + max(i, 0) peak``.
-    """
-    zero = u.dtype.type(0)
-    for j in range(u.shape[0]):
-        u_j, i_j, c_j = u[j], i[j], c[j]
-        u_end = e_m * u_j + g * i_j
-        i_end = e_s * i_j
-        p = i_j - u_j
-        bound = max(u_j, zero) + max(i_j, zero) * peak
-        inside = (p > zero) & (i_end <= u_end) & (bound >= c_j) & (u_j + rise * p >= c_j)
-        flag[j] = (u_end >= c_j) | inside
-        u_new[j] = u_end
-        i_new[j] = i_end + w[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def advance_general(u, i, u_new, i_new, c, w, flag, e_m, e_s, g, dt, rate_mem, peak):  # type: ignore[no-untyped-def]
-    """As :func:`advance_shared` with propagators, rates and peaks of each neuron."""
-    zero = u.dtype.type(0)
-    for j in range(u.shape[0]):
-        u_j, i_j, c_j = u[j], i[j], c[j]
-        u_end = e_m[j] * u_j + g[j] * i_j
-        i_end = e_s[j] * i_j
-        p = i_j - u_j
-        bound = max(u_j, zero) + max(i_j, zero) * peak[j]
-        inside = (p > zero) & (i_end <= u_end) & (bound >= c_j) & (u_j + dt * rate_mem[j] * p >= c_j)
-        flag[j] = (u_end >= c_j) | inside
-        u_new[j] = u_end
-        i_new[j] = i_end + w[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def _exp_series(out, rate, dt):  # type: ignore[no-untyped-def]
-    """``out = exp(-dt rate)`` for ``0 <= dt rate <= EXP_RANGE``."""
-    one = out.dtype.type(1)
-    step = out.dtype.type(-dt)
+def _exponentials(out, rate, dt, powers):  # type: ignore[no-untyped-def]
+    """``out = exp(-dt rate)`` for any ``dt rate >= 0``: ``2^n`` from a table times a polynomial on +-ln 2 / 2."""
+    one, half, step = out.dtype.type(1), out.dtype.type(0.5), out.dtype.type(-dt)
+    per_ln2, ln2_high, ln2_low = out.dtype.type(1.4426950408889634), out.dtype.type(0.693145751953125), out.dtype.type(1.4286068203094173e-06)
+    a2, a3, a4 = out.dtype.type(1 / 2), out.dtype.type(1 / 6), out.dtype.type(1 / 24)
+    a5, a6, a7 = out.dtype.type(1 / 120), out.dtype.type(1 / 720), out.dtype.type(1 / 5040)
+    lowest = out.dtype.type(-(powers.shape[0] - 2) * 0.6931)
     if out.itemsize == 4:
-        a5, a4, a3 = out.dtype.type(1 / 120), out.dtype.type(1 / 24), out.dtype.type(1 / 6)
-        a2 = out.dtype.type(0.5)
         for j in range(out.shape[0]):
-            x = step * rate[j]
-            out[j] = one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * a5))))
+            x = max(step * rate[j], lowest)
+            n = np.int32(half - x * per_ln2)
+            f = out.dtype.type(n)
+            x = (x + f * ln2_high) + f * ln2_low
+            out[j] = powers[n] * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * (a5 + x * (a6 + x * a7)))))))
     else:
-        b9, b8, b7 = out.dtype.type(1 / 362880), out.dtype.type(1 / 40320), out.dtype.type(1 / 5040)
-        b6, b5, b4 = out.dtype.type(1 / 720), out.dtype.type(1 / 120), out.dtype.type(1 / 24)
-        b3, b2 = out.dtype.type(1 / 6), out.dtype.type(0.5)
+        a8, a9, a10 = out.dtype.type(1 / 40320), out.dtype.type(1 / 362880), out.dtype.type(1 / 3628800)
+        a11, a12, a13 = out.dtype.type(1 / 39916800), out.dtype.type(1 / 479001600), out.dtype.type(1 / 6227020800)
         for j in range(out.shape[0]):
-            x = step * rate[j]
-            high = b5 + x * (b6 + x * (b7 + x * (b8 + x * b9)))
-            out[j] = one + x * (one + x * (b2 + x * (b3 + x * (b4 + x * high))))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def _scale(out, factor):  # type: ignore[no-untyped-def]
-    for j in range(out.shape[0]):
-        out[j] = out[j] * factor
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def _square(out):  # type: ignore[no-untyped-def]
-    for j in range(out.shape[0]):
-        out[j] = out[j] * out[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def _exponentials(out, dt, slowest, excess, largest):  # type: ignore[no-untyped-def]
-    """``exp(-dt (slowest + excess_j))``: one exp for the layer, a short polynomial for each neuron's excess rate.
-
-    ``excess >= 0``, so no factor exceeds 1. Beyond EXP_RANGE the argument is halved and the result squared.
-    """
-    doublings, reach = 0, dt * largest
-    while reach > EXP_RANGE:
-        reach *= 0.5
-        doublings += 1
-        if doublings > 12:  # .1 * 2^12 = 410: every such factor is 0 or would need an exp of its own
-            break
-    if doublings > 12:
-        for j in range(out.shape[0]):
-            out[j] = math.exp(-dt * (slowest + float(excess[j])))
-        return
-    _exp_series(out, excess, dt * 0.5**doublings)
-    for _ in range(doublings):
-        _square(out)
-    _scale(out, out.dtype.type(math.exp(-dt * slowest)))
+            x = max(step * rate[j], lowest)
+            n = np.int32(half - x * per_ln2)
+            f = out.dtype.type(n)
+            x = (x + f * ln2_high) + f * ln2_low
+            high = a7 + x * (a8 + x * (a9 + x * (a10 + x * (a11 + x * (a12 + x * a13)))))
+            out[j] = powers[n] * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * (a5 + x * (a6 + x * high)))))))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
@@ -159,51 +78,54 @@ def _responses(e_m, e_s, g, dt, rate_mem, rate_difference, k):  # type: ignore[n
             g[j] = near if abs(z) < limit else far
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
+def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s):  # type: ignore[no-untyped-def]
+    """All three in one pass, where ``dt`` is short enough for every series: the usual case, and the fast one."""
+    one, step = g.dtype.type(1), g.dtype.type(-dt)
+    b_m, b_s, b_g = g.dtype.type(base_m), g.dtype.type(base_s), g.dtype.type(dt)
+    a2, a3, a4 = g.dtype.type(1 / 2), g.dtype.type(1 / 6), g.dtype.type(1 / 24)
+    a5, a6, a7 = g.dtype.type(1 / 120), g.dtype.type(1 / 720), g.dtype.type(1 / 5040)
+    if g.itemsize == 4:
+        for j in range(g.shape[0]):
+            x, y, z = step * rates[0, j], step * rates[1, j], step * rates[3, j]
+            m = b_m * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * a5)))))
+            e_m[j] = m
+            e_s[j] = b_s * (one + y * (one + y * (a2 + y * (a3 + y * (a4 + y * a5)))))
+            phi = one + z * (a2 + z * (a3 + z * (a4 + z * (a5 + z * (a6 + z * a7)))))
+            g[j] = b_g * rates[2, j] * m * phi
+    else:
+        a8, a9, a10 = g.dtype.type(1 / 40320), g.dtype.type(1 / 362880), g.dtype.type(1 / 3628800)
+        a11, a12, a13 = g.dtype.type(1 / 39916800), g.dtype.type(1 / 479001600), g.dtype.type(1 / 6227020800)
+        for j in range(g.shape[0]):
+            x, y, z = step * rates[0, j], step * rates[1, j], step * rates[3, j]
+            p = a5 + x * (a6 + x * (a7 + x * (a8 + x * a9)))
+            m = b_m * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * p)))))
+            q = a5 + y * (a6 + y * (a7 + y * (a8 + y * a9)))
+            e_m[j] = m
+            e_s[j] = b_s * (one + y * (one + y * (a2 + y * (a3 + y * (a4 + y * q)))))
+            r = a7 + z * (a8 + z * (a9 + z * (a10 + z * (a11 + z * (a12 + z * a13)))))
+            phi = one + z * (a2 + z * (a3 + z * (a4 + z * (a5 + z * (a6 + z * r)))))
+            g[j] = b_g * rates[2, j] * m * phi
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def propagators(e_m, e_s, g, dt, rates, bases):  # type: ignore[no-untyped-def]
+def propagators(e_m, e_s, g, dt, rates, bases, powers):  # type: ignore[no-untyped-def]
     """Fill ``e_m, e_s, g`` of every neuron for an interval ``dt`` (s); ``rates`` and ``bases`` from :func:`rate_tables`."""
-    _exponentials(e_m, dt, bases[0], rates[0], bases[1])
-    _exponentials(e_s, dt, bases[2], rates[1], bases[3])
+    if dt * max(bases[1], bases[3]) <= EXP_RANGE and dt * bases[4] <= PHI_RANGE:
+        _short_interval(e_m, e_s, g, dt, rates, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
+        return
+    _exponentials(e_m, rates[2], dt, powers)
+    _exponentials(e_s, rates[5], dt, powers)
     _responses(e_m, e_s, g, dt, rates[2], rates[3], rates[4])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def retreat_shared(a_u, a_i, a_u_new, a_i_new, e_m, e_s, g):  # type: ignore[no-untyped-def]
-    """Adjoint of one interval, backwards in time, equal taus in all neurons."""
-    for j in range(a_u.shape[0]):
-        a_i_new[j] = e_s * a_i[j] + g * a_u[j]
-        a_u_new[j] = e_m * a_u[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def retreat_general(a_u, a_i, a_u_new, a_i_new, e_m, e_s, g):  # type: ignore[no-untyped-def]
-    """Adjoint of one interval with propagators of each neuron."""
-    for j in range(a_u.shape[0]):
-        a_i_new[j] = e_s[j] * a_i[j] + g[j] * a_u[j]
-        a_u_new[j] = e_m[j] * a_u[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def add_rows(total, row):  # type: ignore[no-untyped-def]
-    """``total += row``."""
-    for j in range(total.shape[0]):
-        total[j] += row[j]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
-def arrival_gradient(w, a_u, a_i, rate_mem, rate_syn):  # type: ignore[no-untyped-def]
-    """``dL/dt = sum_j w_j (a_i / tau_syn - a_u / tau_mem)_j`` of one input event."""
-    total = w.dtype.type(0)
-    for j in range(w.shape[0]):
-        total += w[j] * (a_i[j] * rate_syn[j] - a_u[j] * rate_mem[j])
-    return total
-
-
-def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``rates [6, n]`` in the dtype of the taus, ``bases [4]`` float64 and ``peak [n]`` for the loops above.
+def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``rates [6, n]`` in the dtype of the taus, ``bases [5]`` float64, ``peak [n]`` and ``powers`` for the kernels.
 
     rates: excess membrane rate, excess synaptic rate, 1/tau_mem, 1/tau_syn - 1/tau_mem, k, 1/tau_syn;
-    bases: slowest rate and largest excess, of membrane and synapse; peak: the largest value of ``g``.
+    bases: slowest rate and largest excess, of membrane and synapse, and the
+    largest difference between the two rates of a neuron; peak: the largest value of ``g``;
+    powers: ``2^-n``.
     """
     mem, syn = 1.0 / tau_mem.astype(np.float64), 1.0 / tau_syn.astype(np.float64)
     difference = syn - mem
@@ -212,6 +134,8 @@ def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, n
         # g peaks at s* = ln(tau_mem/tau_syn)/(1/tau_syn - 1/tau_mem), where it equals e^(-s*/tau_syn)
         ratio = np.where(np.abs(difference) < 1e-9 * mem, 1.0 / mem, np.log(syn / mem) / difference)
     rates = np.stack([mem - mem.min(), syn - syn.min(), mem, difference, k, syn]).astype(tau_mem.dtype)
-    bases = np.array([mem.min(), mem.max() - mem.min(), syn.min(), syn.max() - syn.min()])
+    bases = np.array([mem.min(), np.ptp(mem), syn.min(), np.ptp(syn), np.abs(difference).max()])
     peak = (np.exp(-ratio * syn) * (1.0 + 1e-5)).astype(tau_mem.dtype)  # a bound: it must not round below the peak
-    return rates, bases, peak
+    lowest = 125 if tau_mem.dtype == np.float32 else 1021  # below that the result is 0 for all purposes
+    powers = (2.0 ** -np.arange(lowest + 1.0)).astype(tau_mem.dtype)
+    return rates, bases, peak, powers
