@@ -108,7 +108,7 @@ def make_weights(workload: Workload, seed: int) -> list[NDArray[np.float64]]:
     the threshold together, with none half of them could hardly reach it).
     """
     rng = np.random.default_rng([seed, 2])
-    weights = []
+    weights: list[NDArray[np.float64]] = []
     for n_out, n_in in zip(workload.layers[1:], workload.layers[:-1], strict=True):
         active = min(workload.events, n_in) if not weights else n_in * min(workload.rate, 1.0)
         weights.append((rng.standard_normal((n_out, n_in)) + DRIVE * active**-0.5) * active**-0.5)
