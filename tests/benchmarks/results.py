@@ -18,7 +18,7 @@ from .workloads import Workload
 GENERAL_PATH_LIMIT = 3.0
 
 #: A table narrower than this breaks its rows.
-TABLE_WIDTH = 170
+TABLE_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -83,28 +83,35 @@ def print_table(workload: Workload, events: float, rows: Sequence[Row], console:
         title_justify="left",
     )
     for name in ("peer", "version", "steps", "dtype", "gradient", "spikes/neuron", "samples/s"):
-        table.add_column(name, justify="right" if name == "samples/s" else "left", no_wrap=name != "gradient")
+        table.add_column(name, justify="right" if name == "samples/s" else "left", no_wrap=True)
     for name in ("ratio", "quartiles", "goal", "reached"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("remark")
     for row in rows:
         table.add_row(*_cells(row))
     console.print(table)
+    for row in rows:
+        if remark := _remark(row):
+            console.print(f"  {row.peer}: {remark}", highlight=False)
 
 
 def _cells(row: Row) -> list[str]:
     goal = "-" if row.goal is None else f"{'<=' if row.peer == VARIANT else '>='} {row.goal:g}"
     if row.description is None:
-        return [row.peer, *["-"] * 8, goal, "-", f"not run: {row.reason}"]
+        return [row.peer, *["-"] * 8, goal, "not run"]
     d = row.description
     ratio = "1 (reference)" if row.peer == REFERENCE else f"{row.quartiles[1]:.3g}" if row.quartiles else "-"
     spread = f"{row.quartiles[0]:.3g} - {row.quartiles[2]:.3g}" if row.quartiles and row.peer != REFERENCE else "-"
     rates = " ".join(f"{r:.2f}" for r in row.rates) or "-"
-    note = "; ".join(filter(None, (d.note, row.caveat)))
     reached = "-" if row.reached is None else "yes" if row.reached else "NO"
     speed = "-" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
     steps = "none" if d.steps is None else str(d.steps)
-    return [row.peer, d.version, steps, d.dtype, d.gradient, rates, speed, ratio, spread, goal, reached, note]
+    return [row.peer, d.version, steps, d.dtype, d.gradient, rates, speed, ratio, spread, goal, reached]
+
+
+def _remark(row: Row) -> str:
+    if row.description is None:
+        return f"not run: {row.reason}"
+    return "; ".join(filter(None, (row.description.note, row.caveat)))
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

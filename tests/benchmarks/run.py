@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_workload(workload: Workload, names: Sequence[str], rounds: int, seed: int, progress: Progress) -> list[Row]:
     """Build, tune, check and time the peers ``names``; a row for each, those that cannot run with the reason."""
-    from .peers import REFERENCE
+    from .peers import REFERENCE, Unavailable
     from .results import Row, goal_of, measured
     from .timing import interleave
 
@@ -72,6 +72,8 @@ def run_workload(workload: Workload, names: Sequence[str], rounds: int, seed: in
     for name in names:
         try:
             ready[name] = _prepare(name, workload, seed)
+        except Unavailable as error:
+            reasons[name] = str(error)
         except Exception as error:  # whatever a foreign library raises becomes its row's reason, never a silent gap
             reasons[name] = f"{type(error).__name__}: {error}"
         progress.advance(task)
