@@ -129,11 +129,13 @@ def train_epoch(
     generator: np.random.Generator,
     decision: Decision = "first",
     forward: Forward = simulate_forward,
+    clip_norm: float = math.inf,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """One pass over ``data`` in an order drawn from ``generator``, one optimiser step a batch.
 
-    A batch whose loss passes no gradient (every output silent) makes no step.
+    A batch whose loss passes no gradient (every output silent) makes no step. A gradient whose norm over all
+    parameters exceeds ``clip_norm`` is scaled down to it: near grazing, ``dT ~ 1/D`` is unbounded.
 
     Returns
     -------
@@ -152,6 +154,8 @@ def train_epoch(
         if value.requires_grad:
             value.backward()  # type: ignore[no-untyped-call]
             _check_finite(net, value, number)
+            if math.isfinite(clip_norm):
+                torch.nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
             optimizer.step()
         total += float(value.detach()) * len(labels)
         right += accuracy(predict(record, decision), labels) * len(labels)
@@ -206,6 +210,7 @@ def fit(
     lr: float = 3e-3,
     lr_decay: float = 1.0,
     lr_min: float = 0.0,
+    clip_norm: float = math.inf,
     optimizer: OptimizerFactory = torch.optim.Adam,
     seed: int = 0,
     decision: Decision = "first",
@@ -228,6 +233,8 @@ def fit(
     epochs, batch_size : int, >= 1
     lr, lr_decay, lr_min : float
         Epoch k (from 1) runs with ``max(lr_min, lr * lr_decay ** (k - 1))``.
+    clip_norm : float, > 0
+        Largest norm of the gradient of a batch; see :func:`train_epoch`.
     optimizer : callable
         ``optimizer(parameters, lr=lr)``, for instance a class of ``torch.optim``.
     seed : int
@@ -257,6 +264,8 @@ def fit(
         Training diverged.
     """
     check_rule(rule)
+    if not clip_norm > 0:
+        raise InputError(f"clip_norm = {clip_norm}; allowed: > 0 (infinite: gradients are not clipped)")
     _check_options(net, task, epochs, batch_size, lr, lr_decay, lr_min)
     held_out = task.validation if validation is None else validation
     options = {
@@ -269,6 +278,7 @@ def fit(
         "lr": lr,
         "lr_decay": lr_decay,
         "lr_min": lr_min,
+        "clip_norm": clip_norm if math.isfinite(clip_norm) else None,
         "optimizer": getattr(optimizer, "__name__", "custom"),
         "seed": seed,
         "decision": decision,
@@ -289,6 +299,7 @@ def fit(
                 generator=np.random.default_rng([seed, number]),
                 decision=decision,
                 forward=forward,
+                clip_norm=clip_norm,
                 on_batch=bar.advance,
             )
             found = evaluate(net, held_out, decision=decision, loss=loss)

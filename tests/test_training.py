@@ -87,6 +87,15 @@ def test_learning_rate_decays_to_its_minimum(task: Task) -> None:
     assert [epoch.lr for epoch in result.history] == [0.01, 0.005, 0.0025, 0.002]
 
 
+def test_a_clipped_step_of_plain_descent_is_never_longer_than_lr_times_the_norm(task: Task) -> None:
+    net = network()
+    before = torch.cat([p.detach().flatten() for p in net.parameters()])
+    run(task, net, epochs=1, batch_size=150, lr=1.0, clip_norm=1e-2, optimizer=torch.optim.SGD)
+    moved = torch.cat([p.detach().flatten() for p in net.parameters()]) - before
+    # one batch, one step; float32 rounding of weights up to about 4
+    assert float(moved.norm()) == pytest.approx(1e-2, rel=1e-3)
+
+
 def test_forward_may_be_replaced_and_replaying_own_spikes_changes_nothing(task: Task) -> None:
     def replay(net: Network, inputs: Spikes) -> Record:
         with torch.no_grad():
@@ -220,6 +229,7 @@ def test_an_unknown_rule_is_refused_with_those_available(task: Task) -> None:
         {"lr": float("nan")},
         {"lr_decay": 1.5},
         {"lr_min": 1.0},
+        {"clip_norm": 0.0},
         {"resume": True},
     ],
 )
