@@ -1,7 +1,7 @@
 """Training with a validation split: the best epoch is chosen on validation data, never on test data.
 
-``fit`` is built from parts that other loops use as well: :func:`train_epoch`, :func:`evaluate`, :class:`Best`,
-:class:`EpochProgress`. Where the spikes come from is a parameter, ``forward(net, inputs) -> Record``; fine-tuning
+``fit`` is built from parts that other loops use as well: :func:`train_epoch`, :func:`evaluate`, :class:`Best`, and
+:class:`hwloop.progress.EpochProgress`. Where the spikes come from is a parameter, ``forward(net, inputs) -> Record``; fine-tuning
 passes one that runs a device and differentiates the model at what it measured.
 """
 
@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -25,6 +24,7 @@ from .datasets import Dataset, Task
 from .errors import CheckpointError, GradientError, InputError, OptionError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
+from .progress import EpochProgress
 from .record import Record
 from .spikes import Spikes
 
@@ -307,7 +307,9 @@ def fit(
                 number, rate, trained.loss or 0.0, trained.accuracy, trained.silent, found, time.perf_counter() - start
             )
             run.add(epoch)
-            bar.epoch_done(epoch)
+            figures = f"loss {epoch.loss:.4g}, validation {found.accuracy:.2%}"
+            _log.info("epoch %d: %s", number, figures)
+            bar.epoch_done(number, figures)
             if on_epoch is not None:
                 on_epoch(epoch)
     return run.result()
@@ -395,52 +397,6 @@ class _Run:
         torch.set_rng_state(state["torch_rng"])
         self.history = history
         self.best = Best(best["epoch"], history[best["epoch"] - 1].validation, best["weights"])
-
-
-class EpochProgress:
-    """Progress of a run of epochs: a bar on a terminal, silence in a pipe.
-
-    Parameters
-    ----------
-    epochs, samples : epochs of the run, samples of an epoch
-    finished : epochs that were done before
-    progress : True or False to decide, None to ask whether standard error is a terminal
-    """
-
-    def __init__(self, epochs: int, samples: int, finished: int = 0, progress: bool | None = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console,
-            disable=not (console.is_terminal if progress is None else progress),
-        )
-        self._epochs = epochs
-        self._task = self._progress.add_task(
-            "", total=epochs * samples, completed=finished * samples, epoch=f"{finished + 1}/{epochs}", figures=""
-        )
-
-    @contextmanager
-    def shown(self) -> Iterator[EpochProgress]:
-        """Show the bar while inside."""
-        with self._progress:
-            yield self
-
-    def advance(self, samples: int) -> None:
-        """Count trained samples."""
-        self._progress.advance(self._task, samples)
-
-    def epoch_done(self, epoch: Epoch) -> None:
-        """Show an epoch's figures."""
-        figures = f"loss {epoch.loss:.4g}, validation {epoch.validation.accuracy:.2%}"
-        following = min(epoch.number + 1, self._epochs)
-        self._progress.update(self._task, epoch=f"{following}/{self._epochs}", figures=figures)
-        _log.info("epoch %d: %s", epoch.number, figures)
 
 
 def _check_options(
