@@ -1,0 +1,143 @@
+"""The examples run as their docstrings say, and the third-party backend is found like any other."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import hwloop as hl
+from hwloop import target
+from hwloop.errors import CompileError, InputError, OptionError, TargetError
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BACKEND = EXAMPLES / "third_party_backend"
+SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *BACKEND.glob("*.py")])
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+needs_public_surface = pytest.mark.skipif(
+    not all(hasattr(hl, name) for name in ("open", "compile", "compare", "fit")),
+    reason="hwloop does not export these yet",
+)
+
+
+@pytest.fixture
+def mychip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example backend as if installed: importable, with the entry points of its own pyproject.toml."""
+    entries = tomllib.loads((BACKEND / "pyproject.toml").read_text())["project"]["entry-points"]
+    info = tmp_path / "hwloop_mychip-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hwloop-mychip\nVersion: 0.1.0\n")
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in names.items()) for group, names in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(BACKEND)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hwloop_mychip", raising=False)
+    return importlib.import_module("hwloop_mychip")
+
+
+def small_network(n_in: int = 3) -> hl.Network:
+    dense = hl.Dense(n_in, 4, generator=torch.Generator().manual_seed(1)).init_normal_(1.5, 0.5, torch.Generator())
+    return hl.Network([dense, hl.LIF(4, 10e-3, 5e-3)])
+
+
+def small_spikes(samples: int = 6) -> hl.Spikes:
+    rng = np.random.default_rng(0)
+    events = [(np.sort(rng.uniform(0, 20e-3, 10)), rng.integers(0, 3, 10)) for _ in range(samples)]
+    return hl.Spikes.from_events(events, n_units=3, t_stop=40e-3)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_example_says_what_it_does(script: Path) -> None:
+    text = ast.get_docstring(ast.parse(script.read_text()))
+    assert text is not None
+    assert len(text.splitlines()[0]) > 40
+
+
+# -- the scripts ----------------------------------------------------------------------------------
+
+
+def test_nir_exchange_reads_back_what_it_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    load(EXAMPLES / "nir_exchange.py").main(["--quick"])
+    printed = capsys.readouterr().out
+    assert "equal: True" in printed
+    assert "time unit ms" in printed
+    assert "refused: recurrent edges" in printed
+
+
+@needs_public_surface
+def test_trained_network_is_deployed_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "yin_yang.nir"
+    accuracy = load(EXAMPLES / "train_yin_yang.py").main(["--quick", "--out", str(path)])
+    assert accuracy > 0.4  # chance is a third
+    load(EXAMPLES / "deploy_and_compare.py").main([str(path), "--quick", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "emulator/bss2" in printed
+    assert "Spike times" in printed
+    assert (tmp_path / "emulator-0.html").stat().st_size > 10_000
+
+
+@needs_public_surface
+def test_third_party_backend_script_runs(mychip: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    load(BACKEND / "try_it.py").main(["--quick"])
+    assert "after one changed weight: 1 cell written" in capsys.readouterr().out
+
+
+# -- the backend ----------------------------------------------------------------------------------
+
+
+def test_third_party_backend_is_listed_and_opened_by_name(mychip: ModuleType) -> None:
+    assert target.available()["mychip"] == "hwloop_mychip:MyChipTarget"
+    with target.open("mychip:1") as chip:
+        assert isinstance(chip, mychip.MyChipDevice)
+        assert chip.device_id == "mychip/0001"
+
+
+def test_third_party_backend_returns_the_program_s_spikes_on_its_clock(mychip: ModuleType) -> None:
+    net, spikes, tick = small_network(), small_spikes(), 50e-6
+    with target.open("mychip:0", tick=tick) as chip:
+        program = target.compile(net, chip)
+        chip.load(program)
+        measured = chip.run(spikes, repeats=2)
+    with torch.no_grad():
+        net.blocks[0][0].weight.copy_(torch.from_numpy(program.layers[0].weight()))
+        expected = net(target.repeat(spikes, 2)).output
+    assert int(expected.counts.sum()) > 20
+    assert torch.equal(measured.output.times, torch.floor(expected.times / tick) * tick)
+    assert torch.equal(measured.output.units, expected.units)
+    assert measured.program_digest == program.digest
+
+
+def test_third_party_backend_refuses_what_its_limits_exclude(mychip: ModuleType) -> None:
+    with pytest.raises(CompileError, match="fan-in|fan_in|128"):
+        target.compile(small_network(n_in=129), target.find("mychip:0"))
+    with pytest.raises(TargetError, match="mychip:7 does not exist; allowed: mychip:0, mychip:1"):
+        target.open("mychip:7")
+    with pytest.raises(OptionError, match="'speed'; it has: tick"):
+        target.open("mychip:0", speed=3)
+    with pytest.raises(InputError, match="tick = 0.0 s"):
+        target.open("mychip:0", tick=0.0)
+
+
+def test_third_party_backend_that_is_closed_runs_nothing(mychip: ModuleType) -> None:
+    with target.open("mychip:0") as chip:
+        chip.load(target.compile(small_network(), chip))
+    with pytest.raises(TargetError, match="is closed"):
+        chip.run(small_spikes())
