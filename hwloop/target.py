@@ -98,6 +98,10 @@ class Device(Protocol):
         """What runs on it."""
 
     @property
+    def ran_on(self) -> RanOn:
+        """What its spikes are: of an emulator or of hardware."""
+
+    @property
     def capabilities(self) -> Capabilities:
         """Its limits as data."""
 
@@ -140,7 +144,7 @@ class DeviceBase(ABC):
         self.program: Program | None = None
         self.writes = WriteStatistics()
         self.closed = False
-        self._ran_on: RanOn = ran_on
+        self.ran_on: RanOn = ran_on
 
     @property
     def capabilities(self) -> Capabilities:
@@ -194,7 +198,7 @@ class DeviceBase(ABC):
         return Recording(
             populations=measured.populations,
             inputs=repeat(spikes, repeats),
-            ran_on=self._ran_on,
+            ran_on=self.ran_on,
             device_id=self.device_id,
             firmware=self.firmware,
             program_digest=self.program.digest,

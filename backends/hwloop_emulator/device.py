@@ -107,6 +107,14 @@ class EmulatorDevice(DeviceBase):
         """Index that the noise of the next run is drawn with; counts up with each run."""
         return self._chip.batch
 
+    def seek(self, session: int, batch: int) -> None:
+        """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop."""
+        program = self.program
+        self.session = _counter("session", session)
+        self._chip = Chip(self._chip.preset, self._chip.number, self.session, _counter("batch", batch))
+        if program is not None:
+            self._chip.write(program)
+
     def _write(self, program: Program) -> int:
         return self._chip.write(program)
 
