@@ -84,7 +84,7 @@ def membrane_maximum(
 
     Returns
     -------
-    Tensor ``[batch, n_out]``, differentiable in input times, weight, ``tau_mem``, ``tau_syn`` and ``v_leak``. At most
+    Tensor ``[batch, n_out]``, differentiable in input times, weight, ``tau_mem``, ``tau_syn``, ``v_leak`` and ``v_reset``. At most
     one extremum lies between two events, so the maximum is closed-form; its gradient at fixed time is exact (the slope
     there is zero, or the time is that of an event and moves with it).
     """
@@ -95,9 +95,9 @@ def membrane_maximum(
         mask = torch.ones(shape, dtype=torch.bool)
     if tuple(mask.shape) != shape or mask.dtype != torch.bool:
         raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
-    others = {name: params[name] for name in ("v_th", "v_reset", "t_ref")}
+    others = {name: params[name] for name in ("v_th", "t_ref")}
     result: Tensor = MembraneMaximum.apply(
-        inputs, mask, inputs.times.to(weight.dtype), weight, params["tau_mem"], params["tau_syn"], params["v_leak"], others
+        inputs, mask, inputs.times.to(weight.dtype), weight, params["tau_mem"], params["tau_syn"], params["v_leak"], params["v_reset"], others
     )
     return result
 

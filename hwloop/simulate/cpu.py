@@ -144,7 +144,7 @@ def membrane_maximum_gradient(
     d_mem, d_syn = np.zeros(n), np.zeros(n)
     maximum_gradient_range(
         0, len(inputs.counts), inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn,
-        t_stop, when, grad, d_weight, d_times, d_mem, d_syn,
+        layer.start, t_stop, when, grad, d_weight, d_times, d_mem, d_syn,
     )  # fmt: skip
     return d_weight, d_times, d_mem, d_syn
 

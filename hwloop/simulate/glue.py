@@ -187,9 +187,9 @@ class MembraneMaximum(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, inputs: Spikes, mask: Tensor, times: Tensor, weight: Tensor, tau_mem: Tensor, tau_syn: Tensor,
-        v_leak: Tensor, others: dict[str, Tensor],
+        v_leak: Tensor, v_reset: Tensor, others: dict[str, Tensor],
     ) -> Tensor:  # fmt: skip
-        params = {**others, "tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+        params = {**others, "tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak, "v_reset": v_reset}
         layer = to_layer(weight, params, Options())
         events = to_events(Spikes.trusted(times, inputs.units, inputs.counts, inputs.n_units, inputs.t_stop), layer.weight.dtype)
         value, when = engine().membrane_maximum(layer, events, inputs.t_stop, np.ascontiguousarray(mask.numpy()))
@@ -204,5 +204,8 @@ class MembraneMaximum(torch.autograd.Function):
         upstream = torch.where(mask, grad, 0.0).double().numpy()
         d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, events, t_stop, when, upstream)
         cast = layer.weight.dtype
+        # where v_leak >= v_th the membrane starts at v_reset, and what is left of that start at the maximum is v_reset's
+        left = torch.from_numpy(np.exp(-when / layer.tau_mem) * (layer.start != 0)).to(grad.dtype) * mask
+        by_leak, by_reset = (grad * (1.0 - left)).sum(0), (grad * left).sum(0)
         as_tensor = [torch.from_numpy(a.astype(cast)) for a in (d_times, d_weight, d_mem, d_syn)]
-        return (None, None, as_tensor[0], as_tensor[1].t(), as_tensor[2], as_tensor[3], grad.sum(0), None)
+        return (None, None, as_tensor[0], as_tensor[1].t(), as_tensor[2], as_tensor[3], by_leak, by_reset, None)

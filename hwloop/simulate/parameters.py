@@ -136,7 +136,7 @@ def maximum_range(lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_s
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def maximum_gradient_range(  # type: ignore[no-untyped-def]
-    lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, t_stop, when, grad, d_weight, d_times, d_mem, d_syn
+    lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_stop, when, grad, d_weight, d_times, d_mem, d_syn
 ):
     """Gradient of the maxima at fixed ``when``: exact, since the slope there is zero or the time is an event's."""
     for b in range(lo, hi):
@@ -145,7 +145,8 @@ def maximum_gradient_range(  # type: ignore[no-untyped-def]
             if up == 0.0:
                 continue
             tm, ts, at = float(tau_mem[lane]), float(tau_syn[lane]), float(when[b, lane])
-            u, i, kink = 0.0, 0.0, -1
+            u, i, kink = float(start[lane]) * math.exp(-at / tm), 0.0, -1
+            d_mem[lane] += up * u * at / (tm * tm)
             for e in range(n_in[b]):
                 s = at - float(t_in[b, e])
                 if s <= 0.0:
