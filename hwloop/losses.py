@@ -157,6 +157,28 @@ class SilentHinge(Loss):
         return silent_hinge(net, record, self.layer, self.margin, mask)
 
 
+@dataclass(frozen=True)
+class DeadHinge(Loss):
+    """:func:`silent_hinge` for the neurons of ``layer`` that stayed silent in every sample of the batch.
+
+    A neuron that fires in some samples is left alone: being silent in the others is how it tells them apart. One that
+    never fires has no other gradient.
+    """
+
+    layer: int = 0
+    margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.inf:
+            raise InputError(f"margin = {self.margin}; allowed: finite and >= 0 (membrane units)")
+
+    def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
+        """Sum over the dead neurons, mean over the batch (membrane units)."""
+        population = _population(record, self.layer)
+        dead = population.unit_counts().sum(0) == 0
+        return silent_hinge(net, record, self.layer, self.margin, dead.expand(len(population), -1))
+
+
 def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: Tensor | None = None) -> Tensor:
     """``max(0, v_th + margin - max u)``, summed over the neurons that stayed silent, mean over the batch.
 

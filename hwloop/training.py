@@ -26,6 +26,7 @@ from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
 from .progress import EpochProgress
 from .record import Record
+from .simulate import DEFAULT_FLOOR, FloorPolicy
 from .spikes import Spikes
 
 _log = logging.getLogger(__name__)
@@ -214,8 +215,10 @@ def fit(
     optimizer: OptimizerFactory = torch.optim.Adam,
     seed: int = 0,
     decision: Decision = "first",
+    floor: float = DEFAULT_FLOOR,
+    policy: FloorPolicy = "clip",
     validation: Dataset | None = None,
-    forward: Forward = simulate_forward,
+    forward: Forward | None = None,
     checkpoint_dir: Path | str | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -240,10 +243,12 @@ def fit(
     seed : int
         Order of the samples. Same seed, machine, versions and thread count: same result, bit for bit.
     decision : ``"first"`` or ``"count"``; see :func:`hwloop.losses.predict`
+    floor, policy : see :meth:`hwloop.network.Network.forward`
     validation : Dataset, optional
         Instead of ``task.validation``.
-    forward : callable
-        ``forward(net, inputs) -> Record`` for training steps; validation always simulates.
+    forward : callable, optional
+        ``forward(net, inputs) -> Record`` for training steps, instead of simulating with ``floor`` and ``policy``;
+        validation always simulates.
     checkpoint_dir : path, optional
         A checkpoint is saved there after every epoch.
     resume : bool
@@ -282,7 +287,13 @@ def fit(
         "optimizer": getattr(optimizer, "__name__", "custom"),
         "seed": seed,
         "decision": decision,
+        "floor": floor,
+        "policy": policy,
     }
+
+    def simulate(net: Network, inputs: Spikes) -> Record:
+        return net(inputs, floor=floor, policy=policy)
+
     run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir)
     run.begin(resume, epochs)
     with EpochProgress(epochs, len(task.train), run.finished, progress).shown() as bar:
@@ -298,7 +309,7 @@ def fit(
                 batch_size=batch_size,
                 generator=np.random.default_rng([seed, number]),
                 decision=decision,
-                forward=forward,
+                forward=simulate if forward is None else forward,
                 clip_norm=clip_norm,
                 on_batch=bar.advance,
             )

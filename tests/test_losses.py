@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwloop import losses
 from hwloop.errors import InputError, OptionError
-from hwloop.losses import CountBounds, FirstSpike, Loss, SilentHinge, SpikeCount, predict
+from hwloop.losses import CountBounds, DeadHinge, FirstSpike, Loss, SilentHinge, SpikeCount, predict
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
@@ -182,6 +182,27 @@ def test_only_label_leaves_other_neurons_alone() -> None:
     assert gradient is not None
     assert gradient[0].abs().max() > 0
     assert gradient[1:].abs().max() == 0
+
+
+def test_dead_hinge_pulls_only_neurons_that_no_sample_fired() -> None:
+    net = network(5, 4, 3, scale=1.2)
+    spikes, labels = inputs(), torch.tensor([0, 1, 2, 0, 1, 2])
+    record = net(spikes)
+    fired = record[0].unit_counts() > 0
+    # one neuron fires in some samples only, one in none
+    assert fired.sum(0).tolist() == [3, 6, 0, 6]
+    value = DeadHinge(layer=0, margin=0.25)(net, record, labels)
+    everywhere = (~fired.any(0)).expand(6, -1)
+    assert torch.equal(value, losses.silent_hinge(net, record, 0, 0.25, everywhere))
+    (gradient,) = torch.autograd.grad(value, net.blocks[0][0].weight)
+    assert (gradient.abs().sum(1) > 0).tolist() == [False, False, True, False]
+
+
+def test_dead_hinge_refuses_a_negative_margin_and_a_layer_that_does_not_exist() -> None:
+    with pytest.raises(InputError, match=r"margin = -1; allowed"):
+        DeadHinge(margin=-1)
+    with pytest.raises(InputError, match=r"layer 4; the record has 1"):
+        DeadHinge(layer=4)(NET, NET(inputs()), torch.zeros(6, dtype=torch.int64))
 
 
 def test_hinge_is_zero_where_nothing_is_silent() -> None:

@@ -75,6 +75,13 @@ def test_the_best_epoch_is_the_best_on_validation_and_its_weights_are_restored(t
     assert evaluate(net, task.validation, loss=LOSS) == result.best_validation
 
 
+def test_the_floor_of_the_derivative_reaches_training(task: Task) -> None:
+    (a, _), (b, _) = run(task), run(task, floor=1.0)
+    assert not same_weights(a, b)
+    with pytest.raises(GradientError):
+        run(task, floor=1.0, policy="raise")
+
+
 def test_the_test_set_is_never_looked_at(task: Task) -> None:
     other_test = replace(task, test=task.train.select(slice(0, 5)))
     (a, first), (b, second) = run(task), run(other_test)
