@@ -1,5 +1,9 @@
 """hwloop: train spiking networks with exact event-based gradients and bring them to neuromorphic hardware."""
 
+from .compare import Comparison as Comparison
+from .compare import compare as compare
+from .datasets import Dataset as Dataset
+from .datasets import Task as Task
 from .errors import CheckpointError as CheckpointError
 from .errors import CompileError as CompileError
 from .errors import DataError as DataError
@@ -8,11 +12,56 @@ from .errors import HwloopError as HwloopError
 from .errors import InputError as InputError
 from .errors import OptionError as OptionError
 from .errors import TargetError as TargetError
+from .loop import deploy as deploy
+from .loop import finetune as finetune
+from .loop import measure as measure
+from .loop import run_on as run_on
+from .mapping import Program as Program
 from .network import LIF as LIF
 from .network import Dense as Dense
 from .network import Network as Network
 from .record import Record as Record
 from .record import Recording as Recording
 from .spikes import Spikes as Spikes
+from .target import Device as Device
+from .target import Target as Target
+from .target import available as available
+from .target import compile as compile
+from .target import open as open
+from .training import evaluate as evaluate
+from .training import fit as fit
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "LIF",
+    "CheckpointError",
+    "Comparison",
+    "CompileError",
+    "DataError",
+    "Dataset",
+    "Dense",
+    "Device",
+    "GradientError",
+    "HwloopError",
+    "InputError",
+    "Network",
+    "OptionError",
+    "Program",
+    "Record",
+    "Recording",
+    "Spikes",
+    "Target",
+    "TargetError",
+    "Task",
+    "available",
+    "compare",
+    "compile",
+    "deploy",
+    "evaluate",
+    "finetune",
+    "fit",
+    "measure",
+    "open",
+    "run_on",
+]
