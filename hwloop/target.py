@@ -36,8 +36,10 @@ __all__ = [
     "WriteStatistics",
     "available",
     "compile",
+    "describe",
     "find",
     "open",
+    "presets",
     "repeat",
     "repetitions",
 ]
@@ -277,6 +279,18 @@ def find(name: str, **options: Any) -> Target:
     factory = _load(backend, name)
     _check_options(backend, factory, options)
     return factory(address, **options)
+
+
+def presets(backend: str) -> tuple[str, ...]:
+    """Names that ``backend`` knows for its option ``preset``; none for a backend that has no ``presets()``."""
+    listed = getattr(_load(backend, backend), "presets", None)
+    return tuple(listed()) if listed is not None else ()
+
+
+def describe(target: Target) -> list[tuple[str, str, str]]:
+    """What ``target`` does to a network, ``(name, value, source)``, where it has a ``describe()``; else empty."""
+    described = getattr(target, "describe", None)
+    return list(described()) if described is not None else []
 
 
 def open(name: str, **options: Any) -> Device:

@@ -16,7 +16,7 @@ from hwloop.spikes import Spikes
 from hwloop.target import DeviceBase, Measured, repeat
 
 from .chip import Chip
-from .preset import Preset
+from .preset import Preset, shipped
 
 #: Version of the emulated chip's behaviour; recordings name it.
 FIRMWARE = "hwloop_emulator 1"
@@ -71,6 +71,15 @@ class EmulatorTarget:
             chosen = chosen.without_trial_noise()
         self.preset = chosen
         self.capabilities: Capabilities = chosen.capabilities()
+
+    @staticmethod
+    def presets() -> tuple[str, ...]:
+        """Names of the presets that come with the emulator."""
+        return shipped()
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """What the chip does to a network, one ``(name, value, source)`` a limit or effect."""
+        return self.preset.differences()
 
     @property
     def device_id(self) -> str:

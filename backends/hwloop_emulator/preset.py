@@ -238,16 +238,23 @@ class Preset(BaseModel):
 
     # -- text ---------------------------------------------------------------------------------
 
-    def __str__(self) -> str:
-        lines = [f"preset {self.name} (differences from ideal; seed family {self.family})"]
-        ideal = _plain_limits(Limits())
-        for name, value in _plain_limits(self.limits).items():
-            if value != ideal[name]:
-                lines.append(f"  {name:<18} {_short(value):<28} {getattr(self.limits, name).source}")
+    def differences(self) -> list[tuple[str, str, str]]:
+        """What differs from ``ideal``, one ``(name, value, source)`` a limit or effect."""
+        ideal, own = _plain_limits(Limits()), _plain_limits(self.limits)
+        rows = [
+            (name, _short(value), getattr(self.limits, name).source)
+            for name, value in own.items()
+            if value != ideal[name]
+        ]
         for name, effect in self.effects.items():
             if effect.scale > 0:
                 what = f"{effect.scale:g} {effect.unit}, {effect.distribution}, per {effect.time_scale}"
-                lines.append(f"  {name:<18} {what:<44} {effect.source}")
+                rows.append((name, what, effect.source))
+        return rows
+
+    def __str__(self) -> str:
+        lines = [f"preset {self.name} (differences from ideal; seed family {self.family})"]
+        lines += [f"  {name:<18} {value:<44} {source}" for name, value, source in self.differences()]
         return "\n".join(lines if len(lines) > 1 else [*lines, "  none"])
 
 
