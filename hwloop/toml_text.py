@@ -1,0 +1,36 @@
+"""Plain values as a TOML document; Python reads TOML but does not write it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def toml_text(document: dict[str, Any]) -> str:
+    """``document`` of text, booleans, finite numbers, lists of these and nested tables, as TOML."""
+    return "\n".join(_table(document, "")) + "\n"
+
+
+def _table(table: dict[str, Any], path: str) -> list[str]:
+    """Lines of a table: values first, then the tables in it."""
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{path}{_key(key)}]", *_table(value, f"{path}{_key(key)}.")]
+    return lines
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # a JSON string is a TOML basic string, but for DEL, which TOML wants escaped
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
