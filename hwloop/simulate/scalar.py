@@ -172,14 +172,21 @@ def crossing_search(u: float, i: float, c: float, tau_mem: float, tau_syn: float
         df = (i_s - u_s) / tau_mem
         ddf = -(i_s / tau_syn + df) / tau_mem
         denominator = 2.0 * df * df - f * ddf
-        t = s - 2.0 * f * df / denominator if denominator > 0.0 and df > 0.0 else 0.5 * (lo + hi)
-        if not lo <= t <= hi:
-            t = 0.5 * (lo + hi)
+        steep = denominator > 0.0 and df > 0.0
+        t = s - 2.0 * f * df / denominator if steep else 0.5 * (lo + hi)
+        if hi < t <= hi * (1.0 + 1e-12):  # beyond the end by rounding alone
+            t = hi
+        elif not lo <= t <= hi:
+            t, steep = 0.5 * (lo + hi), False
         # 3 ulp of the terms of f: below that f is rounding noise, and where u grazes c no step would get shorter
         noise = 6e-16 * (abs(e_m * u) + abs(g * i) + abs(c))
-        # the step is cubic: after one below 1e-6 the next would be below 1e-18
-        if abs(t - s) <= 1e-6 * tau_mem * _steepness(df, ddf, tau_mem) or hi - lo <= 4e-16 * hi or abs(f) <= noise:
+        if abs(f) <= noise:
+            return t if steep else s
+        # the step is cubic: after one below 1e-6 the next would be below 1e-18 (a bisection is not)
+        if steep and abs(t - s) <= 1e-6 * tau_mem * _steepness(df, ddf, tau_mem):
             return t
+        if hi - lo <= 4e-16 * hi:
+            return hi
         s = t
     return s
 
