@@ -90,6 +90,21 @@ def intensity_to_latency(
     return _first_spikes(1 - intensity, silent, (t_early, t_late), t_stop, bias_time)
 
 
+def thinned(spikes: Spikes, share: float, generator: torch.Generator) -> Spikes:
+    """Every event left out with probability ``share``, drawn from ``generator``: dropout on input spikes.
+
+    Times stay differentiable. Raises :class:`InputError` where ``share`` is not in ``[0, 1)``.
+    """
+    if not 0 <= share < 1:
+        raise InputError(f"share of events left out = {share}; allowed: 0 <= share < 1")
+    keep = spikes.valid & (torch.rand(spikes.times.shape, generator=generator) >= share)
+    order = torch.argsort(~keep, dim=1, stable=True)  # the kept ones to the front, in their order
+    counts = keep.sum(1)
+    times = torch.where(keep, spikes.times, math.inf).gather(1, order)
+    units = torch.where(keep, spikes.units, 0).gather(1, order)
+    return Spikes.trusted(times, units, counts, spikes.n_units, spikes.t_stop)
+
+
 def _first_spikes(
     values: Tensor, silent: Tensor | None, span: tuple[float, float], t_stop: float, bias_time: float | None
 ) -> Spikes:

@@ -242,6 +242,12 @@ class TrainingSection(_Section):
     floor: _Share = DEFAULT_FLOOR
     policy: FloorPolicy = "clip"
 
+    @model_validator(mode="after")
+    def _falling(self) -> Self:
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min = {self.lr_min:g}, lr = {self.lr:g}; allowed: lr_min <= lr")
+        return self
+
 
 class TargetSection(_Section):
     """Where it is deployed. Options that are not stated are the backend's own."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from .datasets import Dataset, Task
+from .encoding import thinned
 from .errors import CheckpointError, GradientError, InputError, OptionError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
@@ -217,6 +218,7 @@ def fit(
     decision: Decision = "first",
     floor: float = DEFAULT_FLOOR,
     policy: FloorPolicy = "clip",
+    input_dropout: float = 0.0,
     validation: Dataset | None = None,
     forward: Forward | None = None,
     checkpoint_dir: Path | str | None = None,
@@ -246,6 +248,8 @@ def fit(
     floor, policy : see :meth:`hwloop.network.Network.forward`
     validation : Dataset, optional
         Instead of ``task.validation``.
+    input_dropout : float
+        Share of the input events left out of every training step, drawn anew each time (``seed``).
     forward : callable, optional
         ``forward(net, inputs) -> Record`` for training steps, instead of simulating with ``floor`` and ``policy``;
         validation always simulates.
@@ -269,6 +273,8 @@ def fit(
         Training diverged.
     """
     check_rule(rule)
+    if not 0 <= input_dropout < 1:
+        raise InputError(f"input_dropout = {input_dropout}; allowed: 0 <= input_dropout < 1")
     if not clip_norm > 0:
         raise InputError(f"clip_norm = {clip_norm}; allowed: > 0 (infinite: gradients are not clipped)")
     _check_options(net, task, epochs, batch_size, lr, lr_decay, lr_min)
@@ -289,10 +295,16 @@ def fit(
         "decision": decision,
         "floor": floor,
         "policy": policy,
+        "input_dropout": input_dropout,
     }
+    thinning = torch.Generator()
 
     def simulate(net: Network, inputs: Spikes) -> Record:
         return net(inputs, floor=floor, policy=policy)
+
+    def step(net: Network, inputs: Spikes) -> Record:
+        seen = thinned(inputs, input_dropout, thinning) if input_dropout else inputs
+        return (simulate if forward is None else forward)(net, seen)
 
     run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir)
     run.begin(resume, epochs)
@@ -301,6 +313,7 @@ def fit(
             start = time.perf_counter()
             rate = max(lr_min, lr * lr_decay ** (number - 1))
             set_lr(run.optimizer, rate)
+            thinning.manual_seed(int(np.random.default_rng([seed, number, 1]).integers(2**62)))
             trained = train_epoch(
                 net,
                 task.train,
@@ -309,7 +322,7 @@ def fit(
                 batch_size=batch_size,
                 generator=np.random.default_rng([seed, number]),
                 decision=decision,
-                forward=simulate if forward is None else forward,
+                forward=step,
                 clip_norm=clip_norm,
                 on_batch=bar.advance,
             )

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwloop.encoding import intensity_to_latency, latency
+from hwloop.encoding import intensity_to_latency, latency, thinned
 from hwloop.errors import InputError
+from hwloop.spikes import Spikes
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
@@ -84,3 +85,19 @@ def test_bytes_are_refused_with_the_remedy() -> None:
 def test_bias_after_the_window_is_refused() -> None:
     with pytest.raises(InputError, match="bias_time"):
         latency(torch.zeros(1, 1), 0.0, 1e-2, 0.02, bias_time=0.03)
+
+
+def test_thinning_keeps_order_and_about_the_wanted_share() -> None:
+    spikes = latency(torch.rand(50, 200, generator=torch.Generator().manual_seed(1)), 0.0, 0.02, 0.05)
+    left = thinned(spikes, 0.25, torch.Generator().manual_seed(2))
+    Spikes(left.times, left.units, left.counts, left.n_units, left.t_stop)  # valid: sorted, padded, in range
+    # 10,000 events: standard deviation of the share .0043
+    assert abs(float(left.counts.sum() / spikes.counts.sum()) - 0.75) < 0.02
+    first = spikes.first_times()
+    assert torch.all((left.first_times() == first) | torch.isinf(left.first_times()))
+
+
+def test_thinning_away_everything_is_refused() -> None:
+    spikes = latency(torch.rand(2, 3), 0.0, 0.02, 0.05)
+    with pytest.raises(InputError, match=r"share of events left out = 1.0; allowed: 0 <= share < 1"):
+        thinned(spikes, 1.0, torch.Generator())

@@ -1,0 +1,191 @@
+"""The long experiments behind the figures of the README: every row is one JSON file, so an interrupted run goes on.
+
+    python examples/studies.py yin-yang --out out/studies        # software, 5 seeds, published test set
+    python examples/studies.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
+    python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
+    python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
+    python examples/studies.py table --out out/studies           # what is there so far
+
+Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hwloop as hl
+from hwloop import storage
+from hwloop.checkpoint import load_checkpoint, save_checkpoint
+from hwloop.experiment import Experiment
+
+SEEDS, BASES, CHIPS, SPREADS = range(5), range(3), range(10), (0.1, 0.2)
+MNIST_CHIPS = range(3)
+#: Runs of the test set on a chip: its noise adds to the sampling error of one run.
+TEST_REPEATS = 3
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run the studies that are named, and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("studies", nargs="*", choices=[*STUDIES, "table", []], help="default: all")
+    parser.add_argument("--out", type=Path, default=Path("out/studies"))
+    parser.add_argument("--data", default=None, help="folder with mnist/ and yin_yang/ (default: HWLOOP_DATA)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in arguments.studies or STUDIES:
+        if name != "table":
+            for stage in STUDIES[name]():
+                _run_all(stage, arguments)
+    print(_table(arguments.out))
+
+
+def _run_all(rows: list[Row], arguments: argparse.Namespace) -> None:
+    """Run the rows that have no file yet, ``--jobs`` at a time."""
+    missing = [row for row in rows if not _path(arguments.out, row).exists()]
+    if arguments.jobs == 1:
+        for row in missing:
+            _run(row, arguments.out, arguments.data)
+        return
+    with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
+        for future in [pool.submit(_run, row, arguments.out, arguments.data) for row in missing]:
+            future.result()
+
+
+def _run(row: Row, out: Path, data: str | None) -> None:
+    """One row, to its file."""
+    torch.set_num_threads(int(row.get("threads", 1)))
+    start, cpu = time.perf_counter(), time.process_time()
+    found = RUNNERS[row["study"]](row, out, data)
+    found |= {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
+    storage.write_json(_path(out, row), {"row": row, "found": found}, kind="hwloop-study", version=1)
+    print(_name(row), json.dumps(found), flush=True)
+
+
+def _experiment(name: str, data: str | None, seed: int) -> Experiment:
+    source = {"source": "published"} if name == "yin-yang" else {}
+    return Experiment.load(name).changed(seed=seed, task={**source, **({"data": data} if data else {})})
+
+
+def _software(row: Row, out: Path, data: str | None) -> Row:
+    """Train in software; keep the network for the rows that deploy it."""
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    task, net = experiment.build_task(), experiment.build_network()
+    start = time.perf_counter()
+    result = hl.fit(net, task, experiment.build_loss(), **experiment.fit_options(), progress=False)
+    seconds = time.perf_counter() - start
+    save_checkpoint(_network(out, row["experiment"], row["seed"]), net, {"weights": dict(net.state_dict())}, step=0)
+    test = hl.evaluate(net, task.test, decision=experiment.decision)
+    return {
+        "ran_on": "simulator", "validation": result.best_validation.accuracy, "test": test.accuracy,
+        "best_epoch": result.best_epoch, "training_seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def _chip(row: Row, out: Path, data: str | None) -> Row:
+    """Deploy a base network as is, fine-tune it in the loop, measure the test set before and after."""
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    task, net = experiment.build_task(), experiment.build_network()
+    kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
+    if kept is None:
+        raise SystemExit(f"no base network for {_name(row)}; run the software study first")
+    net.load_state_dict(kept.state["weights"])
+    options: dict[str, Any] = {"preset": "bss2", **row["variant"]}
+    how = {"decision": experiment.decision, "repeats": TEST_REPEATS}
+    with hl.open(f"emulator:{row['chip']}", session=1, **options) as chip:
+        hl.deploy(net, chip, validation=task.validation, decision=experiment.decision)
+        as_is = hl.measure(chip, task.test, **how)
+        result = hl.finetune(
+            net, chip, task, experiment.build_finetune_loss(), **experiment.finetune_options(), progress=False
+        )
+        tuned = hl.measure(chip, task.test, **how)
+        last = result.history[-1].health
+        return {
+            "ran_on": result.ran_on, "device": result.device_id, "as_is": as_is.accuracy, "tuned": tuned.accuracy,
+            "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
+            "below_floor": last.below_floor, "missing": last.missing, "extra": last.extra, "writes": chip.writes.total,
+        }  # fmt: skip
+
+
+def _yin_yang() -> list[list[Row]]:
+    return [[{"study": "software", "experiment": "yin-yang", "seed": seed} for seed in SEEDS]]
+
+
+def _chips() -> list[list[Row]]:
+    def row(seed: int, chip: int, **variant: float | bool) -> Row:
+        return {"study": "chip", "experiment": "yin-yang", "seed": seed, "chip": chip, "variant": variant}
+
+    base = [{"study": "software", "experiment": "yin-yang", "seed": seed} for seed in BASES]
+    ceiling = [row(seed, 0, mismatch=False) for seed in BASES]
+    noisy = [row(seed, chip, spread=spread) for spread in SPREADS for seed in BASES for chip in CHIPS]
+    quiet = [row(0, chip, spread=spread, trial_noise=False) for spread in SPREADS for chip in CHIPS]
+    return [base, ceiling + noisy + quiet]
+
+
+def _mnist() -> list[list[Row]]:
+    return [[{"study": "software", "experiment": "mnist-784-350-10", "seed": 0, "threads": 2}]]
+
+
+def _mnist_16() -> list[list[Row]]:
+    name = "mnist-256-128-10"
+    chips: list[Row] = [
+        {"study": "chip", "experiment": name, "seed": 0, "chip": chip, "variant": {}} for chip in MNIST_CHIPS
+    ]
+    ceiling: Row = {"study": "chip", "experiment": name, "seed": 0, "chip": 0, "variant": {"mismatch": False}}
+    return [[{"study": "software", "experiment": name, "seed": 0, "threads": 2}], [*chips, ceiling]]
+
+
+STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
+    "yin-yang": _yin_yang,
+    "chips": _chips,
+    "mnist": _mnist,
+    "mnist-16": _mnist_16,
+}
+RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {"software": _software, "chip": _chip}
+
+
+def _name(row: Row) -> str:
+    variant = "-".join(f"{key}-{value}" for key, value in row.get("variant", {}).items())
+    chip = f"-chip-{row['chip']}" if "chip" in row else ""
+    return f"{row['experiment']}-{row['study']}-seed-{row['seed']}{chip}{'-' + variant if variant else ''}"
+
+
+def _path(out: Path, row: Row) -> Path:
+    return out / f"{_name(row)}.json"
+
+
+def _network(out: Path, experiment: str, seed: int) -> Path:
+    return out / "networks" / f"{experiment}-{seed}"
+
+
+def _table(out: Path) -> str:
+    """Mean and worst of every group of rows that is there."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for path in sorted(out.glob("*.json")):
+        document = storage.read_json(path, kind="hwloop-study", version=1)
+        row, found = document["row"], document["found"]
+        variant = ", ".join(f"{key} {value}" for key, value in row.get("variant", {}).items())
+        for key in ("test", "as_is", "tuned"):
+            if key in found:
+                groups.setdefault((row["experiment"], variant, f"{key} ({found['ran_on']})"), []).append(found[key])
+    lines = [f"{'experiment':18s} {'variant':34s} {'accuracy on the test set':26s} {'rows':>4s} {'mean':>6s} {'worst':>6s}"]
+    for (experiment, variant, what), values in sorted(groups.items()):
+        mean, worst = 100 * statistics.mean(values), 100 * min(values)
+        lines.append(f"{experiment:18s} {variant:34s} {what:26s} {len(values):4d} {mean:6.2f} {worst:6.2f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
