@@ -48,7 +48,7 @@ class Health:
     layers: tuple[LayerHealth, ...]
     floor: float
     policy: str
-    _differences: Callable[[], list[tuple[int, int]]] = field(repr=False, default=lambda: [])
+    _differences: Callable[[], list[tuple[int, int]]] = field(repr=False, default=list)
     _cached: list[tuple[int, int]] | None = field(repr=False, default=None)
 
     def _pairs(self) -> list[tuple[int, int]]:
