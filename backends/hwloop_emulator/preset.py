@@ -242,7 +242,11 @@ class Preset(BaseModel):
         """What differs from ``ideal``, one ``(name, value, source)`` a limit or effect."""
         ideal, own = _plain_limits(Limits()), _plain_limits(self.limits)
         rows = [
-            (name, _short(value), getattr(self.limits, name).source)
+            (
+                _RANGE_NAMES.get(name, name),
+                f"{_short(value)} {_UNITS.get(name, '')}".strip(),
+                getattr(self.limits, name).source,
+            )
             for name, value in own.items()
             if value != ideal[name]
         ]
@@ -293,7 +297,21 @@ def _plain_limits(limits: Limits) -> dict[str, Any]:
     }
 
 
+#: Units of the limits that have one, in the names of the table of effects.
+_UNITS = {
+    "tau_mem": "device_s",
+    "tau_syn": "device_s",
+    "t_ref": "device_s",
+    "refractory_min": "device_s",
+    "v_leak": "swing",
+}
+#: Limits that share their name with an effect.
+_RANGE_NAMES = {name: f"{name} range" for name in ("tau_mem", "tau_syn", "t_ref", "v_leak")}
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return "[" + ", ".join(_short(item) for item in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
