@@ -241,6 +241,7 @@ class TrainingSection(_Section):
     clip_norm: _Positive | None = None
     floor: _Share = DEFAULT_FLOOR
     policy: FloorPolicy = "clip"
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _falling(self) -> Self:

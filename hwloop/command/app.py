@@ -1,0 +1,176 @@
+"""The options of ``hwloop``: each command reads its own, and hands them to :mod:`hwloop.command.work`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..experiment import Experiment, builtin
+from . import listing, work
+from .errors import Commands
+from .target_choice import TargetChoice
+from .work import Output
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done; 1 failed (data, checkpoint, target, a network that does not fit); 2 wrong use "
+    "(unknown option, name or target, a value that is not allowed); 130 interrupted.",
+)
+
+_Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
+_Data = Annotated[str | None, typer.Option(help="Folder of the data files; default: HWLOOP_DATA, else ./data.")]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in --out.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace the run of the same kind that is in --out.")]
+_Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the experiment's.")]
+_Runs = Annotated[int, typer.Option(min=1, max=1000, help="Runs on the device that accuracies are averaged over.")]
+_Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run of train or finetune, or a checkpoint in it.")
+]
+_Of = Annotated[str | None, typer.Option("--experiment", help="What RUN is, where its folder does not say.")]
+_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.html and summary.json there.")]
+
+_Target = Annotated[str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: the experiment's.")]
+_Preset = Annotated[str | None, typer.Option(help="Preset of the emulator: a name, or a .toml file.")]
+_Spread = Annotated[
+    float | None, typer.Option(min=0.0, max=1.0, help="Spread of tau_mem, tau_syn and gain over neurons; .2 is 20 %.")
+]
+_Mismatch = Annotated[bool | None, typer.Option(help="Whether emulated neurons differ; without: the noise ceiling.")]
+_Noise = Annotated[bool | None, typer.Option(help="Whether two emulated runs of one input differ.")]
+_Extra = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Further target option.")]
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"hwloop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train spiking networks with exact gradients, deploy them to neuromorphic chips, repair them by measured spikes."""
+
+
+@app.command(epilog="Example: hwloop demo --quick --out out/demo")
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
+    seed: _Seed = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
+    force: _Force = False,
+) -> None:
+    """The main job on Yin-Yang: train, deploy to three emulated chips as is, compare, fine-tune each in the loop."""
+    experiment = Experiment.load("demo-quick" if quick else "demo")
+    work.demo(experiment if seed is None else experiment.changed(seed=seed), Output(out, force=force))
+
+
+@app.command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
+def train(
+    experiment: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXPERIMENT|FILE.toml]", help=f"Built in: {', '.join(builtin())}; default: yin-yang."),
+    ] = None,
+    seed: _Seed = None,
+    data: _Data = None,
+    epochs: _Epochs = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: out/EXPERIMENT-seedN.")] = None,
+    resume: _Resume = False,
+    force: _Force = False,
+) -> None:
+    """Train a network in software; its run folder is what deploy, compare and finetune take."""
+    chosen = work.experiment_of(experiment, out if resume else None)
+    chosen = work.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
+    folder = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
+    work.train(chosen, Output(folder, resume, force))
+
+
+@app.command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
+def deploy(
+    run: _Run,
+    target: _Target = None,
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    option: _Extra = None,
+    experiment: _Of = None,
+    data: _Data = None,
+    runs: _Runs = 5,
+    out: _Out = None,
+    force: _Force = False,
+) -> None:
+    """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    work.deploy_run(work.load(run, experiment, data), choice, runs, _output(out, force))
+
+
+@app.command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
+def compare(
+    run: _Run,
+    target: _Target = None,
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    option: _Extra = None,
+    experiment: _Of = None,
+    data: _Data = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="The first so many test samples; default: all.")] = None,
+    out: _Out = None,
+    force: _Force = False,
+) -> None:
+    """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    work.compare_run(work.load(run, experiment, data), choice, samples, _output(out, force))
+
+
+@app.command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
+def finetune(
+    run: _Run,
+    target: _Target = None,
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    option: _Extra = None,
+    experiment: _Of = None,
+    data: _Data = None,
+    seed: _Seed = None,
+    epochs: _Epochs = None,
+    runs: _Runs = 5,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-TARGET.")] = None,
+    resume: _Resume = False,
+    force: _Force = False,
+) -> None:
+    """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
+    folder = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
+    work.finetune_run(trained, choice, runs, Output(folder, resume, force))
+
+
+@app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
+def targets(
+    name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,
+    preset: _Preset = None,
+    option: _Extra = None,
+) -> None:
+    """List the targets and what they can carry; with a target or a preset, what it does to a network."""
+    if name is None and preset is None:
+        listing.list_targets()
+    else:
+        listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
+
+
+def _output(out: Path | None, force: bool) -> Output | None:
+    return None if out is None else Output(out, force=force)

@@ -1,0 +1,58 @@
+"""From an error to an exit status and one clear message, without a traceback.
+
+0    done
+1    failed: data, checkpoint, target or network did not do
+2    wrong use: an unknown command, option, name or target, or a value that is not allowed
+130  interrupted (Ctrl-C); what was saved stays
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import typer
+from typer.core import TyperGroup
+
+from ..errors import HwloopError, InputError
+from . import terminal
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+#: Work on batches of this project gains nothing from more threads, and loses much where cores are shared: torch's
+#: threads wait for each other actively.
+THREADS = 1
+
+
+class Commands(TyperGroup):
+    """The group of all commands: turns errors into messages, and runs torch on one thread unless told otherwise."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        with _threads():
+            try:
+                return super().invoke(ctx)
+            except InputError as error:
+                terminal.complain(str(error))
+                raise typer.Exit(WRONG_USE) from None
+            except HwloopError as error:
+                terminal.complain(str(error))
+                raise typer.Exit(FAILED) from None
+            except KeyboardInterrupt:
+                terminal.note("interrupted")
+                raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """One thread for torch, unless the user set OMP_NUM_THREADS."""
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

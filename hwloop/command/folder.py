@@ -1,0 +1,207 @@
+"""Run folders: what a command leaves behind, and what the next one reads.
+
+    experiment.toml   the experiment with all its values
+    summary.json      kind of run, status, versions, seed, results
+    report.html
+    checkpoints/      of training or fine-tuning, to resume
+    network/          the network that came out, a checkpoint
+    comparison.json   of `compare`
+
+A folder that holds anything else is never written to.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import storage
+from ..checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from ..errors import CheckpointError, DataError, OptionError
+from ..experiment import Experiment
+from ..mapping import Program
+from ..network import Network
+from ..results import read_summary
+from . import terminal
+
+#: Everything that a run writes.
+_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json")
+_FOLDERS = ("checkpoints", "network")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that a run of ``kind`` may write to; made by :func:`prepare`, and on disk from :meth:`begin` on."""
+
+    path: Path
+    kind: str
+    resumed: bool
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training saves its state."""
+        return self.path / "checkpoints"
+
+    def begin(self, experiment: Experiment) -> None:
+        """Make the folder, take away what an earlier run left (unless resumed), and write the experiment.
+
+        Raises :class:`DataError` where the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.resumed:
+                for name in _FILES:
+                    (self.path / name).unlink(missing_ok=True)
+                for name in _FOLDERS:
+                    shutil.rmtree(self.path / name, ignore_errors=True)
+        except OSError as error:
+            raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
+        storage.write_bytes(self.path / "experiment.toml", experiment.to_toml().encode())
+
+    def save_network(self, net: Network, step: int, program: Program | None = None, device_id: str = "") -> None:
+        """Save what came out; with ``program``, the scales and the placement that the network was tuned with."""
+        tuned = None
+        if program is not None:
+            mask = _mask([[int(n) for n in layer.neurons] for layer in program.layers])
+            tuned = {"scales": list(program.scales), "mask": mask, "device": device_id}
+        shutil.rmtree(self.path / "network", ignore_errors=True)
+        save_checkpoint(self.path / "network", net, {"weights": dict(net.state_dict()), "tuned": tuned}, step=step)
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Tell the user how to go on where the run inside is interrupted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            terminal.note(f"{self.path} keeps the last finished epoch; go on with the same command and --resume")
+            raise
+
+
+def prepare(path: Path, kind: str, *, resume: bool = False, force: bool = False) -> RunFolder:
+    """Check that a run of ``kind`` may write to ``path``. Nothing is written yet.
+
+    Raises :class:`OptionError` where the folder holds something that is not a run of this kind, or one that is neither
+    to be resumed nor replaced.
+    """
+    if resume and force:
+        raise OptionError("--resume and --force exclude each other; --resume goes on, --force begins anew")
+    try:
+        content = sorted(file.name for file in path.iterdir()) if path.exists() else []
+    except OSError as error:
+        raise OptionError(f"--out {path}: {error.strerror or error}; allowed: a folder") from None
+    if not content:
+        return RunFolder(path, kind, False)
+    try:
+        found = read_summary(path).get("kind")
+    except DataError:
+        raise OptionError(f"--out {path} holds {content[0]} and no run of hwloop; name another folder") from None
+    if found != kind:
+        raise OptionError(f"--out {path} holds a run of `hwloop {found}`; name another folder for `hwloop {kind}`")
+    if not (resume or force):
+        raise OptionError(f"--out {path} holds a run already; go on with --resume, replace it with --force, or name another folder"
+                          if kind in ("train", "finetune") else
+                          f"--out {path} holds a run already; replace it with --force, or name another folder")  # fmt: skip
+    return RunFolder(path, kind, resume)
+
+
+def stored_experiment(path: Path) -> Experiment | None:
+    """The experiment of the run in ``path``, if there is one."""
+    file = path / "experiment.toml"
+    return Experiment.load(file) if file.exists() else None
+
+
+def refuse_other(stored: Experiment, wanted: Experiment, path: Path, free: Iterable[str]) -> None:
+    """Raise :class:`OptionError` where ``wanted`` differs from what the run in ``path`` was begun with.
+
+    ``free`` are keys that may differ, such as ``training.epochs``.
+    """
+    before, now = (_flat(experiment.to_dict()) for experiment in (stored, wanted))
+    for key in sorted(before.keys() | now.keys()):
+        if key not in free and before.get(key) != now.get(key):
+            raise OptionError(
+                f"{path} was begun with {key} = {before.get(key)!r}, this run has {now.get(key)!r}; resume with the same "
+                "options, or name another folder"
+            )
+
+
+def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return flat
+
+
+# -- networks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that a run left: its experiment, and for a fine-tuned one the device and how it was compiled."""
+
+    path: Path
+    experiment: Experiment
+    net: Network
+    device_id: str = ""
+    scales: tuple[float, ...] = ()
+    mask: tuple[int, ...] = ()
+
+
+def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
+    """The network in ``path``: a run folder, a folder of checkpoints, or a checkpoint's ``step-NNNNNNNN.json``.
+
+    ``experiment`` says what it is; by default the ``experiment.toml`` beside it does.
+
+    Raises
+    ------
+    DataError
+        There is no network, or nothing that says what it is.
+    CheckpointError
+        The checkpoint is damaged or of another network.
+    """
+    folder = path.parent if path.is_file() else path
+    if not folder.exists():
+        raise DataError(f"{path} does not exist; give the folder of a run, such as `hwloop train --out` made")
+    run = next((p for p in (folder, folder.parent) if (p / "experiment.toml").is_file()), None)
+    if experiment is None:
+        if run is None:
+            raise DataError(f"{path} holds no experiment.toml; give the folder of a run, or say --experiment NAME")
+        experiment = Experiment.load(run / "experiment.toml")
+    if newest_manifest(folder) is None:
+        folder = folder / "network"
+    net = experiment.build_network()
+    checkpoint = load_checkpoint(folder, net)
+    if checkpoint is None:
+        raise DataError(f"{path} holds no trained network (was its run interrupted?); finish it with --resume")
+    try:
+        tuned = _restore(net, checkpoint.state)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint.path} holds no network ({type(error).__name__}: {error})") from error
+    if not tuned:
+        return Trained(path, experiment, net)
+    return Trained(path, experiment, net, str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"]))
+
+
+def _restore(net: Network, state: dict[str, Any]) -> dict[str, Any] | None:
+    """Put the weights of a checkpoint into ``net``: those that came out, or the best so far of a run under way."""
+    weights: dict[str, Tensor] | list[Tensor] = state["weights"] if "weights" in state else state["best"]["weights"]
+    if isinstance(weights, dict):
+        net.load_state_dict(weights)
+        return state.get("tuned")
+    net.load_state_dict(state["network"])
+    with torch.no_grad():
+        for (dense, _), weight in zip(net.blocks, weights, strict=True):
+            dense.weight.copy_(weight)
+    return {"scales": state["scales"], "mask": _mask(state["neurons"]), "device": state["options"]["device"]}
+
+
+def _mask(placement: list[list[int]]) -> list[int]:
+    """Physical neurons that a placement left out."""
+    used = {n for layer in placement for n in layer}
+    return [n for n in range(max(used)) if n not in used]

@@ -1,0 +1,102 @@
+"""Report pages of `train`, `deploy` and `finetune`; `compare` and `demo` have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars, training_curves
+from ..experiment import Experiment
+from ..loop import LoopEpoch, LoopResult
+from ..mapping import Program
+from ..results import COLUMNS, Result, versions
+from ..training import FitResult
+
+
+def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result]) -> Report:
+    """Training in software."""
+    report = Report(f"Training of {experiment.name}", experiment.description, _facts(experiment))
+    report.add_section("Accuracy", tables=[_results_table(results)])
+    caption = f"Training. The weights of epoch {done.best_epoch}, the best on validation data, were kept."
+    figure = training_curves(done.history, Source("simulator"), best=done.best_epoch, caption=caption)
+    return report.add_section("Training", figures=[figure])
+
+
+def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result]) -> Report:
+    """A deployment as is."""
+    report = Report(f"{experiment.name} on {experiment.target.name}", experiment.description, _facts(experiment))
+    report.add_section("Accuracy", tables=[_results_table(results)], figures=[_bars(results)])
+    use = program.report()
+    rows = [
+        (u.population, u.neurons, u.fan_in, u.fan_in_headroom, u.synapses, f"{u.weight_of_1_lsb:.4g}", u.saturated, u.zeroed, f"{u.rounding_rms_lsb:.3f}")
+        for u in use.layers
+    ]  # fmt: skip
+    bits = "real-valued weights" if use.weight_bits is None else f"{use.weight_bits}-bit weights"
+    text = f"{use.neurons} of {use.neurons_available} neurons, {use.synapses} synapses, {bits}. " + " ".join(use.notes)
+    columns = (
+        "layer",
+        "neurons",
+        "fan-in",
+        "free",
+        "synapses",
+        "weight of 1 LSB",
+        "saturated",
+        "became 0",
+        "rounding RMS (LSB)",
+    )
+    caption = "Resources by layer, and what rounding to the chip's codes did to the weights."
+    table = Table(caption, columns, rows, results[-1].source)
+    return report.add_section("Resources", text, tables=[table])
+
+
+def finetune_page(experiment: Experiment, done: LoopResult, results: Sequence[Result]) -> Report:
+    """A fine-tuning in the loop."""
+    report = Report(f"{experiment.name} fine-tuned on {done.device_id}", experiment.description, _facts(experiment))
+    report.add_section("Accuracy", tables=[_results_table(results)], figures=[_bars(results)])
+    source = Source(done.ran_on, done.device_id)
+    curves = {
+        "validation accuracy": [epoch.validation.accuracy for epoch in done.history],
+        "training accuracy": [epoch.accuracy for epoch in done.history],
+        "training loss": [epoch.loss for epoch in done.history],
+    }
+    caption = f"Fine-tuning, measured on the device. Epoch {done.best_epoch} was kept (0: as is)."
+    figure = training_curves(curves, source, best=done.best_epoch or None, caption=caption)
+    return report.add_section("In the loop", tables=[_epochs_table(done, source)], figures=[figure])
+
+
+def _epochs_table(done: LoopResult, source: Source) -> Table:
+    rows = [_epoch_row(epoch) for epoch in done.history]
+    caption = (
+        "Validation accuracy and health of the gradient by epoch. Floored: spikes whose derivative was limited. Missing and "
+        "extra: spikes that the model, driven by the measured input, has and the device lacks, or the reverse."
+    )
+    columns = ("epoch", "validation", "spikes", "floored", "missing", "extra", "cells written", "lost events")
+    return Table(caption, columns, rows, source)
+
+
+def _epoch_row(epoch: LoopEpoch) -> tuple[str | int, ...]:
+    health = epoch.health
+    shares = [f"{100 * share:.1f} %" for share in (health.below_floor, health.missing, health.extra)]
+    accuracy = f"{100 * epoch.validation.accuracy:.1f} %"
+    return (epoch.number, accuracy, health.spikes, *shares, epoch.writes, epoch.lost_events)
+
+
+def _results_table(results: Sequence[Result]) -> Table:
+    caption = (
+        "Share of samples decided right. Without answer: samples in which no output neuron spiked; they count as wrong."
+    )
+    rows = [(*result.row(), result.program_digest[:12] or "-") for result in results]
+    return Table(caption, (*COLUMNS, "program"), rows, [Source(r.ran_on, r.device_id) for r in results])
+
+
+def _bars(results: Sequence[Result]) -> Figure:
+    rows = [AccuracyRow(f"{r.network}, {r.data}", [r.accuracy], r.ran_on) for r in results]
+    return accuracy_bars(rows, [r.source for r in results], caption="Accuracy.")
+
+
+def _facts(experiment: Experiment) -> dict[str, object]:
+    known = versions()
+    return {
+        "experiment": experiment.name,
+        "seed": experiment.seed,
+        "versions": ", ".join(f"{name} {known[name]}" for name in ("hwloop", "torch", "numpy", "numba", "python")),
+    }

@@ -1,0 +1,69 @@
+"""Which target a command means: its options over those of the experiment."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import OptionError, TargetError
+from ..experiment import Experiment
+from ..target import Target, find
+
+#: Options of a target that are part of an experiment; a backend may have others.
+_SHARED = ("preset", "spread", "mismatch", "trial_noise")
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """What the user said about the target; None where nothing was said. ``extra`` are ``KEY=VALUE`` options."""
+
+    name: str | None = None
+    preset: str | None = None
+    spread: float | None = None
+    mismatch: bool | None = None
+    trial_noise: bool | None = None
+    extra: Sequence[str] = ()
+
+    def in_experiment(self, experiment: Experiment) -> Experiment:
+        """``experiment`` with this target in place of its own.
+
+        Options of the experiment's target stay where the backend is the same; they mean nothing to another one.
+        """
+        own = experiment.target.model_dump(exclude_none=True)
+        name = self.name or experiment.target.name
+        if name.partition(":")[0] != experiment.target.name.partition(":")[0]:
+            own = {key: value for key, value in own.items() if key not in _SHARED}
+        said = {key: value for key in _SHARED if (value := getattr(self, key)) is not None}
+        document = {**experiment.to_dict(), "target": {**own, **said, "name": name}}
+        return Experiment.from_dict(document, f"{experiment.name} with the options given")
+
+    def find(self, experiment: Experiment) -> Target:
+        """The target that ``experiment`` names, with the ``extra`` options.
+
+        Raises :class:`OptionError` for an unknown target, with those available, and for options it does not have.
+        """
+        return self._find(experiment.target.name, experiment.target.options())
+
+    def find_named(self, name: str) -> Target:
+        """The target ``name`` with the options that were said; raises as :meth:`find`."""
+        return self._find(name, {key: value for key in _SHARED if (value := getattr(self, key)) is not None})
+
+    def _find(self, name: str, options: dict[str, Any]) -> Target:
+        try:
+            return find(name, **options, **dict(map(_pair, self.extra)))
+        except TargetError as error:
+            # naming a target that is not there is wrong use, not a failure of the target
+            raise OptionError(str(error)) from error
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE``; the value is a number, true or false, or text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise OptionError(f"--option {text!r}; allowed: KEY=VALUE, e.g. --option session=3")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

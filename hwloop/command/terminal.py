@@ -1,0 +1,65 @@
+"""What the command prints: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..results import COLUMNS, Result
+
+#: Columns of standard output that is no terminal; a terminal has its own width.
+PIPE_WIDTH = 132
+
+
+def _console(*, stderr: bool = False) -> Console:
+    # markup and highlighting off: a device may be called [red]
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
+    return console
+
+
+def width() -> int:
+    """Columns of standard output."""
+    return _console().width
+
+
+def say(line: str, style: str = "") -> None:
+    """One line of the result."""
+    _console().print(Text(line, style=style), soft_wrap=True)
+
+
+def status(line: str) -> None:
+    """What begins; on a terminal alone."""
+    console = _console(stderr=True)
+    if console.is_terminal:
+        console.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def complain(line: str) -> None:
+    """Why the command failed."""
+    _console(stderr=True).print(Text("error: " + line, style="bold red"), soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """What the user should know although nothing failed."""
+    _console(stderr=True).print(Text(line), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[str] = ()) -> None:
+    """A table; ``numbers`` names the columns that are set flush right."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        drawn.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
+    _console().print(drawn)
+
+
+def results(found: Sequence[Result]) -> None:
+    """A table of results; every row says where it ran."""
+    table(COLUMNS, [result.row() for result in found], COLUMNS[4:])

@@ -1,0 +1,349 @@
+"""The report of the demonstration: what was done, what came out, where it ran, for a reader who did not write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .compare import Comparison, PopulationComparison
+from .compare.report import (
+    AccuracyRow,
+    ErrorSet,
+    Figure,
+    MapPanel,
+    Matrix,
+    Report,
+    Source,
+    Table,
+    accuracy_bars,
+    confusion,
+    error_histogram,
+    neuron_map,
+    raster,
+    training_curves,
+)
+from .compare.time_format import format_time, time_unit
+from .datasets import YIN_YANG_CLASSES
+from .demo import ChipResult, DemoResult
+from .results import COLUMNS, Result, versions
+
+_MICRO = "µs"
+_SIMULATOR = Source("simulator")
+
+
+def demo_report(demo: DemoResult) -> Report:
+    """The report of ``demo``; ``.write(path)`` saves it."""
+    report = Report(
+        f"Training in software, repairing on the chip: Yin-Yang on {len(demo.chips)} emulated analog chips",
+        "A spiking network is trained with exact gradients, deployed to imperfect chips, and fine-tuned by the spike "
+        "times that they return. All chips here are emulated; no hardware was used.",
+        _facts(demo),
+    )
+    report.add_section("In short", _in_short(demo))
+    _accuracy(report, demo)
+    _training(report, demo)
+    _loop(report, demo)
+    _spike_times(report, demo)
+    _one_sample(report, demo)
+    _neurons(report, demo)
+    _decisions(report, demo)
+    report.add_section("What is emulated, and what is not", _emulated(demo), [_effects_table(demo)])
+    return report.add_section("Words and signs", _words(demo))
+
+
+def _facts(demo: DemoResult) -> dict[str, object]:
+    known = versions()
+    return {
+        "experiment": f"{demo.experiment.name}: {demo.experiment.description}",
+        "data": f"{len(demo.task.train)} training, {len(demo.task.validation)} validation, {len(demo.task.test)} test samples, generated",
+        "chips": ", ".join(chip.device_id for chip in demo.chips),
+        "seed": demo.experiment.seed,
+        "versions": ", ".join(f"{name} {known[name]}" for name in ("hwloop", "torch", "numpy", "numba", "python")),
+        "took": f"{demo.seconds:.0f} s",
+    }
+
+
+def _in_short(demo: DemoResult) -> str:
+    as_is, tuned = [c.as_is.accuracy for c in demo.chips], [c.tuned.accuracy for c in demo.chips]
+    layers = "-".join(str(n) for n in (demo.net.n_in, *(lif.n for _, lif in demo.net.blocks)))
+    before, after = (_hidden_errors(getattr(demo.chips[0], name)) for name in ("before", "after"))
+    return (
+        f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
+        f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
+        f"2. Its weights were rounded to the chip's codes and written to {len(demo.chips)} emulated chips whose neurons differ "
+        f"from the model and from each other. As they are, the chips decide {_range(as_is)} right (emulator).\n\n"
+        f"3. Simulated and measured spikes were compared: on {demo.chips[0].name}, {before}.\n\n"
+        "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
+        "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
+        f"Afterwards the chips decide {_range(tuned)} right (emulator). On {demo.chips[0].name}, {after}: the loop repairs decisions, and is "
+        "free to find spike times other than the simulated ones."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _range(shares: Sequence[float]) -> str:
+    if len(shares) == 1:
+        return _percent(shares[0])
+    return f"{100 * min(shares):.1f} to {100 * max(shares):.1f} % (mean {100 * float(np.mean(shares)):.1f} %)"
+
+
+def _hidden_errors(comparison: Comparison) -> str:
+    hidden = comparison.populations[0]
+    total = max(1, hidden.spikes[0])
+    missing = 100 * int(hidden.neurons.missing.sum()) / total
+    rmse = "no spike found its partner" if hidden.rmse is None else f"RMSE {_time(hidden.rmse)}"
+    return f"hidden spikes are off by {rmse}, and {missing:.1f} % of the simulated ones are missing"
+
+
+def _time(seconds: float | None) -> str:
+    return format_time(seconds, micro=_MICRO)
+
+
+# -- sections -------------------------------------------------------------------------------------
+
+
+def _sources(results: Sequence[Result]) -> list[Source]:
+    # programs differ from row to row; the table names them
+    return [Source(result.ran_on, result.device_id) for result in results]
+
+
+def _accuracy(report: Report, demo: DemoResult) -> None:
+    results = demo.results
+    caption = (
+        "Accuracy on the test set, which training, choice of epoch and choice of weight scale never saw. Without answer: "
+        "samples in which no output neuron spiked; they count as wrong."
+    )
+    rows = [(*result.row(), result.program_digest[:12] or "-") for result in results]
+    table = Table(caption, (*COLUMNS, "program"), rows, _sources(results))
+    bars = [
+        AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),
+        AccuracyRow("chips as is", [chip.as_is.accuracy for chip in demo.chips], demo.chips[0].as_is.ran_on),
+        AccuracyRow("chips fine-tuned", [chip.tuned.accuracy for chip in demo.chips], demo.chips[0].tuned.ran_on),
+    ]
+    figure = accuracy_bars(
+        bars, _sources(results), references={"guessing": 1 / demo.task.n_out, "software": demo.software.accuracy},
+        caption="Test accuracy: each dot is one chip, the thick mark the mean.",
+    )  # fmt: skip
+    report.add_section("Accuracy", tables=[table], figures=[figure])
+
+
+def _training(report: Report, demo: DemoResult) -> None:
+    best = demo.training.best_epoch
+    figure = training_curves(
+        demo.training.history, _SIMULATOR, best=best,
+        caption=f"Training in software. The weights of epoch {best}, the best on validation data, were kept.",
+    )  # fmt: skip
+    report.add_section("Training in software", figures=[figure])
+
+
+def _loop(report: Report, demo: DemoResult) -> None:
+    curves: dict[str, list[float]] = {}
+    for chip in demo.chips:
+        curves[f"validation accuracy, {chip.name}"] = [epoch.validation.accuracy for epoch in chip.loop.history]
+        curves[f"training loss, {chip.name}"] = [epoch.loss for epoch in chip.loop.history]
+    sources = _sources([chip.tuned for chip in demo.chips])
+    figure = training_curves(
+        curves, sources,
+        caption="Fine-tuning in the loop, measured on the chips. Most of the way is made in the first epochs.",
+    )  # fmt: skip
+    report.add_section(
+        "Fine-tuning in the loop",
+        "The step is taken by weights kept as real numbers; the chip holds their codes. The gradient is that of the nominal "
+        "model, replayed at the spikes that were measured: nothing about the chip's own parameters is known to it.",
+        [_loop_table(demo, sources), _health_table(demo, sources)],
+        [figure],
+    )
+
+
+def _loop_table(demo: DemoResult, sources: list[Source]) -> Table:
+    rows = []
+    for chip in demo.chips:
+        history = chip.loop.history
+        cells = sum(layer.codes.size for layer in chip.loop.program.layers)
+        writes = sum(epoch.writes for epoch in history)
+        shares = (_percent(chip.loop.as_is.accuracy), _percent(chip.loop.best_validation.accuracy))
+        place = (chip.name, chip.loop.ran_on)
+        rows.append((*place, *shares, chip.loop.best_epoch, len(history), cells, writes, f"{chip.seconds:.0f} s"))
+    caption = (
+        "Validation accuracy before and after, the epoch that was kept, and synapse cells written. Writing all cells at every "
+        "batch would have taken many times as many writes."
+    )
+    columns = ("chip", "ran on", "as is", "best", "kept epoch", "epochs", "synapses", "cells written", "time")
+    return Table(caption, columns, rows, sources)
+
+
+def _health_table(demo: DemoResult, sources: list[Source]) -> Table:
+    rows = []
+    for chip in demo.chips:
+        for name, epoch in (("first", chip.loop.history[0]), ("last", chip.loop.history[-1])):
+            health = epoch.health
+            shares = (_percent(health.below_floor), _percent(health.missing), _percent(health.extra))
+            place = (chip.name, chip.loop.ran_on, name)
+            rows.append((*place, health.spikes, *shares, epoch.silent, epoch.lost_events))
+    floor = 100 * demo.experiment.finetune.floor
+    caption = (
+        f"Health of the gradient. Floored: spikes at which the model's membrane rises so slowly (below {floor:g} % of the swing "
+        "within one tau_mem) that their derivative was limited. Missing and extra: spikes that the model, driven by the measured input, "
+        "has and the chip lacks, or the reverse; shares of the measured spikes."
+    )
+    columns = (
+        "chip", "ran on", "epoch", "spikes", "floored", "missing", "extra", "samples without answer", "lost events",
+    )  # fmt: skip
+    return Table(caption, columns, rows, sources)
+
+
+def _spike_times(report: Report, demo: DemoResult) -> None:
+    rows = []
+    for chip in demo.chips:
+        for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
+            rows += [(chip.name, state, *_error_cells(p, comparison)) for p in comparison.populations]
+    columns = ("chip", "network", "layer", "simulated", "measured", "missing", "extra", "bias", "RMSE", "jitter")
+    sources = [_SIMULATOR, *_sources([chip.as_is for chip in demo.chips])]
+    caption = (
+        "Measured against simulated spikes of the software network on the test set; one run. Missing and extra: spikes that "
+        "found no partner, as a share of the simulated ones."
+    )
+    chip = demo.chips[0]
+    sets = [
+        ErrorSet(f"{_layer_name(k, len(comparison.populations))}, {state}", comparison.populations[k].matching.errors)
+        for k in range(len(chip.before.populations))
+        for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after))
+    ]
+    figure = error_histogram(
+        sets, [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)],
+        caption=f"Spike-time errors on {chip.name}, as is (left) and fine-tuned (right). Mismatch makes them broad; a shift "
+        "of the mean is what all neurons have in common.",
+    )  # fmt: skip
+    report.add_section(
+        "Spike times before and after",
+        "Fine-tuning is asked for right decisions, not for the simulated spike times: hidden spikes need not come back to "
+        "where the software network had them, output spikes have to come in the right order.",
+        [Table(caption, columns, rows, sources)],
+        [figure],
+    )
+
+
+def _layer_name(layer: int, layers: int) -> str:
+    return "Output" if layer == layers - 1 else f"Hidden layer {layer}" if layers > 2 else "Hidden"
+
+
+def _error_cells(p: PopulationComparison, comparison: Comparison) -> tuple[str | int, ...]:
+    simulated, measured = p.spikes
+    share = [_percent(int(n.sum()) / max(1, simulated)) for n in (p.neurons.missing, p.neurons.extra)]
+    name = _layer_name(p.layer, len(comparison.populations)).lower()
+    return (name, simulated, measured, *share, _time(p.bias), _time(p.rmse), _time(p.jitter))
+
+
+def _one_sample(report: Report, demo: DemoResult) -> None:
+    chip = demo.chips[0]
+    sample = _telling_sample(chip)
+    label = YIN_YANG_CLASSES[int(demo.task.test.labels[sample])]
+    figures: list[Figure] = []
+    for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
+        matchings = [p.matching for p in comparison.populations]
+        caption = (
+            f"{chip.name} {state}. Upper ticks are the software network, lower ticks the chip; a grey line joins what was "
+            f"matched as one spike. The software decides {_decision(comparison.decisions.simulated[sample])}, "
+            f"the chip {_decision(comparison.decisions.measured[sample])}."
+        )
+        figures.append(
+            raster(
+                comparison.simulated,
+                comparison.measured,
+                sample,
+                comparison.settings.window,
+                matchings=matchings,
+                caption=caption,
+            )
+        )
+    text = (
+        f"Test sample {sample}, of class {label}. The first output neuron to spike decides: 0 is yin, 1 yang, 2 dot.\n\n"
+        f"First divergence, {chip.name} as is: {chip.before.divergences.summary(_MICRO)}.\n\n"
+        f"First divergence, {chip.name} fine-tuned: {chip.after.divergences.summary(_MICRO)}."
+    )
+    report.add_section("One sample, spike by spike", text, figures=figures)
+
+
+def _telling_sample(chip: ChipResult) -> int:
+    """The first sample that the chip got wrong as is and right after, the software being right; else the first."""
+    broken = set(chip.before.decisions.broken.tolist())
+    mended = [k for k in sorted(broken) if k not in set(chip.after.decisions.broken.tolist())]
+    return mended[0] if mended else 0
+
+
+def _decision(decided: int) -> str:
+    return "nothing (no output spike)" if decided < 0 else YIN_YANG_CLASSES[decided]
+
+
+def _neurons(report: Report, demo: DemoResult) -> None:
+    chip = demo.chips[0]
+    panels = []
+    for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
+        neurons = comparison.populations[0].neurons
+        panels.append((state, neurons.bias, neurons.missing / comparison.n_samples))
+    largest = max(float(np.nanmax(np.abs(bias), initial=0.0)) for _, bias, _ in panels)
+    factor, unit = time_unit(largest or 1e-6)
+    unit = _MICRO if unit == "us" else unit
+    maps = [MapPanel(f"bias, {state} ({unit})", bias / factor, diverging=True) for state, bias, _ in panels]
+    maps += [MapPanel(f"missing, {state} (per sample)", missing) for state, _, missing in panels]
+    figure = neuron_map(
+        maps, [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)],
+        f"The hidden neurons of {chip.name}, row by row. Bias: how late a neuron is on average (negative: early). Every chip has "
+        "a pattern of its own. Hatched: no spike found its partner; such a neuron may be dead.",
+    )  # fmt: skip
+    report.add_section("Neuron by neuron", figures=[figure])
+
+
+def _decisions(report: Report, demo: DemoResult) -> None:
+    chip = demo.chips[0]
+    names = [*YIN_YANG_CLASSES, "none"]
+    before, after = chip.before.decisions, chip.after.decisions
+    matrices = [
+        Matrix("Software", before.table("labels", "simulated")[:-1], "label", "decision", names),
+        Matrix("As is", before.table("labels", "measured")[:-1], "label", "decision", names),
+        Matrix("Fine-tuned", after.table("labels", "measured")[:-1], "label", "decision", names),
+    ]
+    sources = [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)]
+    caption = (
+        f"Decisions on the test set, one run: software, {chip.name} as is, and fine-tuned. Counts off the diagonal are "
+        "errors; a full column is a class that the chip prefers."
+    )
+    report.add_section("Decisions", figures=[confusion(matrices, sources, caption)])
+
+
+def _emulated(demo: DemoResult) -> str:
+    chip = demo.chips[0]
+    return (
+        f'The chips are emulated (firmware "{chip.before.provenance["firmware"]}"); each is a pure function of its preset '
+        "and its number. It takes weight codes and input spikes, computes with parameters of its own that nothing outside it can "
+        "read, and returns time-stamped events. The table lists what it does to a network. Figures rest on publications where "
+        "one is named, and are assumptions where it says so.\n\n"
+        "Not emulated: drift and temperature, crosstalk between cells, limits of the event link's bandwidth, settling times. "
+        "These figures say what the method does against the listed disturbances; they are no measurement of a chip.\n\n"
+        "The constant latency of time stamps that a data sheet states is subtracted from measured times before they are used."
+    )
+
+
+def _effects_table(demo: DemoResult) -> Table:
+    caption = (
+        f'What the chips do, as far as it differs from an ideal one (preset of {demo.chips[0].name}). "per device" is drawn once '
+        'for each chip, "per sample" and "per spike" anew for each; swing is v_th - v_reset.'
+    )
+    sources = [Source(chip.as_is.ran_on, chip.device_id) for chip in demo.chips]
+    return Table(caption, ("limit or effect", "value", "source"), demo.chips[0].effects, sources)
+
+
+def _words(demo: DemoResult) -> str:
+    window = demo.chips[0].before.settings.window
+    return (
+        "Simulator: exact event-based simulation with the nominal parameters. Emulator: an emulated chip. As is: the software "
+        "weights, rounded to the chip's codes, nothing else changed.\n\n"
+        "Layers and neurons count from 0. Error = measured minus simulated time: positive means the chip is late. Spikes are "
+        f"paired in order, at most {_time(window)} apart; the rest is missing (simulated only) or extra (measured only). Bias is the "
+        "mean error, RMSE its root mean square, jitter the spread around the bias of each neuron.\n\n"
+        f"Times are those of the model; the chip runs {demo.chips[0].program.capabilities.speedup:g} times faster."
+    )
