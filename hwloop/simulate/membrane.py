@@ -96,7 +96,7 @@ def crossing(neuron: Neuron, u: float, i: float, now: float, span: float) -> flo
 
     One extremum at most: the membrane crosses if it ends above, or if its maximum lies inside and above.
     """
-    if span <= 0.0:
+    if span <= 0.0 or i <= 0.0 <= neuron.threshold:  # without current u tends to 0, and in floating point reaches it
         return None
     low, high = 0.0, span
     if excess(neuron, u, i, span) < 0.0:
