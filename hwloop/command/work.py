@@ -77,7 +77,7 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output
     with device:
         program = _deploy(trained, experiment, device, task.validation)
         parts = (("validation", task.validation), ("test", task.test))
-        results = [simulated("software", trained.net, data, name, experiment.decision) for name, data in parts]
+        results = [simulated(_origin(trained), trained.net, data, name, experiment.decision) for name, data in parts]
         results += [
             measured(_state(trained, device), device, program, data, name, decision=experiment.decision, runs=runs)
             for name, data in parts
@@ -109,10 +109,16 @@ def _deploy(trained: Trained, experiment: Experiment, device: Device, validation
     )  # fmt: skip
 
 
+def _origin(trained: Trained) -> str:
+    """What a network is called in simulation."""
+    return "software" if not trained.scales else f"fine-tuned on {trained.device_id.partition('/')[0]}"
+
+
 def _state(trained: Trained, device: Device) -> str:
+    """What a network is called on ``device``."""
     if not trained.scales:
         return "as is"
-    return "fine-tuned" if trained.device_id == device.device_id else f"fine-tuned on {trained.device_id}"
+    return "fine-tuned" if trained.device_id == device.device_id else _origin(trained)
 
 
 def _summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
@@ -134,7 +140,7 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, out
         terminal.status(f"running {len(data)} samples on {device.device_id}")
         recording = run_on(device, data.inputs)
         results = [
-            simulated("software", trained.net, data, "test", experiment.decision),
+            simulated(_origin(trained), trained.net, data, "test", experiment.decision),
             measured(_state(trained, device), device, program, data, "test", decision=experiment.decision, runs=1),
         ]
     with torch.no_grad():
@@ -170,7 +176,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Outp
         if not begun:
             program = _deploy(trained, experiment, device, task.validation)
             begun = [
-                simulated("software", trained.net, task.test, "test", decision),
+                simulated(_origin(trained), trained.net, task.test, "test", decision),
                 measured(_state(trained, device), device, program, task.test, "test", decision=decision, runs=runs),
             ]
             options |= {"weight_scale": list(program.scales)}

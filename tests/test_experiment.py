@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import hwloop as hl
+from hwloop.errors import DataError, HwloopError, InputError, OptionError
+from hwloop.experiment import MAX_FILE, Experiment, builtin
+from hwloop.losses import DeadHinge, FirstSpike, SilentHinge, SpikeCount, WeightedSum
+from hwloop.toml_text import toml_text
+
+BASE = Experiment.load("yin-yang")
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_every_builtin_experiment_loads_builds_and_survives_its_own_text(name: str) -> None:
+    experiment = Experiment.load(name)
+    assert experiment.name == name
+    net = experiment.build_network()
+    assert (net.n_in, net.n_out) == experiment.task.shape
+    assert repr(experiment.build_loss())
+    assert repr(experiment.build_finetune_loss())
+    assert Experiment.from_dict(tomllib.loads(experiment.to_toml()), "again") == experiment
+
+
+def test_the_names_say_the_sizes() -> None:
+    for name in ("mnist-784-350-10", "mnist-256-128-10"):
+        net = Experiment.load(name).build_network()
+        assert name == f"mnist-{net.n_in}-{net.blocks[0][1].n}-{net.n_out}"
+
+
+def test_fit_and_finetune_take_the_options_as_they_are() -> None:
+    experiment = BASE.changed(
+        task={"train": 50, "validation": 20, "test": 20}, network={"hidden": [6]},
+        training={"epochs": 1}, finetune={"epochs": 1},
+    )  # fmt: skip
+    task, net = experiment.build_task(), experiment.build_network()
+    assert len(hl.fit(net, task, experiment.build_loss(), progress=False, **experiment.fit_options()).history) == 1
+    with experiment.target.find().open() as chip:
+        loss = experiment.build_finetune_loss()
+        done = hl.finetune(net, chip, task, loss, progress=False, **experiment.finetune_options())
+    assert len(done.history) == 1
+
+
+def test_first_weights_follow_the_seed_and_the_layers_own_distribution() -> None:
+    experiment = BASE.changed(network={"hidden": [400], "init_mean": [2.0, -1.0], "init_std": [0.5, 0.1]})
+    a, b, c = experiment.build_network(), experiment.build_network(0), experiment.build_network(1)
+    assert torch.equal(a.blocks[0][0].weight, b.blocks[0][0].weight)
+    assert not torch.equal(a.blocks[0][0].weight, c.blocks[0][0].weight)
+    # 2000 and 1200 weights: five standard errors are 0.056 and 0.015
+    assert a.blocks[0][0].weight.mean().item() == pytest.approx(2.0, abs=0.056)
+    assert a.blocks[1][0].weight.mean().item() == pytest.approx(-1.0, abs=0.015)
+
+
+def test_one_value_serves_all_layers_and_a_list_each_its_own() -> None:
+    net = BASE.changed(network={"tau_mem": [8e-3, 20e-3], "t_ref": 1e-3}).build_network()
+    (_, hidden), (_, output) = net.blocks
+    assert hidden.tau_mem[0].item() == pytest.approx(8e-3)
+    assert output.tau_mem[0].item() == pytest.approx(20e-3)
+    assert hidden.t_ref[0].item() == output.t_ref[0].item() == pytest.approx(1e-3)
+
+
+def test_loss_is_the_sum_of_what_has_a_weight() -> None:
+    loss = {"decision": "first", "temperature": 2e-3, "label_hinge": 30.0, "label_margin": 0.5, "dead_hinge": 0.1}
+    built = BASE.changed(network={"hidden": [5, 4], "init_mean": 1, "init_std": 1}, loss=loss).build_loss()
+    assert isinstance(built, WeightedSum)
+    assert built.terms == (
+        (1.0, FirstSpike(2e-3)), (30.0, SilentHinge(margin=0.5, only_label=True)), (0.1, DeadHinge(0)), (0.1, DeadHinge(1)),
+    )  # fmt: skip
+
+
+def test_spike_counts_decide_where_the_experiment_says_so() -> None:
+    document = {**BASE.to_dict(), "loss": {"decision": "count", "wanted": 5.0, "others": 1.0}}
+    experiment = Experiment.from_dict(document, "test")
+    assert experiment.decision == "count"
+    assert experiment.build_loss() == SpikeCount(5.0, 1.0)
+    assert experiment.fit_options()["decision"] == "count"
+
+
+def test_a_loss_of_fine_tuning_replaces_the_other_there_alone() -> None:
+    experiment = BASE.changed(finetune={"loss": {"decision": "first", "temperature": 5e-3}})
+    assert experiment.build_finetune_loss() == FirstSpike(5e-3)
+    assert "0.001" in repr(experiment.build_loss())
+
+
+def test_a_stimulus_without_bias_spike_needs_one_input_less() -> None:
+    experiment = BASE.changed(
+        task={"stimulus": {"t_early": 0.0, "t_late": 0.01, "t_stop": 0.04}, "train": 5, "validation": 5, "test": 5}
+    )
+    task = experiment.build_task()
+    assert (task.n_in, task.n_out) == experiment.task.shape == (4, 3)
+    assert task.t_stop == 0.04
+
+
+def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_back() -> None:
+    nasty = {"a": 'quote " and \\ and \x7f \n tab\t é 漢 😀', "b c": {"d.e": [1, 2.5e-10, True, []]}, "f": False}
+    assert tomllib.loads(toml_text(nasty)) == nasty
+
+
+# -- refusals -------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[dict[str, Any], type[HwloopError], str]] = [
+    ({"trainig": {}}, OptionError, r"unknown key 'trainig'; known here: format, version, name"),
+    ({"training": {"epoch": 3}}, OptionError, r"unknown key 'training.epoch'; known here: epochs, batch_size"),
+    ({"loss": {"wanted": 3.0}}, OptionError, r"unknown key 'loss.wanted'; known here: .*temperature"),
+    ({"task": {"size": 28}}, OptionError, r"unknown key 'task.size'; known here: name, source"),
+    ({"task": {"name": "cifar"}}, OptionError, r"task.name = 'cifar'; allowed: 'yin-yang', 'mnist'"),
+    ({"loss": {"decision": "last"}}, OptionError, r"loss.decision = 'last'; allowed: 'first', 'count'"),
+    ({"training": {"epochs": 0}}, InputError, r"training.epochs = 0; allowed: greater than or equal to 1"),
+    ({"training": {"lr": float("nan")}}, InputError, r"training.lr = nan; allowed: a finite number"),
+    ({"training": {"lr": float("inf")}}, InputError, r"training.lr = inf; allowed: (a finite|less than)"),
+    ({"training": {"lr": 1e-3, "lr_min": 1e-2}}, InputError, r"lr_min = 0.01, lr = 0.001; allowed: lr_min <= lr"),
+    ({"training": {"batch_size": 2.5}}, InputError, r"training.batch_size = 2.5; allowed: a valid integer"),
+    ({"training": {"policy": "hope"}}, InputError, r"training.policy = 'hope'; allowed: 'clip', 'skip' or 'raise'"),
+    ({"network": {"tau_mem": 0.0}}, InputError, r"network.tau_mem.0 = 0.0; allowed: greater than 0"),
+    ({"network": {"tau_syn": -1e-3}}, InputError, r"network.tau_syn.0 = -0.001; allowed: greater than 0"),
+    ({"network": {"v_th": 0.0}}, InputError, r"layer 0: v_th = 0, v_reset = 0; allowed: v_th > v_reset"),
+    ({"network": {"tau_mem": [1e-3] * 3}}, InputError, r"tau_mem has 3 values; allowed: 1, or 2"),
+    ({"network": {"hidden": [0]}}, InputError, r"network.hidden.0 = 0; allowed: greater than or equal to 1"),
+    ({"task": {"source": "published", "train": 5}}, InputError, r"train is fixed for published data"),
+    ({"task": {"data": "/tmp"}}, InputError, r'data names a folder of files; allowed: with source = "published"'),
+    ({"target": {"spread": -0.1}}, InputError, r"target.spread = -0.1; allowed: greater than or equal to 0"),
+    ({"target": {"weight_scale": "quantile:2"}}, InputError, r"target.weight_scale = 'quantile:2'; allowed"),
+    ({"finetune": {"loss": {"temperature": 1e-3}}}, InputError, r"finetune.loss.decision is missing"),
+    ({"seed": True}, InputError, r"seed = True; allowed: a valid integer"),
+    ({"name": "../evil"}, InputError, r"name = '../evil'; allowed: text that should match"),
+    ({"version": 2}, InputError, r"version = 2; allowed: 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), REFUSED, ids=[message[:40] for _, _, message in REFUSED])
+def test_a_value_that_is_not_allowed_is_named_with_what_is(
+    changes: dict[str, Any], error: type[HwloopError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        BASE.changed(**changes)
+    assert "yin-yang" in str(caught.value)
+
+
+def test_an_unknown_experiment_lists_those_built_in() -> None:
+    with pytest.raises(OptionError, match=r"unknown experiment 'yinyang'; built in: demo, .*, yin-yang; or give"):
+        Experiment.load("yinyang")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"format = ", InputError, "not TOML"),
+        (b"\xff\xfe", DataError, "not UTF-8"),
+        (b"x = " + b"[" * 50_000, InputError, "not TOML"),
+        (b"#" * (MAX_FILE + 1), DataError, f"has {MAX_FILE + 1} bytes; allowed: at most {MAX_FILE}"),
+        (b'format = "hwloop-experiment"\nversion = 1\nname = "x"', InputError, "task is missing"),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_name(
+    tmp_path: Path, content: bytes, error: type[HwloopError], message: str
+) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content)
+    with pytest.raises(error, match=message) as caught:
+        Experiment.load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DataError, match=r"nowhere.toml cannot be read: No such file"):
+        Experiment.load("nowhere.toml")
