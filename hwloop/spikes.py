@@ -155,7 +155,8 @@ class Spikes:
         """``[batch, n_units]`` (s), ``inf`` where silent; differentiable in ``times``."""
         batch, width = self.times.shape
         if width == 0:
-            return self.times.new_full((batch, self.n_units), math.inf)
+            silent_batch = self.times.new_full((batch, self.n_units), math.inf)
+            return silent_batch + self.times.sum(1, keepdim=True)  # an empty sum: it ties in a gradient of zero
         position = torch.arange(width, device=self.times.device).expand(batch, width)
         position = torch.where(self.valid, position, width)
         first = torch.full((batch, self.n_units), width, dtype=torch.int64, device=self.times.device)
