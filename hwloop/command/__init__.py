@@ -1,5 +1,5 @@
 """The command ``hwloop``: one module for the options, one for the work, one each for folders, pages and the terminal."""
 
-from .app import app as app
+from .commands import app as app
 
 __all__ = ["app"]

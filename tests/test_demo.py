@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hwloop.cli import app
+from hwloop.demo import DemoResult, run_demo
+from hwloop.demo_report import demo_report
+from hwloop.errors import OptionError, TargetError
+from hwloop.experiment import Experiment
+from hwloop.results import read_summary
+
+TINY = Experiment.load("demo-quick").changed(
+    task={"train": 150, "validation": 40, "test": 40}, network={"hidden": [12]}, training={"epochs": 3}, finetune={"epochs": 1}
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo() -> DemoResult:
+    return run_demo(TINY, ("emulator:0", "emulator:1"), runs=2, progress=False)
+
+
+def test_every_chip_is_measured_as_is_and_fine_tuned(demo: DemoResult) -> None:
+    assert [(r.network, r.ran_on) for r in demo.results] == [
+        ("software", "simulator"), ("as is, no mismatch", "emulator"),
+        ("as is", "emulator"), ("fine-tuned", "emulator"), ("as is", "emulator"), ("fine-tuned", "emulator"),
+    ]  # fmt: skip
+    assert [chip.device_id.partition("/")[0] for chip in demo.chips] == ["emulator:0", "emulator:1"]
+    # one base network: the same program on both chips, and each repaired on its own
+    assert demo.chips[0].as_is.program_digest == demo.chips[0].program.digest
+    assert demo.chips[0].tuned.program_digest != demo.chips[1].tuned.program_digest
+
+
+def test_both_comparisons_are_with_the_software_network(demo: DemoResult) -> None:
+    for chip in demo.chips:
+        before, after = chip.before, chip.after
+        assert before.simulated.output.times.equal(after.simulated.output.times)
+        assert before.decisions.accuracy_simulated == pytest.approx(demo.software.accuracy)
+        assert before.provenance["program_digest"] != after.provenance["program_digest"] or chip.loop.best_epoch == 0
+
+
+def test_the_report_stands_alone_and_says_where_everything_ran(demo: DemoResult) -> None:
+    page = demo_report(demo).html()
+    assert not re.search(r"(src|href)=.(https?:|//|file:)", page)
+    assert "<script" not in page
+    for heading in ("In short", "Accuracy", "Fine-tuning in the loop", "Spike times before and after", "Decisions"):
+        assert f"<h2>{heading}</h2>" in page
+    assert page.count("Ran on: ") == page.count("<figcaption>")
+    assert "All chips here are emulated; no hardware was used" in page
+    assert "First divergence, emulator:0 as is: sample" in page
+    for result in demo.results:
+        assert f"{100 * result.accuracy:.1f} %" in page
+
+
+def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> Experiment:
+        assert name == "demo-quick"
+        return TINY
+
+    monkeypatch.setattr(Experiment, "load", load)
+    result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "5", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    summary: dict[str, Any] = read_summary(tmp_path / "out")
+    assert (summary["kind"], summary["status"], summary["seed"]) == ("demo", "finished", 5)
+    assert len(summary["chips"]) == 3
+    assert all(row["ran_on"] in ("simulator", "emulator") for row in summary["results"])
+    assert {row["program_digest"] != "" for row in summary["results"] if row["ran_on"] == "emulator"} == {True}
+    printed = result.stdout
+    assert len(re.findall(r"emulator:\d/bss2/[0-9a-f]{8} +emulator +[\d.]+ % +[\d.]+ % +[\d.]+ %", printed)) == 3
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in printed.replace("\n", "")
+
+
+def test_an_unknown_chip_or_preset_is_refused() -> None:
+    with pytest.raises(TargetError, match="unknown target 'nochip:0'; available"):
+        run_demo(TINY, ("nochip:0",), progress=False)
+    with pytest.raises(OptionError, match="unknown preset 'bss9'"):
+        run_demo(TINY.changed(target={"preset": "bss9"}), progress=False)
