@@ -52,7 +52,7 @@ def test_gradient_reaches_times_and_delays_through_the_sorting() -> None:
     times = torch.tensor([[1e-3, 2e-3, 3e-3]], dtype=torch.float64, requires_grad=True)
     spikes = Spikes(times, torch.tensor([[0, 1, 2]]), torch.tensor([3]), 3, 0.05)
     sent = Dense(3, 1, delay=delay).transmit(spikes)
-    (sent.times[0] * torch.tensor([10.0, 20.0, 30.0], dtype=torch.float64)).sum().backward()
+    (sent.times[0] * torch.tensor([10.0, 20.0, 30.0], dtype=torch.float64)).sum().backward()  # type: ignore[no-untyped-call]
     assert delay.grad is not None
     assert times.grad is not None
     assert delay.grad.tolist() == [30.0, 10.0, 20.0]
@@ -63,7 +63,7 @@ def test_padding_stays_out_of_the_gradient_of_delays() -> None:
     delay = nn.Parameter(torch.tensor([1e-3]))
     spikes = Spikes.from_events([([1e-3], [0]), ([], [])], 1, 0.05)
     sent = Dense(1, 1, delay=delay).transmit(spikes)
-    torch.where(sent.valid, sent.times, torch.zeros_like(sent.times)).sum().backward()
+    torch.where(sent.valid, sent.times, torch.zeros_like(sent.times)).sum().backward()  # type: ignore[no-untyped-call]
     assert delay.grad is not None
     assert delay.grad.tolist() == [1.0]
 

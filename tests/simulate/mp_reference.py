@@ -89,7 +89,8 @@ def maximum(setting: Setting) -> Any:
 def gradient(setting: Setting, loss: Callable[[list[Any]], Any]) -> dict[str, Any]:
     """Derivatives of ``loss(spike times)`` by field of the setting (lists for times and weights), as floats."""
     with mp.workdps(DIGITS):
-        n, result = exact(setting), {}
+        n = exact(setting)
+        result: dict[str, Any] = {}
         for name in ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref"):
             result[name] = _difference(n, loss, name, None)
         for name in ("times", "weights"):

@@ -37,7 +37,7 @@ def test_silence_in_is_silence_out_with_zero_gradient(engine: str, dtype: torch.
     out, _ = layer_call(silent, weight, parameters(4, dtype), Options(engine=engine))
     assert out.counts.tolist() == [0, 0]
     assert out.times.shape == (2, 0)
-    out.times.sum().backward()
+    out.times.sum().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert not weight.grad.any()
 
@@ -62,7 +62,7 @@ def test_spike_buffer_grows_as_far_as_needed(dtype: torch.dtype) -> None:
     # the same spikes one neuron at a time, none of which needs as much
     alone = [run(busy, weight[j : j + 1], parameters(1, dtype)).times[0] for j in (0, 1)]
     assert torch.equal(torch.sort(torch.cat(alone)).values, out.times[0])
-    out.times.sum().backward()
+    out.times.sum().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert bool((weight.grad < 0).all())
 
@@ -89,7 +89,7 @@ def test_cap_keeps_the_first_spikes_and_their_gradients(engine: str, cap: int) -
             seen[unit] = seen.get(unit, 0) + 1
             mine[k] = seen[unit] <= cap
         kept.append(list(zip(out.times[0, mine].tolist(), out.units[0, mine].tolist(), strict=True)))
-        out.times[0, mine].sum().backward()
+        out.times[0, mine].sum().backward()  # type: ignore[no-untyped-call]
         assert weight.grad is not None
         gradients.append(weight.grad)
         if max_spikes is not None:
@@ -172,7 +172,7 @@ def test_huge_weights_spike_right_after_their_input(
     # (the current has by then decayed to 1/25 of the weight)
     torch.testing.assert_close(out.times[0].double(), expected, rtol=3e-6 + 40 / weight, atol=0)
     assert out.times[0, 0].item() > one_input([1e-3], dtype).times.item()
-    out.times.sum().backward()
+    out.times.sum().backward()  # type: ignore[no-untyped-call]
     assert w.grad is not None
     assert bool(torch.isfinite(w.grad).all())
 

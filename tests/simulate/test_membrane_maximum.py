@@ -113,7 +113,7 @@ def torch_case(leak: float) -> tuple[Spikes, torch.Tensor, dict[str, torch.Tenso
 def test_gradient_through_torch_agrees_with_differences(leak: float) -> None:
     spikes, weight, params = torch_case(leak)
     factor = torch.randn(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (membrane_maximum(spikes, weight, params) * factor).sum().backward()
+    (membrane_maximum(spikes, weight, params) * factor).sum().backward()  # type: ignore[no-untyped-call]
     for name in ("tau_mem", "tau_syn", "v_leak"):
         value = params[name]
         assert value.grad is not None

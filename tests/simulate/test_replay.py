@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hwloop.errors import GradientError, InputError
 from hwloop.network import LIF, Dense, Network
+from hwloop.neurons import PARAMETERS
 from hwloop.record import Record
 from hwloop.simulate import cpu, reference
 from hwloop.simulate.contract import Events, Floor
@@ -36,8 +37,8 @@ def two_layers(
             torch.tensor([a for a, _ in pairs]), torch.tensor([b for _, b in pairs]), torch.ones(n),
             leak * torch.rand(n, generator=g), torch.full((n,), -0.1), torch.full((n,), t_ref),
         ]  # fmt: skip
-        parameters = [nn.Parameter(v) for v in values]
-        layers += [dense, LIF(n, *parameters, reset, max_spikes)]
+        parameters: dict[str, Any] = {k: nn.Parameter(v) for k, v in zip(PARAMETERS, values, strict=True)}
+        layers += [dense, LIF(n, reset=reset, max_spikes=max_spikes, **parameters)]
     return Network(layers).to(dtype)
 
 
@@ -57,7 +58,7 @@ def everything(net: Network, spikes: Spikes, measured: Record | None) -> tuple[R
     for p in record.populations:
         factor = torch.randn(p.times.shape, generator=g, dtype=torch.float64).to(p.times.dtype)
         loss = loss + (torch.where(p.valid, p.times, torch.zeros_like(p.times)) * factor).sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     assert times.grad is not None
     return record, {**gradients, "times": times.grad}
@@ -166,7 +167,8 @@ def simple() -> tuple[Network, Spikes]:
     dense = Dense(1, 2).double()
     with torch.no_grad():
         dense.weight[:] = torch.tensor([[4.5], [0.5]])
-    net = Network([dense, LIF(2, *(torch.full((2,), tau, dtype=torch.float64) for tau in (10e-3, 5e-3)))]).double()
+    tau_mem, tau_syn = (torch.full((2,), tau, dtype=torch.float64) for tau in (10e-3, 5e-3))
+    net = Network([dense, LIF(2, tau_mem, tau_syn)]).double()
     return net, Spikes.from_events([([1e-3], [0]), ([], [])], 1, 0.05, torch.float64)
 
 
@@ -197,7 +199,7 @@ def test_floor_policies_clip_skip_and_raise(engine: str) -> None:
 
     def weight_gradient(**options: Any) -> float:
         net.zero_grad()
-        net(spikes, measured, engine=engine, **options).output.times[0, 0].backward()
+        net(spikes, measured, engine=engine, **options).output.times[0, 0].backward()  # type: ignore[no-untyped-call]
         grad = net.blocks[0][0].weight.grad
         assert grad is not None
         return float(grad[1, 0])
@@ -233,4 +235,4 @@ def test_unknown_options_are_refused_with_what_is_allowed(options: dict[str, Any
 def test_gradient_that_is_not_a_number_is_refused() -> None:
     net, spikes = simple()
     with pytest.raises(GradientError, match="NaN or infinite"):
-        (net(spikes).output.times[0, 0] * float("nan")).backward()
+        (net(spikes).output.times[0, 0] * float("nan")).backward()  # type: ignore[no-untyped-call]
