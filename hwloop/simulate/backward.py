@@ -94,7 +94,7 @@ def backward_range(  # type: ignore[no-untyped-def]
     n, dtype = weight.shape[1], weight.dtype
     zero = dtype.type(0)
     a_u, a_i, u_old, i_old = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    e_m, e_s, g, rate_mem, rate_syn = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), rates[2], rates[5]
+    e_m, e_s, g, rate_mem, rate_syn = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), (1.0 / table[:, 0]).astype(dtype), (1.0 / table[:, 1]).astype(dtype)
     own, lanes, stamps = np.zeros((n, 6)), np.zeros(n, np.int64), 0
     tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
     refractory = table[:, REFRACTORY].max() > 0

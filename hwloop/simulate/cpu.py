@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..errors import InputError
 from .backward import backward_range
 from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from .forward import forward_range
+from .forward import NARROW, forward_range, pack_range
 from .parameters import jacobian_range, maximum_gradient_range, maximum_range
 from .scalar import GENERAL, RATIO_1, RATIO_2
 from .vector import rate_tables
@@ -30,29 +31,28 @@ MAX_EVENTS = 1 << 26
 
 def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None = None) -> Trace:
     """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
-    batch, n = len(inputs.counts), layer.weight.shape[1]
-    kind, shared = _kind(layer)
-    rates, bases, peak, powers = rate_tables(layer.tau_mem, layer.tau_syn)
-    given = measured if measured is not None else _no_events(batch, layer.weight.dtype)
+    batch, n, dtype = len(inputs.counts), layer.weight.shape[1], layer.weight.dtype
+    plan = _plan(layer)
+    given = measured if measured is not None else _no_events(batch, dtype)
     if measured is not None:
         room = max(1, measured.times.shape[1])
     else:
         room = n * min(FIRST_ROOM, layer.max_spikes) if layer.max_spikes else max(LEAST_ROOM, n * FIRST_ROOM)
-    dtype = layer.weight.dtype
-    table = _table(layer)
+    holding = bool(layer.t_ref.any())
+    none = np.empty((1, 1), dtype)
     while True:
         _check_room(batch, room)
-        times, units = np.empty((batch, room), dtype), np.zeros((batch, room), np.int64)
-        current, release_current = np.zeros((batch, room), dtype), np.zeros((batch, room), dtype)
-        release_time, residual = np.zeros((batch, room), dtype), np.zeros((batch, room), dtype)
-        counts = np.zeros(batch, np.int64)
+        times, units = (none, given.units) if measured else (np.empty((batch, room), dtype), np.empty((batch, room), np.int64))
+        current, counts = np.empty((batch, room), dtype), np.zeros(batch, np.int64)
+        release = [np.empty((batch, room), dtype) if holding else none for _ in range(2)]
+        residual = np.empty((batch, room), dtype) if measured else none
 
         def work(lo: int, hi: int) -> None:
             forward_range(
-                lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, table, layer.threshold,
-                layer.start, rates, bases, peak, powers, t_stop, layer.subtract, layer.max_spikes, measured is not None,
-                given.times, given.units, given.counts,
-                times, units, counts, current, release_time, release_current, residual,  # noqa: B023 (called below)
+                lo, hi, plan.kind, plan.shared, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table,
+                plan.threshold, plan.start, plan.rates, plan.bases, plan.powers, t_stop, layer.subtract, layer.max_spikes,
+                measured is not None, given.times, given.units, given.counts,
+                times, units, counts, current, *release, residual,  # noqa: B023 (called below)
             )  # fmt: skip
 
         _spread(work, batch, int(inputs.counts.sum()) * n)
@@ -60,10 +60,21 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
         if largest <= room:
             break
         room = largest
-    fields = (current, release_time, release_current, residual)
-    kept = [np.ascontiguousarray(array[:, :largest]) for array in fields]
-    spikes = Events(np.ascontiguousarray(times[:, :largest]), np.ascontiguousarray(units[:, :largest]), counts)
-    return Trace(spikes, *kept)
+    valid = np.arange(largest) < counts[:, None]
+    if measured is not None:
+        times, units = given.times, given.units
+    kept, released_at = np.empty((batch, largest), dtype), np.empty((batch, largest), dtype)
+    spikes = Events(np.empty((batch, largest), dtype), np.empty((batch, largest), np.int64), counts)
+    pack_range(0, batch, counts, times, units, current, spikes.times, spikes.units, kept, released_at)
+    if holding:
+        release = [np.where(valid, array[:, :largest], 0) for array in release]
+    else:
+        release = [released_at, kept]
+    if measured is not None:
+        residual = np.where(valid, residual[:, :largest], 0)
+    else:
+        residual = np.broadcast_to(np.zeros((), dtype), kept.shape)
+    return Trace(spikes, kept, release[0], release[1], residual)
 
 
 def backward(
@@ -71,25 +82,24 @@ def backward(
 ) -> tuple[FloatArray, FloatArray | None]:
     """Gradients of weights and input times; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n = len(inputs.counts), layer.weight.shape[1]
-    kind, shared = _kind(layer)
-    rates, bases, _, powers = rate_tables(layer.tau_mem, layer.tau_syn)
-    table = _table(layer)
+    plan = _plan(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
-        part = parts.setdefault(lo, np.zeros_like(layer.weight))
+        part = parts.setdefault(lo, np.zeros(plan.weight.shape, plan.weight.dtype))
         backward_range(
-            lo, hi, kind, shared, inputs.times, inputs.units, inputs.counts, layer.weight, table, layer.threshold, rates,
-            bases, powers, t_stop, trace.spikes.times, trace.spikes.units, trace.spikes.counts, trace.current,
-            trace.release_time, trace.release_current, grad, floor.share, floor.skip, want_times, part, d_times,
+            lo, hi, plan.kind, plan.shared, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table,
+            plan.threshold, plan.rates, plan.bases, plan.powers, t_stop, trace.spikes.times, trace.spikes.units,
+            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share, floor.skip,
+            want_times, part, d_times,
         )  # fmt: skip
 
     _spread(work, batch, int(inputs.counts.sum()) * n)
     first, *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
     for other in others:
         first += other
-    return first, d_times if want_times else None
+    return np.ascontiguousarray(first[:, :n]), d_times if want_times else None
 
 
 def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: Floor) -> FloatArray:
@@ -149,6 +159,44 @@ def membrane_maximum_gradient(
     return d_weight, d_times, d_mem, d_syn
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """A layer as the two kernels read it, padded to ``NARROW`` neurons: one more never spikes."""
+
+    kind: int
+    shared: bool
+    weight: FloatArray
+    table: FloatArray
+    threshold: FloatArray
+    start: FloatArray
+    rates: FloatArray
+    bases: FloatArray
+    powers: FloatArray
+
+
+def _plan(layer: Layer) -> _Plan:
+    """Arrays of a layer; the tables of rates only where neurons differ in their taus."""
+    kind, shared = _kind(layer)
+    table = np.array([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], np.float64).T
+    weight, threshold, start, more = layer.weight, layer.threshold, layer.start, NARROW - len(layer.start)
+    if more > 0:
+        weight, start = _padded(weight, more, 0.0), _padded(start, more, 0.0)
+        table, threshold = np.concatenate([table, np.repeat(table[:1], more, 0)]), _padded(threshold, more, np.inf)
+    rates = bases = powers = np.empty(0)
+    if shared:
+        rates, powers = np.empty((6, 0), weight.dtype), np.empty(0, weight.dtype)
+    else:
+        rates, bases, powers = rate_tables(table[:, 0].astype(weight.dtype), table[:, 1].astype(weight.dtype))
+    return _Plan(kind, shared, weight, np.ascontiguousarray(table), threshold, start, rates, bases, powers)
+
+
+def _padded(array: FloatArray, more: int, value: float) -> FloatArray:
+    """``array`` with ``more`` entries of ``value`` at the end of its last axis."""
+    result = np.full((*array.shape[:-1], array.shape[-1] + more), value, array.dtype)
+    result[..., : array.shape[-1]] = array
+    return result
+
+
 def _kind(layer: Layer) -> tuple[int, bool]:
     """The closed form that fits the layer's taus, and whether all its neurons share them."""
     tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
@@ -158,11 +206,6 @@ def _kind(layer: Layer) -> tuple[int, bool]:
     if tau_mem[0] == 2 * tau_syn[0]:
         return RATIO_2, True
     return (RATIO_1 if tau_mem[0] == tau_syn[0] else GENERAL), True
-
-
-def _table(layer: Layer) -> FloatArray:
-    """Neuron constants ``[n_out, 4]`` as the kernels read them: tau_mem, tau_syn, t_ref, reset."""
-    return np.stack([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], axis=1).astype(np.float64)
 
 
 def _check_room(batch: int, room: int) -> None:

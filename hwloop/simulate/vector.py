@@ -120,22 +120,18 @@ def propagators(e_m, e_s, g, dt, rates, bases, powers):  # type: ignore[no-untyp
 
 
 def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, ...]:
-    """``rates [6, n]`` in the dtype of the taus, ``bases [5]`` float64, ``peak [n]`` and ``powers`` for the kernels.
+    """``rates [6, n]`` in the dtype of the taus, ``bases [5]`` float64 and ``powers`` for the kernels.
 
     rates: excess membrane rate, excess synaptic rate, 1/tau_mem, 1/tau_syn - 1/tau_mem, k, 1/tau_syn;
     bases: slowest rate and largest excess, of membrane and synapse, and the
-    largest difference between the two rates of a neuron; peak: the largest value of ``g``;
-    powers: ``2^-n``.
+    largest difference between the two rates of a neuron; powers: ``2^-n``.
     """
     mem, syn = 1.0 / tau_mem.astype(np.float64), 1.0 / tau_syn.astype(np.float64)
     difference = syn - mem
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore"):
         k = np.where(difference == 0, 0.0, mem / difference)
-        # g peaks at s* = ln(tau_mem/tau_syn)/(1/tau_syn - 1/tau_mem), where it equals e^(-s*/tau_syn)
-        ratio = np.where(np.abs(difference) < 1e-9 * mem, 1.0 / mem, np.log(syn / mem) / difference)
     rates = np.stack([mem - mem.min(), syn - syn.min(), mem, difference, k, syn]).astype(tau_mem.dtype)
     bases = np.array([mem.min(), np.ptp(mem), syn.min(), np.ptp(syn), np.abs(difference).max()])
-    peak = (np.exp(-ratio * syn) * (1.0 + 1e-5)).astype(tau_mem.dtype)  # a bound: it must not round below the peak
     lowest = 125 if tau_mem.dtype == np.float32 else 1021  # below that the result is 0 for all purposes
     powers = (2.0 ** -np.arange(lowest + 1.0)).astype(tau_mem.dtype)
-    return rates, bases, peak, powers
+    return rates, bases, powers
