@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,7 +73,8 @@ def _in_short(demo: DemoResult) -> str:
         f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
         f"2. Its weights were rounded to the chip's codes and written to {len(demo.chips)} emulated chips whose neurons differ "
-        f"from the model and from each other. As they are, the chips decide {_range(as_is)} right (emulator).\n\n"
+        f"from the model and from each other. As they are, the chips decide {_range(as_is)} right (emulator). On a chip with the same noise but without mismatch, the same "
+        f"weights decide {_percent(demo.noise_only.accuracy)} right (emulator): the rest of the loss is mismatch.\n\n"
         f"3. Simulated and measured spikes were compared: on {demo.chips[0].name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
@@ -121,12 +123,14 @@ def _accuracy(report: Report, demo: DemoResult) -> None:
     table = Table(caption, (*COLUMNS, "program"), rows, _sources(results))
     bars = [
         AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),
+        AccuracyRow("noise, no mismatch", [demo.noise_only.accuracy], demo.noise_only.ran_on),
         AccuracyRow("chips as is", [chip.as_is.accuracy for chip in demo.chips], demo.chips[0].as_is.ran_on),
         AccuracyRow("chips fine-tuned", [chip.tuned.accuracy for chip in demo.chips], demo.chips[0].tuned.ran_on),
     ]
     figure = accuracy_bars(
         bars, _sources(results), references={"guessing": 1 / demo.task.n_out, "software": demo.software.accuracy},
-        caption="Test accuracy: each dot is one chip, the thick mark the mean.",
+        caption="Test accuracy: each dot is one chip, the thick mark the mean. The second bar is the software network, as is, on a "
+        "chip with the noise of the others and no differences between its neurons.",
     )  # fmt: skip
     report.add_section("Accuracy", tables=[table], figures=[figure])
 
@@ -148,7 +152,7 @@ def _loop(report: Report, demo: DemoResult) -> None:
     sources = _sources([chip.tuned for chip in demo.chips])
     figure = training_curves(
         curves, sources,
-        caption="Fine-tuning in the loop, measured on the chips. Most of the way is made in the first epochs.",
+        caption="Fine-tuning in the loop, measured on the chips, after each epoch. Where a chip began (as is) stands in the table above.",
     )  # fmt: skip
     report.add_section(
         "Fine-tuning in the loop",
@@ -163,16 +167,17 @@ def _loop_table(demo: DemoResult, sources: list[Source]) -> Table:
     rows = []
     for chip in demo.chips:
         history = chip.loop.history
-        cells = sum(layer.codes.size for layer in chip.loop.program.layers)
+        batches = math.ceil(len(demo.task.train) / demo.experiment.finetune.batch_size) * len(history)
+        every = batches * sum(layer.codes.size for layer in chip.loop.program.layers)
         writes = sum(epoch.writes for epoch in history)
         shares = (_percent(chip.loop.as_is.accuracy), _percent(chip.loop.best_validation.accuracy))
         place = (chip.name, chip.loop.ran_on)
-        rows.append((*place, *shares, chip.loop.best_epoch, len(history), cells, writes, f"{chip.seconds:.0f} s"))
+        rows.append((*place, *shares, chip.loop.best_epoch, len(history), writes, every, f"{chip.seconds:.0f} s"))
     caption = (
-        "Validation accuracy before and after, the epoch that was kept, and synapse cells written. Writing all cells at every "
-        "batch would have taken many times as many writes."
+        "Validation accuracy before and after, the epoch that was kept, and synapse cells written: only those whose code "
+        "changed. The column beside it is what writing all of them at every batch would have taken."
     )
-    columns = ("chip", "ran on", "as is", "best", "kept epoch", "epochs", "synapses", "cells written", "time")
+    columns = ("chip", "ran on", "as is", "best", "kept epoch", "epochs", "cells written", "if all were", "time")
     return Table(caption, columns, rows, sources)
 
 
@@ -262,10 +267,19 @@ def _one_sample(report: Report, demo: DemoResult) -> None:
         )
     text = (
         f"Test sample {sample}, of class {label}. The first output neuron to spike decides: 0 is yin, 1 yang, 2 dot.\n\n"
-        f"First divergence, {chip.name} as is: {chip.before.divergences.summary(_MICRO)}.\n\n"
-        f"First divergence, {chip.name} fine-tuned: {chip.after.divergences.summary(_MICRO)}."
+        "Layer 0 is the hidden layer, layer 1 the output. The first divergence is the earliest spike that differs, so "
+        "it is no consequence of another one:\n\n"
+        f"First divergence of this sample, {chip.name} as is: {_divergence(chip.before, sample)}.\n\n"
+        f"First divergence of this sample, {chip.name} fine-tuned: {_divergence(chip.after, sample)}.\n\n"
+        f"Earliest of all test samples, {chip.name} as is: {chip.before.divergences.summary(_MICRO)}."
     )
     report.add_section("One sample, spike by spike", text, figures=figures)
+
+
+def _divergence(comparison: Comparison, sample: int) -> str:
+    found = [d for d in comparison.divergences.samples if d.sample == sample]
+    tolerance = _time(comparison.divergences.tolerance)
+    return found[0].summary(_MICRO) if found else f"none, all its spikes agree to {tolerance}"
 
 
 def _telling_sample(chip: ChipResult) -> int:
@@ -293,7 +307,8 @@ def _neurons(report: Report, demo: DemoResult) -> None:
     figure = neuron_map(
         maps, [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)],
         f"The hidden neurons of {chip.name}, row by row. Bias: how late a neuron is on average (negative: early). Every chip has "
-        "a pattern of its own. Hatched: no spike found its partner; such a neuron may be dead.",
+        "a pattern of its own. Hatched: no spike found its partner, since the neuron is silent in the software network, or dead on the "
+        "chip.",
     )  # fmt: skip
     report.add_section("Neuron by neuron", figures=[figure])
 

@@ -262,6 +262,8 @@ def _demo_table(done: DemoResult) -> None:
     columns = ("chip", "ran on", "software (simulator)", "as is", "fine-tuned in the loop")
     terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
+    noise_only = f"{100 * done.noise_only.accuracy:.1f} %"
+    terminal.say(f"for comparison, as is on a chip of the same noise without mismatch (emulator): {noise_only}")
 
 
 # -- reading what the options name ----------------------------------------------------------------
