@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PACKAGES)
 venv: $(VENV)/.installed  ## create .venv with the tested versions
 
 demo: $(VENV)/.installed  ## the main job on Yin-Yang: train, deploy, compare, fine-tune; report in out/demo
-	$(RUN) -m hwloop demo --out $(OUT)/demo
+	$(RUN) -m hwloop demo --out $(OUT)/demo --force
 
 test: $(VENV)/.installed  ## the test suite, without the slow tests
 	$(RUN) -m pytest $(PYTEST_ARGS)
