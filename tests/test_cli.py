@@ -229,6 +229,18 @@ def test_finetune_goes_beside_its_run_where_no_folder_is_named(trained: Path, tm
     assert read_summary(tmp_path / "run-emulator-2")["status"] == "finished"
 
 
+def test_a_run_remembers_data_and_preset_files_from_wherever_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    file = preset_file(tmp_path / "here", "scale = 0.10", "scale = 0.11")
+    untrained(tmp_path / "run", TINY)
+    monkeypatch.chdir(tmp_path / "here")
+    done("finetune", tmp_path / "run", "--preset", file.name, "--epochs", 1, "--runs", 1, "--out", "../tuned")
+    monkeypatch.chdir(tmp_path)
+    assert "fine-tuned" in done("deploy", "tuned", "--runs", 1).stdout
+
+
 def test_targets_lists_every_backend_and_its_presets() -> None:
     result = done("targets")
     assert re.search(r"emulator:0 +512 +256 +6 bit +1000 +bss2, ideal, worst", result.stdout)

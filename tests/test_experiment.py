@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import struct
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +96,21 @@ def test_a_stimulus_without_bias_spike_needs_one_input_less() -> None:
     task = experiment.build_task()
     assert (task.n_in, task.n_out) == experiment.task.shape == (4, 3)
     assert task.t_stop == 0.04
+
+
+def test_mnist_is_read_cropped_resampled_and_cut_to_size(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0)
+    for part, n in (("train", 20), ("t10k", 10)):
+        images = struct.pack(">HBB3I", 0, 8, 3, n, 28, 28) + pixels.integers(0, 256, n * 784, dtype=np.uint8).tobytes()
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(images)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">HBBI", 0, 8, 1, n) + bytes(range(10)) * (n // 10)
+        )
+    small = {"data": str(tmp_path), "validation": 5, "train": 12, "test": 7}
+    experiment = Experiment.load("mnist-256-128-10").changed(task=small)
+    task = experiment.build_task()
+    assert (len(task.train), len(task.validation), len(task.test)) == (12, 5, 7)
+    assert (task.n_in, task.n_out) == experiment.task.shape == (256, 10)
 
 
 def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_back() -> None:

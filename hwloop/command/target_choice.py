@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, TargetError
@@ -36,6 +37,8 @@ class TargetChoice:
         if name.partition(":")[0] != experiment.target.name.partition(":")[0]:
             own = {key: value for key, value in own.items() if key not in _SHARED}
         said = {key: value for key in _SHARED if (value := getattr(self, key)) is not None}
+        if self.preset is not None and self.preset.endswith(".toml"):
+            said["preset"] = str(Path(self.preset).absolute())  # the run may be used from another folder
         document = {**experiment.to_dict(), "target": {**own, **said, "name": name}}
         return Experiment.from_dict(document, f"{experiment.name} with the options given")
 

@@ -282,7 +282,8 @@ def with_options(experiment: Experiment, seed: int | None, data: str | None, cha
     if seed is not None:
         said["seed"] = seed
     if data is not None:
-        said["task"] = {"data": data}
+        # absolute: the run may be used from another folder
+        said["task"] = {"data": str(Path(data).expanduser().absolute())}
     return experiment.changed(**said) if said else experiment
 
 
