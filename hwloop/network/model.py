@@ -103,10 +103,10 @@ class Network(nn.Module):
         calls: list[LayerCall] = []
         current = spikes
         for k, (dense, lif) in enumerate(self.blocks):
-            lif.check(f"layer {2 * k + 1} (LIF)")
             options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
             given = None if measured is None else measured[k]
-            current, call = layer_call(dense.transmit(current), dense.weight, lif.parameters_dict(), options, given)
+            where = f"layer {2 * k + 1} (LIF)"
+            current, call = layer_call(dense.transmit(current), dense.weight, lif.parameters_dict(), options, given, where)
             populations.append(current)
             calls.append(call)
         return Record(tuple(populations), spikes, self._health(spikes, populations, calls, floor, policy, measured))

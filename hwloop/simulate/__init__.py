@@ -19,7 +19,8 @@ __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_ma
 
 
 def layer_call(
-    inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], options: Options, measured: Spikes | None = None
+    inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], options: Options, measured: Spikes | None = None,
+    where: str = "layer",
 ) -> tuple[Spikes, LayerCall]:
     """Spikes of one layer, differentiable in ``inputs.times``, ``weight`` and ``params``.
 
@@ -31,6 +32,8 @@ def layer_call(
     options : Options
     measured : Spikes of ``n_out`` units, optional
         Take these as the layer's output: values measured, derivatives the model's at the measured times.
+    where : str
+        What errors call the layer.
 
     Returns
     -------
@@ -39,7 +42,7 @@ def layer_call(
     Raises
     ------
     InputError
-        Units, batch or window that do not fit the layer.
+        Units, batch or window that do not fit the layer; parameters out of bounds or weights that are not finite.
     GradientError
         A derivative below the floor under policy ``raise``.
     """
@@ -51,7 +54,7 @@ def layer_call(
     if measured is not None:
         _check_measured(inputs, measured, n_out)
         given = to_events(measured.detach(), dtype)
-    call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given)
+    call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
     tensors = [params[name].to(weight.dtype) for name in PARAMETERS]
     times = SpikingLayer.apply(call, inputs.times.to(weight.dtype), weight, *tensors)
     return call.spikes(times, n_out), call

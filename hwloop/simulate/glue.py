@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ..errors import GradientError, InputError, OptionError
-from ..neurons import PARAMETERS
+from ..neurons import PARAMETERS, check_parameters
 from ..spikes import Spikes
 from .contract import Events, Floor, Layer, Trace
 
@@ -56,10 +56,15 @@ class Options:
             raise InputError(f"max_spikes = {self.max_spikes}; allowed: None (no cap) or a whole number >= 1")
 
 
-def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options) -> Layer:
-    """Arrays of a layer from ``weight [n_out, n_in]`` and parameters ``[n_out]`` (``v_th`` may be ``[batch, n_out]``)."""
+def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options, where: str = "layer") -> Layer:
+    """Arrays of a layer from ``weight [n_out, n_in]`` and parameters ``[n_out]`` (``v_th`` may be ``[batch, n_out]``).
+
+    Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
+    """
     w = np.ascontiguousarray(_array(weight.t()))
     value = {name: np.ascontiguousarray(_array(params[name]).astype(w.dtype, copy=False)) for name in PARAMETERS}
+    if not _allowed(w, value):
+        _refuse_values(weight.detach(), params, where)
     v_th = value["v_th"] if value["v_th"].ndim == 2 else value["v_th"][None]
     threshold, reset = v_th - value["v_leak"], value["v_reset"] - value["v_leak"]
     start = np.where((threshold <= 0).any(0), reset, 0).astype(w.dtype)
@@ -67,6 +72,30 @@ def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options) -> 
         w, value["tau_mem"], value["tau_syn"], value["t_ref"], threshold, reset, start,
         options.reset == "subtract", options.max_spikes or 0,
     )  # fmt: skip
+
+
+def _allowed(weight: np.ndarray[Any, Any], value: dict[str, np.ndarray[Any, Any]]) -> bool:
+    """Whether all is finite and in bounds: a quick look at every call, which names nothing."""
+    return bool(
+        np.isfinite(weight.sum())  # an infinity or NaN makes the sum one
+        and all(np.isfinite(array).all() for array in value.values())
+        and value["tau_mem"].min() > 0
+        and value["tau_syn"].min() > 0
+        and value["t_ref"].min() >= 0
+        and (value["v_th"] > value["v_reset"]).all()
+    )
+
+
+def _refuse_values(weight: Tensor, params: Mapping[str, Tensor], where: str) -> None:
+    """Raise for what :func:`_allowed` found; nothing where only the sum of huge weights overflowed."""
+    check_parameters({name: params[name] for name in PARAMETERS}, where)
+    bad = torch.nonzero(~torch.isfinite(weight))
+    if len(bad):
+        neuron, unit = (int(x) for x in bad[0])
+        raise InputError(
+            f"{where}: weight of input unit {unit} to neuron {neuron} = {weight[neuron, unit].item()}; allowed: finite. "
+            "If training made it so, lower lr or raise the floor of the derivative"
+        )
 
 
 def to_events(spikes: Spikes, dtype: Any) -> Events:
@@ -92,6 +121,7 @@ class LayerCall:
     t_stop: float
     options: Options
     measured: Events | None
+    where: str = "layer"
     trace: Trace | None = None
     below_floor: int = 0
 
@@ -114,7 +144,7 @@ class SpikingLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, call: LayerCall, times: Tensor, weight: Tensor, *params: Tensor) -> Tensor:
-        layer = to_layer(weight, dict(zip(PARAMETERS, params, strict=True)), call.options)
+        layer = to_layer(weight, dict(zip(PARAMETERS, params, strict=True)), call.options, call.where)
         inputs = to_events(Spikes.trusted(times, call.units, call.counts, weight.shape[1], call.t_stop), layer.weight.dtype)
         trace: Trace = engine(call.options.engine).forward(layer, inputs, call.t_stop, call.measured)
         call.trace = trace
