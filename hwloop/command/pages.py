@@ -23,7 +23,11 @@ def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result
 
 def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result]) -> Report:
     """A deployment as is."""
-    report = Report(f"{experiment.name} on {experiment.target.name}", experiment.description, _facts(experiment))
+    report = Report(
+        f"{experiment.name} on {experiment.target.name}",
+        experiment.description,
+        _facts(experiment) | _target(experiment),
+    )
     report.add_section("Accuracy", tables=[_results_table(results)], figures=[_bars(results)])
     use = program.report()
     rows = [
@@ -50,7 +54,11 @@ def deploy_page(experiment: Experiment, program: Program, results: Sequence[Resu
 
 def finetune_page(experiment: Experiment, done: LoopResult, results: Sequence[Result]) -> Report:
     """A fine-tuning in the loop."""
-    report = Report(f"{experiment.name} fine-tuned on {done.device_id}", experiment.description, _facts(experiment))
+    report = Report(
+        f"{experiment.name} fine-tuned on {done.device_id}",
+        experiment.description,
+        _facts(experiment) | _target(experiment),
+    )
     report.add_section("Accuracy", tables=[_results_table(results)], figures=[_bars(results)])
     source = Source(done.ran_on, done.device_id)
     curves = {
@@ -90,7 +98,12 @@ def _results_table(results: Sequence[Result]) -> Table:
 
 def _bars(results: Sequence[Result]) -> Figure:
     rows = [AccuracyRow(f"{r.network}, {r.data}", [r.accuracy], r.ran_on) for r in results]
-    return accuracy_bars(rows, [r.source for r in results], caption="Accuracy.")
+    return accuracy_bars(rows, [r.source for r in results], caption="The accuracies of the table.")
+
+
+def _target(experiment: Experiment) -> dict[str, object]:
+    options = ", ".join(f"{name} {value}" for name, value in experiment.target.options().items())
+    return {"target": experiment.target.name + (f" ({options})" if options else "")}
 
 
 def _facts(experiment: Experiment) -> dict[str, object]:
