@@ -228,6 +228,7 @@ class TrainingSection(Section):
     floor: _Share = DEFAULT_FLOOR
     policy: FloorPolicy = "clip"
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _falling(self) -> Self:
