@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from .datasets import Dataset, Task
@@ -219,6 +220,7 @@ def fit(
     floor: float = DEFAULT_FLOOR,
     policy: FloorPolicy = "clip",
     input_dropout: float = 0.0,
+    averaging: float = 0.0,
     validation: Dataset | None = None,
     forward: Forward | None = None,
     checkpoint_dir: Path | str | None = None,
@@ -250,6 +252,8 @@ def fit(
         Instead of ``task.validation``.
     input_dropout : float
         Share of the input events left out of every training step, drawn anew each time (``seed``).
+    averaging : float
+        Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
     forward : callable, optional
         ``forward(net, inputs) -> Record`` for training steps, instead of simulating with ``floor`` and ``policy``;
         validation always simulates.
@@ -275,6 +279,8 @@ def fit(
     check_rule(rule)
     if not 0 <= input_dropout < 1:
         raise InputError(f"input_dropout = {input_dropout}; allowed: 0 <= input_dropout < 1")
+    if not 0 <= averaging < 1:
+        raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
     if not clip_norm > 0:
         raise InputError(f"clip_norm = {clip_norm}; allowed: > 0 (infinite: gradients are not clipped)")
     _check_options(net, task, epochs, batch_size, lr, lr_decay, lr_min)
@@ -296,6 +302,7 @@ def fit(
         "floor": floor,
         "policy": policy,
         "input_dropout": input_dropout,
+        "averaging": averaging,
     }
     thinning = torch.Generator()
 
@@ -303,10 +310,12 @@ def fit(
         return net(inputs, floor=floor, policy=policy)
 
     def step(net: Network, inputs: Spikes) -> Record:
+        if run.average is not None:
+            run.average.update_parameters(net)
         seen = thinned(inputs, input_dropout, thinning) if input_dropout else inputs
         return (simulate if forward is None else forward)(net, seen)
 
-    run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir)
+    run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir, averaging)
     run.begin(resume, epochs)
     with EpochProgress(epochs, len(task.train), run.finished, progress).shown() as bar:
         for number in range(run.finished + 1, epochs + 1):
@@ -326,7 +335,7 @@ def fit(
                 clip_norm=clip_norm,
                 on_batch=bar.advance,
             )
-            found = evaluate(net, held_out, decision=decision, loss=loss)
+            found = evaluate(run.kept(), held_out, decision=decision, loss=loss)
             epoch = Epoch(
                 number, rate, trained.loss or 0.0, trained.accuracy, trained.silent, found, time.perf_counter() - start
             )
@@ -349,9 +358,15 @@ class _Run:
     """State of a fit between epochs, and its way into checkpoints and back."""
 
     def __init__(
-        self, net: Network, optimizer: torch.optim.Optimizer, options: dict[str, Any], folder: Path | str | None
+        self,
+        net: Network,
+        optimizer: torch.optim.Optimizer,
+        options: dict[str, Any],
+        folder: Path | str | None,
+        averaging: float,
     ) -> None:
         self.net, self.optimizer, self.options, self.folder = net, optimizer, options, folder
+        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(averaging)) if averaging else None
         self.best = Best()
         self.history: list[Epoch] = []
 
@@ -383,10 +398,14 @@ class _Run:
             raise CheckpointError(f"{checkpoint.path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
         _log.info("resumed %s after epoch %d", checkpoint.path, self.finished)
 
+    def kept(self) -> Network:
+        """The network that is validated and kept: the average where there is one."""
+        return self.net if self.average is None else cast(Network, self.average.module)
+
     def add(self, epoch: Epoch) -> None:
         """Take a finished epoch, and save it where a folder is named."""
         self.history.append(epoch)
-        self.best.offer(epoch.number, epoch.validation, self.net)
+        self.best.offer(epoch.number, epoch.validation, self.kept())
         if self.folder is not None:
             save_checkpoint(self.folder, self.net, self._state(), step=epoch.number)
 
@@ -402,6 +421,7 @@ class _Run:
             "options": self.options,
             "network": dict(self.net.state_dict()),
             "best": {"epoch": self.best.epoch, "weights": self.best.weights},
+            "average": None if self.average is None else dict(self.average.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "history": [asdict(epoch) for epoch in self.history],
@@ -418,6 +438,8 @@ class _Run:
         best = state["best"]
         self.net.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         torch.set_rng_state(state["torch_rng"])
         self.history = history
         self.best = Best(best["epoch"], history[best["epoch"] - 1].validation, best["weights"])

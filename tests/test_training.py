@@ -279,3 +279,21 @@ def test_yin_yang_reaches_90_percent_within_twelve_epochs() -> None:
     loss = FirstSpike(0.2 * TAU) + 30 * SilentHinge(only_label=True)
     fit(net, task, loss, epochs=12, batch_size=25, lr=4e-3, lr_decay=0.95, progress=False)
     assert evaluate(net, task.test).accuracy > 0.9
+
+
+def test_averaged_weights_are_validated_kept_and_resumed_bit_for_bit(task: Task, tmp_path: Path) -> None:
+    whole_net, whole = run(task, epochs=4, averaging=0.9, input_dropout=0.1)
+    run(task, epochs=2, averaging=0.9, input_dropout=0.1, checkpoint_dir=tmp_path)
+    net, resumed = run(task, network(seed=9), epochs=4, averaging=0.9, input_dropout=0.1, checkpoint_dir=tmp_path, resume=True)
+    assert without_clock(resumed.history) == without_clock(whole.history)
+    for name, value in whole_net.state_dict().items():
+        assert torch.equal(value, net.state_dict()[name])
+    best = whole.history[whole.best_epoch - 1].validation
+    assert training.evaluate(net, task.validation).accuracy == best.accuracy
+    plain, _ = run(task, epochs=4, input_dropout=0.1)
+    assert not torch.equal(plain.blocks[0][0].weight, net.blocks[0][0].weight)
+
+
+def test_averaging_without_end_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match=r"averaging = 1.0; allowed: 0 \(none\) <= averaging < 1"):
+        run(task, epochs=1, averaging=1.0)
