@@ -27,13 +27,7 @@ from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
 COMMANDS = ("demo", "train", "deploy", "compare", "finetune", "targets")
-TINY = Experiment.load("yin-yang").changed(
-    name="tiny",
-    task={"train": 100, "validation": 40, "test": 40},
-    network={"hidden": [10]},
-    training={"epochs": 2, "lr": 0.01},
-    finetune={"epochs": 2},
-)
+TINY = Experiment.load(Path(__file__).with_name("tiny.toml"))
 
 
 def run(*arguments: object) -> Result:
@@ -437,7 +431,9 @@ def test_labels_out_of_range_are_refused(tmp_path: Path) -> None:
     for part in ("train", "validation", "test"):
         np.save(tmp_path / "data" / f"{part}_samples.npy", np.full((4, 4), 0.5))
         np.save(tmp_path / "data" / f"{part}_labels.npy", np.array([0, 1, 2, 3]))
-    published = file_of(tmp_path, Experiment.load("yin-yang").changed(task={"source": "published"}))
+    published = file_of(
+        tmp_path, Experiment.from_dict({**TINY.to_dict(), "task": {"name": "yin-yang", "source": "published"}}, "")
+    )
     message = r"train_labels.npy: labels 0..3; allowed: 0..2"
     refused_and_nothing_written(tmp_path, 1, message, "train", published, "--data", tmp_path / "data")
 

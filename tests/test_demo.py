@@ -14,9 +14,9 @@ from hwloop.errors import OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
-TINY = Experiment.load("demo-quick").changed(
-    task={"train": 150, "validation": 40, "test": 40}, network={"hidden": [12]}, training={"epochs": 3}, finetune={"epochs": 1}
-)  # fmt: skip
+TINY = Experiment.load(Path(__file__).with_name("tiny.toml")).changed(
+    task={"train": 200}, network={"hidden": [20]}, training={"epochs": 4}, finetune={"epochs": 1, "lr": 0.01}
+)
 
 
 @pytest.fixture(scope="module")
