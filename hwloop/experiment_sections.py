@@ -272,4 +272,5 @@ class FinetuneSection(Section):
     floor: _Share = 0.1
     policy: FloorPolicy = "clip"
     clip_norm: _Positive = 1.0
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     loss: LossSection | None = None

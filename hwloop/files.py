@@ -14,7 +14,7 @@ import struct
 import zlib
 from pathlib import Path
 from tokenize import TokenError
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -99,9 +99,11 @@ def read_npy(path: Path, dtype: np.dtype[np.generic], shape: tuple[int | None, .
 
 def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     try:
-        version = npy.read_magic(file)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        return read(file)
+        # typed in some of the supported versions of NumPy, not in others
+        version: Any = npy.read_magic(file)  # type: ignore[no-untyped-call,unused-ignore]
+        read: Any = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        header: tuple[tuple[int, ...], bool, np.dtype[np.generic]] = read(file)
+        return header
     # the header is a Python literal: a hostile one fails in as many ways as the parser knows
     except (ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError, TokenError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ def finetune(
     floor: float = LOOP_FLOOR,
     policy: FloorPolicy = "clip",
     clip_norm: float = 1.0,
+    averaging: float = 0.0,
     weight_scale: ScaleRule | Sequence[ScaleRule] = "auto",
     mask: Iterable[int] = (),
     seed: int = 0,
@@ -211,6 +213,9 @@ def finetune(
     floor, policy : see :meth:`hwloop.network.Network.forward`
     clip_norm : float
         Largest norm of a batch's gradient.
+    averaging : float
+        Decay a step of an exponential moving average of the shadow weights, which is what is validated and kept: the
+        device's noise makes single steps jump. 0: none.
     weight_scale, mask : see :func:`deploy`; the scale stays fixed while weights move
     validation_repeats : int
         Runs of the validation set an epoch: the best of many noisy figures is biased, averaging lowers that.
@@ -222,14 +227,16 @@ def finetune(
     InputError, CheckpointError, CompileError, TargetError, GradientError
     """
     _check_options(net, task, epochs, batch_size, lr, lr_decay, repeats, validation_repeats)
+    if not 0 <= averaging < 1:
+        raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
     options = {
         "task": task.name, "samples": len(task.train), "loss": repr(loss), "batch_size": batch_size, "lr": lr,
         "lr_decay": lr_decay, "repeats": repeats, "floor": floor, "policy": policy, "clip_norm": clip_norm, "seed": seed,
-        "decision": decision, "validation_repeats": validation_repeats, "device": device.device_id,
+        "decision": decision, "validation_repeats": validation_repeats, "averaging": averaging, "device": device.device_id,
         "target": device.capabilities.name,
     }  # fmt: skip
-    weights = [dense.weight for dense, _ in net.blocks]
-    run = _Loop(net, device, weights, optimizer(weights, lr=lr), options, checkpoint_dir)
+    weights: list[Tensor] = [dense.weight for dense, _ in net.blocks]
+    run = _Loop(net, device, weights, optimizer(weights, lr=lr), options, checkpoint_dir, averaging)
     if not run.resumed(resume):
         run.program = deploy(
             net, device, validation=task.validation, weight_scale=weight_scale, mask=mask, decision=decision
@@ -248,8 +255,9 @@ def finetune(
             for inputs, labels in task.train.batches(batch_size, order):
                 run.step(inputs, labels, loss, repeats, floor, policy, clip_norm, decision, tally)
                 bar.advance(len(labels))
-            run.load()
-            found = measure(device, task.validation, decision=decision, repeats=validation_repeats)
+            with run.kept():
+                run.load()
+                found = measure(device, task.validation, decision=decision, repeats=validation_repeats)
             epoch = tally.epoch(number, rate, found, len(task.train), repeats, time.perf_counter() - start)
             run.add(epoch)
             bar.epoch_done(number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {device.device_id}")
@@ -314,7 +322,10 @@ class _Loop:
         optimizer: torch.optim.Optimizer,
         options: dict[str, Any],
         folder: Path | str | None,
+        averaging: float,
     ) -> None:
+        self.averaging = averaging
+        self.average = [weight.detach().clone() for weight in weights]
         self.net, self.device, self.weights, self.optimizer = net, device, weights, optimizer
         self.options, self.folder = options, folder
         self.history: list[LoopEpoch] = []
@@ -350,22 +361,20 @@ class _Loop:
         driven = measured.inputs if measured.inputs is not None else inputs
         shadow = [weight.detach().clone() for weight in self.weights]
         try:
-            with torch.no_grad():
-                for weight, held in zip(self.weights, self.program.weights(), strict=True):
-                    weight.copy_(torch.as_tensor(held))
+            self._put([torch.as_tensor(held) for held in self.program.weights()])
             record = self.net(driven, measured, floor=floor, policy=policy)
             value = loss(self.net, record, targets)
             self.optimizer.zero_grad(set_to_none=True)
             if value.requires_grad:
                 value.backward()  # type: ignore[no-untyped-call]
         finally:
-            with torch.no_grad():
-                for weight, kept in zip(self.weights, shadow, strict=True):
-                    weight.copy_(kept)
+            self._put(shadow)
         if value.requires_grad:
             torch.nn.utils.clip_grad_norm_(self.weights, clip_norm, error_if_nonfinite=True)
             self.optimizer.step()
             self._stay_in_range()
+        for mean, weight in zip(self.average, self.weights, strict=True):
+            mean.lerp_(weight.detach(), 1.0 - self.averaging)
         tally.loss += float(value.detach()) * len(labels)
         tally.right += accuracy(predict(record, decision), targets) * len(labels)
         tally.silent += silent_samples(record)
@@ -383,6 +392,21 @@ class _Loop:
 
     # -- epochs and checkpoints ---------------------------------------------------------------
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """The network with the weights that are validated and kept, the average, inside; its own again after."""
+        own = [weight.detach().clone() for weight in self.weights]
+        self._put(self.average)
+        try:
+            yield
+        finally:
+            self._put(own)
+
+    @torch.no_grad()
+    def _put(self, values: list[Tensor]) -> None:
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.copy_(value)
+
     def begin(self, as_is: Evaluation) -> None:
         """Epoch 0: the network as deployed."""
         self.as_is = as_is
@@ -399,9 +423,7 @@ class _Loop:
         """Put the best weights into network and device."""
         if self.best is None or self.as_is is None:
             raise InputError("no epoch was run")
-        with torch.no_grad():
-            for weight, kept in zip(self.weights, self.best_weights, strict=True):
-                weight.copy_(kept)
+        self._put(self.best_weights)
         self.load()
         return LoopResult(
             tuple(self.history), self.best_epoch, self.best, self.as_is, self.program,
@@ -411,7 +433,7 @@ class _Loop:
     def _offer(self, number: int, found: Evaluation) -> None:
         if self.best is None or found.accuracy > self.best.accuracy:
             self.best, self.best_epoch = found, number
-            self.best_weights = [weight.detach().clone() for weight in self.weights]
+            self.best_weights = [mean.clone() for mean in self.average]
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -419,6 +441,7 @@ class _Loop:
             "network": dict(self.net.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "best": {"epoch": self.best_epoch, "weights": list(self.best_weights)},
+            "average": list(self.average),
             "as_is": asdict(self.as_is) if self.as_is else None,
             "best_validation": asdict(self.best) if self.best else None,
             "scales": list(self.program.scales),
@@ -462,9 +485,11 @@ class _Loop:
         self.history = [_epoch_of(entry) for entry in state["history"]]
         self.as_is, self.best = Evaluation(**state["as_is"]), Evaluation(**state["best_validation"])
         self.best_epoch, self.best_weights = state["best"]["epoch"], list(state["best"]["weights"])
+        self.average = list(state["average"])
         masked = _unused(state["neurons"], self.device)
         self.program = compile_for(self.net, self.device, weight_scale=state["scales"], mask=masked)
-        self.device.load(self.program)
+        with self.kept():  # what the device held when the checkpoint was written
+            self.load()
         _restore_position(self.device, state["device"])
 
 

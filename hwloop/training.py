@@ -366,7 +366,8 @@ class _Run:
         averaging: float,
     ) -> None:
         self.net, self.optimizer, self.options, self.folder = net, optimizer, options, folder
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(averaging)) if averaging else None
+        mean = get_ema_multi_avg_fn(averaging)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(net, multi_avg_fn=mean) if averaging else None
         self.best = Best()
         self.history: list[Epoch] = []
 

@@ -66,7 +66,8 @@ class SynapseMemory:
             z = self._silicon.synapses("dac_differential", neurons, codes.shape[1], depth=len(bits))
             # bit b is 2^b unit elements in parallel, whose independent errors add in square
             value += np.einsum("ijb,ijb->ij", (magnitude[..., None] >> bits) & 1, unit * np.sqrt(2.0**bits) * z)
-        return np.sign(codes) * np.maximum(value, 0.0)
+        signed: Array = np.sign(codes) * np.maximum(value, 0.0)
+        return signed
 
     def _transmit(self, neurons: Array, value: Array) -> Array:
         """Gain of neuron and synapse; dead synapses have none."""

@@ -86,7 +86,7 @@ def _map(axes: Axes, panel: MapPanel, rows: int, columns: int) -> None:
     values = np.asarray(panel.values, dtype=float)
     cells = np.full(rows * columns, np.nan)
     cells[: len(values)] = values
-    image = np.ma.masked_invalid(cells.reshape(rows, columns))
+    image = np.ma.masked_invalid(cells.reshape(rows, columns))  # type: ignore[no-untyped-call,unused-ignore]
     largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     largest = largest or 1.0
     low = -largest if panel.diverging else 0.0

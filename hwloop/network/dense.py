@@ -49,12 +49,12 @@ class Dense(nn.Module):
         if delay is None:
             self.delay = None
         else:
-            value = as_parameter("delay", delay, n_in)
-            if isinstance(value, nn.Parameter):
-                self.delay = value
+            tensor = as_parameter("delay", delay, n_in)
+            if isinstance(tensor, nn.Parameter):
+                self.delay = tensor
             else:
-                self.register_buffer("delay", value)
-            self._check_delay(value)
+                self.register_buffer("delay", tensor)
+            self._check_delay(tensor)
 
     @torch.no_grad()
     def init_normal_(self, mean: float, std: float, generator: torch.Generator | None = None) -> Dense:
