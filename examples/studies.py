@@ -180,7 +180,9 @@ def _table(out: Path) -> str:
         for key in ("test", "as_is", "tuned"):
             if key in found:
                 groups.setdefault((row["experiment"], variant, f"{key} ({found['ran_on']})"), []).append(found[key])
-    lines = [f"{'experiment':18s} {'variant':34s} {'accuracy on the test set':26s} {'rows':>4s} {'mean':>6s} {'worst':>6s}"]
+    lines = [
+        f"{'experiment':18s} {'variant':34s} {'accuracy on the test set':26s} {'rows':>4s} {'mean':>6s} {'worst':>6s}"
+    ]
     for (experiment, variant, what), values in sorted(groups.items()):
         mean, worst = 100 * statistics.mean(values), 100 * min(values)
         lines.append(f"{experiment:18s} {variant:34s} {what:26s} {len(values):4d} {mean:6.2f} {worst:6.2f}")

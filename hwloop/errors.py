@@ -1,13 +1,13 @@
 """Every error that hwloop raises on purpose, one tree; each class says who can mend it.
 
-    HwloopError
-    ├── InputError (ValueError)      the caller: a value is out of its range; names value and allowed range
-    │   └── OptionError              the caller: an option, name or file key that does not exist
-    ├── DataError                    the owner of a data file or folder: missing, truncated, malformed
-    ├── CheckpointError              the owner of a checkpoint: damaged, or of another network
-    ├── CompileError                 the network's author: the target cannot carry it (limit, value, layer, fix)
-    ├── TargetError                  the owner of the target: unknown, not openable, failed while running
-    └── GradientError                the caller: a gradient that the chosen policy refuses
+HwloopError
+├── InputError (ValueError)      the caller: a value is out of its range; names value and allowed range
+│   └── OptionError              the caller: an option, name or file key that does not exist
+├── DataError                    the owner of a data file or folder: missing, truncated, malformed
+├── CheckpointError              the owner of a checkpoint: damaged, or of another network
+├── CompileError                 the network's author: the target cannot carry it (limit, value, layer, fix)
+├── TargetError                  the owner of the target: unknown, not openable, failed while running
+└── GradientError                the caller: a gradient that the chosen policy refuses
 """
 
 from __future__ import annotations

@@ -160,7 +160,9 @@ def deploy(
         device.load(program)
         return program
     if validation is None:
-        raise InputError('weight_scale = "auto" chooses on validation data; give validation=..., or a rule such as "max"')
+        raise InputError(
+            'weight_scale = "auto" chooses on validation data; give validation=..., or a rule such as "max"'
+        )
     tried = []
     for candidate in SCALE_RULES:
         program = compile_for(net, device, weight_scale=candidate, mask=mask)
@@ -260,7 +262,9 @@ def finetune(
                 found = measure(device, task.validation, decision=decision, repeats=validation_repeats)
             epoch = tally.epoch(number, rate, found, len(task.train), repeats, time.perf_counter() - start)
             run.add(epoch)
-            bar.epoch_done(number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {device.device_id}")
+            bar.epoch_done(
+                number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {device.device_id}"
+            )
             if on_epoch is not None:
                 on_epoch(epoch)
     return run.result()

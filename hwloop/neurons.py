@@ -32,7 +32,9 @@ def as_parameter(name: str, value: ParameterValue, n: int) -> Tensor:
     if tensor.ndim == 0:
         return tensor.expand(n).clone()
     if tensor.shape != (n,):
-        raise InputError(f"{name} has shape {tuple(tensor.shape)}; allowed: one number, or one value for each of {n} neurons")
+        raise InputError(
+            f"{name} has shape {tuple(tensor.shape)}; allowed: one number, or one value for each of {n} neurons"
+        )
     return tensor
 
 

@@ -56,7 +56,13 @@ class Spikes:
     def trusted(cls, times: Tensor, units: Tensor, counts: Tensor, n_units: int, t_stop: float) -> Spikes:
         """Build without checks, for kernels whose output is valid by construction."""
         self = object.__new__(cls)
-        for name, value in (("times", times), ("units", units), ("counts", counts), ("n_units", n_units), ("t_stop", t_stop)):
+        for name, value in (
+            ("times", times),
+            ("units", units),
+            ("counts", counts),
+            ("n_units", n_units),
+            ("t_stop", t_stop),
+        ):
             object.__setattr__(self, name, value)
         return self
 
@@ -227,7 +233,9 @@ def concatenate(batches: Sequence[Spikes]) -> Spikes:
                 f"with one of {first.n_units} units, t_stop {first.t_stop} s"
             )
     width = max(b.times.shape[1] for b in batches)
-    times = torch.cat([torch.nn.functional.pad(b.times, (0, width - b.times.shape[1]), value=math.inf) for b in batches])
+    times = torch.cat(
+        [torch.nn.functional.pad(b.times, (0, width - b.times.shape[1]), value=math.inf) for b in batches]
+    )
     units = torch.cat([torch.nn.functional.pad(b.units, (0, width - b.units.shape[1])) for b in batches])
     return Spikes.trusted(times, units, torch.cat([b.counts for b in batches]), first.n_units, first.t_stop)
 

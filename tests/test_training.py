@@ -284,7 +284,9 @@ def test_yin_yang_reaches_90_percent_within_twelve_epochs() -> None:
 def test_averaged_weights_are_validated_kept_and_resumed_bit_for_bit(task: Task, tmp_path: Path) -> None:
     whole_net, whole = run(task, epochs=4, averaging=0.9, input_dropout=0.1)
     run(task, epochs=2, averaging=0.9, input_dropout=0.1, checkpoint_dir=tmp_path)
-    net, resumed = run(task, network(seed=9), epochs=4, averaging=0.9, input_dropout=0.1, checkpoint_dir=tmp_path, resume=True)
+    net, resumed = run(
+        task, network(seed=9), epochs=4, averaging=0.9, input_dropout=0.1, checkpoint_dir=tmp_path, resume=True
+    )
     assert without_clock(resumed.history) == without_clock(whole.history)
     for name, value in whole_net.state_dict().items():
         assert torch.equal(value, net.state_dict()[name])

@@ -70,7 +70,11 @@ class Dense(nn.Module):
         times = spikes.times + torch.where(spikes.valid, self.delay.to(spikes.times.dtype)[spikes.units], 0.0)
         order = torch.argsort(times.detach(), dim=1, stable=True)
         return Spikes.trusted(
-            torch.gather(times, 1, order), torch.gather(spikes.units, 1, order), spikes.counts, spikes.n_units, spikes.t_stop
+            torch.gather(times, 1, order),
+            torch.gather(spikes.units, 1, order),
+            spikes.counts,
+            spikes.n_units,
+            spikes.t_stop,
         )
 
     def extra_repr(self) -> str:
@@ -81,4 +85,6 @@ class Dense(nn.Module):
         bad = ~torch.isfinite(value) | (value < 0)
         if bool(bad.any()):
             unit = int(torch.nonzero(bad)[0])
-            raise InputError(f"Dense: delay of input unit {unit} = {value[unit].item():g} s; allowed: finite and >= 0 s")
+            raise InputError(
+                f"Dense: delay of input unit {unit} = {value[unit].item():g} s; allowed: finite and >= 0 s"
+            )

@@ -1,7 +1,7 @@
 """LIF: a population of current-based leaky integrate-and-fire neurons.
 
-    tau_mem u' = -(u - v_leak) + i        u crosses v_th from below -> spike, u <- reset, held during t_ref
-    tau_syn i' = -i                       an input spike of weight w -> i += w
+tau_mem u' = -(u - v_leak) + i        u crosses v_th from below -> spike, u <- reset, held during t_ref
+tau_syn i' = -i                       an input spike of weight w -> i += w
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class Network(nn.Module):
         for k, layer in enumerate(layers):
             kind = LIF if k % 2 else Dense
             if not isinstance(layer, kind):
-                raise InputError(f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)")
+                raise InputError(
+                    f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)"
+                )
         self.layers = nn.ModuleList(layers)
         for k, (dense, lif) in enumerate(self.blocks):
             if dense.n_out != lif.n:
@@ -106,7 +108,9 @@ class Network(nn.Module):
             options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
             given = None if measured is None else measured[k]
             where = f"layer {2 * k + 1} (LIF)"
-            current, call = layer_call(dense.transmit(current), dense.weight, lif.parameters_dict(), options, given, where)
+            current, call = layer_call(
+                dense.transmit(current), dense.weight, lif.parameters_dict(), options, given, where
+            )
             populations.append(current)
             calls.append(call)
         return Record(tuple(populations), spikes, self._health(spikes, populations, calls, floor, policy, measured))
@@ -129,7 +133,11 @@ class Network(nn.Module):
             for (dense, lif), population in zip(self.blocks, populations, strict=True):
                 with torch.no_grad():
                     model = run(
-                        dense.transmit(current), dense.weight, lif.parameters_dict(), reset=lif.reset, max_spikes=lif.max_spikes
+                        dense.transmit(current),
+                        dense.weight,
+                        lif.parameters_dict(),
+                        reset=lif.reset,
+                        max_spikes=lif.max_spikes,
                     )
                 result.append(count_differences(model, population))
                 current = population.detach()
