@@ -32,12 +32,6 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-needs_public_surface = pytest.mark.skipif(
-    not all(hasattr(hl, name) for name in ("open", "compile", "compare", "fit")),
-    reason="hwloop does not export these yet",
-)
-
-
 @pytest.fixture
 def mychip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example backend as if installed: importable, with the entry points of its own pyproject.toml."""
@@ -82,7 +76,6 @@ def test_nir_exchange_reads_back_what_it_wrote(capsys: pytest.CaptureFixture[str
     assert "refused: recurrent edges" in printed
 
 
-@needs_public_surface
 def test_trained_network_is_deployed_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "yin_yang.nir"
     accuracy = load(EXAMPLES / "train_yin_yang.py").main(["--quick", "--out", str(path)])
@@ -94,7 +87,6 @@ def test_trained_network_is_deployed_and_compared(tmp_path: Path, capsys: pytest
     assert (tmp_path / "emulator-0.html").stat().st_size > 10_000
 
 
-@needs_public_surface
 def test_third_party_backend_script_runs(mychip: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     load(BACKEND / "try_it.py").main(["--quick"])
     assert "after one changed weight: 1 cell written" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import datasets, losses, loop
+from hwloop import datasets, loop, losses
 from hwloop.datasets import Task
 from hwloop.errors import CheckpointError, InputError
 from hwloop.loop import LoopEpoch, LoopResult, finetune, run_on

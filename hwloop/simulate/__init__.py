@@ -19,7 +19,11 @@ __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_ma
 
 
 def layer_call(
-    inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], options: Options, measured: Spikes | None = None,
+    inputs: Spikes,
+    weight: Tensor,
+    params: Mapping[str, Tensor],
+    options: Options,
+    measured: Spikes | None = None,
     where: str = "layer",
 ) -> tuple[Spikes, LayerCall]:
     """Spikes of one layer, differentiable in ``inputs.times``, ``weight`` and ``params``.
@@ -56,7 +60,9 @@ def layer_call(
         given = to_events(measured.detach(), dtype)
     call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
     tensors = [params[name].to(weight.dtype) for name in PARAMETERS]
-    times = SpikingLayer.apply(call, inputs.times.to(weight.dtype), weight, *tensors)
+    times = SpikingLayer.apply(  # type: ignore[no-untyped-call]
+        call, inputs.times.to(weight.dtype), weight, *tensors
+    )
     return call.spikes(times, n_out), call
 
 
@@ -99,8 +105,16 @@ def membrane_maximum(
     if tuple(mask.shape) != shape or mask.dtype != torch.bool:
         raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
     others = {name: params[name] for name in ("v_th", "t_ref")}
-    result: Tensor = MembraneMaximum.apply(
-        inputs, mask, inputs.times.to(weight.dtype), weight, params["tau_mem"], params["tau_syn"], params["v_leak"], params["v_reset"], others
+    result: Tensor = MembraneMaximum.apply(  # type: ignore[no-untyped-call]
+        inputs,
+        mask,
+        inputs.times.to(weight.dtype),
+        weight,
+        params["tau_mem"],
+        params["tau_syn"],
+        params["v_leak"],
+        params["v_reset"],
+        others,
     )
     return result
 

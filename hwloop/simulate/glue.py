@@ -109,7 +109,7 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
         raise InputError(f"tensor on {tensor.device}; this build simulates on the CPU alone: move it with .to('cpu')")
     if tensor.dtype not in (torch.float32, torch.float64):
         raise InputError(f"dtype {tensor.dtype}; allowed: float32 or float64")
-    return tensor.detach().numpy()  # type: ignore[no-any-return]
+    return tensor.detach().numpy()
 
 
 @dataclass
@@ -145,7 +145,9 @@ class SpikingLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, call: LayerCall, times: Tensor, weight: Tensor, *params: Tensor) -> Tensor:
         layer = to_layer(weight, dict(zip(PARAMETERS, params, strict=True)), call.options, call.where)
-        inputs = to_events(Spikes.trusted(times, call.units, call.counts, weight.shape[1], call.t_stop), layer.weight.dtype)
+        inputs = to_events(
+            Spikes.trusted(times, call.units, call.counts, weight.shape[1], call.t_stop), layer.weight.dtype
+        )
         trace: Trace = engine(call.options.engine).forward(layer, inputs, call.t_stop, call.measured)
         call.trace = trace
         call.below_floor = count_below_floor(layer, trace, call.options)
@@ -153,7 +155,7 @@ class SpikingLayer(torch.autograd.Function):
         return torch.from_numpy(trace.spikes.times)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         call, layer, inputs, trace = ctx.saved
         needs = ctx.needs_input_grad
@@ -221,14 +223,16 @@ class MembraneMaximum(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         params = {**others, "tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak, "v_reset": v_reset}
         layer = to_layer(weight, params, Options())
-        events = to_events(Spikes.trusted(times, inputs.units, inputs.counts, inputs.n_units, inputs.t_stop), layer.weight.dtype)
+        events = to_events(
+            Spikes.trusted(times, inputs.units, inputs.counts, inputs.n_units, inputs.t_stop), layer.weight.dtype
+        )
         value, when = engine().membrane_maximum(layer, events, inputs.t_stop, np.ascontiguousarray(mask.numpy()))
         ctx.saved = (layer, events, inputs.t_stop, when, mask)
         top = torch.from_numpy(value).to(weight.dtype) + v_leak.detach()
         return torch.where(mask, top, v_leak.detach())
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         layer, events, t_stop, when, mask = ctx.saved
         upstream = torch.where(mask, grad, 0.0).double().numpy()

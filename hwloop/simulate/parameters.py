@@ -56,8 +56,29 @@ def _pass_spike(state, time_row, current, release_current, c, r, tau_mem, floor,
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def jacobian_range(  # type: ignore[no-untyped-def]
-    lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, t_ref, threshold, reset, start, t_stop, subtract,
-    t_out, u_out, n_out, current, release_time, release_current, floor, skip, jacobian,
+    lo,
+    hi,
+    t_in,
+    u_in,
+    n_in,
+    weight,
+    tau_mem,
+    tau_syn,
+    t_ref,
+    threshold,
+    reset,
+    start,
+    t_stop,
+    subtract,
+    t_out,
+    u_out,
+    n_out,
+    current,
+    release_time,
+    release_current,
+    floor,
+    skip,
+    jacobian,
 ):
     """``dT_k/dx`` of every spike, ``[batch, spikes, 5]`` (own parameters of the spike's neuron)."""
     state = np.zeros(8)
@@ -93,7 +114,15 @@ def jacobian_range(  # type: ignore[no-untyped-def]
                     state[1] += float(weight[u_in[b, e], lane])
                     e += 1
                 _pass_spike(
-                    state, jacobian[b, q], float(current[b, q]), float(release_current[b, q]), c, r, tm, floor, skip,
+                    state,
+                    jacobian[b, q],
+                    float(current[b, q]),
+                    float(release_current[b, q]),
+                    c,
+                    r,
+                    tm,
+                    floor,
+                    skip,
                     subtract and current[b, q] != -math.inf,
                 )
                 free_from = t + float(t_ref[lane])
