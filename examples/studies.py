@@ -135,7 +135,7 @@ def _chips() -> list[list[Row]]:
 
 
 def _mnist() -> list[list[Row]]:
-    return [[{"study": "software", "experiment": "mnist-784-350-10", "seed": 0, "threads": 2}]]
+    return [[{"study": "software", "experiment": "mnist-784-350-10", "seed": 0}]]
 
 
 def _mnist_16() -> list[list[Row]]:
@@ -144,7 +144,7 @@ def _mnist_16() -> list[list[Row]]:
         {"study": "chip", "experiment": name, "seed": 0, "chip": chip, "variant": {}} for chip in MNIST_CHIPS
     ]
     ceiling: Row = {"study": "chip", "experiment": name, "seed": 0, "chip": 0, "variant": {"mismatch": False}}
-    return [[{"study": "software", "experiment": name, "seed": 0, "threads": 2}], [*chips, ceiling]]
+    return [[{"study": "software", "experiment": name, "seed": 0}], [*chips, ceiling]]
 
 
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
