@@ -20,13 +20,18 @@ import math
 import numpy as np
 from numba import njit
 
-from .forward import REFRACTORY, RESET, TAU_MEM, TAU_SYN
-from .scalar import RATIO_2, free_adjoint, response
-from .vector import FASTMATH, propagators
+from .narrow import LANES as NARROW
+from .narrow import aligned_rows, backward_step, short_propagators
+from .replay import REFRACTORY, RESET, TAU_MEM, TAU_SYN
+from .scalar import RATIO_2, free_adjoint, one_minus_exp, remaining, response
+from .vector import decays, is_short, propagators
+
+#: Not nnan or ninf: an infinite current marks a spike without derivative.
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 #: Columns of the table of neurons that are outside the common update: adjoints, time, adjoint at the release that is
-#: waiting for its spike, whether one waits, and the interval in which the neuron was taken out.
-OWN_U, OWN_I, OWN_TIME, PLUS, WAITS, STAMP = range(6)
+#: waiting for its spike, whether one waits, and what is left of the interval, as :func:`~.scalar.remaining` has it.
+OWN_U, OWN_I, OWN_TIME, PLUS, WAITS, REST = range(6)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -43,11 +48,11 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spiking_lanes(  # type: ignore[no-untyped-def]
-    b, k, p, kind, t_e, t_end, u_old, i_old, u_new, i_new, lanes, own, stamps, table, threshold,
-    t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
-):
+    b, k, p, kind, t_e, t_end, u_old, i_old, u_new, i_new, lanes, own, stamps, stamp, table,
+    threshold, t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
+):  # fmt: skip
     """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``."""
-    stamps, taken, row = stamps + 1, 0, b if threshold.shape[0] > 1 else 0
+    stamp, taken, row = stamp + 1, 0, b if threshold.shape[0] > 1 else 0
     while True:
         spike_next = k >= 0 and t_out[b, k] > t_e
         release_next = p >= 0 and release_time[b, released[p]] > t_e
@@ -60,12 +65,12 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
         if release and table[lane, REFRACTORY] == 0.0:  # released at its spike: nothing lies between
             p -= 1
             continue
-        if own[lane, STAMP] != stamps:
-            own[lane, STAMP] = stamps
+        if stamps[lane] != stamp:
+            stamps[lane] = stamp
             lanes[taken] = lane
             taken += 1
             own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_old[lane], i_old[lane], t_end
-        t = float(release_time[b, q]) if release else float(t_out[b, q])
+        t = np.float64(release_time[b, q]) if release else np.float64(t_out[b, q])
         u_l, i_l = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] - t, tm, ts)
         if release:
             own[lane, PLUS], own[lane, WAITS], u_l = u_l, 1.0, 0.0
@@ -73,32 +78,38 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
         else:
             plus = own[lane, PLUS] if own[lane, WAITS] > 0.0 else u_l
             own[lane, WAITS] = 0.0
-            slope = inverse_slope(float(current[b, k]), float(threshold[row, lane]), r, floor, skip)
-            u_l = slope * (plus * (float(release_current[b, k]) - r) - tm * float(grad[b, k]))
+            slope = inverse_slope(np.float64(current[b, k]), np.float64(threshold[row, lane]), r, floor, skip)
+            u_l = slope * (plus * (np.float64(release_current[b, k]) - r) - tm * np.float64(grad[b, k]))
             k -= 1
         own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_l, i_l, t
     for a in range(taken):
         lane = lanes[a]
-        s = own[lane, OWN_TIME] - float(t_e)
+        s = own[lane, OWN_TIME] - np.float64(t_e)
         tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
         u_new[lane], i_new[lane] = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], s, tm, ts)
-    return k, p, stamps
+    return k, p, stamp
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
 def backward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, shared, t_in, u_in, n_in, weight, table, threshold, rates, bases, powers, t_stop,
+    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, refractory, rates, bases, powers, t_stop,
     t_out, u_out, n_out, current, release_time, release_current, grad, floor, skip, want_times, d_weight, d_times,
-):
-    """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``."""
+):  # fmt: skip
+    """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``.
+
+    One pass per event: it takes the adjoints at the end of the interval to the gradients of the event there (``late``)
+    and on to the start of the interval. As in the forward pass, arrays are handed to no other function on the way.
+    """
     n, dtype = weight.shape[1], weight.dtype
     zero = dtype.type(0)
-    a_u, a_i, u_old, i_old = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    e_m, e_s, g, rate_mem, rate_syn = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), (1.0 / table[:, 0]).astype(dtype), (1.0 / table[:, 1]).astype(dtype)
-    own, lanes, stamps = np.zeros((n, 6)), np.zeros(n, np.int64), 0
+    state = aligned_rows(4, n, weight)  # two rows of a_u and of a_i
+    u_new, i_new, u_old, i_old = 0, 1, 2, 3
+    e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
+    rate_mem, rate_syn = (1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype)
+    own, lanes, stamps, stamp = np.zeros((n, 6)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
     tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
-    refractory = table[:, REFRACTORY].max() > 0
-    end_time = dtype.type(t_stop)
+    c_m, c_s, c_g = zero, zero, zero
+    end_time, released = dtype.type(t_stop), np.zeros(t_out.shape[1] if refractory else 1, np.int64)
     for b in range(lo, hi):
         k = n_out[b] - 1
         while k >= 0 and grad[b, k] == 0:
@@ -110,48 +121,119 @@ def backward_range(  # type: ignore[no-untyped-def]
             last -= 1
         while last >= 0 and t_in[b, last] >= t_out[b, k]:  # inputs after the last spike that matters
             last -= 1
-        a_u[:] = 0
-        a_i[:] = 0
-        own[:, WAITS] = 0.0
+        if last < 0:
+            continue
+        row = b if threshold.shape[0] > 1 else 0
+        for j in range(n):
+            state[u_new, j], state[i_new, j] = zero, zero
         if refractory:
-            released = np.argsort(release_time[b, : k + 1])
+            for j in range(n):
+                own[j, WAITS] = 0.0
+            for q in range(k + 1):  # in the order of their release: nearly that of the spikes
+                place = q
+                while place > 0 and release_time[b, released[place - 1]] > release_time[b, q]:
+                    released[place] = released[place - 1]
+                    place -= 1
+                released[place] = q
             p = k
             while p >= 0 and release_time[b, released[p]] > end_time:
                 p -= 1
         else:
-            released, p = np.zeros(0, np.int64), -1
-        t_end = end_time
+            p = -1
+        if kind == RATIO_2:
+            decays(gone, t_in[b], last + 1, end_time, tm_0)
+        t_end, late = end_time, u_in[b, last]  # nothing arrives at t_stop: zeros are added there
         for e in range(last, -1, -1):
             t_e = t_in[b, e]
-            dt = float(t_end) - float(t_e)
-            if dt > 0.0:
-                if not shared:
-                    propagators(e_m, e_s, g, dt, rates, bases, powers)
-                    for j in range(n):
-                        u_j, i_j = a_u[j], a_i[j]
-                        a_u[j], a_i[j], u_old[j], i_old[j] = e_m[j] * u_j, e_s[j] * i_j + g[j] * u_j, u_j, i_j
-                else:
-                    f_m, f_s, f_g = 0.0, 0.0, 0.0
-                    if kind == RATIO_2:
-                        y = -math.expm1(-dt / tm_0)
-                        f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
-                    else:
-                        f_m, f_s, f_g = response(dt, tm_0, ts_0)
-                    c_m, c_s, c_g = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g)
-                    for j in range(n):
-                        u_j, i_j = a_u[j], a_i[j]
-                        a_u[j], a_i[j], u_old[j], i_old[j] = c_m * u_j, c_s * i_j + c_g * u_j, u_j, i_j
-                if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
-                    k, p, stamps = _spiking_lanes(
-                        b, k, p, kind, t_e, t_end, u_old, i_old, a_u, a_i, lanes, own, stamps, table, threshold,
-                        t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
-                    )
-            unit = u_in[b, e]
-            for j in range(n):
-                d_weight[unit, j] += a_i[j]
-            if want_times:
+            dt = np.float64(t_end) - np.float64(t_e)
+            if want_times and e < last and not (n == NARROW and dt > 0.0):
                 total = zero
                 for j in range(n):
-                    total += weight[unit, j] * (a_i[j] * rate_syn[j] - a_u[j] * rate_mem[j])
-                d_times[b, e] = total
-            t_end = t_e
+                    total += weight[late, j] * (state[i_new, j] * rate_syn[j] - state[u_new, j] * rate_mem[j])
+                d_times[b, e + 1] = total
+            if dt <= 0.0:
+                for j in range(n):
+                    d_weight[late, j] += state[i_new, j]
+                late = u_in[b, e]
+                continue
+            y_all, f_m, f_s, f_g = 0.0, 0.0, 0.0, 0.0
+            if rates is None:
+                if kind == RATIO_2:
+                    y_all = gone[e + 1]
+                    f_m, f_s, f_g = 1.0 - y_all, (1.0 - y_all) * (1.0 - y_all), (1.0 - y_all) * y_all
+                else:
+                    f_m, f_s, f_g = response(dt, tm_0, ts_0)
+                c_m, c_s, c_g = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g)
+            elif n == NARROW and is_short(dt, bases):
+                short_propagators(e_m, e_s, g, rates, dt, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
+            else:
+                propagators(e_m, e_s, g, dt, rates, bases, powers)
+            if n == NARROW:
+                u_new, i_new, u_old, i_old = 0, 1, 2, 3
+                if rates is None:
+                    total = backward_step(state, weight, late, f_m, f_s, f_g, d_weight, rate_mem, rate_syn)
+                else:
+                    total = backward_step(state, weight, late, e_m, e_s, g, d_weight, rate_mem, rate_syn)
+                if want_times and e < last:
+                    d_times[b, e + 1] = total
+            elif rates is None:
+                u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
+                for j in range(n):
+                    u_j, i_j = state[u_old, j], state[i_old, j]
+                    d_weight[late, j] += i_j
+                    state[u_new, j], state[i_new, j] = c_m * u_j, c_s * i_j + c_g * u_j
+            else:
+                u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
+                for j in range(n):
+                    u_j, i_j = state[u_old, j], state[i_old, j]
+                    d_weight[late, j] += i_j
+                    state[u_new, j], state[i_new, j] = e_m[j] * u_j, e_s[j] * i_j + g[j] * u_j
+            if refractory:
+                if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
+                    k, p, stamp = _spiking_lanes(
+                        b, k, p, kind, t_e, t_end, state[u_old], state[i_old], state[u_new],
+                        state[i_new], lanes, own, stamps, stamp, table, threshold, t_out, u_out, current, release_time, release_current, released, grad, floor,
+                        skip,
+                    )  # fmt: skip
+            else:
+                begin, end, taken, stamp = np.float64(t_e), np.float64(t_end), 0, stamp + 1
+                while k >= 0 and t_out[b, k] > t_e:
+                    lane, t, i_k = u_out[b, k], np.float64(t_out[b, k]), np.float64(current[b, k])
+                    tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
+                    if stamps[lane] != stamp:
+                        stamps[lane] = stamp
+                        lanes[taken] = lane
+                        taken += 1
+                        own[lane, OWN_U], own[lane, OWN_I] = state[u_old, lane], state[i_old, lane]
+                        own[lane, OWN_TIME], own[lane, REST] = end, y_all
+                    u_l, i_l, after = own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME]
+                    if kind == RATIO_2:
+                        y = one_minus_exp((after - t) / tm)
+                        i_l, u_l = (1.0 - y) * ((1.0 - y) * i_l + y * u_l), (1.0 - y) * u_l
+                        own[lane, REST] = remaining(kind, own[lane, REST], y, t - begin, tm)
+                    else:
+                        u_l, i_l = free_adjoint(kind, u_l, i_l, after - t, tm, ts)
+                    slope = inverse_slope(i_k, np.float64(threshold[row, lane]), r, floor, skip)
+                    own[lane, OWN_U] = slope * (u_l * (i_k - r) - tm * np.float64(grad[b, k])) if slope > 0.0 else 0.0
+                    own[lane, OWN_I], own[lane, OWN_TIME] = i_l, t
+                    k -= 1
+                for a in range(taken):
+                    lane = lanes[a]
+                    u_l, i_l, y = own[lane, OWN_U], own[lane, OWN_I], own[lane, REST]
+                    if kind == RATIO_2:
+                        state[u_new, lane], state[i_new, lane] = (
+                            (1.0 - y) * u_l,
+                            (1.0 - y) * ((1.0 - y) * i_l + y * u_l),
+                        )
+                    else:
+                        tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
+                        state[u_new, lane], state[i_new, lane] = free_adjoint(
+                            kind, u_l, i_l, own[lane, OWN_TIME] - begin, tm, ts
+                        )
+            t_end, late = t_e, u_in[b, e]
+        total = zero
+        for j in range(n):
+            d_weight[late, j] += state[i_new, j]
+            total += weight[late, j] * (state[i_new, j] * rate_syn[j] - state[u_new, j] * rate_mem[j])
+        if want_times:
+            d_times[b, 0] = total

@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import InputError
 from .backward import backward_range
 from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from .forward import NARROW, forward_range, pack_range
+from .forward import forward_range, pack_range
+from .narrow import LANES as NARROW
 from .parameters import jacobian_range, maximum_gradient_range, maximum_range
 from .scalar import GENERAL, RATIO_1, RATIO_2
 from .vector import rate_tables
@@ -33,25 +34,23 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
     """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n, dtype = len(inputs.counts), layer.weight.shape[1], layer.weight.dtype
     plan = _plan(layer)
-    given = measured if measured is not None else _no_events(batch, dtype)
+    given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
     if measured is not None:
         room = max(1, measured.times.shape[1])
     else:
         room = n * min(FIRST_ROOM, layer.max_spikes) if layer.max_spikes else max(LEAST_ROOM, n * FIRST_ROOM)
-    holding = bool(layer.t_ref.any())
     none = np.empty((1, 1), dtype)
     while True:
         _check_room(batch, room)
-        times, units = (none, given.units) if measured else (np.empty((batch, room), dtype), np.empty((batch, room), np.int64))
+        times, units = np.empty((batch, room), dtype), np.empty((batch, room), np.int64)  # memory only where written
         current, counts = np.empty((batch, room), dtype), np.zeros(batch, np.int64)
-        release = [np.empty((batch, room), dtype) if holding else none for _ in range(2)]
+        release = [np.empty((batch, room), dtype) if plan.holding else none for _ in range(2)]
         residual = np.empty((batch, room), dtype) if measured else none
 
         def work(lo: int, hi: int) -> None:
             forward_range(
-                lo, hi, plan.kind, plan.shared, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table,
-                plan.threshold, plan.start, plan.rates, plan.bases, plan.powers, t_stop, layer.subtract, layer.max_spikes,
-                measured is not None, given.times, given.units, given.counts,
+                lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table, plan.threshold,
+                plan.start, plan.moves, plan.holding, *plan.tables, t_stop, layer.subtract, layer.max_spikes, *given,
                 times, units, counts, current, *release, residual,  # noqa: B023 (called below)
             )  # fmt: skip
 
@@ -60,18 +59,17 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
         if largest <= room:
             break
         room = largest
-    valid = np.arange(largest) < counts[:, None]
     if measured is not None:
-        times, units = given.times, given.units
+        times, units = measured.times, measured.units
     kept, released_at = np.empty((batch, largest), dtype), np.empty((batch, largest), dtype)
     spikes = Events(np.empty((batch, largest), dtype), np.empty((batch, largest), np.int64), counts)
     pack_range(0, batch, counts, times, units, current, spikes.times, spikes.units, kept, released_at)
-    if holding:
-        release = [np.where(valid, array[:, :largest], 0) for array in release]
+    if plan.holding:
+        release = [np.where(np.arange(largest) < counts[:, None], array[:, :largest], 0) for array in release]
     else:
         release = [released_at, kept]
     if measured is not None:
-        residual = np.where(valid, residual[:, :largest], 0)
+        residual = np.where(np.arange(largest) < counts[:, None], residual[:, :largest], 0)
     else:
         residual = np.broadcast_to(np.zeros((), dtype), kept.shape)
     return Trace(spikes, kept, release[0], release[1], residual)
@@ -89,9 +87,8 @@ def backward(
     def work(lo: int, hi: int) -> None:
         part = parts.setdefault(lo, np.zeros(plan.weight.shape, plan.weight.dtype))
         backward_range(
-            lo, hi, plan.kind, plan.shared, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table,
-            plan.threshold, plan.rates, plan.bases, plan.powers, t_stop, trace.spikes.times, trace.spikes.units,
-            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share, floor.skip,
+            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table, plan.threshold,
+            plan.holding, *plan.tables, t_stop, trace.spikes.times, trace.spikes.units, trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share, floor.skip,
             want_times, part, d_times,
         )  # fmt: skip
 
@@ -99,7 +96,7 @@ def backward(
     first, *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
     for other in others:
         first += other
-    return np.ascontiguousarray(first[:, :n]), d_times if want_times else None
+    return first[:, :n], d_times if want_times else None
 
 
 def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: Floor) -> FloatArray:
@@ -164,14 +161,13 @@ class _Plan:
     """A layer as the two kernels read it, padded to ``NARROW`` neurons: one more never spikes."""
 
     kind: int
-    shared: bool
     weight: FloatArray
     table: FloatArray
     threshold: FloatArray
     start: FloatArray
-    rates: FloatArray
-    bases: FloatArray
-    powers: FloatArray
+    moves: bool
+    holding: bool
+    tables: tuple[FloatArray | None, FloatArray | None, FloatArray | None]
 
 
 def _plan(layer: Layer) -> _Plan:
@@ -182,12 +178,9 @@ def _plan(layer: Layer) -> _Plan:
     if more > 0:
         weight, start = _padded(weight, more, 0.0), _padded(start, more, 0.0)
         table, threshold = np.concatenate([table, np.repeat(table[:1], more, 0)]), _padded(threshold, more, np.inf)
-    rates = bases = powers = np.empty(0)
-    if shared:
-        rates, powers = np.empty((6, 0), weight.dtype), np.empty(0, weight.dtype)
-    else:
-        rates, bases, powers = rate_tables(table[:, 0].astype(weight.dtype), table[:, 1].astype(weight.dtype))
-    return _Plan(kind, shared, weight, np.ascontiguousarray(table), threshold, start, rates, bases, powers)
+    tables = (None, None, None) if shared else rate_tables(*(table[:, k].astype(weight.dtype) for k in (0, 1)))
+    moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
+    return _Plan(kind, weight, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
 
 def _padded(array: FloatArray, more: int, value: float) -> FloatArray:
@@ -217,14 +210,19 @@ def _check_room(batch: int, room: int) -> None:
 
 
 @cache
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="hwloop")
+    return ThreadPoolExecutor(max_workers=max(1, _cores() - 1), thread_name_prefix="hwloop")
 
 
 def _threads() -> int:
     import torch  # the user's own control of parallelism: torch.set_num_threads
 
-    return min(torch.get_num_threads(), os.cpu_count() or 1)
+    return min(torch.get_num_threads(), _cores())
 
 
 def _spread(work: Callable[[int, int], None], batch: int, operations: int) -> None:
@@ -235,7 +233,3 @@ def _spread(work: Callable[[int, int], None], batch: int, operations: int) -> No
     work(edges[0], edges[1])
     for future in futures:
         future.result()
-
-
-def _no_events(batch: int, dtype: Any) -> Events:
-    return Events(np.zeros((batch, 1), dtype), np.zeros((batch, 1), np.int64), np.zeros(batch, np.int64))

@@ -19,237 +19,182 @@ import math
 import numpy as np
 from numba import njit
 
-from .scalar import RATIO_2, advance, arrive, crossing, one_minus_exp, remaining, response
-from .vector import propagators
-
-#: Lanes to which a layer of at most as many neurons is padded: a constant, so that the update is unrolled.
-NARROW = 16
-
-#: Spikes in one interval up to which plain insertion sorts them fastest.
-SMALL_SORT = 24
-
-#: Columns of the table of neuron constants.
-TAU_MEM, TAU_SYN, REFRACTORY, RESET = range(4)
-
-#: Columns of the state of a neuron while replay keeps it outside the common update.
-OWN_U, OWN_I, OWN_TIME, OWN_REST = range(4)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _replay_lanes(  # type: ignore[no-untyped-def]
-    b, first, stop, kind, t_now, t_next, y_all, subtract, holding, u_old, i_old, u_new, i_new, c, row, table, held, until,
-    last, own, lanes, t_meas, u_meas, current, residual, release, released,
-):
-    """Carry the neurons through their measured spikes in ``(t_now, t_next]``, in order, with the same arithmetic."""
-    end, n, dtype = np.float64(t_next), 0, c.dtype
-    for k in range(first, stop):
-        n = _take(u_meas[b, k], lanes, n, t_now, y_all, u_old, i_old, own)
-    if holding:
-        for lane in range(held.shape[0]):
-            if held[lane] != 0:
-                n = _take(lane, lanes, n, t_now, y_all, u_old, i_old, own)
-    for k in range(first, stop):
-        lane, t = u_meas[b, k], np.float64(t_meas[b, k])
-        tm, ts, t_ref, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, REFRACTORY], table[lane, RESET]
-        u_l, i_l, pos, rest, c_l = own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME], own[lane, OWN_REST], np.float64(c[lane])
-        refractory = holding and until[lane] > t
-        if refractory:
-            i_l *= math.exp(-(t - pos) / ts)
-        else:
-            if holding and until[lane] > pos:
-                i_l *= math.exp(-(until[lane] - pos) / ts)
-                release[b, last[lane]], released[b, last[lane]] = until[lane], i_l
-                pos = until[lane]
-                rest = one_minus_exp((end - pos) / tm)
-            u_l, i_l, y = advance(kind, u_l, i_l, t - pos, tm, ts)
-            rest = remaining(kind, rest, y, end - t, tm)
-        residual[b, k], current[b, k] = u_l - c_l, -np.inf if refractory else i_l
-        own[lane, OWN_U] = u_l - (c_l - r) if subtract and not refractory else r
-        own[lane, OWN_I], own[lane, OWN_TIME], own[lane, OWN_REST] = i_l, t, rest
-        if holding:
-            release[b, k], released[b, k] = np.inf if t_ref > 0.0 else t, 0.0 if t_ref > 0.0 else i_l
-            last[lane], until[lane] = k, t + t_ref if t_ref > 0.0 else -np.inf
-    for a in range(n):
-        lane = lanes[a]
-        tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
-        u_l, i_l, pos, rest = own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME], own[lane, OWN_REST]
-        own[lane, OWN_TIME] = -1.0
-        if holding and until[lane] > end:
-            held[lane] = 1
-            i_l *= math.exp(-(end - pos) / ts)
-        else:
-            held[lane] = 0
-            if holding and until[lane] > pos:
-                i_l *= math.exp(-(until[lane] - pos) / ts)
-                release[b, last[lane]], released[b, last[lane]] = until[lane], i_l
-                pos = until[lane]
-                rest = one_minus_exp((end - pos) / tm)
-            u_l, i_l = arrive(kind, u_l, i_l, end - pos, rest, tm, ts)
-        u_new[lane], i_new[lane] = u_l, dtype.type(i_l) + row[lane]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _take(lane, lanes, n, t_now, y_all, u_old, i_old, own):  # type: ignore[no-untyped-def]
-    """Take a neuron out of the common update of this interval, once; returns the number taken."""
-    if own[lane, OWN_TIME] >= 0.0:
-        return n
-    lanes[n] = lane
-    own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME], own[lane, OWN_REST] = u_old[lane], i_old[lane], t_now, y_all
-    return n + 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _sort_interval(times, order, bins, places, first, stop, t_now, t_next):  # type: ignore[no-untyped-def]
-    """Write spikes ``first .. stop`` to ``order`` by time, ties as found: first into as many bins, then by insertion."""
-    n_new = stop - first
-    if n_new <= SMALL_SORT:
-        for a in range(first, stop):
-            order[a] = a
-    else:
-        scale = n_new / (t_next - t_now)
-        for a in range(n_new + 1):
-            bins[a] = 0
-        for a in range(first, stop):
-            place = min(n_new - 1, int((times[a] - t_now) * scale))
-            places[a - first] = place
-            bins[place + 1] += 1
-        for a in range(n_new):
-            bins[a + 1] += bins[a]
-        for a in range(first, stop):
-            place = places[a - first]
-            order[first + bins[place]] = a
-            bins[place] += 1
-    for a in range(first + 1, stop):
-        item, slot = order[a], a
-        t_item = times[item]
-        while slot > first and times[order[slot - 1]] > t_item:
-            order[slot] = order[slot - 1]
-            slot -= 1
-        order[slot] = item
+from .narrow import LANES as NARROW
+from .narrow import aligned_rows, forward_step, short_propagators
+from .replay import OWN_TIME, REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
+from .scalar import DIVIDE, RATIO_2, advance, arrive, crossing, one_minus_exp, remaining, response
+from .together import (
+    AFTER_I,
+    AFTER_U,
+    AGAIN,
+    BASE,
+    END_I,
+    END_U,
+    FORCED,
+    LEFT,
+    LEVEL,
+    OUTCOME,
+    START_I,
+    START_U,
+    cross_together,
+    sort_interval,
+)
+from .vector import decays, is_short, propagators
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def forward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, shared, t_in, u_in, n_in, weight, table, threshold, start, rates, bases, powers, t_stop, subtract,
-    max_spikes, measured, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
-):
+    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, start, moves, holding, rates, bases, powers, t_stop, subtract,
+    max_spikes, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
+):  # fmt: skip
     """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``.
 
-    ``out_release`` and ``out_released`` are written where a neuron has a refractory time, ``out_residual`` where spikes
-    are ``measured``; ``out_t`` and ``out_u`` where they are not. ``weight`` has ``NARROW`` columns or more.
+    ``t_meas, u_meas, n_meas`` are None, or the spikes to replay; ``rates, bases, powers`` are None where all neurons
+    share their taus: the compiler leaves out what is None, which halves the time of a first call. ``out_release`` and
+    ``out_released`` are written where a neuron has a refractory time (``holding``), ``out_residual`` in a replay,
+    ``out_t`` and ``out_u`` otherwise. ``moves`` says that something may happen before the first event. ``weight`` has
+    ``NARROW`` columns or more.
 
     A neuron is flagged where it may cross in the interval: ``u_end >= c``, or ``u + Y (i - u) >= c`` with
     ``Y = 1 - e^(-dt/tau_mem)``, an upper bound while ``i > 0`` (the input decays); with ``i <= 0`` there is no maximum
     inside.
     """
     n, dtype, room = weight.shape[1], weight.dtype, out_current.shape[1]
-    state = np.zeros((4, n), dtype)  # u of the even events, u of the odd ones, i likewise
-    e_m, e_s, g = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    state = aligned_rows(4, n, weight)  # two rows of u and of i
+    u_new, i_new, u_old, i_old, bits = 0, 1, 2, 3, 0
+    e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
     flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
     flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    until, own = np.full(n, -np.inf), np.full((n if measured else 1, 4), -1.0)
-    work = 1 if measured else room
+    batch, batch_times = np.zeros((12, n)), np.zeros(n, dtype)
+    c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    until, own, shared = np.zeros(n), np.zeros((n, 4)), rates is None
+    own[:, OWN_TIME] = -1.0
+    work = room if t_meas is None else 1
     times, units, currents = np.zeros(work, dtype), np.zeros(work, np.int64), np.zeros(work, dtype)
     order, bins, places = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
-    holding, end_time = table[:, REFRACTORY].max() > 0, dtype.type(t_stop)
-    work = room if holding and not measured else 1
+    end_time = dtype.type(t_stop)
+    work = work if holding else 1
     release, released = np.zeros(work, dtype), np.zeros(work, dtype)
     tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
     a_m, a_s, a_g, a_y = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0)
     for b in range(lo, hi):
         sample = b if threshold.shape[0] > 1 else 0
         for j in range(n):
-            c[j], state[0, j], state[2, j] = threshold[sample, j], start[j], 0
-        if holding:
-            until[:] = -np.inf
-            held[:] = 0
-        if max_spikes > 1:
-            fired[:] = 0
-        quiet = not (np.any(start != 0) or np.any(c <= 0))  # then nothing can happen before the first event
-        quiet = quiet and not (measured and n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0]))
-        count, m, t_now, old = 0, 0, dtype.type(0), 0
+            c[j], state[u_new, j], state[i_new, j] = threshold[sample, j], start[j], 0
+            until[j], held[j], fired[j] = -np.inf, 0, 0
+        early = False  # whether measured spikes come before the first event, or with it
+        if t_meas is not None:
+            early = n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0])
+        count, m, t_now = 0, 0, dtype.type(0)
+        if kind == RATIO_2:
+            decays(gone, t_in[b], n_in[b], end_time, tm_0)
         for e in range(-1, n_in[b]):
             t_next, unit = end_time, 0
             arrives = e + 1 < n_in[b] and t_in[b, e + 1] < end_time
             if arrives:
                 t_next, unit = t_in[b, e + 1], u_in[b, e + 1]
             dt = np.float64(t_next) - np.float64(t_now)
-            # measured spikes at time 0 come before the inputs there
-            if (quiet and e < 0) or (dt <= 0.0 and not (measured and e < 0)):
+            if not (early and e < 0) and (dt <= 0.0 or (e < 0 and not moves)):
                 for j in range(n):
-                    state[2 + old, j] += weight[unit, j]
+                    state[i_new, j] += weight[unit, j]
                 if not arrives:
                     break
                 t_now = t_next
                 continue
-            new, hits, y_all = 1 - old, no, 0.0
-            if shared:
+            hits, y_all, f_m, f_s, f_g = no, 0.0, 0.0, 0.0, 0.0
+            if rates is None:
                 if kind == RATIO_2:
-                    y_all = one_minus_exp(dt / tm_0)
-                    a_m, a_y = dtype.type(1.0 - y_all), dtype.type(y_all)
-                    a_s, a_g = dtype.type((1.0 - y_all) * (1.0 - y_all)), dtype.type((1.0 - y_all) * y_all)
+                    y_all = gone[e + 1]
+                    f_m, f_s, f_g = 1.0 - y_all, (1.0 - y_all) * (1.0 - y_all), (1.0 - y_all) * y_all
                 else:
                     f_m, f_s, f_g = response(dt, tm_0, ts_0)
-                    a_m, a_s, a_g, a_y = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g), dtype.type(1.0 - f_m)
+                a_m, a_s, a_g, a_y = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g), dtype.type(1.0 - f_m)
+            elif n == NARROW and is_short(dt, bases):
+                short_propagators(e_m, e_s, g, rates, dt, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
             else:
                 propagators(e_m, e_s, g, dt, rates, bases, powers)
-            if shared and n == NARROW:
-                for j in range(NARROW):
-                    u_j, i_j, c_j = state[old, j], state[2 + old, j], c[j]
-                    u_end = a_m * u_j + a_g * i_j
-                    state[new, j], state[2 + new, j] = u_end, a_s * i_j + weight[unit, j]
-                    hits = np.int32(hits | (yes if (u_end >= c_j) | (u_j + a_y * (i_j - u_j) >= c_j) else no))
-            elif shared:
+            if n == NARROW:
+                u_new, i_new, u_old, i_old = 0, 1, 2, 3
+                if rates is None:
+                    bits = forward_step(state, weight, unit, f_m, f_s, f_g, c)
+                else:
+                    bits = forward_step(state, weight, unit, e_m, e_s, g, c)
+                hits = np.int32(bits)
+            elif rates is None:
+                u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
                 for j in range(n):
-                    u_j, i_j, c_j = state[old, j], state[2 + old, j], c[j]
+                    u_j, i_j, c_j = state[u_old, j], state[i_old, j], c[j]
                     u_end = a_m * u_j + a_g * i_j
-                    state[new, j], state[2 + new, j] = u_end, a_s * i_j + weight[unit, j]
+                    state[u_new, j], state[i_new, j] = u_end, a_s * i_j + weight[unit, j]
                     hit = (u_end >= c_j) | (u_j + a_y * (i_j - u_j) >= c_j)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
             else:
+                u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
                 for j in range(n):
-                    u_j, i_j, c_j, m_j = state[old, j], state[2 + old, j], c[j], e_m[j]
+                    u_j, i_j, c_j, m_j = state[u_old, j], state[i_old, j], c[j], e_m[j]
                     u_end = m_j * u_j + g[j] * i_j
-                    state[new, j], state[2 + new, j] = u_end, e_s[j] * i_j + weight[unit, j]
+                    state[u_new, j], state[i_new, j] = u_end, e_s[j] * i_j + weight[unit, j]
                     hit = (u_end >= c_j) | (u_j + (dtype.type(1) - m_j) * (i_j - u_j) >= c_j)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
-            if measured:
+            if t_meas is not None:
                 first = m
                 while m < n_meas[b] and t_meas[b, m] <= t_next:
                     m += 1
                 if m > first or holding:
-                    _replay_lanes(
-                        b, first, m, kind, t_now, t_next, y_all, subtract, holding, state[old], state[2 + old], state[new],
-                        state[2 + new], c, weight[unit], table, held, until, last, own, lanes, t_meas, u_meas,
+                    replay_lanes(
+                        b, first, m, kind, t_now, t_next, y_all, subtract, holding, state[u_old],
+                        state[i_old], state[u_new], state[i_new], c, weight[unit], table, held, until, last, own, lanes, t_meas, u_meas,
                         out_current, out_residual, out_release, out_released,
-                    )
+                    )  # fmt: skip
                 count = m
-            elif hits or holding:
+            if t_meas is None and (hits or holding):
                 flagged = 0
-                if shared and n == NARROW:
+                if n == NARROW:
                     for lane in range(NARROW):
-                        u_j, i_j, c_j = state[old, lane], state[2 + old, lane], c[lane]
-                        bound = max(state[new, lane], u_j + a_y * (i_j - u_j))
-                        if bound >= c_j or held[lane] != 0:
-                            lanes[flagged] = lane
-                            flagged += 1
+                        lanes[flagged] = lane
+                        flagged += (bits >> lane) & 1 | held[lane]
                 else:
                     for word in range(flag_words.shape[0]):
                         if flag_words[word] | held_words[word]:
                             for lane in range(8 * word, 8 * word + 8):
-                                if flag[lane] | held[lane]:
-                                    lanes[flagged] = lane
-                                    flagged += 1
+                                lanes[flagged] = lane
+                                flagged += flag[lane] | held[lane]
                 first, begin, end = count, np.float64(t_now), np.float64(t_next)
+                several = kind == RATIO_2 and not holding and flagged > 2 and y_all < DIVIDE
+                if several:
+                    for k in range(flagged):
+                        lane = lanes[k]
+                        batch[START_U, k], batch[START_I, k] = state[u_old, lane], state[i_old, lane]
+                        batch[LEVEL, k], batch[BASE, k] = c[lane], table[lane, RESET]
+                        batch[FORCED, k] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
+                    cross_together(batch, batch_times, flagged, tm_0, y_all, dt, begin, t_next, subtract)
                 for k in range(flagged):
                     lane = lanes[k]
                     tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
-                    u_l, i_l, c_l = np.float64(state[old, lane]), np.float64(state[2 + old, lane]), np.float64(c[lane])
-                    u_e, i_e = np.float64(state[new, lane]), np.float64(a_s if shared else e_s[lane]) * i_l
-                    pos, rest, outside, forced = begin, y_all, False, state[new, lane] >= c[lane]
+                    u_l, i_l = np.float64(state[u_old, lane]), np.float64(state[i_old, lane])
+                    c_l: float = np.float64(c[lane])
+                    u_e: float = np.float64(state[u_new, lane])
+                    i_e: float = np.float64(a_s if shared else e_s[lane]) * i_l
+                    pos: float = begin
+                    rest, outside, forced = y_all, False, state[u_new, lane] >= c[lane]
+                    if several and batch[OUTCOME, k] >= 0.0:
+                        if batch[OUTCOME, k] == 0.0:
+                            continue
+                        if count < room:
+                            times[count], units[count], currents[count] = batch_times[k], lane, batch[AFTER_I, k]
+                        count += 1
+                        if max_spikes > 0:
+                            fired[lane] += 1
+                            if max_spikes == 1 or fired[lane] >= max_spikes:
+                                c[lane], c_l = np.inf, np.inf
+                        if batch[AGAIN, k] == 0.0:
+                            state[u_new, lane] = batch[END_U, k]
+                            state[i_new, lane] = dtype.type(batch[END_I, k]) + weight[unit, lane]
+                            continue
+                        u_l, i_l, rest = batch[AFTER_U, k], batch[AFTER_I, k], batch[LEFT, k]
+                        pos, outside = np.float64(batch_times[k]), True
                     while True:
                         if holding and until[lane] > pos:
                             outside = True
@@ -257,7 +202,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                             if until[lane] > end:
                                 u_e, i_e = u_l, i_l * math.exp(-(end - pos) / ts)
                                 break
-                            i_l *= math.exp(-(until[lane] - pos) / ts)
+                            i_l = i_l * math.exp(-(until[lane] - pos) / ts)
                             if last[lane] < room:
                                 release[last[lane]], released[last[lane]] = until[lane], i_l
                             pos = until[lane]
@@ -282,7 +227,10 @@ def forward_range(  # type: ignore[no-untyped-def]
                         if holding:
                             t_ref = table[lane, REFRACTORY]
                             if count < room:
-                                release[count], released[count] = np.inf if t_ref > 0.0 else t, 0.0 if t_ref > 0.0 else i_l
+                                release[count], released[count] = (
+                                    np.inf if t_ref > 0.0 else t,
+                                    0.0 if t_ref > 0.0 else i_l,
+                                )
                             last[lane], until[lane] = count, pos + t_ref if t_ref > 0.0 else -np.inf
                         count += 1
                         if max_spikes > 0:
@@ -290,26 +238,25 @@ def forward_range(  # type: ignore[no-untyped-def]
                             if max_spikes == 1 or fired[lane] >= max_spikes:
                                 c[lane], c_l = np.inf, np.inf
                     if outside:
-                        state[new, lane], state[2 + new, lane] = u_e, dtype.type(i_e) + weight[unit, lane]
+                        state[u_new, lane], state[i_new, lane] = u_e, dtype.type(i_e) + weight[unit, lane]
                 if first < count <= room:
-                    _sort_interval(times, order, bins, places, first, count, begin, end)
+                    sort_interval(times, order, bins, places, first, count, begin, end)
             if not arrives:
                 break
-            t_now, old = t_next, new
+            t_now = t_next
         out_n[b] = count
-        if measured or count > room:
-            continue
-        for k in range(count):
-            a = order[k]
-            out_t[b, k], out_u[b, k], out_current[b, k] = times[a], units[a], currents[a]
-            if holding:
-                out_release[b, k], out_released[b, k] = release[a], released[a]
+        if t_meas is None and count <= room:
+            for k in range(count):
+                a = order[k]
+                out_t[b, k], out_u[b, k], out_current[b, k] = times[a], units[a], currents[a]
+                if holding:
+                    out_release[b, k], out_released[b, k] = release[a], released[a]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pack_range(  # type: ignore[no-untyped-def]
     lo, hi, counts, times, units, current, to_times, to_units, to_current, to_release
-):
+):  # fmt: skip
     """Copy the spikes of samples ``lo .. hi`` to arrays that are just wide enough, released as they spike."""
     for b in range(lo, hi):
         for k in range(counts[b]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -76,12 +77,13 @@ def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options, whe
 
 def _allowed(weight: np.ndarray[Any, Any], value: dict[str, np.ndarray[Any, Any]]) -> bool:
     """Whether all is finite and in bounds: a quick look at every call, which names nothing."""
+    rows = np.array([value[name] for name in ("tau_mem", "tau_syn", "t_ref", "v_leak", "v_reset")])
+    least = rows[:3].min(1)  # NaN where one is
     return bool(
-        np.isfinite(weight.sum())  # an infinity or NaN makes the sum one
-        and all(np.isfinite(array).all() for array in value.values())
-        and value["tau_mem"].min() > 0
-        and value["tau_syn"].min() > 0
-        and value["t_ref"].min() >= 0
+        math.isfinite(weight.sum() + rows.sum() + value["v_th"].sum())  # an infinity or NaN makes the sum one
+        and least[0] > 0
+        and least[1] > 0
+        and least[2] >= 0
         and (value["v_th"] > value["v_reset"]).all()
     )
 
@@ -188,29 +190,30 @@ class SpikingLayer(torch.autograd.Function):
 
 
 def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
-    valid = np.arange(trace.spikes.times.shape[1]) < trace.spikes.counts[:, None]
-    upstream = np.where(valid, grad.detach().numpy(), 0).astype(layer.weight.dtype, copy=False)
-    if not np.isfinite(upstream).all():
+    from .checks import masked
+
+    upstream = np.empty(trace.spikes.times.shape, layer.weight.dtype)
+    if not masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream):
         raise GradientError("the gradient of the loss with respect to a spike time is NaN or infinite; check the loss")
-    return np.ascontiguousarray(upstream)
+    return upstream
 
 
 def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
     """Spikes whose ``D_k`` lies below the floor; raises :class:`GradientError` where the policy is ``raise``."""
-    valid = np.arange(trace.current.shape[1]) < trace.spikes.counts[:, None]
-    rows = np.arange(len(trace.current))[:, None] if layer.threshold.shape[0] > 1 else 0
-    c = layer.threshold[rows, trace.spikes.units]
-    least = options.floor * (c - layer.reset[trace.spikes.units])
-    bad = valid & ~(trace.current - c >= least) & np.isfinite(c)
-    if options.policy == "raise" and bad.any():
-        sample, spike = np.argwhere(bad)[0]
-        neuron = trace.spikes.units[sample, spike]
-        slope = (trace.current - c)[sample, spike]
+    from .checks import below_floor
+
+    spikes = trace.spikes
+    found, sample, spike = below_floor(
+        trace.current, spikes.units, spikes.counts, layer.threshold, layer.reset, options.floor
+    )
+    if options.policy == "raise" and found:
+        neuron = spikes.units[sample, spike]
+        slope = trace.current[sample, spike] - layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
         raise GradientError(
-            f"sample {sample}, neuron {neuron}, t = {trace.spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
+            f"sample {sample}, neuron {neuron}, t = {spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
             f"below the floor {options.floor:g} (v_th - v_reset); lower the floor, or use policy 'clip' or 'skip'"
         )
-    return int(bad.sum())
+    return int(found)
 
 
 class MembraneMaximum(torch.autograd.Function):

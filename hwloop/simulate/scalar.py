@@ -13,21 +13,33 @@ from numba import njit
 #: Kinds of a layer's time constants, which choose the closed form.
 GENERAL, RATIO_1, RATIO_2 = 0, 1, 2
 
+#: Largest argument of the series in place of exponentials and logarithms.
+SERIES = 0.3
+
+#: Share of an interval's decay up to which what is left of it follows by division; see :func:`remaining`.
+DIVIDE = 0.9
+
 #: Iterations of the safeguarded Halley search; bisection alone needs 64 for a double.
 MAX_ITERATIONS = 100
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def one_minus_exp(x: float) -> float:
-    """``1 - e^-x``; the Taylor series in Estrin's order where ``|x| < .3`` (.3^12/13! < 1e-16), the usual case."""
-    if abs(x) >= 0.3:
-        return -math.expm1(-x)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def one_minus_exp_series(x: float) -> float:
+    """``1 - e^-x`` for ``|x| < SERIES`` by its Taylor series in Estrin's order (.3^12/13! < 1e-16)."""
     x2 = x * x
     x4 = x2 * x2
     first = (1.0 - x * (1 / 2)) + x2 * (1 / 6 - x * (1 / 24))
     middle = (1 / 120 - x * (1 / 720)) + x2 * (1 / 5040 - x * (1 / 40320))
     last = (1 / 362880 - x * (1 / 3628800)) + x2 * (1 / 39916800 - x * (1 / 479001600))
     return x * (first + x4 * (middle + x4 * last))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def one_minus_exp(x: float) -> float:
+    """``1 - e^-x``, by the series in the usual case of a short interval."""
+    if abs(x) < SERIES:
+        return one_minus_exp_series(x)
+    return -math.expm1(-x)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -38,7 +50,7 @@ def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, fl
     difference of nearly equal numbers, unlike ``k (e_m - e_s)``.
     """
     x = s / tau_mem
-    e_m = 1.0 - one_minus_exp(x) if x < 0.3 else math.exp(-x)
+    e_m = 1.0 - one_minus_exp(x) if x < SERIES else math.exp(-x)
     z = s / tau_syn - x
     if z == 0.0:
         return e_m, e_m, x * e_m
@@ -60,9 +72,7 @@ def advance(kind: int, u: float, i: float, s: float, tau_mem: float, tau_syn: fl
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def arrive(
-    kind: int, u: float, i: float, s: float, rest: float, tau_mem: float, tau_syn: float
-) -> tuple[float, float]:
+def arrive(kind: int, u: float, i: float, s: float, rest: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """``(u, i)`` at the end of the interval, a time ``s`` away; ``rest = 1 - e^(-s/tau_mem)`` for RATIO_2."""
     if kind == RATIO_2:
         return u + rest * ((i - u) - i * rest), i * (1.0 - rest) * (1.0 - rest)
@@ -78,15 +88,13 @@ def remaining(kind: int, rest: float, y: float, s: float, tau_mem: float) -> flo
     """
     if kind != RATIO_2:
         return 0.0
-    if rest < 0.9:
+    if rest < DIVIDE:
         return max((rest - y) / (1.0 - y), 0.0)
     return one_minus_exp(s / tau_mem)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def free_adjoint(
-    kind: int, a_u: float, a_i: float, s: float, tau_mem: float, tau_syn: float
-) -> tuple[float, float]:
+def free_adjoint(kind: int, a_u: float, a_i: float, s: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """The transpose of :func:`advance`: adjoints ``(a_u, a_i)`` a time ``s`` earlier."""
     if kind == RATIO_2:
         y = one_minus_exp(s / tau_mem)

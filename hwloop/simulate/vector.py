@@ -1,9 +1,8 @@
 """Propagators of all neurons of a layer between two events, where each has time constants of its own.
 
 No exponential in any lane: the interval is common to all neurons, so one exponential of the slowest rate and a short
-polynomial of each neuron's excess rate give them all. Contiguous loops written for the vectoriser. FMA contraction and
-reassociation are allowed in loops over all neurons: simulation, replay and the backward pass run the same compiled
-loops, so equal inputs give equal bits.
+polynomial of each neuron's excess rate give them all. Contiguous loops written for the vectoriser, in strict
+arithmetic: simulation and replay, compiled apart, must get equal bits.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-#: Not nnan or ninf: an infinite threshold (a capped neuron) is a value here.
-FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+from .scalar import SERIES, one_minus_exp_series
 
 #: Largest |x| for which the short polynomials below give exp(x) to rounding: .1^6/720 = 1.4e-9 in float32
 #: (degree 5), .1^10/10! = 3e-17 in float64 (degree 9).
@@ -25,11 +23,15 @@ EXP_RANGE = 0.1
 PHI_RANGE = 0.25
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _exponentials(out, rate, dt, powers):  # type: ignore[no-untyped-def]
     """``out = exp(-dt rate)`` for any ``dt rate >= 0``: ``2^n`` from a table times a polynomial on +-ln 2 / 2."""
     one, half, step = out.dtype.type(1), out.dtype.type(0.5), out.dtype.type(-dt)
-    per_ln2, ln2_high, ln2_low = out.dtype.type(1.4426950408889634), out.dtype.type(0.693145751953125), out.dtype.type(1.4286068203094173e-06)
+    per_ln2, ln2_high, ln2_low = (
+        out.dtype.type(1.4426950408889634),
+        out.dtype.type(0.693145751953125),
+        out.dtype.type(1.4286068203094173e-06),
+    )
     a2, a3, a4 = out.dtype.type(1 / 2), out.dtype.type(1 / 6), out.dtype.type(1 / 24)
     a5, a6, a7 = out.dtype.type(1 / 120), out.dtype.type(1 / 720), out.dtype.type(1 / 5040)
     lowest = out.dtype.type(-(powers.shape[0] - 2) * 0.6931)
@@ -52,7 +54,7 @@ def _exponentials(out, rate, dt, powers):  # type: ignore[no-untyped-def]
             out[j] = powers[n] * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * (a5 + x * (a6 + x * high)))))))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _responses(e_m, e_s, g, dt, rate_mem, rate_difference, k):  # type: ignore[no-untyped-def]
     """``g = (dt/tau_mem) e_m phi(z)`` by series for small ``z``, else ``k (e_m - e_s)``."""
     one, limit, step = g.dtype.type(1), g.dtype.type(PHI_RANGE), g.dtype.type(dt)
@@ -78,7 +80,7 @@ def _responses(e_m, e_s, g, dt, rate_mem, rate_difference, k):  # type: ignore[n
             g[j] = near if abs(z) < limit else far
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s):  # type: ignore[no-untyped-def]
     """All three in one pass, where ``dt`` is short enough for every series: the usual case, and the fast one."""
     one, step = g.dtype.type(1), g.dtype.type(-dt)
@@ -108,10 +110,30 @@ def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s):  # type: ignore[no-
             g[j] = b_g * rates[2, j] * m * phi
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def decays(result, times, n, end_time, tau):  # type: ignore[no-untyped-def]
+    """``result[e] = one_minus_exp((t_e - t_{e-1}) / tau)`` for e = 0 .. n, from time 0 to ``end_time``; times beyond count as it.
+
+    Before the loop over the events, and vectorised: in that loop its latency would outweigh a narrow layer's update.
+    """
+    for e in range(n + 1):
+        begin = np.float64(min(times[e - 1], end_time)) if e > 0 else 0.0
+        result[e] = (np.float64(min(times[e], end_time) if e < n else end_time) - begin) / tau
+    for e in range(n + 1):
+        x = result[e]
+        result[e] = one_minus_exp_series(x) if abs(x) < SERIES else -math.expm1(-x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def is_short(dt, bases):  # type: ignore[no-untyped-def]
+    """Whether an interval is short enough for every series; ``bases`` from :func:`rate_tables`."""
+    return dt * max(bases[1], bases[3]) <= EXP_RANGE and dt * bases[4] <= PHI_RANGE
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def propagators(e_m, e_s, g, dt, rates, bases, powers):  # type: ignore[no-untyped-def]
     """Fill ``e_m, e_s, g`` of every neuron for an interval ``dt`` (s); ``rates`` and ``bases`` from :func:`rate_tables`."""
-    if dt * max(bases[1], bases[3]) <= EXP_RANGE and dt * bases[4] <= PHI_RANGE:
+    if is_short(dt, bases):
         _short_interval(e_m, e_s, g, dt, rates, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
         return
     _exponentials(e_m, rates[2], dt, powers)
@@ -119,7 +141,7 @@ def propagators(e_m, e_s, g, dt, rates, bases, powers):  # type: ignore[no-untyp
     _responses(e_m, e_s, g, dt, rates[2], rates[3], rates[4])
 
 
-def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, ...]:
+def rate_tables(tau_mem: np.ndarray, tau_syn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``rates [6, n]`` in the dtype of the taus, ``bases [5]`` float64 and ``powers`` for the kernels.
 
     rates: excess membrane rate, excess synaptic rate, 1/tau_mem, 1/tau_syn - 1/tau_mem, k, 1/tau_syn;
