@@ -102,7 +102,14 @@ class Engine(Protocol):
         """Simulate; or, where ``measured`` is given, replay the layer with its resets at the measured spikes."""
 
     def backward(
-        self, layer: Layer, inputs: Events, t_stop: float, trace: Trace, grad: FloatArray, floor: Floor, want_times: bool
+        self,
+        layer: Layer,
+        inputs: Events,
+        t_stop: float,
+        trace: Trace,
+        grad: FloatArray,
+        floor: Floor,
+        want_times: bool,
     ) -> tuple[FloatArray, FloatArray | None]:
         """``dL/dweight [n_in, n_out]`` and ``dL/dt_in [batch, events]`` from ``grad = dL/dT [batch, spikes]``."""
 
