@@ -25,7 +25,7 @@ from torch import Tensor
 
 from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from .datasets import Dataset, Task
-from .errors import CheckpointError, InputError
+from .errors import CheckpointError, CompileError, InputError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .mapping import Program, ScaleRule
 from .network import Network
@@ -50,6 +50,10 @@ LOOP_FLOOR = 0.1
 
 #: Health of the gradient against the model's own spikes costs a simulation; it is taken from this many batches an epoch.
 HEALTH_BATCHES = 4
+
+#: Samples in which the model makes a neuron fire before its silence on the device counts as a defect, and how often the
+#: network is placed anew: a replacement may be defective too.
+SILENCE_EVIDENCE, PLACEMENTS = 20, 4
 
 #: Called after every epoch with what it brought.
 OnLoopEpoch = Callable[["LoopEpoch"], None]
@@ -173,6 +177,43 @@ def deploy(
     return best
 
 
+def silent_neurons(net: Network, device: Device, program: Program, data: Dataset) -> tuple[int, ...]:
+    """Physical neurons that never fired on ``data`` although the model makes them fire in many samples of it."""
+    silent: list[int] = []
+    fired = [torch.zeros(layer.n_out, dtype=torch.int64) for layer in program.layers]
+    wanted = [torch.zeros_like(counts) for counts in fired]
+    with torch.no_grad():
+        for inputs, _ in data.batches(1000):
+            measured, model = run_on(device, inputs), net(inputs)
+            for k in range(len(program.layers)):
+                fired[k] += measured[k].unit_counts().sum(0).cpu()
+                wanted[k] += (model[k].unit_counts() > 0).sum(0).cpu()
+    for k, layer in enumerate(program.layers):
+        bad = torch.nonzero((fired[k] == 0) & (wanted[k] >= SILENCE_EVIDENCE))[:, 0]
+        silent += [int(layer.neurons[n]) for n in bad.tolist()]
+    return tuple(silent)
+
+
+def _place_around_silence(
+    net: Network, device: Device, program: Program, data: Dataset, mask: tuple[int, ...]
+) -> Program:
+    """Place the network on other neurons where some never fire; the program as it was where there is no room."""
+    for _ in range(PLACEMENTS):
+        silent = silent_neurons(net, device, program, data)
+        if not silent:
+            break
+        mask = (*mask, *silent)
+        try:
+            moved = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
+        except CompileError as error:
+            _log.warning("%s: neurons %s never fire, and no others are free: %s", device.device_id, silent, error)
+            break
+        _log.info("%s: neurons %s never fire; the network is placed around them", device.device_id, silent)
+        program = moved
+        device.load(program)
+    return program
+
+
 def finetune(
     net: Network,
     device: Device,
@@ -218,7 +259,8 @@ def finetune(
     averaging : float
         Decay a step of an exponential moving average of the shadow weights, which is what is validated and kept: the
         device's noise makes single steps jump. 0: none.
-    weight_scale, mask : see :func:`deploy`; the scale stays fixed while weights move
+    weight_scale, mask : see :func:`deploy`. Neurons that never fire on the validation data although the model makes them
+        fire are avoided too: the network is placed anew, after it was measured as is. The scale stays fixed while weights move
     validation_repeats : int
         Runs of the validation set an epoch: the best of many noisy figures is biased, averaging lowers that.
     checkpoint_dir, resume : crash-safe: a checkpoint after every epoch, the noise of an emulated device included
@@ -229,6 +271,7 @@ def finetune(
     InputError, CheckpointError, CompileError, TargetError, GradientError
     """
     _check_options(net, task, epochs, batch_size, lr, lr_decay, repeats, validation_repeats)
+    mask = tuple(mask)
     if not 0 <= averaging < 1:
         raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
     options = {
@@ -244,6 +287,7 @@ def finetune(
             net, device, validation=task.validation, weight_scale=weight_scale, mask=mask, decision=decision
         )
         run.begin(measure(device, task.validation, decision=decision, repeats=validation_repeats))
+        run.program = _place_around_silence(net, device, run.program, task.validation, mask)
     if len(run.history) > epochs:
         raise CheckpointError(f"the checkpoint holds {len(run.history)} epochs; allowed: up to epochs = {epochs}")
     bar = EpochProgress(epochs, len(task.train), len(run.history), progress)

@@ -182,3 +182,21 @@ def test_a_checkpoint_of_another_device_is_refused_and_stays(task: Task, tmp_pat
     with pytest.raises(CheckpointError, match="pass resume=True, or name another folder"):
         tuned(task, network(), checkpoint_dir=tmp_path)
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+def test_a_network_is_placed_around_an_output_neuron_that_is_dead(task: Task) -> None:
+    from hwloop_emulator.oracle import Oracle
+
+    net = network()
+    hl.fit(net, task, LOSS, epochs=2, batch_size=25, lr=4e-3, clip_norm=1.0, progress=False)
+    for number in range(200):
+        with chip(number) as device:
+            program = hl.compile(net, device)
+            device.load(program)
+            if not Oracle(device).struck(1, "dead").any():  # type: ignore[arg-type]
+                continue
+            dead = {int(n) for n in program.layers[1].neurons[Oracle(device).struck(1, "dead")]}  # type: ignore[arg-type]
+            result = finetune(net, device, task, LOSS, **{**QUICK, "epochs": 1})  # type: ignore[arg-type]
+            assert not dead & {int(n) for n in result.program.layers[1].neurons}
+            return
+    pytest.fail("no chip of 200 has a dead output neuron")
