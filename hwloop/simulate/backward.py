@@ -18,8 +18,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .kernel import kernel
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, backward_step, short_propagators
 from .replay import REFRACTORY, RESET, TAU_MEM, TAU_SYN
@@ -34,7 +34,7 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 OWN_U, OWN_I, OWN_TIME, PLUS, WAITS, REST = range(6)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
     """``1 / D`` with the floor applied; 0 where no derivative exists or the policy skips the spike."""
     d = current - c
@@ -46,7 +46,7 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
     return 1.0 / d if d > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _spiking_lanes(  # type: ignore[no-untyped-def]
     b, k, p, kind, t_e, t_end, u_old, i_old, u_new, i_new, lanes, own, stamps, stamp, table,
     threshold, t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
@@ -90,7 +90,7 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
     return k, p, stamp
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)
+@kernel(fastmath=FASTMATH)
 def backward_range(  # type: ignore[no-untyped-def]
     lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, refractory, rates, bases, powers, t_stop,
     t_out, u_out, n_out, current, release_time, release_current, grad, floor, skip, want_times, d_weight, d_times,

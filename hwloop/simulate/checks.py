@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .kernel import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def below_floor(current, units, counts, threshold, reset, share):  # type: ignore[no-untyped-def]
     """``(count, sample, spike)``: spikes with ``D_k`` below the floor, and the first of them (-1, -1 where none is)."""
     found, sample, spike = 0, -1, -1
@@ -21,7 +22,7 @@ def below_floor(current, units, counts, threshold, reset, share):  # type: ignor
     return found, sample, spike
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def masked(values, counts, result):  # type: ignore[no-untyped-def]
     """Copy ``values [batch, spikes]`` to ``result``, 0 where padded; whether all of them are finite."""
     finite = True

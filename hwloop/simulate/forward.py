@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .kernel import kernel
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, forward_step, short_propagators
 from .replay import OWN_TIME, REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
-from .scalar import DIVIDE, RATIO_2, advance, arrive, crossing, one_minus_exp, remaining, response
+from .scalar import DIVIDE, RATIO_2, SERIES, advance, arrive, crossing, one_minus_exp, remaining, response
 from .together import (
     AFTER_I,
     AFTER_U,
@@ -30,19 +30,22 @@ from .together import (
     BASE,
     END_I,
     END_U,
+    FAST,
     FORCED,
     LEFT,
     LEVEL,
     OUTCOME,
+    SLOW,
     START_I,
     START_U,
     cross_together,
+    search_together,
     sort_interval,
 )
 from .vector import decays, is_short, propagators
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def forward_range(  # type: ignore[no-untyped-def]
     lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, start, moves, holding, rates, bases, powers, t_stop, subtract,
     max_spikes, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
@@ -65,7 +68,7 @@ def forward_range(  # type: ignore[no-untyped-def]
     e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
     flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
     flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    batch, batch_times = np.zeros((12, n)), np.zeros(n, dtype)
+    batch, batch_times = np.zeros((14, n)), np.zeros(n, dtype)
     c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     until, own, shared = np.zeros(n), np.zeros((n, 4)), rates is None
     own[:, OWN_TIME] = -1.0
@@ -162,14 +165,30 @@ def forward_range(  # type: ignore[no-untyped-def]
                                 lanes[flagged] = lane
                                 flagged += flag[lane] | held[lane]
                 first, begin, end = count, np.float64(t_now), np.float64(t_next)
-                several = kind == RATIO_2 and not holding and flagged > 2 and y_all < DIVIDE
+                several = not holding and flagged > 2
+                if rates is None:
+                    several = several and kind == RATIO_2 and y_all < DIVIDE
+                else:
+                    several = several and dt * (bases[0] + bases[1]) < SERIES and dt * bases[4] < SERIES
                 if several:
                     for k in range(flagged):
                         lane = lanes[k]
                         batch[START_U, k], batch[START_I, k] = state[u_old, lane], state[i_old, lane]
                         batch[LEVEL, k], batch[BASE, k] = c[lane], table[lane, RESET]
                         batch[FORCED, k] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
-                    cross_together(batch, batch_times, flagged, tm_0, y_all, dt, begin, t_next, subtract)
+                    if rates is None:
+                        cross_together(batch, batch_times, flagged, tm_0, y_all, dt, begin, t_next, subtract)
+                    else:
+                        for k in range(flagged):
+                            lane = lanes[k]
+                            batch[SLOW, k], batch[FAST, k] = table[lane, TAU_MEM], table[lane, TAU_SYN]
+                            turns = (
+                                batch[START_I, k] > batch[START_U, k]
+                                and e_s[lane] * state[i_old, lane] <= state[u_new, lane]
+                            )
+                            if batch[FORCED, k] == 0.0 and turns:
+                                batch[FORCED, k] = -1.0
+                        search_together(batch, batch_times, flagged, dt, begin, t_next, subtract)
                 for k in range(flagged):
                     lane = lanes[k]
                     tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
@@ -253,7 +272,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                     out_release[b, k], out_released[b, k] = release[a], released[a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def pack_range(  # type: ignore[no-untyped-def]
     lo, hi, counts, times, units, current, to_times, to_units, to_current, to_release
 ):  # fmt: skip

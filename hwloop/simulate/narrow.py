@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .kernel import kernel
 
 #: Lanes to which a layer of at most as many neurons is padded.
 LANES = 16
@@ -88,7 +90,7 @@ class _Vectors:
         return value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def aligned_rows(rows, width, like):  # type: ignore[no-untyped-def]
     """Zeros ``[rows, width]`` in the dtype of ``like``, at a multiple of a cache line, which no vector then straddles."""
     line = 64 // like.itemsize

@@ -14,16 +14,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from .backward import inverse_slope
+from .kernel import kernel
 from .scalar import peak_time, response, response_derivatives
 
 #: Columns of the Jacobian.
 TAU_MEM, TAU_SYN, THRESHOLD, RESET, T_REF = range(5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _carry(state, s, tau_mem, tau_syn, moves):  # type: ignore[no-untyped-def]
     """``state = (u, i, S[5], di/dtau_syn)`` a time ``s`` later; ``moves`` is false while refractory."""
     e_m, e_s, g = response(s, tau_mem, tau_syn)
@@ -40,7 +40,7 @@ def _carry(state, s, tau_mem, tau_syn, moves):  # type: ignore[no-untyped-def]
     state[7] = e_s * d_i + de_s * i
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _pass_spike(state, time_row, current, release_current, c, r, tau_mem, floor, skip, subtract):  # type: ignore[no-untyped-def]
     """Fill ``time_row = dT/dx`` and reset the sensitivities as of the release."""
     slope = inverse_slope(current, c, r, floor, skip)
@@ -54,7 +54,7 @@ def _pass_spike(state, time_row, current, release_current, c, r, tau_mem, floor,
     state[0] = state[0] - (c - r) if subtract else r
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def jacobian_range(  # type: ignore[no-untyped-def]
     lo,
     hi,
@@ -129,7 +129,7 @@ def jacobian_range(  # type: ignore[no-untyped-def]
             first = stop
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def maximum_range(lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_stop, mask, value, when):  # type: ignore[no-untyped-def]
     """Largest membrane without resets over ``[0, t_stop]`` and its time, where ``mask`` is true."""
     for b in range(lo, hi):
@@ -163,7 +163,7 @@ def maximum_range(lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_s
             value[b, lane], when[b, lane] = best, at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def maximum_gradient_range(  # type: ignore[no-untyped-def]
     lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_stop, when, grad, d_weight, d_times, d_mem, d_syn
 ):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .kernel import kernel
 from .scalar import advance, arrive, one_minus_exp, remaining
 
 #: Columns of the table of neuron constants.
@@ -16,7 +16,7 @@ TAU_MEM, TAU_SYN, REFRACTORY, RESET = range(4)
 OWN_U, OWN_I, OWN_TIME, OWN_REST = range(4)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def replay_lanes(  # type: ignore[no-untyped-def]
     b, first, stop, kind, t_now, t_next, y_all, subtract, holding, u_old, i_old, u_new, i_new, c, row, table, held, until,
     last, own, lanes, t_meas, u_meas, current, residual, release, released,
@@ -75,7 +75,7 @@ def replay_lanes(  # type: ignore[no-untyped-def]
         u_new[lane], i_new[lane] = u_l, dtype.type(i_l) + row[lane]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _take(lane, lanes, n, t_now, y_all, u_old, i_old, own):  # type: ignore[no-untyped-def]
     """Take a neuron out of the common update of this interval, once; returns the number taken."""
     if own[lane, OWN_TIME] >= 0.0:

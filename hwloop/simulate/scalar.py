@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from .kernel import kernel
 
 #: Kinds of a layer's time constants, which choose the closed form.
 GENERAL, RATIO_1, RATIO_2 = 0, 1, 2
 
-#: Largest argument of the series in place of exponentials and logarithms.
-SERIES = 0.3
+#: Largest argument of the series in place of exponentials.
+SERIES = 0.7
 
 #: Share of an interval's decay up to which what is left of it follows by division; see :func:`remaining`.
 DIVIDE = 0.9
@@ -23,26 +23,35 @@ DIVIDE = 0.9
 MAX_ITERATIONS = 100
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def one_minus_exp_series(x: float) -> float:
-    """``1 - e^-x`` for ``|x| < SERIES`` by its Taylor series in Estrin's order (.3^12/13! < 1e-16)."""
+@kernel(inline="always")
+def phi(x: float) -> float:
+    """``(1 - e^-x) / x`` for ``|x| < SERIES`` by its Taylor series in Estrin's order (.7^16/17! < 1e-16)."""
     x2 = x * x
     x4 = x2 * x2
-    first = (1.0 - x * (1 / 2)) + x2 * (1 / 6 - x * (1 / 24))
-    middle = (1 / 120 - x * (1 / 720)) + x2 * (1 / 5040 - x * (1 / 40320))
-    last = (1 / 362880 - x * (1 / 3628800)) + x2 * (1 / 39916800 - x * (1 / 479001600))
-    return x * (first + x4 * (middle + x4 * last))
+    a = (1.0 - x * (1 / 2)) + x2 * (1 / 6 - x * (1 / 24))
+    b = (1 / 120 - x * (1 / 720)) + x2 * (1 / 5040 - x * (1 / 40320))
+    c = (1 / 362880 - x * (1 / 3628800)) + x2 * (1 / 39916800 - x * (1 / 479001600))
+    d = (1 / 6227020800 - x * (1 / 87178291200)) + x2 * (1 / 1307674368000 - x * (1 / 20922789888000))
+    return (a + x4 * b) + (x4 * x4) * (c + x4 * d)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def one_minus_exp(x: float) -> float:
     """``1 - e^-x``, by the series in the usual case of a short interval."""
     if abs(x) < SERIES:
-        return one_minus_exp_series(x)
+        return x * phi(x)
     return -math.expm1(-x)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(inline="always")
+def short_response(x: float, z: float) -> tuple[float, float, float]:
+    """:func:`response` where ``x = s/tau_mem`` and ``|z|`` are below ``SERIES``."""
+    e_m = 1.0 - x * phi(x)
+    f = phi(z)
+    return e_m, e_m * (1.0 - z * f), x * e_m * f
+
+
+@kernel()
 def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float]:
     """``(e^(-s/tau_mem), e^(-s/tau_syn), g(s))`` with ``u(s) = e_m u0 + g i0``, exact also for equal taus.
 
@@ -50,18 +59,20 @@ def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, fl
     difference of nearly equal numbers, unlike ``k (e_m - e_s)``.
     """
     x = s / tau_mem
-    e_m = 1.0 - one_minus_exp(x) if x < SERIES else math.exp(-x)
     z = s / tau_syn - x
-    if z == 0.0:
-        return e_m, e_m, x * e_m
+    if x < SERIES and abs(z) < SERIES:
+        return short_response(x, z)
+    e_m = math.exp(-x)
+    if abs(z) < SERIES:
+        f = phi(z)
+        return e_m, e_m * (1.0 - z * f), x * e_m * f
+    e_s = math.exp(-s / tau_syn)
     if abs(z) < 1.0:
-        q = one_minus_exp(z)
-        return e_m, e_m * (1.0 - q), x * e_m * (q / z)
-    e_s = math.exp(-s / tau_syn)  # e^(-z) may overflow; here the difference loses nothing
-    return e_m, e_s, tau_syn / (tau_mem - tau_syn) * (e_m - e_s)
+        return e_m, e_s, x * e_m * (-math.expm1(-z) / z)
+    return e_m, e_s, tau_syn / (tau_mem - tau_syn) * (e_m - e_s)  # e^(-z) may overflow; the difference loses nothing
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def advance(kind: int, u: float, i: float, s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float]:
     """``(u, i)`` a time ``s`` later, without input, and ``1 - e^(-s/tau_mem)`` where that is all it takes (RATIO_2)."""
     if kind == RATIO_2:
@@ -71,7 +82,7 @@ def advance(kind: int, u: float, i: float, s: float, tau_mem: float, tau_syn: fl
     return e_m * u + g * i, e_s * i, 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def arrive(kind: int, u: float, i: float, s: float, rest: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """``(u, i)`` at the end of the interval, a time ``s`` away; ``rest = 1 - e^(-s/tau_mem)`` for RATIO_2."""
     if kind == RATIO_2:
@@ -80,7 +91,7 @@ def arrive(kind: int, u: float, i: float, s: float, rest: float, tau_mem: float,
     return e_m * u + g * i, e_s * i
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def remaining(kind: int, rest: float, y: float, s: float, tau_mem: float) -> float:
     """``1 - e^(-s/tau_mem)`` over the ``s`` left of an interval of which ``rest`` was left before ``y`` went by.
 
@@ -93,7 +104,7 @@ def remaining(kind: int, rest: float, y: float, s: float, tau_mem: float) -> flo
     return one_minus_exp(s / tau_mem)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def free_adjoint(kind: int, a_u: float, a_i: float, s: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """The transpose of :func:`advance`: adjoints ``(a_u, a_i)`` a time ``s`` earlier."""
     if kind == RATIO_2:
@@ -104,7 +115,7 @@ def free_adjoint(kind: int, a_u: float, a_i: float, s: float, tau_mem: float, ta
     return e_m * a_u, e_s * a_i + g * a_u
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def response_derivatives(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """``(dg/dtau_mem, dg/dtau_syn)`` of the response ``g`` at fixed ``s``."""
     e_m, e_s, g = response(s, tau_mem, tau_syn)
@@ -122,7 +133,7 @@ def response_derivatives(s: float, tau_mem: float, tau_syn: float) -> tuple[floa
     return -g / tau_mem + g * s / (tau_mem * tau_mem) + scale / (tau_mem * tau_mem), -scale / (tau_syn * tau_syn)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def lambert_w(x: float) -> float:
     """Principal branch of ``w e^w = x`` for ``-1/e <= x``, by Halley's iteration."""
     if x < -0.32:
@@ -144,7 +155,7 @@ def lambert_w(x: float) -> float:
     return w
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def crossing_ratio_2(u: float, i: float, c: float, tau_mem: float, end: float, rest: float, forced: bool) -> float:
     """First up-crossing for ``tau_mem = 2 tau_syn``, or -1; ``rest = 1 - e^(-end/tau_mem)``.
 
@@ -164,7 +175,7 @@ def crossing_ratio_2(u: float, i: float, c: float, tau_mem: float, end: float, r
     return -tau_mem * math.log1p(-max(y, 0.0)) if y < rest else end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def peak_time(u: float, i: float, tau_mem: float, tau_syn: float) -> float:
     """Time of the extremum of ``u(s)`` after ``s = 0``; meaningful where the slope starts positive and ``i > 0``.
 
@@ -184,7 +195,7 @@ def peak_time(u: float, i: float, tau_mem: float, tau_syn: float) -> float:
     return math.log1p(x) / delta
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def crossing_search(u: float, i: float, c: float, tau_mem: float, tau_syn: float, end: float, forced: bool) -> float:
     """First up-crossing for any pair of taus, or -1: bracketed, safeguarded Halley iteration.
 
@@ -229,14 +240,14 @@ def crossing_search(u: float, i: float, c: float, tau_mem: float, tau_syn: float
     return s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _steepness(df: float, ddf: float, tau: float) -> float:
     """How far from grazing: 1 where the slope outweighs the curvature over tau, towards 0 at a maximum."""
     bend = abs(ddf) * tau
     return df / (df + bend) if df > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _first_guess(q: float, p: float, bend: float, tau_mem: float, hi: float) -> float:
     """Root of the quadratic in ``y = 1 - e^(-s/tau_mem)`` with the right value, slope and curvature at ``s = 0``.
 
@@ -252,7 +263,7 @@ def _first_guess(q: float, p: float, bend: float, tau_mem: float, hi: float) -> 
     return 0.5 * hi
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def crossing_ratio_1(u: float, i: float, c: float, tau: float, end: float, forced: bool) -> float:
     """First up-crossing for ``tau_mem = tau_syn``, or -1, by the Lambert W function.
 
@@ -277,7 +288,7 @@ def crossing_ratio_1(u: float, i: float, c: float, tau: float, end: float, force
     return z * tau
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def crossing(
     kind: int, u: float, i: float, c: float, tau_mem: float, tau_syn: float, end: float, rest: float, forced: bool,
     turns: bool,

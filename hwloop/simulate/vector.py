@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from .scalar import SERIES, one_minus_exp_series
+from .kernel import kernel
+from .scalar import SERIES, phi
 
 #: Largest |x| for which the short polynomials below give exp(x) to rounding: .1^6/720 = 1.4e-9 in float32
 #: (degree 5), .1^10/10! = 3e-17 in float64 (degree 9).
 EXP_RANGE = 0.1
+
+#: Largest argument for which degree 3 gives them all to rounding in float32: .02^4/24 = 7e-9.
+TINY = 0.02
 
 #: |z| below which phi(z) = (1 - e^-z)/z is taken from its series: .25^7/8! = 1.5e-9 (float32, degree 6),
 #: .25^13/14! < 2e-19 (float64, degree 12).
 PHI_RANGE = 0.25
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _exponentials(out, rate, dt, powers):  # type: ignore[no-untyped-def]
     """``out = exp(-dt rate)`` for any ``dt rate >= 0``: ``2^n`` from a table times a polynomial on +-ln 2 / 2."""
     one, half, step = out.dtype.type(1), out.dtype.type(0.5), out.dtype.type(-dt)
@@ -54,7 +57,7 @@ def _exponentials(out, rate, dt, powers):  # type: ignore[no-untyped-def]
             out[j] = powers[n] * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * (a5 + x * (a6 + x * high)))))))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _responses(e_m, e_s, g, dt, rate_mem, rate_difference, k):  # type: ignore[no-untyped-def]
     """``g = (dt/tau_mem) e_m phi(z)`` by series for small ``z``, else ``k (e_m - e_s)``."""
     one, limit, step = g.dtype.type(1), g.dtype.type(PHI_RANGE), g.dtype.type(dt)
@@ -80,14 +83,24 @@ def _responses(e_m, e_s, g, dt, rate_mem, rate_difference, k):  # type: ignore[n
             g[j] = near if abs(z) < limit else far
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s):  # type: ignore[no-untyped-def]
-    """All three in one pass, where ``dt`` is short enough for every series: the usual case, and the fast one."""
+@kernel()
+def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s, tiny):  # type: ignore[no-untyped-def]
+    """All three in one pass, where ``dt`` is short enough for every series: the usual case, and the fast one.
+
+    ``tiny``: arguments below ``TINY``, where degree 3 is enough for float32.
+    """
     one, step = g.dtype.type(1), g.dtype.type(-dt)
     b_m, b_s, b_g = g.dtype.type(base_m), g.dtype.type(base_s), g.dtype.type(dt)
     a2, a3, a4 = g.dtype.type(1 / 2), g.dtype.type(1 / 6), g.dtype.type(1 / 24)
     a5, a6, a7 = g.dtype.type(1 / 120), g.dtype.type(1 / 720), g.dtype.type(1 / 5040)
-    if g.itemsize == 4:
+    if g.itemsize == 4 and tiny:
+        for j in range(g.shape[0]):
+            x, y, z = step * rates[0, j], step * rates[1, j], step * rates[3, j]
+            m = b_m * (one + x * (one + x * (a2 + x * a3)))
+            e_m[j] = m
+            e_s[j] = b_s * (one + y * (one + y * (a2 + y * a3)))
+            g[j] = b_g * rates[2, j] * m * (one + z * (a2 + z * (a3 + z * a4)))
+    elif g.itemsize == 4:
         for j in range(g.shape[0]):
             x, y, z = step * rates[0, j], step * rates[1, j], step * rates[3, j]
             m = b_m * (one + x * (one + x * (a2 + x * (a3 + x * (a4 + x * a5)))))
@@ -110,7 +123,7 @@ def _short_interval(e_m, e_s, g, dt, rates, base_m, base_s):  # type: ignore[no-
             g[j] = b_g * rates[2, j] * m * phi
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def decays(result, times, n, end_time, tau):  # type: ignore[no-untyped-def]
     """``result[e] = one_minus_exp((t_e - t_{e-1}) / tau)`` for e = 0 .. n, from time 0 to ``end_time``; times beyond count as it.
 
@@ -121,20 +134,21 @@ def decays(result, times, n, end_time, tau):  # type: ignore[no-untyped-def]
         result[e] = (np.float64(min(times[e], end_time) if e < n else end_time) - begin) / tau
     for e in range(n + 1):
         x = result[e]
-        result[e] = one_minus_exp_series(x) if abs(x) < SERIES else -math.expm1(-x)
+        result[e] = x * phi(x) if abs(x) < SERIES else -math.expm1(-x)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def is_short(dt, bases):  # type: ignore[no-untyped-def]
     """Whether an interval is short enough for every series; ``bases`` from :func:`rate_tables`."""
     return dt * max(bases[1], bases[3]) <= EXP_RANGE and dt * bases[4] <= PHI_RANGE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def propagators(e_m, e_s, g, dt, rates, bases, powers):  # type: ignore[no-untyped-def]
     """Fill ``e_m, e_s, g`` of every neuron for an interval ``dt`` (s); ``rates`` and ``bases`` from :func:`rate_tables`."""
     if is_short(dt, bases):
-        _short_interval(e_m, e_s, g, dt, rates, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
+        tiny = dt * max(bases[1], bases[3], bases[4]) <= TINY
+        _short_interval(e_m, e_s, g, dt, rates, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]), tiny)
         return
     _exponentials(e_m, rates[2], dt, powers)
     _exponentials(e_s, rates[5], dt, powers)
