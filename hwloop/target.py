@@ -50,11 +50,12 @@ ENTRY_POINT_GROUP = "hwloop.backends"
 
 @dataclass(frozen=True)
 class WriteStatistics:
-    """Synapse cells that a device has written: by the last load, by all, and the number of loads."""
+    """Cells that a device has written: by the last write, by all, the number of loads, and trim cells among all."""
 
     last: int = 0
     total: int = 0
     loads: int = 0
+    trims: int = 0
 
 
 @runtime_checkable
@@ -166,7 +167,7 @@ class DeviceBase(ABC):
             )
         cells = self._write(program)
         self.program = program
-        self.writes = WriteStatistics(cells, self.writes.total + cells, self.writes.loads + 1)
+        self.writes = replace(self.writes, last=cells, total=self.writes.total + cells, loads=self.writes.loads + 1)
 
     def run(self, spikes: Spikes, *, repeats: int = 1) -> Recording:
         """Run ``spikes`` on the loaded program.

@@ -20,10 +20,12 @@ from hwloop.spikes import Spikes
 from hwloop.target import Measured
 
 from . import events
+from .analog import Analog
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Silicon
 from .streams import Array, Stream
+from .trimming import TrimCells
 
 #: Events a stuck or hot neuron may add to a sample: a rate beyond it is a slip in the preset's unit, not a chip.
 MOST_EXTRA_EVENTS = 100_000
@@ -48,22 +50,41 @@ class _Loaded:
 class Chip:
     """Chip ``number`` of wafer ``preset`` in one session (opened once); its noise depends on both and the run."""
 
-    def __init__(self, preset: Preset, number: int, session: int, batch: int = 0) -> None:
+    def __init__(self, preset: Preset, number: int, session: int, batch: int = 0, clock: float = 0.0) -> None:
         self.preset = preset
         self.number = number
-        self.session = session
-        self.batch = batch
+        self.clock = clock
         self.silicon = Silicon(preset, number)
-        self.memory = SynapseMemory(self.silicon, session)
+        self.trims = TrimCells(self.silicon, session)
+        self.analog = Analog(self.silicon, self.trims)
+        self.seek(session, batch)
+
+    def seek(self, session: int, batch: int) -> None:
+        """Forget what is loaded, and let the noise go on where that of ``session`` stood before run ``batch``."""
+        self.session, self.batch = session, batch
+        self.memory = SynapseMemory(self.silicon, self.analog, session)
         self._layers: list[_Loaded] = []
+        self._realised = -1
+        self.__dict__.pop("_session_noise", None)
 
     # -- loading ------------------------------------------------------------------------------
 
     def write(self, program: Program) -> int:
         """Write the cells that differ; their number."""
         cells = self.memory.write([(layer.neurons, layer.codes) for layer in program.layers])
-        self._layers = [self.realise(layer) for layer in program.layers]
+        self.clock += cells * self.preset.scale("cell_write")
+        self._realise(program)
         return cells
+
+    def write_trim(self, parameter: str, codes: Array, neurons: Array) -> None:
+        """Write trim cells, ascending ``neurons``, and wait until they have settled."""
+        self.trims.write(parameter, codes, neurons)
+        self.analog.version += 1
+        self.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
+
+    def _realise(self, program: Program) -> None:
+        self._layers = [self.realise(layer) for layer in program.layers]
+        self._realised = self.analog.version
 
     def realise(self, layer: LayerProgram) -> _Loaded:
         """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
@@ -102,17 +123,17 @@ class Chip:
         values: dict[str, Array] = {}
         for name in PARAMETERS:
             if name.startswith("v_"):
-                offset = self.silicon.offset(name, layer.neurons)
+                offset = self.analog.offset(name, layer.neurons)
                 values[name] = asked[name] if offset is None else asked[name] + swing * offset
             else:
-                factor = self.silicon.factor(name, layer.neurons)
+                factor = self.analog.factor(name, layer.neurons)
                 in_device = asked[name] if self._to_device == 1.0 else asked[name] * self._to_device
                 values[name] = in_device if factor is None else in_device * factor
         least = float(self.preset.limits.refractory_min.value)
         if least > 0:
-            factor = self.silicon.factor("t_ref", layer.neurons)
+            factor = self.analog.factor("t_ref", layer.neurons)
             values["t_ref"] = np.maximum(values["t_ref"], least if factor is None else least * factor)
-        if self.preset.scale("v_th") or self.preset.scale("v_reset"):
+        if any(self.analog.offset(name, layer.neurons) is not None for name in ("v_th", "v_reset")):
             values["v_th"] = np.maximum(values["v_th"], values["v_reset"] + LEAST_SWING * swing)
         return values, swing
 
@@ -121,6 +142,8 @@ class Chip:
     def run(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         """Run ``spikes`` (model s, already repeated ``repeats`` times) through all layers."""
         speedup = float(self.preset.limits.speedup.value)
+        if self._realised != self.analog.version:
+            self._realise(program)
         inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
         recorded, lost, late = [], 0, 0
         for number, (layer, loaded) in enumerate(zip(program.layers, self._layers, strict=True)):
@@ -129,6 +152,7 @@ class Chip:
             recorded.append(events.rescaled(stamps, speedup, spikes.t_stop))
             lost, late = lost + n_lost, late + n_late
         self.batch += 1
+        self.clock += len(spikes) * spikes.t_stop * self._to_device
         return Measured(tuple(recorded), lost, late)
 
     def _fire(self, number: int, layer: LayerProgram, loaded: _Loaded, inputs: Spikes, repeats: int) -> Spikes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,14 +15,18 @@ from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.target import DeviceBase, Measured, repeat
+from hwloop.trim import TrimRange, check_codes, known_parameter
 
 from .chip import Chip
 from .preset import Preset, shipped
+from .streams import Array
 
 #: Version of the emulated chip's behaviour; recordings name it.
 FIRMWARE = "hwloop_emulator 1"
 #: Chip numbers and counters go into 64-bit words of the random streams.
 LARGEST_NUMBER = 2**63 - 1
+#: Device seconds, some 30 years: a larger step of the clock is a slip in the unit.
+LONGEST_CLOCK = 1e9
 
 _sessions: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
 
@@ -38,6 +43,9 @@ class EmulatorTarget:
     trial_noise : False: without what differs between two runs of one input
     session : seed of session noise and of all trial noise; by default sessions of a chip count up from 0
     batch : index of the first run, to continue the noise of an earlier session
+    clock : device time (device s) at opening, since the chip was what its number says: a later one has aged more
+    fail_after : numbers of trim cells, counted from opening, after which a write breaks off, once each: for tests of
+        what becomes of a calibration then
 
     Raises
     ------
@@ -57,11 +65,17 @@ class EmulatorTarget:
         trial_noise: bool = True,
         session: int | None = None,
         batch: int = 0,
+        clock: float = 0.0,
+        fail_after: Sequence[int] = (),
     ) -> None:
         self.number = _chip_number(address)
         self.name = f"emulator:{self.number}"
         self._session = None if session is None else _counter("session", session)
         self._batch = _counter("batch", batch)
+        if not 0 <= clock <= LONGEST_CLOCK:
+            raise InputError(f"clock = {clock!r}; allowed: 0..{LONGEST_CLOCK:g} device s")
+        self._clock = float(clock)
+        self._fail_after = tuple(_counter("fail_after", cells) for cells in fail_after)
         chosen = Preset.load(preset)
         if spread is not None:
             chosen = chosen.with_spread(spread)
@@ -100,16 +114,20 @@ class EmulatorTarget:
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
         session = next(_sessions[self.device_id]) if self._session is None else self._session
-        return EmulatorDevice(self, session, self._batch)
+        return EmulatorDevice(self, session, self._batch, self._clock, self._fail_after)
 
 
 class EmulatorDevice(DeviceBase):
     """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened."""
 
-    def __init__(self, target: EmulatorTarget, session: int, batch: int) -> None:
+    def __init__(
+        self, target: EmulatorTarget, session: int, batch: int, clock: float = 0.0, fail_after: tuple[int, ...] = ()
+    ) -> None:
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
         self.session = session
-        self._chip = Chip(target.preset, target.number, session, batch)
+        self._chip = Chip(target.preset, target.number, session, batch, clock)
+        self._fail_after = sorted(fail_after)
+        self._trim_cells = 0
 
     @property
     def batch(self) -> int:
@@ -118,11 +136,60 @@ class EmulatorDevice(DeviceBase):
 
     def seek(self, session: int, batch: int) -> None:
         """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop."""
-        program = self.program
         self.session = _counter("session", session)
-        self._chip = Chip(self._chip.preset, self._chip.number, self.session, _counter("batch", batch))
-        if program is not None:
-            self._chip.write(program)
+        self._chip.seek(self.session, _counter("batch", batch))
+        if self.program is not None:
+            self._chip.write(self.program)
+
+    # -- trim cells and clock -----------------------------------------------------------------
+
+    @property
+    def trim_ranges(self) -> dict[str, TrimRange]:
+        """Range and nominal law of each parameter that has trim cells; see :class:`hwloop.trim.Trimmable`."""
+        return dict(self._chip.trims.ranges)
+
+    @property
+    def device_time(self) -> float:
+        """The chip's clock (device s): writes settle, samples run, and :meth:`advance` lets time pass."""
+        return self._chip.clock
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` (device s, >= 0) pass: the chip ages, nobody waits."""
+        if not 0 <= seconds <= LONGEST_CLOCK:
+            raise InputError(f"advance({seconds!r}); allowed: 0..{LONGEST_CLOCK:g} device s")
+        self._chip.clock += float(seconds)
+
+    def trim_codes(self, parameter: str) -> Array:
+        """Codes (int64) that the cells of ``parameter`` hold, one a physical neuron."""
+        return self._chip.trims.codes(parameter, self.device_id)
+
+    def write_trim(self, parameter: str, codes: Array, neurons: Array | None = None, *, refresh: bool = False) -> None:
+        """Write trim cells; arguments and errors as for :meth:`hwloop.trim.Trimmable.write_trim`."""
+        self._check_open()
+        allowed = known_parameter(self._chip.trims.ranges, parameter, self.device_id)
+        values, chosen = check_codes(allowed, parameter, codes, neurons, self._chip.silicon.n_neurons)
+        if not refresh:
+            changed = self._chip.trims.changed(parameter, values, chosen, self.device_id)
+            values, chosen = values[changed], chosen[changed]
+        fails = self._breaks_off(len(chosen))
+        done = len(chosen) if fails is None else fails
+        if done:
+            self._chip.write_trim(parameter, values[:done], chosen[:done])
+            self._trim_cells += done
+        self.writes = replace(self.writes, last=done, total=self.writes.total + done, trims=self.writes.trims + done)
+        if fails is not None:
+            raise TargetError(
+                f"{self.device_id}: writing {parameter} broke off after {done} of {len(chosen)} cells; read trim_codes "
+                "and write again what is missing, or write the codes of before"
+            )
+
+    def _breaks_off(self, cells: int) -> int | None:
+        """Cells that are written before the next planned failure; None where this write succeeds."""
+        if not self._fail_after or self._trim_cells + cells <= self._fail_after[0]:
+            return None
+        return max(0, self._fail_after.pop(0) - self._trim_cells)
+
+    # -- programs -----------------------------------------------------------------------------
 
     def _write(self, program: Program) -> int:
         return self._chip.write(program)

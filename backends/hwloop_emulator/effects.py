@@ -73,6 +73,31 @@ EFFECTS: dict[str, EffectKind] = {
     "dead_synapse": EffectKind(
         "weight", _BERNOULLI, "absolute", "probability", "device", 1.0, "synapse without effect"
     ),
+    "trim_slope": EffectKind(
+        "trim", _NORMAL, "relative", "ratio", "device", 0.5, "slope of each trim cell's converter"
+    ),
+    "trim_bow": EffectKind(
+        "trim",
+        _NORMAL,
+        "absolute",
+        "full_scale",
+        "device",
+        0.2,
+        "bow of each trim cell's converter, at its range's end",
+    ),
+    "trim_step": EffectKind(
+        "trim", ("uniform",), "absolute", "lsb", "device", 0.99, "width of the error of each code of each trim cell"
+    ),
+    "trim_write": EffectKind(
+        "trim", _NORMAL, "absolute", "lsb", "write", 100.0, "error of a trim cell, drawn anew at each of its writes"
+    ),
+    "trim_crosstalk": EffectKind(
+        "trim", ("constant",), "relative", "ratio", "write", 0.5, "of a cell's step, to both neighbours until rewritten"
+    ),
+    "settling": EffectKind(
+        "clock", ("constant",), "absolute", "device_s", "write", 10.0, "wait after a write of trims"
+    ),
+    "cell_write": EffectKind("clock", ("constant",), "absolute", "device_s", "write", 1.0, "to write one cell"),
 }
 
 #: Effects that make one device differ from another; without them only noise is left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .analog import Analog
 from .silicon import Silicon
 from .streams import Array, Stream
 
@@ -11,8 +12,9 @@ from .streams import Array, Stream
 class SynapseMemory:
     """Weight cells ``[physical neuron, synapse]``; written cell by cell, each with the error of its own write."""
 
-    def __init__(self, silicon: Silicon, session: int) -> None:
+    def __init__(self, silicon: Silicon, analog: Analog, session: int) -> None:
         self._silicon = silicon
+        self._analog = analog
         self._session = session
         bits = silicon.preset.limits.weight_bits
         self._max_code = None if bits is None else 2 ** (bits.value - 1) - 1
@@ -72,7 +74,7 @@ class SynapseMemory:
     def _transmit(self, neurons: Array, value: Array) -> Array:
         """Gain of neuron and synapse; dead synapses have none."""
         silicon, preset = self._silicon, self._silicon.preset
-        gain = silicon.factor("gain", neurons)
+        gain = self._analog.factor("gain", neurons)
         if gain is not None:
             value = value * gain[:, None]
         spread = preset.scale("synapse")

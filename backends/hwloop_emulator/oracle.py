@@ -39,13 +39,13 @@ class Oracle:
         return self._chip.silicon.chosen(defect, self._program.layers[layer].neurons)
 
     def factors(self, name: str) -> Array:
-        """Factors of relative effect ``name`` by physical neuron, ones where it is off."""
+        """Present factors of ``name`` by physical neuron, trims and drift included; ones where nothing moves it."""
         neurons = np.arange(self._chip.silicon.n_neurons)
-        factor = self._chip.silicon.factor(name, neurons)
+        factor = self._chip.analog.factor(name, neurons)
         return np.ones(len(neurons)) if factor is None else factor
 
     def offsets(self, name: str) -> Array:
-        """Offsets (swing) of absolute effect ``name`` by physical neuron, zeros where it is off."""
+        """Present offsets (swing) of ``name`` by physical neuron, trims and drift included; zeros where nothing does."""
         neurons = np.arange(self._chip.silicon.n_neurons)
-        offset = self._chip.silicon.offset(name, neurons)
+        offset = self._chip.analog.offset(name, neurons)
         return np.zeros(len(neurons)) if offset is None else offset

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
 from hwloop.neurons import ResetKind
+from hwloop.trim import TRIMMED, TrimRange
 
 from .effects import EFFECTS, MISMATCH, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
 
@@ -92,8 +93,31 @@ class Limits(BaseModel):
         return stated
 
 
+class Trim(BaseModel):
+    """Trim cells of one parameter: ``codes`` from .. to, the ``default`` that moves nothing, nominal ``step`` of 1 LSB.
+
+    The step is a logarithm (time constants, gain: .01 is 1 %) or a share of the swing (potentials); see
+    :class:`hwloop.trim.TrimRange`.
+    """
+
+    model_config = _STRICT
+
+    codes: Annotated[list[Annotated[int, Field(ge=-65536, le=65536)]], Field(min_length=2, max_length=2)]
+    default: int
+    step: Annotated[float, Field(gt=0, le=1)]
+    source: _Text
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if not self.codes[0] <= self.default <= self.codes[1] or self.codes[0] == self.codes[1]:
+            raise ValueError(
+                f"default = {self.default} in codes = {self.codes}; allowed: low <= default <= high, low < high"
+            )
+        return self
+
+
 class Preset(BaseModel):
-    """A chip type: limits and effects. ``print(preset)`` shows what differs from ``ideal``."""
+    """A chip type: limits, effects and trim cells. ``print(preset)`` shows what differs from ``ideal``."""
 
     model_config = _STRICT
 
@@ -104,6 +128,7 @@ class Preset(BaseModel):
     description: Annotated[str, Field(max_length=2000)] = ""
     limits: Limits = Limits()
     effects: dict[str, Effect] = {}
+    trims: dict[str, Trim] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +143,9 @@ class Preset(BaseModel):
     def _consistent(self) -> Self:
         for name, effect in self.effects.items():
             _check_effect(name, effect)
+        for name in self.trims:
+            if name not in TRIMMED:
+                raise ValueError(f"trims.{name} is unknown; known: {', '.join(TRIMMED)}")
         if self.limits.weight_bits is None:
             for name in NEEDS_CODES:
                 if self.scale(name) > 0:
@@ -168,7 +196,9 @@ class Preset(BaseModel):
     def digest(self) -> str:
         """SHA-256 (hexadecimal) over limits and effects; sources and description do not count."""
         values = {name: (effect.distribution, effect.scale, effect.stream) for name, effect in self.effects.items()}
-        content = [self.name, self.family, _plain_limits(self.limits), values]
+        content: list[Any] = [self.name, self.family, _plain_limits(self.limits), values]
+        if self.trims:  # a chip type without them keeps the digest it had before there were any
+            content.append({name: (trim.codes, trim.default, trim.step) for name, trim in self.trims.items()})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def capabilities(self) -> Capabilities:
@@ -196,6 +226,13 @@ class Preset(BaseModel):
             # stamps are rounded down, on average by half a tick
             latency=self.scale("latency") - tick / 2,
         )
+
+    def trim_ranges(self) -> dict[str, TrimRange]:
+        """Range and nominal law of each parameter that has trim cells: what a data sheet tells."""
+        return {
+            name: TrimRange(trim.codes[0], trim.codes[1], trim.default, TRIMMED[name], float(trim.step))
+            for name, trim in self.trims.items()
+        }
 
     # -- variants -----------------------------------------------------------------------------
 
@@ -254,6 +291,10 @@ class Preset(BaseModel):
             if effect.scale > 0:
                 what = f"{effect.scale:g} {effect.unit}, {effect.distribution}, per {effect.time_scale}"
                 rows.append((name, what, effect.source))
+        for name, trim in self.trims.items():
+            unit = "ratio" if TRIMMED[name] == "exponential" else "swing"
+            what = f"{trim.codes[0]}..{trim.codes[1]}, default {trim.default}, {trim.step:g} {unit} a code"
+            rows.append((f"trim {name}", what, trim.source))
         return rows
 
     def __str__(self) -> str:
@@ -347,6 +388,8 @@ def _explain(where: str, detail: ErrorDetails) -> InputError:
 
 
 def _known(location: tuple[int | str, ...]) -> list[str]:
+    if location[0] == "trims":
+        return list(Trim.model_fields)
     if location[0] == "limits":
         return list(Stated.model_fields) if len(location) > 2 else list(Limits.model_fields)
     return list(Effect.model_fields) if location[0] == "effects" else list(Preset.model_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -67,6 +68,15 @@ class Silicon:
                 self._rows[name, neuron] = row
             result[i] = row[:n_in]
         return result
+
+    def drawn(self, name: str, part: str, draw: Callable[[Stream], Array]) -> Array:
+        """What ``draw`` makes of the stream of ``part`` of effect ``name``, kept: drawn when first asked for."""
+        key = (f"{name} {part}", -1)
+        row = self._rows.get(key)
+        if row is None:
+            row = draw(Stream(self.preset.family, self.number, f"{self.preset.stream(name)} {part}"))
+            self._rows[key] = row
+        return row
 
     def _normal(self, name: str) -> Array:
         return self._cached(name, uniform=False)
