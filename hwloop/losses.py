@@ -23,8 +23,8 @@ from .network import Network
 from .record import Record
 from .spikes import Spikes
 
-#: How an output is read: the earliest spike wins, or the largest count.
-Decision: TypeAlias = Literal["first", "count"]
+#: How an output is read: the earliest spike wins, or the largest count, or the largest readout of the training rule.
+Decision: TypeAlias = Literal["first", "count", "readout"]
 #: Prediction for a sample without any output spike; it equals no label, so it counts as wrong.
 UNDECIDED = -1
 
@@ -247,10 +247,15 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
     """The decided class of each sample, ``[batch]`` int64; ``UNDECIDED`` (-1) where no output neuron spiked.
 
     ``"first"``: the neuron with the earliest spike; of equal times, the lowest unit. ``"count"``: the neuron with most
-    spikes; of equal counts, the one that spiked first, then the lowest unit.
+    spikes; of equal counts, the one that spiked first, then the lowest unit. ``"readout"``: the largest readout, of equal
+    ones the lowest unit; for records that have one (:mod:`hwloop.rules`).
     """
     if decision not in get_args(Decision):
         raise OptionError(f"decision = {decision!r}; allowed: {', '.join(map(repr, get_args(Decision)))}")
+    if decision == "readout":
+        if not isinstance(output, Record) or output.readout is None:
+            raise InputError('decision = "readout" of spikes without one; allowed for them: "first", "count"')
+        return torch.argmax(output.readout.detach(), 1)
     spikes = (output.output if isinstance(output, Record) else output).detach()
     first, counts = spikes.first_times(), spikes.unit_counts()
     if decision == "count":
@@ -267,8 +272,7 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
 
 def silent_samples(output: Spikes | Record) -> int:
     """Samples of the batch in which no output neuron spiked."""
-    spikes = output.output if isinstance(output, Record) else output
-    return int((spikes.counts == 0).sum())
+    return output.silent_samples if isinstance(output, Record) else int((output.counts == 0).sum())
 
 
 # -- checks ---------------------------------------------------------------------------------------

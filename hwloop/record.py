@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -74,11 +74,16 @@ class Health:
 
 @dataclass
 class Record:
-    """Spikes of every spiking layer of one run, first to last."""
+    """Spikes of every spiking layer of one run, first to last.
+
+    ``readout`` ``[batch, n_out]`` is what a training rule reads of the output (counts, rates), where it reads more than
+    spike times; :mod:`hwloop.rules`.
+    """
 
     populations: tuple[Spikes, ...]
     inputs: Spikes | None = None
     health: Health | None = None
+    readout: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.populations:
@@ -94,6 +99,15 @@ class Record:
 
     def __len__(self) -> int:
         return len(self.populations)
+
+    @property
+    def silent_samples(self) -> int:
+        """Samples in which no output neuron spiked."""
+        return int((self.output.counts == 0).sum())
+
+    def with_readout(self, readout: Tensor) -> Record:
+        """The same record with another readout."""
+        return replace(self, readout=readout)
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Training with a validation split: the best epoch is chosen on validation data, never on test data.
 
 ``fit`` is built from parts that other loops use as well: :func:`train_epoch`, :func:`evaluate`, :class:`Best`, and
-:class:`hwloop.progress.EpochProgress`. Where the spikes come from is a parameter, ``forward(net, inputs) -> Record``; fine-tuning
-passes one that runs a device and differentiates the model at what it measured.
+:class:`hwloop.progress.EpochProgress`. How a record becomes gradients is the training rule's (:mod:`hwloop.rules`). Where the
+spikes come from is a parameter, ``forward(net, inputs) -> Record``; fine-tuning passes one that runs a device and
+differentiates the model at what it measured.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -23,27 +25,37 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from .datasets import Dataset, Task
 from .encoding import thinned
-from .errors import CheckpointError, GradientError, InputError, OptionError
+from .errors import CheckpointError, GradientError, InputError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
 from .progress import EpochProgress
 from .record import Record
+from .rules import Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
 from .simulate import DEFAULT_FLOOR, FloorPolicy
 from .spikes import Spikes
 
 _log = logging.getLogger(__name__)
 
-#: Where the spikes of a training step come from.
-Forward: TypeAlias = Callable[[Network, Spikes], Record]
+#: What is trained: in continuous time, or in steps.
+Model: TypeAlias = Network | StepNetwork
+#: Where the spikes of a training step come from: ``forward(net, inputs) -> Record``.
+Forward: TypeAlias = Callable[[Any, Any], Record]
 #: Makes an optimiser from parameters and a learning rate: ``torch.optim.Adam`` and the like.
 OptimizerFactory: TypeAlias = Callable[..., torch.optim.Optimizer]
 #: Called after every epoch with what it brought.
 OnEpoch: TypeAlias = Callable[["Epoch"], None]
 
-#: Training rules: how a record becomes parameter gradients.
-RULES = ("exact",)
 #: Samples simulated at once where no gradient is kept; changes no result, bounds memory.
 EVALUATION_BATCH = 1000
+
+
+class Samples(Protocol):
+    """What training needs of data: a :class:`hwloop.datasets.Dataset`, or a :class:`hwloop.rules.ValueSet`."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Any, Tensor]]:
+        """Batches of ``size`` samples and their labels; shuffled if a generator is given."""
 
 
 class Runner(Protocol):
@@ -93,7 +105,7 @@ class Best:
     validation: Evaluation | None = None
     weights: dict[str, Tensor] | None = None
 
-    def offer(self, epoch: int, validation: Evaluation, net: Network) -> bool:
+    def offer(self, epoch: int, validation: Evaluation, net: Model) -> bool:
         """Take ``net``'s weights if ``validation`` is better; tells whether it was."""
         if self.validation is not None and _rank(validation) <= _rank(self.validation):
             return False
@@ -101,7 +113,7 @@ class Best:
         self.weights = {name: value.detach().clone() for name, value in net.state_dict().items()}
         return True
 
-    def restore(self, net: Network) -> None:
+    def restore(self, net: Model) -> None:
         """Put the best weights back into ``net``."""
         if self.weights is not None:
             net.load_state_dict(self.weights)
@@ -111,20 +123,15 @@ def _rank(found: Evaluation) -> tuple[float, float]:
     return found.accuracy, -math.inf if found.loss is None else -found.loss
 
 
-def simulate_forward(net: Network, inputs: Spikes) -> Record:
+def simulate_forward(net: Any, inputs: Any) -> Record:
     """The default ``forward``: simulate."""
-    return net(inputs)
-
-
-def check_rule(rule: str) -> None:
-    """Refuse an unknown training rule with the list of known ones."""
-    if rule not in RULES:
-        raise OptionError(f"rule = {rule!r}; available: {', '.join(map(repr, RULES))}")
+    record: Record = net(inputs)
+    return record
 
 
 def train_epoch(
-    net: Network,
-    data: Dataset,
+    net: Model,
+    data: Samples,
     loss: Loss,
     optimizer: torch.optim.Optimizer,
     *,
@@ -152,7 +159,7 @@ def train_epoch(
     total, right, silent = 0.0, 0.0, 0
     for number, (inputs, labels) in enumerate(data.batches(batch_size, generator)):
         record = forward(net, inputs)
-        value = loss(net, record, labels)
+        value = loss(cast(Network, net), record, labels)
         optimizer.zero_grad(set_to_none=True)
         if value.requires_grad:
             value.backward()  # type: ignore[no-untyped-call]
@@ -168,7 +175,7 @@ def train_epoch(
     return Evaluation(right / len(data), len(data), silent, total / len(data))
 
 
-def _check_finite(net: Network, value: Tensor, batch: int) -> None:
+def _check_finite(net: Model, value: Tensor, batch: int) -> None:
     bad = [name for name, p in net.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
     if bad or not math.isfinite(float(value.detach())):
         what = f"gradient of {bad[0]}" if bad else f"loss ({float(value.detach())})"
@@ -176,38 +183,48 @@ def _check_finite(net: Network, value: Tensor, batch: int) -> None:
 
 
 def evaluate(
-    net_or_device: Network | Runner,
-    data: Dataset,
+    net_or_device: Model | Runner,
+    data: Samples,
     *,
-    decision: Decision = "first",
+    decision: Decision | None = None,
     loss: Loss | None = None,
     batch_size: int = EVALUATION_BATCH,
+    rule: str | Rule | None = None,
 ) -> Evaluation:
     """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
 
-    ``loss`` is computed too if given; only a network has one.
+    ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward pass
+    (default: a network in steps by the rule that its neurons belong to, one in continuous time event by event).
+    ``decision`` is the rule's by default, ``"first"`` without one.
     """
-    net = net_or_device if isinstance(net_or_device, Network) else None
-    run = net_or_device if isinstance(net_or_device, Network) else net_or_device.run
+    net = net_or_device if isinstance(net_or_device, Network | StepNetwork) else None
     if loss is not None and net is None:
         raise InputError("a loss of a device; give the network, or leave loss out")
+    if net is None and rule is not None:
+        raise InputError("a rule for a device; leave rule out, a device runs as it does")
+    run = cast(Runner, net_or_device).run if net is None else net
+    if net is not None and (rule is not None or isinstance(net, StepNetwork)):
+        method = find(rule if rule is not None else cast(StepNetwork, net).rule)
+        method.check(net)
+        run = partial(method.forward, net)
+        decision = decision or method.decision(net)
     total, right, silent = 0.0, 0.0, 0
     with torch.no_grad():
         for inputs, labels in data.batches(batch_size):
             record = run(inputs)
-            right += accuracy(predict(record, decision), labels) * len(labels)
+            right += accuracy(predict(record, decision or "first"), labels) * len(labels)
             silent += silent_samples(record)
             if loss is not None and net is not None:
-                total += float(loss(net, record, labels)) * len(labels)
+                total += float(loss(cast(Network, net), record, labels)) * len(labels)
     return Evaluation(right / len(data), len(data), silent, None if loss is None else total / len(data))
 
 
 def fit(
-    net: Network,
-    task: Task,
+    net: Model,
+    task: Task | ValueTask,
     loss: Loss,
     *,
-    rule: str = "exact",
+    rule: str | Rule = "exact",
     epochs: int = 30,
     batch_size: int = 50,
     lr: float = 3e-3,
@@ -216,12 +233,12 @@ def fit(
     clip_norm: float = math.inf,
     optimizer: OptimizerFactory = torch.optim.Adam,
     seed: int = 0,
-    decision: Decision = "first",
+    decision: Decision | None = None,
     floor: float = DEFAULT_FLOOR,
     policy: FloorPolicy = "clip",
     input_dropout: float = 0.0,
     averaging: float = 0.0,
-    validation: Dataset | None = None,
+    validation: Dataset | ValueSet | None = None,
     forward: Forward | None = None,
     checkpoint_dir: Path | str | None = None,
     resume: bool = False,
@@ -235,8 +252,10 @@ def fit(
     Parameters
     ----------
     net, task, loss : what is trained, on what, towards what
-    rule : str
-        ``"exact"``, the exact event-based gradient.
+    rule : str or Rule
+        One of :func:`hwloop.rules.names`, or a rule with options, e.g. ``NA(credit="g")``. ``"exact"``, the exact
+        event-based gradient, trains a :class:`hwloop.network.Network`; rules in steps a :class:`hwloop.rules.StepNetwork`
+        on a :class:`hwloop.rules.ValueTask`.
     epochs, batch_size : int, >= 1
     lr, lr_decay, lr_min : float
         Epoch k (from 1) runs with ``max(lr_min, lr * lr_decay ** (k - 1))``.
@@ -246,17 +265,18 @@ def fit(
         ``optimizer(parameters, lr=lr)``, for instance a class of ``torch.optim``.
     seed : int
         Order of the samples. Same seed, machine, versions and thread count: same result, bit for bit.
-    decision : ``"first"`` or ``"count"``; see :func:`hwloop.losses.predict`
-    floor, policy : see :meth:`hwloop.network.Network.forward`
+    decision : ``"first"``, ``"count"`` or ``"readout"``; see :func:`hwloop.losses.predict`; default: the rule's
+    floor, policy : of the exact rule; see :meth:`hwloop.network.Network.forward`
     validation : Dataset, optional
         Instead of ``task.validation``.
     input_dropout : float
-        Share of the input events left out of every training step, drawn anew each time (``seed``).
+        Share of the input events (of the values, for a network in steps) left out of every training step, drawn anew
+        each time (``seed``).
     averaging : float
         Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
     forward : callable, optional
-        ``forward(net, inputs) -> Record`` for training steps, instead of simulating with ``floor`` and ``policy``;
-        validation always simulates.
+        ``forward(net, inputs) -> Record`` for training steps, instead of simulating with ``floor`` and ``policy``; with
+        another rule than the exact one, the record that takes the place of the simulated one. Validation always simulates.
     checkpoint_dir : path, optional
         A checkpoint is saved there after every epoch.
     resume : bool
@@ -276,7 +296,9 @@ def fit(
     GradientError
         Training diverged.
     """
-    check_rule(rule)
+    method = find(rule, floor=floor, policy=policy) if rule == Exact.name else find(rule)
+    method.check(net)
+    decision = decision or method.decision(net)
     if not 0 <= input_dropout < 1:
         raise InputError(f"input_dropout = {input_dropout}; allowed: 0 <= input_dropout < 1")
     if not 0 <= averaging < 1:
@@ -290,7 +312,7 @@ def fit(
         "samples": len(task.train),
         "validation": len(held_out),
         "loss": repr(loss),
-        "rule": rule,
+        "rule": method.key,
         "batch_size": batch_size,
         "lr": lr,
         "lr_decay": lr_decay,
@@ -305,15 +327,15 @@ def fit(
         "averaging": averaging,
     }
     thinning = torch.Generator()
+    simulated = None if isinstance(method, Exact) else method
 
-    def simulate(net: Network, inputs: Spikes) -> Record:
-        return net(inputs, floor=floor, policy=policy)
-
-    def step(net: Network, inputs: Spikes) -> Record:
+    def step(net: Model, inputs: Spikes | Values) -> Record:
         if run.average is not None:
             run.average.update_parameters(net)
-        seen = thinned(inputs, input_dropout, thinning) if input_dropout else inputs
-        return (simulate if forward is None else forward)(net, seen)
+        seen = _thinned(inputs, input_dropout, thinning) if input_dropout else inputs
+        if forward is not None and isinstance(method, Exact):
+            return forward(net, seen)
+        return method.differentiable(net, seen, None if forward is None else forward(net, seen))
 
     run = _Run(net, optimizer(net.parameters(), lr=lr), options, checkpoint_dir, averaging)
     run.begin(resume, epochs)
@@ -335,7 +357,7 @@ def fit(
                 clip_norm=clip_norm,
                 on_batch=bar.advance,
             )
-            found = evaluate(run.kept(), held_out, decision=decision, loss=loss)
+            found = evaluate(run.kept(), held_out, decision=decision, loss=loss, rule=simulated)
             epoch = Epoch(
                 number, rate, trained.loss or 0.0, trained.accuracy, trained.silent, found, time.perf_counter() - start
             )
@@ -346,6 +368,10 @@ def fit(
             if on_epoch is not None:
                 on_epoch(epoch)
     return run.result()
+
+
+def _thinned(inputs: Spikes | Values, share: float, generator: torch.Generator) -> Spikes | Values:
+    return thinned(inputs, share, generator) if isinstance(inputs, Spikes) else inputs.dropped(share, generator)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -359,7 +385,7 @@ class _Run:
 
     def __init__(
         self,
-        net: Network,
+        net: Model,
         optimizer: torch.optim.Optimizer,
         options: dict[str, Any],
         folder: Path | str | None,
@@ -399,9 +425,9 @@ class _Run:
             raise CheckpointError(f"{checkpoint.path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
         _log.info("resumed %s after epoch %d", checkpoint.path, self.finished)
 
-    def kept(self) -> Network:
+    def kept(self) -> Model:
         """The network that is validated and kept: the average where there is one."""
-        return self.net if self.average is None else cast(Network, self.average.module)
+        return self.net if self.average is None else cast(Model, self.average.module)
 
     def add(self, epoch: Epoch) -> None:
         """Take a finished epoch, and save it where a folder is named."""
@@ -447,7 +473,7 @@ class _Run:
 
 
 def _check_options(
-    net: Network, task: Task, epochs: int, batch_size: int, lr: float, lr_decay: float, lr_min: float
+    net: Model, task: Task | ValueTask, epochs: int, batch_size: int, lr: float, lr_decay: float, lr_min: float
 ) -> None:
     for name, count in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(count, int) or count < 1:

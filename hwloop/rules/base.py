@@ -1,0 +1,165 @@
+"""The rule interface: what a training rule needs of a network, how it runs it, how a record becomes gradients.
+
+    forward(net, inputs)                   -> record        simulated; or a measured record in its place
+    gradients(net, record, loss gradient)  -> {parameter name: gradient}
+
+The loss gradient is that on the rule's *readout*, one tensor of the record: output spike times (exact), spike counts,
+rates or filtered spikes. Nothing else differs between rules, so data, losses, trainer, checkpoints, targets and
+reports are shared: :meth:`Rule.differentiable` hangs the readout into torch's graph, and a loss's ``backward()`` then
+calls ``gradients``.
+
+Registry by name (:func:`find`, :func:`names`): a rule is a frozen dataclass of its options, e.g. ``NA(credit="g")``;
+:func:`register` adds one from outside.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, OptionError
+from ..losses import Decision
+from ..record import Record
+
+#: Time in which a rule's forward pass runs: continuous time, event by event, or discrete steps.
+TimeKind: TypeAlias = Literal["event", "step"]
+#: What a rule has to know of a run: every spike, net counts alone, or spikes and membranes.
+RecordKind: TypeAlias = Literal["spikes", "counts", "spikes and membrane"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Forward semantics that a rule needs.
+
+    Attributes
+    ----------
+    time : kinds of time in which it runs
+    reset : "value" (u <- reset potential), "subtract" (u <- u - quantum)
+    spikes : "binary" (0, 1) or "ternary" (-1, 0, 1)
+    record : what of a run it has to know; decides what can be measured in its place
+    """
+
+    time: tuple[TimeKind, ...]
+    reset: tuple[str, ...]
+    spikes: Literal["binary", "ternary"]
+    record: RecordKind
+
+
+class Rule(ABC):
+    """Base of all rules; a subclass is a frozen dataclass of its options."""
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+
+    def decision(self, net: nn.Module) -> Decision:
+        """How an output of ``net`` is read, where the caller does not say."""
+        return "readout"
+
+    @property
+    def key(self) -> str:
+        """Name and options, as checkpoints bind them."""
+        return repr(self)
+
+    @abstractmethod
+    def check(self, net: nn.Module) -> None:
+        """Refuse a network that this rule cannot train: :class:`InputError` naming layer, value and fix."""
+
+    @abstractmethod
+    def forward(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
+        """Simulate ``net`` on ``inputs``; or take ``measured`` in the place of what would be simulated.
+
+        No gradient is attached (but for the exact rule, whose record carries its graph).
+        """
+
+    @abstractmethod
+    def gradients(self, net: Any, record: Record, grad: Tensor) -> dict[str, Tensor]:
+        """Parameter gradients, summed over the batch, from ``grad = dL/dreadout``.
+
+        A parameter that is not in the result gets none. Linear in the batch: the gradients of two batches add up to
+        those of both together.
+        """
+
+    def readout(self, record: Record) -> Tensor:
+        """The tensor of ``record`` that ``grad`` belongs to."""
+        if record.readout is None:
+            raise InputError(f"rule {self.name!r}: the record has no readout; it belongs to another rule")
+        return record.readout
+
+    def differentiable(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
+        """:meth:`forward`, its readout differentiable in the parameters of ``net`` by :meth:`gradients`."""
+        with torch.no_grad():
+            record = self.forward(net, inputs, measured)
+        named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        if not named or not torch.is_grad_enabled():
+            return record
+        names = [name for name, _ in named]
+
+        def back(grad: Tensor) -> list[Tensor | None]:
+            found = self.gradients(net, record, grad)
+            return [found.get(name) for name in names]
+
+        attached: Tensor = _Attached.apply(back, self.readout(record), *(p for _, p in named))  # type: ignore[no-untyped-call]
+        return record.with_readout(attached)
+
+
+class _Attached(torch.autograd.Function):
+    """The readout as it is; backward, the rule's gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, back: Callable[[Tensor], list[Tensor | None]], readout: Tensor, *_: Tensor) -> Tensor:
+        ctx.back = back
+        return readout.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, *ctx.back(grad))
+
+
+#: Built-in rules: name -> (module of this package, class). Imported when asked for.
+_BUILT_IN: dict[str, tuple[str, str]] = {
+    "exact": ("exact", "Exact"),
+}
+_REGISTERED: dict[str, Callable[..., Rule]] = {}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all rules: the built-in ones, then those registered."""
+    return (*_BUILT_IN, *(name for name in _REGISTERED if name not in _BUILT_IN))
+
+
+def register(name: str, factory: Callable[..., Rule]) -> None:
+    """Make ``factory(**options)`` known as ``name``; :class:`OptionError` where the name is taken."""
+    if name in names():
+        raise OptionError(f"a rule named {name!r} exists; choose another name")
+    _REGISTERED[name] = factory
+
+
+def find(rule: str | Rule, **options: Any) -> Rule:
+    """The rule called ``rule`` with ``options``; a :class:`Rule` is passed through.
+
+    Raises :class:`OptionError` where name or option is unknown, listing those that exist.
+    """
+    if isinstance(rule, Rule):
+        if options:
+            raise OptionError(f"options {', '.join(options)} beside a rule that is built already; build it with them")
+        return rule
+    if rule in _BUILT_IN:
+        module, attribute = _BUILT_IN[rule]
+        factory: Callable[..., Rule] = getattr(import_module(f".{module}", __package__), attribute)
+    elif rule in _REGISTERED:
+        factory = _REGISTERED[rule]
+    else:
+        raise OptionError(f"rule = {rule!r}; available: {', '.join(map(repr, names()))}")
+    known = list(inspect.signature(factory).parameters)
+    for option in options:
+        if option not in known:
+            raise OptionError(f"rule {rule!r} has no option {option!r}; it has: {', '.join(known) or 'none'}")
+    return factory(**options)

@@ -1,0 +1,81 @@
+"""StepRecord: what a run in steps leaves behind; a Record, so that decisions and reports take it as well."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import InputError
+from ..record import Record
+from ..spikes import Spikes
+from .values import Values
+
+
+class StepRecord(Record):
+    """Rasters of every population, and the readout.
+
+    Parameters
+    ----------
+    rasters : tuple of Tensor ``[batch, steps, n]``, or None where a rule keeps counts alone
+        Spikes of each population a step: -1, 0, 1. Any small integer or floating type.
+    readout : Tensor ``[batch, n_out]``, floating
+        What losses and decisions look at: counts, rates, potentials; the rule says which.
+    values : Values
+        The inputs, as given.
+    dt : float (s)
+    counts : tuple of Tensor ``[batch, n]``
+        Net spikes of each population; taken from the rasters where not given.
+    traces : dict
+        What the rule keeps for its gradient, by name (e.g. ``membrane``: a tuple of ``[batch, steps, n]``).
+    """
+
+    readout: Tensor
+
+    def __init__(
+        self,
+        rasters: tuple[Tensor, ...] | None,
+        readout: Tensor,
+        values: Values,
+        dt: float,
+        *,
+        counts: tuple[Tensor, ...] | None = None,
+        traces: dict[str, Any] | None = None,
+    ) -> None:
+        if rasters is None and counts is None:
+            raise InputError("a record without rasters and counts; give one of them")
+        self.rasters, self.readout, self.values, self.dt = rasters, readout, values, dt
+        self._counts = counts
+        self.traces = {} if traces is None else traces
+        self.inputs = None
+        self.health = None
+
+    @cached_property
+    def counts(self) -> tuple[Tensor, ...]:
+        """Net spikes of each population, ``[batch, n]``."""
+        if self._counts is not None:
+            return self._counts
+        return tuple(raster.sum(1, dtype=self.readout.dtype) for raster in self.rasters or ())
+
+    @cached_property
+    def populations(self) -> tuple[Spikes, ...]:  # type: ignore[override]  # made from the rasters where asked for
+        """Every population as event lists: a spike of step t at ``t dt``."""
+        if self.rasters is None:
+            raise InputError("this record holds counts alone; run the rule's step-by-step path for spike times")
+        if any(bool((raster < 0).any()) for raster in self.rasters):
+            raise InputError("negative spikes have no place in an event list; use record.rasters")
+        dtype = self.readout.dtype
+        return tuple(Spikes.from_dense(raster.to(dtype), self.dt) for raster in self.rasters)
+
+    def __len__(self) -> int:
+        return len(self.counts if self.rasters is None else self.rasters)
+
+    @property
+    def silent_samples(self) -> int:
+        """Samples in which no output neuron spiked."""
+        return int((self.counts[-1] == 0).all(1).sum())
+
+    def with_readout(self, readout: Tensor) -> StepRecord:
+        """The same record with another readout tensor (the one that carries the gradient)."""
+        return StepRecord(self.rasters, readout, self.values, self.dt, counts=self._counts, traces=self.traces)
