@@ -140,6 +140,14 @@ class FixedLayer:
             _shaped("recurrent.weight", self.recurrent.weight, (self.n, self.n))
 
     @property
+    def bias(self) -> Array:
+        """What is added to the membrane each tick, ``[n]`` int32."""
+        if self.bias_mant is None or self.bias_exp is None:
+            return np.zeros(self.n, np.int32)
+        shifted: Array = self.bias_mant << self.bias_exp
+        return shifted
+
+    @property
     def n(self) -> int:
         """Neurons."""
         return int(self.synapses.weight.shape[0])
