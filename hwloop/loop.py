@@ -435,7 +435,7 @@ class _Loop:
         """Keep shadow weights where the device can follow: beyond saturation a step would have no effect for long."""
         for weight, layer in zip(self.weights, self.program.layers, strict=True):
             if layer.max_code is not None:
-                limit = layer.scale * (layer.max_code + 0.5)
+                limit = torch.as_tensor(layer.largest_weight(), dtype=weight.dtype, device=weight.device)
                 weight.clamp_(-limit, limit)
 
     # -- epochs and checkpoints ---------------------------------------------------------------

@@ -3,6 +3,13 @@
 from .capabilities import Capabilities as Capabilities
 from .capabilities import Range as Range
 from .compiler import compile_network as compile_network
+from .compiler import layer_program as layer_program
+from .compiler import network_values as network_values
+from .compiler import rules_and_placement as rules_and_placement
+from .constraints import LayerValues as LayerValues
+from .constraints import check_layer as check_layer
+from .constraints import dense_name as dense_name
+from .constraints import lif_name as lif_name
 from .placement import place as place
 from .program import LayerProgram as LayerProgram
 from .program import Program as Program
@@ -17,13 +24,20 @@ __all__ = [
     "Capabilities",
     "LayerProgram",
     "LayerUse",
+    "LayerValues",
     "Program",
     "Quantised",
     "Range",
     "ResourceReport",
     "ScaleRule",
+    "check_layer",
     "compile_network",
+    "dense_name",
+    "layer_program",
+    "lif_name",
+    "network_values",
     "place",
     "quantise",
+    "rules_and_placement",
     "scale_of",
 ]

@@ -45,6 +45,10 @@ class Capabilities:
         Whether axonal delays, recurrent edges and ``max_spikes`` exist on the device.
     ranges : dict
         Configurable range of a neuron parameter; a parameter not named is free.
+    uniform : tuple of str
+        Neuron parameters that all neurons of a layer share.
+    max_delay : float (device s) or None
+        Longest delay; None: any.
     refractory_min : float (device s)
         The device holds at least this refractory time, also where less is asked.
     max_events : int or None
@@ -65,6 +69,8 @@ class Capabilities:
     recurrent: bool = False
     spike_cap: bool = False
     ranges: dict[str, Range] = field(default_factory=dict)
+    uniform: tuple[str, ...] = ()
+    max_delay: float | None = None
     refractory_min: float = 0.0
     max_events: int | None = None
     time_step: float = 0.0
@@ -95,12 +101,13 @@ class Capabilities:
             ("weights", codes),
             ("speedup", f"{self.speedup:g}"),
             ("reset kinds", ", ".join(self.reset_kinds)),
-            ("delays", yes_no[self.delays]),
+            ("delays", yes_no[self.delays] if self.max_delay is None else f"up to {self.max_delay:g} s on the device"),
             ("recurrent edges", yes_no[self.recurrent]),
             ("max_spikes", yes_no[self.spike_cap]),
             ("refractory minimum", f"{self.refractory_min:g} s on the device"),
             ("input events a sample", "unlimited" if self.max_events is None else str(self.max_events)),
             ("time stamps", f"step {self.time_step:g} s, mean offset {self.latency:g} s on the device"),
             *((name, str(allowed)) for name, allowed in self.ranges.items()),
+            *((name, "one value a layer") for name in self.uniform),
         ]
         return "\n".join([self.name, *(f"  {label:<22} {value}" for label, value in rows)])

@@ -48,27 +48,44 @@ def compile_network(
     InputError
         A parameter, scale or mask is outside its bounds, or ``like`` has another shape.
     """
-    layers = [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+    layers = network_values(net)
     for index, layer in enumerate(layers):
         check_layer(index, layer, capabilities)
-    sizes = [layer.weight.shape[0] for layer in layers]
-    if like is None:
-        rules = scale_rules(weight_scale, len(layers))
-        placement = place(sizes, capabilities.n_neurons, mask)
-    else:
-        _check_like(like, layers, capabilities)
-        rules = like.scales
-        placement = tuple(layer.neurons for layer in like.layers)
-    programs = tuple(map(_layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
+    rules, placement = rules_and_placement(layers, capabilities, weight_scale, mask, like)
+    programs = tuple(map(layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
     return Program(capabilities, programs, notes=_notes(layers, capabilities))
 
 
-def _layer_program(layer: LayerValues, rule: ScaleRule, neurons: Array, max_code: int | None) -> LayerProgram:
+def network_values(net: Network) -> list[LayerValues]:
+    """Weights and parameters of every layer of ``net`` as arrays; raises as :func:`compile_network`."""
+    return [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+
+
+def rules_and_placement(
+    layers: list[LayerValues],
+    capabilities: Capabilities,
+    weight_scale: ScaleRule | Sequence[ScaleRule],
+    mask: Iterable[int],
+    like: Program | None,
+) -> tuple[Sequence[ScaleRule], tuple[Array, ...]]:
+    """Scale rule and physical neurons of each layer, those of ``like`` where given; raises as :func:`compile_network`."""
+    if like is None:
+        sizes = [layer.weight.shape[0] for layer in layers]
+        return scale_rules(weight_scale, len(layers)), place(sizes, capabilities.n_neurons, mask)
+    _check_like(like, layers, capabilities)
+    return like.scales, tuple(layer.neurons for layer in like.layers)
+
+
+def layer_program(
+    layer: LayerValues, rule: ScaleRule, neurons: Array, max_code: int | None, gain: Array | None = None
+) -> LayerProgram:
+    """One layer quantised by ``rule``; ``gain [n_out]`` is divided out of the weights first, see :class:`LayerProgram`."""
     if max_code is None:
         scale, result = 1.0, Quantised(layer.weight, 0, 0, 0.0)
     else:
-        scale = scale_of(layer.weight, rule, max_code)
-        result = quantise(layer.weight, scale, max_code)
+        weight = layer.weight if gain is None else layer.weight / gain[:, None]
+        scale = scale_of(weight, rule, max_code)
+        result = quantise(weight, scale, max_code)
     return LayerProgram(
         codes=result.codes,
         scale=scale,
@@ -82,6 +99,7 @@ def _layer_program(layer: LayerValues, rule: ScaleRule, neurons: Array, max_code
         zeroed=result.zeroed,
         rounding_rms=result.rounding_rms,
         dtype=str(layer.weight.dtype),
+        gain=gain,
     )
 
 

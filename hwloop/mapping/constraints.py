@@ -36,6 +36,8 @@ def check_layer(index: int, layer: LayerValues, limits: Capabilities) -> None:
     """Raise :class:`CompileError` for the first thing in population ``index`` that ``limits`` do not allow."""
     _check_weights(dense_name(index), layer.weight, limits)
     _check_features(index, layer, limits)
+    for name in limits.uniform:
+        _check_uniform(lif_name(index), name, layer.parameters[name])
     for name, allowed in limits.ranges.items():
         _check_range(lif_name(index), name, layer.parameters, allowed, limits.speedup)
 
@@ -63,13 +65,8 @@ def _check_features(index: int, layer: LayerValues, limits: Capabilities) -> Non
     if layer.reset not in limits.reset_kinds:
         kinds = " or ".join(map(repr, limits.reset_kinds))
         raise CompileError(f"reset {kinds}", f"reset {layer.reset!r}", where, f"build the layer with reset={kinds}")
-    if layer.delay is not None and not limits.delays:
-        raise CompileError(
-            limit="no delays",
-            value=f"axonal delays up to {float(layer.delay.max()):g} s",
-            layer=dense_name(index),
-            fix="build Dense without delay, or choose a target that has delays",
-        )
+    if layer.delay is not None:
+        _check_delay(dense_name(index), layer.delay, limits)
     if layer.max_spikes is not None and not limits.spike_cap:
         raise CompileError(
             limit="no cap on a neuron's spikes",
@@ -77,6 +74,40 @@ def _check_features(index: int, layer: LayerValues, limits: Capabilities) -> Non
             layer=where,
             fix="build the layer with max_spikes=None (a long t_ref keeps neurons from firing again)",
         )
+
+
+def _check_delay(where: str, delay: Array, limits: Capabilities) -> None:
+    longest = float(delay.max())
+    if not limits.delays:
+        raise CompileError(
+            limit="no delays",
+            value=f"axonal delays up to {longest:g} s",
+            layer=where,
+            fix="build Dense without delay, or choose a target that has delays",
+        )
+    if limits.max_delay is None:
+        return
+    allowed = limits.max_delay * limits.speedup
+    # a float32 delay that is meant to be the limit itself must not fail by its rounding
+    if longest > allowed * (1 + 1e-6):
+        raise CompileError(
+            limit=f"delays up to {allowed:g} s in the model ({limits.max_delay:g} s on the device)",
+            value=f"a delay of {longest:g} s (input unit {int(delay.argmax())})",
+            layer=where,
+            fix=f"shorten delays to {allowed:g} s, or choose a coarser time step where the target has one",
+        )
+
+
+def _check_uniform(where: str, name: str, values: Array) -> None:
+    if bool((values == values[0]).all()):
+        return
+    other = int(np.argmax(values != values[0]))
+    raise CompileError(
+        limit=f"one {name} for all neurons of a layer",
+        value=f"{name} = {values[0]:g} of neuron 0 and {values[other]:g} of neuron {other} ({values.min():g}..{values.max():g})",
+        layer=where,
+        fix=f"build the layer with one {name}, such as the mean {values.mean():g}, and fine-tune on the target",
+    )
 
 
 def _check_range(where: str, name: str, parameters: dict[str, Array], allowed: Range, speedup: float) -> None:

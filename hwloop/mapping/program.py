@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class LayerProgram:
         Weights beyond the code range; non-zero weights that became code 0.
     rounding_rms : float
         RMS rounding error of the weights that did not saturate (LSB).
+    gain : ``[n_out]`` or None
+        Factor of the codes of each neuron, where a target folds neuron parameters into the weights; None: 1.
     """
 
     codes: Array
@@ -52,6 +54,7 @@ class LayerProgram:
     zeroed: int = 0
     rounding_rms: float = 0.0
     dtype: str = "float64"
+    gain: Array | None = None
 
     @property
     def n_out(self) -> int:
@@ -67,7 +70,14 @@ class LayerProgram:
         """Model weights ``[n_out, n_in]`` that the codes stand for, in the model's dtype."""
         if self.max_code is None:
             return self.codes
-        return (self.codes * self.scale).astype(self.dtype)
+        return (self.codes * self._lsb()).astype(self.dtype)
+
+    def largest_weight(self) -> Array | float:
+        """Largest model weight that does not saturate, for all neurons or ``[n_out, 1]``; infinite without resolution."""
+        return float("inf") if self.max_code is None else self._lsb() * (self.max_code + 0.5)
+
+    def _lsb(self) -> Array | float:
+        return self.scale if self.gain is None else self.scale * self.gain[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +145,19 @@ class Program:
         result.update(json.dumps(header, sort_keys=True).encode())
         for layer in self.layers:
             _update(result, layer)
+        result.update(self._content())
         return result.hexdigest()
+
+    def _content(self) -> bytes:
+        """What else the digest covers, where a target's programs hold more."""
+        return b""
 
     def report(self) -> ResourceReport:
         """Resources used and available, and what rounding did; prints as a table, ``to_dict()`` for JSON."""
+        return ResourceReport(**self._resources())
+
+    def _resources(self) -> dict[str, Any]:
+        """Fields of a :class:`ResourceReport`."""
         limits = self.capabilities
         rows = tuple(
             LayerUse(
@@ -155,15 +174,15 @@ class Program:
             )
             for index, layer in enumerate(self.layers)
         )
-        return ResourceReport(
-            target=self.target,
-            digest=self.digest,
-            neurons_available=limits.n_neurons,
-            fan_in_available=limits.fan_in,
-            weight_bits=limits.weight_bits,
-            layers=rows,
-            notes=self.notes,
-        )
+        return {
+            "target": self.target,
+            "digest": self.digest,
+            "neurons_available": limits.n_neurons,
+            "fan_in_available": limits.fan_in,
+            "weight_bits": limits.weight_bits,
+            "layers": rows,
+            "notes": self.notes,
+        }
 
 
 def _bits_used(layer: LayerProgram) -> int | None:
@@ -177,8 +196,7 @@ def _update(digest: hashlib._Hash, layer: LayerProgram) -> None:
     header = [layer.scale.hex(), layer.max_code, layer.reset, layer.max_spikes, layer.dtype]
     digest.update(json.dumps(header).encode())
     arrays = [layer.codes, layer.neurons, *(layer.parameters[name] for name in PARAMETERS)]
-    if layer.delay is not None:
-        arrays.append(layer.delay)
+    arrays += [array for array in (layer.delay, layer.gain) if array is not None]
     for array in arrays:
         canonical = np.ascontiguousarray(array)
         canonical = canonical.astype(canonical.dtype.newbyteorder("<"), copy=False)
