@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .drift import Drift
 from .silicon import Silicon
 from .streams import Array
 from .trimming import TrimCells
 
 
 class Analog:
-    """Present factors and offsets by physical neuron; ``version`` counts their changes."""
+    """Present factors and offsets by physical neuron, at ``clock`` (device s) and ``temperature`` (K above reference)."""
 
-    def __init__(self, silicon: Silicon, trims: TrimCells) -> None:
+    def __init__(self, silicon: Silicon, trims: TrimCells, clock: float) -> None:
         self._silicon = silicon
         self._trims = trims
-        self.version = 0
+        self._drift = Drift(silicon)
+        self.clock = clock
+        self.temperature = 0.0
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """Equal states have equal deviations."""
+        return (self._trims.writes, *self._drift.moment(self.clock, self.temperature))
 
     def factor(self, name: str, neurons: Array) -> Array | None:
         """Factors ``[n]`` on parameter ``name``; None where nothing moves it."""
@@ -32,4 +42,9 @@ class Analog:
         return moved if own is None else own + moved
 
     def _moved(self, name: str, neurons: Array) -> Array | None:
-        return self._trims.shift(name, neurons)
+        """Sum of what trim cells and drift do."""
+        trimmed = self._trims.shift(name, neurons)
+        drifted = self._drift.shift(name, neurons, self.clock, self.temperature)
+        if trimmed is None or drifted is None:
+            return drifted if trimmed is None else trimmed
+        return np.asarray(trimmed + drifted)

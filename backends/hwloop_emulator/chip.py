@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from hwloop.neurons import PARAMETERS, check_reset
 from hwloop.spikes import Spikes
 from hwloop.target import Measured
 
-from . import events
+from . import events, membranes
 from .analog import Analog
+from .link import Link
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Silicon
@@ -31,6 +33,8 @@ from .trimming import TrimCells
 MOST_EXTRA_EVENTS = 100_000
 #: Least distance of threshold and reset, of the asked swing: comparators of real chips cannot cross either.
 LEAST_SWING = 0.05
+#: Range of the membrane converter, in swings above reset.
+ADC_RANGE = (-1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,9 @@ class Chip:
     def __init__(self, preset: Preset, number: int, session: int, batch: int = 0, clock: float = 0.0) -> None:
         self.preset = preset
         self.number = number
-        self.clock = clock
         self.silicon = Silicon(preset, number)
         self.trims = TrimCells(self.silicon, session)
-        self.analog = Analog(self.silicon, self.trims)
+        self.analog = Analog(self.silicon, self.trims, clock)
         self.seek(session, batch)
 
     def seek(self, session: int, batch: int) -> None:
@@ -64,7 +67,7 @@ class Chip:
         self.session, self.batch = session, batch
         self.memory = SynapseMemory(self.silicon, self.analog, session)
         self._layers: list[_Loaded] = []
-        self._realised = -1
+        self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
 
     # -- loading ------------------------------------------------------------------------------
@@ -72,19 +75,18 @@ class Chip:
     def write(self, program: Program) -> int:
         """Write the cells that differ; their number."""
         cells = self.memory.write([(layer.neurons, layer.codes) for layer in program.layers])
-        self.clock += cells * self.preset.scale("cell_write")
+        self.analog.clock += cells * self.preset.scale("cell_write")
         self._realise(program)
         return cells
 
     def write_trim(self, parameter: str, codes: Array, neurons: Array) -> None:
         """Write trim cells, ascending ``neurons``, and wait until they have settled."""
         self.trims.write(parameter, codes, neurons)
-        self.analog.version += 1
-        self.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
+        self.analog.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
 
     def _realise(self, program: Program) -> None:
         self._layers = [self.realise(layer) for layer in program.layers]
-        self._realised = self.analog.version
+        self._realised = self.analog.state
 
     def realise(self, layer: LayerProgram) -> _Loaded:
         """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
@@ -142,26 +144,67 @@ class Chip:
     def run(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         """Run ``spikes`` (model s, already repeated ``repeats`` times) through all layers."""
         speedup = float(self.preset.limits.speedup.value)
-        if self._realised != self.analog.version:
+        if self._realised != self.analog.state:
             self._realise(program)
         inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
-        recorded, lost, late = [], 0, 0
+        stamped, lost, late = [], 0, 0
         for number, (layer, loaded) in enumerate(zip(program.layers, self._layers, strict=True)):
-            inputs = self._fire(number, layer, loaded, inputs, repeats)
+            fired, _, _ = self._fire(number, layer, loaded, inputs, repeats)
+            inputs = self._disturbed(number, loaded, fired)
             stamps, n_lost, n_late = self._read_out(number, inputs)
-            recorded.append(events.rescaled(stamps, speedup, spikes.t_stop))
+            stamped.append(stamps)
             lost, late = lost + n_lost, late + n_late
-        self.batch += 1
-        self.clock += len(spikes) * spikes.t_stop * self._to_device
-        return Measured(tuple(recorded), lost, late)
+        delivered, n_lost, n_late = self._link.deliver(stamped)
+        recorded = tuple(events.rescaled(population, speedup, spikes.t_stop) for population in delivered)
+        self._passed(spikes)
+        return Measured(recorded, lost + n_lost, late + n_late)
 
-    def _fire(self, number: int, layer: LayerProgram, loaded: _Loaded, inputs: Spikes, repeats: int) -> Spikes:
-        """Spikes (device s) that leave the layer and travel on."""
+    def read_membrane(self, program: Program, spikes: Spikes, population: int, neurons: Array, times: Array) -> Array:
+        """Membranes ``[batch, k, samples]`` of ``neurons`` of layer ``population`` as its converter samples them."""
+        if self._realised != self.analog.state:
+            self._realise(program)
+        inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+        for number in range(population):
+            layer, loaded = program.layers[number], self._layers[number]
+            inputs = self._disturbed(number, loaded, self._fire(number, layer, loaded, inputs, 1)[0])
+        layer, loaded = program.layers[population], self._layers[population]
+        fired, arrived, parameters = self._fire(population, layer, loaded, inputs, 1)
+        subtract = layer.reset == "subtract"
+        found = membranes.sampled(arrived, loaded.weight, parameters, fired, neurons, times * self._to_device, subtract)
+        base = parameters["v_reset"].double().numpy()[neurons][:, None]
+        swing = loaded.swing.double().numpy()[neurons][:, None]
+        found = base + swing * self._converted((found - base) / swing, population)
+        self._passed(spikes)
+        return found
+
+    def _converted(self, share: Array, layer: int) -> Array:
+        """Membranes (swing above reset) through the converter: its noise, its steps, its range."""
+        if (sigma := self.preset.scale("adc_noise")) > 0:
+            share = share + sigma * self._noise("adc_noise", layer).normal(share.shape)
+        if (step := self.preset.scale("adc_step")) > 0:
+            share = np.clip(np.round(share / step) * step, *ADC_RANGE)
+        return share
+
+    def _passed(self, spikes: Spikes) -> None:
+        """A run is over: the noise goes on, and time has passed."""
+        self.batch += 1
+        self.analog.clock += len(spikes) * spikes.t_stop * self._to_device
+
+    def _fire(
+        self, number: int, layer: LayerProgram, loaded: _Loaded, inputs: Spikes, repeats: int
+    ) -> tuple[Spikes, Spikes, dict[str, Tensor]]:
+        """Spikes (device s) that the layer fires, the events that reached it, and its parameters in this run."""
         if loaded.delay is not None:
             inputs = events.delayed(inputs, loaded.delay)
+        if (sigma := self.preset.scale("delay_jitter")) > 0:
+            inputs = events.jittered(inputs, sigma, self._noise("delay_jitter", number))
         parameters = {**loaded.parameters, "v_th": self._threshold(number, loaded, len(inputs), repeats)}
         reset = check_reset(layer.reset)
         out = simulate.run(inputs, loaded.weight, parameters, reset=reset, max_spikes=layer.max_spikes)
+        return out, inputs, parameters
+
+    def _disturbed(self, number: int, loaded: _Loaded, out: Spikes) -> Spikes:
+        """What leaves the layer and travels on: its spikes, those of defective neurons, jitter."""
         batch, t_stop = len(out), out.t_stop
         if (rate := self._rate("stuck_rate", t_stop)) > 0 and loaded.stuck.any():
             phase = self.silicon.phase(loaded.neurons[loaded.stuck])
@@ -180,6 +223,11 @@ class Chip:
                 f"sample of {t_stop:g} device s; allowed: {MOST_EXTRA_EVENTS}. Lower the rate or shorten the sample"
             )
         return rate
+
+    @cached_property
+    def _link(self) -> Link:
+        scale = self.preset.scale
+        return Link(scale("link_rate"), int(scale("link_fifo")), scale("clock_wrap"))
 
     @cached_property
     def _session_noise(self) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from hwloop.errors import InputError, TargetError
@@ -27,6 +28,8 @@ FIRMWARE = "hwloop_emulator 1"
 LARGEST_NUMBER = 2**63 - 1
 #: Device seconds, some 30 years: a larger step of the clock is a slip in the unit.
 LONGEST_CLOCK = 1e9
+#: Kelvin from the reference temperature; a chip beyond is out of its specification.
+MOST_KELVIN = 200.0
 
 _sessions: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
 
@@ -151,13 +154,74 @@ class EmulatorDevice(DeviceBase):
     @property
     def device_time(self) -> float:
         """The chip's clock (device s): writes settle, samples run, and :meth:`advance` lets time pass."""
-        return self._chip.clock
+        return self._chip.analog.clock
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` (device s, >= 0) pass: the chip ages, nobody waits."""
         if not 0 <= seconds <= LONGEST_CLOCK:
             raise InputError(f"advance({seconds!r}); allowed: 0..{LONGEST_CLOCK:g} device s")
-        self._chip.clock += float(seconds)
+        self._chip.analog.clock += float(seconds)
+
+    @property
+    def temperature(self) -> float:
+        """Kelvin above the temperature at which the chip is what its number says."""
+        return self._chip.analog.temperature
+
+    @temperature.setter
+    def temperature(self, kelvin: float) -> None:
+        if not -MOST_KELVIN <= kelvin <= MOST_KELVIN:
+            raise InputError(f"temperature = {kelvin!r} K above reference; allowed: -{MOST_KELVIN:g}..{MOST_KELVIN:g}")
+        self._chip.analog.temperature = float(kelvin)
+
+    # -- membranes ----------------------------------------------------------------------------
+
+    @property
+    def membrane_channels(self) -> int:
+        """Neurons whose membranes can be sampled in one run; 0: this chip type has no converter."""
+        return int(self._chip.preset.limits.membrane_channels.value)
+
+    def read_membrane(self, spikes: Spikes, population: int, neurons: Array, times: Array) -> Array:
+        """Membranes ``[batch, k, samples]`` (model units) of one run, through the chip's converter.
+
+        Parameters
+        ----------
+        spikes : inputs (model s), as for :meth:`run`
+        population : layer of the program, from 0
+        neurons : ``[k]`` logical neurons of it, at most :attr:`membrane_channels`
+        times : ``[samples]`` (model s), ascending, within the window
+
+        Raises
+        ------
+        TargetError
+            The device is closed, holds no program, has no converter or too few channels.
+        InputError
+            Population, neurons or times that do not exist.
+        """
+        self._check_open()
+        if self.program is None:
+            raise TargetError(f"{self.device_id} holds no program; call load(program) first")
+        self._check_inputs(spikes, self.program)
+        chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
+        if len(chosen) > self.membrane_channels:
+            raise TargetError(
+                f"{self.device_id} samples {self.membrane_channels} membranes in a run, {len(chosen)} were asked for; "
+                "read them in several runs, or use spikes alone"
+            )
+        if not 0 <= population < len(self.program.layers):
+            raise InputError(f"population {population}; allowed: 0..{len(self.program.layers) - 1}")
+        size = self.program.layers[population].n_out
+        if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or ((chosen < 0) | (chosen >= size)).any():
+            raise InputError(
+                f"neurons {neurons!r} of population {population}; allowed: [k] whole numbers 0..{size - 1}"
+            )
+        if when.ndim != 1 or not bool(((when >= 0) & (when <= spikes.t_stop)).all()) or bool((np.diff(when) < 0).any()):
+            raise InputError(
+                f"times of shape {when.shape}; allowed: [samples], ascending, within 0..{spikes.t_stop:g} s"
+            )
+        dtype = getattr(torch, self.program.layers[0].dtype)
+        return self._chip.read_membrane(
+            self.program, spikes.detach().to("cpu", dtype), population, chosen.astype(np.int64), when
+        )
 
     def trim_codes(self, parameter: str) -> Array:
         """Codes (int64) that the cells of ``parameter`` hold, one a physical neuron."""

@@ -39,6 +39,11 @@ def without_units(spikes: Spikes, silent: Array) -> Spikes:
     return _sorted(torch.where(gone, math.inf, spikes.times), spikes.units, spikes)
 
 
+def without(spikes: Spikes, gone: Tensor) -> Spikes:
+    """``spikes`` without the events where ``gone [batch, events]`` is true."""
+    return _sorted(torch.where(gone, math.inf, spikes.times), spikes.units, spikes)
+
+
 def regular(batch: int, rate: float, phase: Array, units: Array, t_stop: float) -> tuple[Array, Array]:
     """Events of ``units [k]`` that fire at ``rate`` (Hz) from ``phase [k]`` of a period on: ``(times, units)``."""
     ticks = np.arange(math.ceil(t_stop * rate) + 1)

@@ -17,7 +17,7 @@ from hwloop.mapping import Capabilities, Range
 from hwloop.neurons import ResetKind
 from hwloop.trim import TRIMMED, TrimRange
 
-from .effects import EFFECTS, MISMATCH, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
+from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
 
 FORMAT = "hwloop-emulator-preset"
 #: Bytes; shipped presets have about 5 kB. A larger file is not a preset.
@@ -62,7 +62,7 @@ def _ideal(value: T) -> Any:
 class Limits(BaseModel):
     """Limits of a chip type; what a file does not state is as in ``ideal``.
 
-    ``tau_mem``, ``tau_syn``, ``t_ref`` (device s) and ``v_leak`` (of the swing above ``v_reset``) are
+    ``membrane_channels`` is the number of neurons whose membranes can be sampled in one run. ``tau_mem``, ``tau_syn``, ``t_ref`` (device s) and ``v_leak`` (of the swing above ``v_reset``) are
     configurable ranges; ``refractory_min`` (device s) is held whatever is asked; ``speedup`` is model seconds a
     device second.
     """
@@ -82,6 +82,7 @@ class Limits(BaseModel):
     tau_syn: Stated[_Interval] | None = None
     t_ref: Stated[_Interval] | None = None
     v_leak: Stated[_SwingInterval] | None = None
+    membrane_channels: Stated[Annotated[int, Field(ge=0, le=1_000_000)]] = _ideal(0)
 
     @field_validator("tau_mem", "tau_syn", "t_ref", "v_leak")
     @classmethod
@@ -150,9 +151,11 @@ class Preset(BaseModel):
             for name in NEEDS_CODES:
                 if self.scale(name) > 0:
                     raise ValueError(f"effects.{name} is stated in weight codes; allowed: only with limits.weight_bits")
-        for name, rate in (("stuck", "stuck_rate"), ("hot", "hot_rate")):
-            if self.scale(name) > 0 and rate not in self.effects:
-                raise ValueError(f"effects.{name} > 0 without effects.{rate}; state the rate (device_hz), 0 is allowed")
+        for name, needed in NEEDS.items():
+            for other in needed if self.scale(name) > 0 else ():
+                if other not in self.effects or (self.scale(other) == 0 and not other.endswith("_rate")):
+                    unit, zero = EFFECTS[other].unit, ", 0 is allowed" if other.endswith("_rate") else ", above 0"
+                    raise ValueError(f"effects.{name} > 0 without effects.{other}; state it ({unit}){zero}")
         return self
 
     @classmethod
@@ -196,8 +199,11 @@ class Preset(BaseModel):
     def digest(self) -> str:
         """SHA-256 (hexadecimal) over limits and effects; sources and description do not count."""
         values = {name: (effect.distribution, effect.scale, effect.stream) for name, effect in self.effects.items()}
-        content: list[Any] = [self.name, self.family, _plain_limits(self.limits), values]
-        if self.trims:  # a chip type without them keeps the digest it had before there were any
+        limits = _plain_limits(self.limits)
+        if limits["membrane_channels"] == 0:  # a chip type without a later feature keeps the digest it had before
+            del limits["membrane_channels"]
+        content: list[Any] = [self.name, self.family, limits, values]
+        if self.trims:
             content.append({name: (trim.codes, trim.default, trim.step) for name, trim in self.trims.items()})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -24,7 +24,7 @@ class TrimCells:
         self.ranges: dict[str, TrimRange] = silicon.preset.trim_ranges()
         self._codes: dict[str, Array] = {}
         self._moved: dict[str, Array] = {}
-        self._writes = 0
+        self.writes = 0
 
     def codes(self, parameter: str, device_id: str) -> Array:
         """Codes (int64) of all cells of ``parameter``, a copy."""
@@ -46,7 +46,7 @@ class TrimCells:
         steps = (codes - held[neurons]).astype(np.float64)
         held[neurons] = codes
         self._move(self._moved[name], steps, neurons)
-        self._writes += 1
+        self.writes += 1
 
     def _move(self, moved: Array, steps: Array, neurons: Array) -> None:
         """Errors of the written cells and crosstalk to their neighbours (LSB)."""
@@ -54,7 +54,7 @@ class TrimCells:
         moved[neurons] = 0.0  # what neighbours did to a cell before is overwritten with it
         if (sigma := preset.scale("trim_write")) > 0:
             stream = preset.stream("trim_write")
-            rng = Stream(preset.family, self._silicon.number, stream, self._session, self._writes)
+            rng = Stream(preset.family, self._silicon.number, stream, self._session, self.writes)
             moved[neurons] += sigma * rng.normal(len(neurons))
         if (share := preset.scale("trim_crosstalk")) > 0:
             written = np.zeros(len(moved), dtype=bool)

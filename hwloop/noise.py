@@ -1,0 +1,195 @@
+"""A chip's noise and mismatch inside training: what a network is to survive, it is trained with.
+
+:class:`NoisyForward` is a ``forward`` of :func:`hwloop.training.fit` and :func:`~hwloop.training.train_epoch`: it
+simulates the network as a chip of known magnitudes would run it, with draws of its own in every call, and stays
+differentiable in the weights. Rounded weights pass their gradient straight through (Hubara et al., JMLR 18, 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .errors import InputError, OptionError
+from .mapping import Program
+from .network import Network
+from .neurons import PARAMETERS
+from .record import Record
+from .simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from .spikes import Spikes
+
+__all__ = ["SPREADS", "NoiseModel", "NoisyForward"]
+
+#: Deviations over neurons that ``NoiseModel.spread`` can hold: log-normal (relative), or a share of the swing (``v_``);
+#: ``synapse`` is relative and differs between the synapses of a neuron.
+SPREADS = ("tau_mem", "tau_syn", "t_ref", "gain", "v_th", "v_leak", "v_reset", "synapse")
+#: Least threshold above reset, of the asked swing, whatever is drawn.
+LEAST_SWING = 0.05
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Magnitudes of a chip type, in model seconds and shares; zero is off.
+
+    Attributes
+    ----------
+    threshold : float (swing ``v_th - v_reset``)
+        Normal, drawn for every neuron and sample.
+    jitter : float (s)
+        Normal, on every spike; travels on to the next layer.
+    time_step : float (s)
+        Recorded stamps are multiples of it, rounded to the nearest (down, with the mean offset subtracted).
+    event_loss : float
+        Probability that a recorded output event is missing.
+    dead : float
+        Probability that a neuron of a hidden layer never fires, drawn for every call.
+    spread : dict
+        Deviations of :data:`SPREADS` over neurons and synapses, drawn for every call: each batch runs on another chip.
+    """
+
+    threshold: float = 0.0
+    jitter: float = 0.0
+    time_step: float = 0.0
+    event_loss: float = 0.0
+    dead: float = 0.0
+    spread: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "jitter", "time_step"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} = {getattr(self, name)}; allowed: finite and >= 0")
+        for name in ("event_loss", "dead"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}; allowed: a probability, 0 <= {name} < 1")
+        for name, value in self.spread.items():
+            if name not in SPREADS:
+                raise OptionError(f"spread of {name!r}; known: {', '.join(SPREADS)}")
+            if not 0 <= value <= 1:
+                raise InputError(f"spread of {name} = {value}; allowed: 0..1 (.1 is 10 %)")
+
+
+class NoisyForward:
+    """``forward(net, inputs) -> Record`` on a chip of magnitudes ``noise``, new draws in every call.
+
+    Parameters
+    ----------
+    noise : NoiseModel
+    program : Program, optional
+        Its scales and code ranges round the weights; without one they stay real.
+    transmission : one tensor a layer, ``[n_out, n_in]`` or ``[n_out, 1]``, optional
+        What the chip makes of each weight: gain of neuron and synapse, as far as they are known.
+    seed : int
+        Of all draws.
+    floor, policy : see :meth:`hwloop.network.Network.forward`
+    """
+
+    def __init__(
+        self,
+        noise: NoiseModel,
+        *,
+        program: Program | None = None,
+        transmission: Sequence[Tensor] | None = None,
+        seed: int = 0,
+        floor: float = DEFAULT_FLOOR,
+        policy: FloorPolicy = "clip",
+    ) -> None:
+        self.noise, self.program, self.transmission = noise, program, transmission
+        self.floor: float = floor
+        self.policy: FloorPolicy = policy
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, net: Network, inputs: Spikes) -> Record:
+        """Spikes of all layers as they would be recorded, differentiable in the weights of ``net``."""
+        recorded, current, last = [], inputs, len(net.blocks) - 1
+        for k, (dense, lif) in enumerate(net.blocks):
+            parameters = self._parameters(lif.parameters_dict(), len(inputs))
+            weight = self._weight(k, dense.weight, k < last)
+            options = Options(lif.reset, lif.max_spikes, self.floor, self.policy)
+            current, _ = layer_call(
+                dense.transmit(current), weight, parameters, options, None, f"layer {2 * k + 1} (LIF)"
+            )
+            current = self._jittered(current)
+            recorded.append(self._stamped(current))
+        return Record(tuple(recorded), inputs)
+
+    # -- the chip -----------------------------------------------------------------------------
+
+    def _weight(self, layer: int, weight: Tensor, hidden: bool) -> Tensor:
+        """Weights as the chip transmits them: rounded to codes, then gain of neuron and synapse."""
+        if self.program is not None:
+            held = self.program.layers[layer]
+            if held.max_code is not None:
+                codes = torch.clamp(torch.round(weight.detach() / held.scale), -held.max_code, held.max_code)
+                weight = weight + (codes * held.scale - weight.detach())
+        if self.transmission is not None:
+            weight = weight * self.transmission[layer].to(weight.dtype)
+        rows = (weight.shape[0], 1)
+        if (scale := self.noise.spread.get("gain", 0.0)) > 0:
+            weight = weight * torch.exp(scale * self._normal(rows, weight))
+        if (scale := self.noise.spread.get("synapse", 0.0)) > 0:
+            weight = weight * torch.clamp(1 + scale * self._normal(tuple(weight.shape), weight), min=0.0)
+        if hidden and self.noise.dead > 0:
+            alive = torch.rand(rows, generator=self.generator, dtype=torch.float64) >= self.noise.dead
+            weight = weight * alive.to(weight.dtype)
+        return weight
+
+    def _parameters(self, asked: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """This call's parameters ``[n]``; thresholds ``[batch, n]`` where they are noisy."""
+        swing = (asked["v_th"] - asked["v_reset"]).detach()
+        found = dict(asked)
+        for name in PARAMETERS:
+            scale = self.noise.spread.get(name, 0.0)
+            if scale > 0:
+                z = scale * self._normal(tuple(swing.shape), swing)
+                found[name] = found[name] + swing * z if name.startswith("v_") else found[name] * torch.exp(z)
+        if self.noise.threshold > 0:
+            shape = (samples, len(swing))
+            found["v_th"] = found["v_th"] + self.noise.threshold * swing * self._normal(shape, swing)
+        found["v_th"] = torch.maximum(found["v_th"], found["v_reset"] + LEAST_SWING * swing)
+        return found
+
+    def _normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=like.dtype)
+
+    # -- events -------------------------------------------------------------------------------
+
+    def _jittered(self, spikes: Spikes) -> Spikes:
+        """Every spike moved by the jitter, kept inside the window, in order again; gradients follow their spikes."""
+        if self.noise.jitter == 0:
+            return spikes
+        moved = spikes.times + self.noise.jitter * self._normal(tuple(spikes.times.shape), spikes.times)
+        moved = torch.where(spikes.valid, torch.clamp(moved, 0.0, spikes.t_stop), math.inf)
+        order = torch.argsort(moved.detach(), dim=1, stable=True)
+        return Spikes.trusted(
+            torch.gather(moved, 1, order), torch.gather(spikes.units, 1, order), spikes.counts, spikes.n_units,
+            spikes.t_stop,
+        )  # fmt: skip
+
+    def _stamped(self, spikes: Spikes) -> Spikes:
+        """What is recorded: some events lost, times on the grid of the stamps (straight through)."""
+        if self.noise.event_loss > 0:
+            spikes = self._lossy(spikes)
+        if (step := self.noise.time_step) > 0:
+            times = spikes.times.detach()
+            on_grid = torch.clamp((torch.floor(times / step) + 0.5) * step, max=spikes.t_stop)
+            shifted = torch.where(spikes.valid, spikes.times + (on_grid - times), math.inf)
+            spikes = Spikes.trusted(shifted, spikes.units, spikes.counts, spikes.n_units, spikes.t_stop)
+        return spikes
+
+    def _lossy(self, spikes: Spikes) -> Spikes:
+        draw = torch.rand(tuple(spikes.times.shape), generator=self.generator, dtype=torch.float64)
+        lost = (draw < self.noise.event_loss) & spikes.valid
+        if not bool(lost.any()):
+            return spikes
+        times = torch.where(lost, math.inf, spikes.times)
+        order = torch.argsort(times.detach(), dim=1, stable=True)
+        times, counts = torch.gather(times, 1, order), spikes.counts - lost.sum(1)
+        width = int(counts.max())
+        units = torch.where(torch.isfinite(times), torch.gather(spikes.units, 1, order), 0)
+        return Spikes.trusted(
+            times[:, :width].contiguous(), units[:, :width].contiguous(), counts, spikes.n_units, spikes.t_stop
+        )
