@@ -1,9 +1,37 @@
 """Loihi-style digital target: quantiser, bit-exact emulator, float twin: ``hwloop.open("loihi", dt=1e-4)``."""
 
+from .compiler import compile_loihi as compile_loihi
+from .device import LoihiDevice as LoihiDevice
+from .device import LoihiTarget as LoihiTarget
+from .discretise import float_graph as float_graph
+from .emulator import Emulator as Emulator
 from .graph import FixedGraph as FixedGraph
 from .graph import FixedLayer as FixedLayer
 from .graph import FloatGraph as FloatGraph
 from .graph import FloatLayer as FloatLayer
 from .graph import Synapses as Synapses
+from .program import LayerFit as LayerFit
+from .program import LoihiProgram as LoihiProgram
+from .program import LoihiReport as LoihiReport
+from .ticks import TickSpikes as TickSpikes
+from .ticks import decode as decode
+from .ticks import encode as encode
 
-__all__ = ["FixedGraph", "FixedLayer", "FloatGraph", "FloatLayer", "Synapses"]
+__all__ = [
+    "Emulator",
+    "FixedGraph",
+    "FixedLayer",
+    "FloatGraph",
+    "FloatLayer",
+    "LayerFit",
+    "LoihiDevice",
+    "LoihiProgram",
+    "LoihiReport",
+    "LoihiTarget",
+    "Synapses",
+    "TickSpikes",
+    "compile_loihi",
+    "decode",
+    "encode",
+    "float_graph",
+]

@@ -1,0 +1,143 @@
+"""``loihi`` as a target, and the device it opens: the emulator, never anything else under this name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from hwloop.errors import InputError, TargetError
+from hwloop.mapping import Capabilities, Program, ScaleRule
+from hwloop.network import Network
+from hwloop.spikes import Spikes
+from hwloop.target import DeviceBase, Measured, repeat
+
+from .compiler import compile_loihi
+from .emulator import Emulator
+from .limits import capabilities
+from .program import LoihiProgram
+from .ticks import decode, encode
+
+#: Version of the emulated arithmetic; recordings name it.
+FIRMWARE = "hwloop_loihi 1 (lava-nc 0.10.0 fixed_pt)"
+#: Step (s) where none is named: tau_syn / 50 of this project's experiments.
+DEFAULT_DT = 1e-4
+#: Bounds of a step (s), and the most ticks a sample.
+SMALLEST_DT, LARGEST_DT, MAX_TICKS = 1e-9, 10.0, 10_000_000
+
+
+class LoihiTarget:
+    """Loihi-style fixed-point neurons at steps of ``dt``; the entry point of ``loihi``.
+
+    Parameters
+    ----------
+    address : must be empty; there is one kind
+    dt : one tick (model s); :func:`hwloop_loihi.choose_dt` measures which one suits a network
+
+    Raises
+    ------
+    TargetError
+        An address is given.
+    InputError
+        ``dt`` is not a step.
+    """
+
+    def __init__(self, address: str = "", *, dt: float = DEFAULT_DT) -> None:
+        if address:
+            raise TargetError(f"loihi:{address} does not exist; allowed: loihi, with the option dt (s)")
+        if not isinstance(dt, (int, float)) or isinstance(dt, bool) or not SMALLEST_DT <= dt <= LARGEST_DT:
+            raise InputError(f"dt = {dt!r}; allowed: a step of {SMALLEST_DT:g}..{LARGEST_DT:g} s, e.g. 1e-4")
+        self.dt = float(dt)
+        self.name = "loihi"
+        self.capabilities: Capabilities = capabilities(self.dt)
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """What the arithmetic does to a network, one ``(name, value, source)`` each."""
+        lava = "lava-nc 0.10.0, models of Dense and LIF tagged fixed_pt"
+        return [
+            ("time step", f"{self.dt:g} s", "option dt"),
+            ("weights", "8 bit, even -254..254, one exponent a layer", lava),
+            ("threshold", "17 bit, one a layer", lava),
+            ("decays", "12 bit, one tau_syn and tau_mem a layer", lava),
+            ("state", "24 bit; u wraps (refused), v is clipped", lava),
+            ("delays", f"0..63 ticks, up to {63 * self.dt:g} s", lava),
+            ("input spikes", "several of one unit in one tick count once", lava),
+        ]
+
+    @property
+    def device_id(self) -> str:
+        """Name and step: another step is another device."""
+        return self.capabilities.name
+
+    def compile(
+        self,
+        net: Network,
+        *,
+        weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+        mask: Iterable[int] = (),
+        like: Program | None = None,
+    ) -> LoihiProgram:
+        """``net`` as a program; options and errors as for :func:`hwloop_loihi.compile_loihi`."""
+        return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
+
+    def with_dt(self, dt: float) -> LoihiTarget:
+        """The same target with another step (s)."""
+        return LoihiTarget(dt=dt)
+
+    def open(self) -> LoihiDevice:
+        """The emulator."""
+        return LoihiDevice(self)
+
+
+class LoihiDevice(DeviceBase):
+    """The opened emulator. Deterministic: what it returns depends on program and input alone."""
+
+    def __init__(self, target: LoihiTarget) -> None:
+        super().__init__(target, target.device_id, FIRMWARE, "emulator")
+        self._emulator: Emulator | None = None
+
+    def _write(self, program: Program) -> int:
+        if not isinstance(program, LoihiProgram):
+            raise TargetError(f"{self.device_id} runs programs compiled for loihi; got {type(program).__name__}")
+        self._emulator = Emulator(program.graph)
+        held = None if self.program is None else self.program.layers
+        if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
+            return sum(layer.codes.size for layer in program.layers)
+        pairs = zip(held, program.layers, strict=True)
+        return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
+
+    def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
+        if self._emulator is None:
+            raise TargetError(f"{self.device_id} holds no program; call load(program) first")
+        graph = self._emulator.graph
+        n_ticks = _ticks(spikes.t_stop, graph.dt, graph.n_ticks(spikes.t_stop))
+        inputs, merged = encode(spikes, graph.dt)
+        ran = self._emulator.run(inputs, n_ticks)
+        for k, wraps in enumerate(ran.wraps):
+            if wraps.any():
+                raise _wrapped(k, int(np.argmax(wraps > 0)), program)
+        dtype = getattr(torch, program.layers[0].dtype)
+        populations = tuple(
+            repeat(decode(ticks, k, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
+            for k, ticks in enumerate(ran.layers, start=1)
+        )
+        return Measured(populations, lost_events=merged * repeats)
+
+
+def _ticks(t_stop: float, dt: float, n_ticks: int) -> int:
+    if n_ticks > MAX_TICKS or not math.isfinite(t_stop):
+        raise TargetError(
+            f"a window of {t_stop:g} s is {n_ticks} ticks of {dt:g} s; allowed: {MAX_TICKS}. Choose a larger dt"
+        )
+    return n_ticks
+
+
+def _wrapped(layer: int, sample: int, program: Program) -> TargetError:
+    scale = program.layers[layer].scale
+    return TargetError(
+        f"layer {layer}, sample {sample}: a current went beyond 2^23 and changed its sign, as it would on the chip; what follows "
+        f"is not the network's answer. Compile with a coarser weight_scale for this layer (now {scale:.3g} a code), e.g. "
+        f"{2 * scale:.3g}, or with lower weights"
+    )
