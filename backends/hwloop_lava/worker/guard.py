@@ -1,0 +1,155 @@
+"""What makes the worker mortal: names for its shared memory, death with its parent, and a thread that watches.
+
+Lava on its own waits for ever when one of its processes raises or dies, and leaves shared memory behind when it is
+killed. Here an exception or a death in any process of the graph is reported at once; forked processes die with the
+worker; the worker dies with its host; and everything in shared memory bears a name that the host knows and removes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing.connection
+import multiprocessing.process
+import multiprocessing.shared_memory
+import os
+import secrets
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+#: Where Linux shows shared memory.
+SHARED_MEMORY = Path("/dev/shm")
+#: prctl(2): send this signal when the parent dies.
+PR_SET_PDEATHSIG = 1
+#: Time between two looks (s): what a fault costs at most before it is reported.
+INTERVAL = 0.05
+#: Longest report of an exception (bytes), written in one piece.
+MAX_REPORT = select.PIPE_BUF
+
+
+def name_shared_memory(token: str) -> None:
+    """Let segments and semaphores of this process and its children be called ``token-...``.
+
+    The names are private to the standard library, and the same in 3.10 to 3.13; the self-test of the environment fails
+    where they are not.
+    """
+    module: Any = multiprocessing.shared_memory
+    module._make_filename = lambda: f"/{token}-{secrets.token_hex(4)}"
+    process: Any = multiprocessing.process.current_process()
+    process._config["semprefix"] = f"/{token}"
+
+
+def remove_shared_memory(token: str, folder: Path = SHARED_MEMORY) -> int:
+    """Remove what is left under ``token``; returns how much that was."""
+    found = [*folder.glob(f"{token}-*"), *folder.glob(f"sem.{token}-*")]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def die_with_parent() -> None:
+    """Let every process that is forked from here on die as soon as its parent does."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    forking = [0]
+
+    def before() -> None:
+        forking[0] = os.getpid()
+
+    def in_child() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != forking[0]:  # died between the fork and the line above
+            os._exit(1)
+
+    os.register_at_fork(before=before, after_in_child=in_child)
+
+
+class Guard:
+    """A thread that reports exceptions and deaths of Lava's processes, and ends the worker when the host is gone.
+
+    Parameters
+    ----------
+    token : name of the shared memory
+    host : descriptor whose other end the host holds open
+    report : called once with what went wrong
+    """
+
+    def __init__(self, token: str, host: int, report: Callable[[str], None]) -> None:
+        self._token, self._host, self._report = token, host, report
+        self._faults, self._faults_of_children = os.pipe()
+        self._actors: list[Any] = []
+        self._busy = threading.Event()
+        threading.Thread(target=self._watch, name="guard", daemon=True).start()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Inside, a host that disappears ends the worker."""
+        self._busy.set()
+        try:
+            yield
+        finally:
+            self._busy.clear()
+
+    @contextmanager
+    def running(self, actors: list[Any]) -> Iterator[None]:
+        """Inside, the death of one of ``actors`` is a fault."""
+        self._actors = list(actors)
+        try:
+            yield
+        finally:
+            self._actors = []
+
+    def catch_exceptions(self, process: Any) -> None:
+        """Let ``process``, a class of Lava's, report what its instances raise before it does anything else."""
+        original, faults = process.run, self._faults_of_children
+
+        def run(actor: Any) -> None:
+            target = actor._target
+
+            def reporting(*args: Any, **options: Any) -> Any:
+                try:
+                    return target(*args, **options)
+                except BaseException:
+                    os.write(faults, traceback.format_exc().encode()[-MAX_REPORT:])
+                    raise
+
+            actor._target = reporting
+            original(actor)
+
+        process.run = run
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._host, select.POLLHUP)
+        poll.register(self._faults, select.POLLIN)
+        while True:
+            events = dict(poll.poll(1000 * INTERVAL))
+            if self._faults in events:
+                self._report(os.read(self._faults, MAX_REPORT).decode(errors="replace"))
+                return
+            if events.get(self._host, 0) & (select.POLLHUP | select.POLLERR):
+                if not self._busy.wait(INTERVAL):
+                    return  # the main thread sees the same and leaves
+                self._die()
+            if dead := self._dead():
+                self._report(f"{dead} of the graph died")
+                return
+
+    def _dead(self) -> str:
+        actors = self._actors
+        with suppress(ValueError, OSError):  # closed meanwhile: the run has ended
+            ended = multiprocessing.connection.wait([actor.sentinel for actor in actors], timeout=0) if actors else []
+            if ended and self._actors is actors:
+                return f"{len(ended)} of {len(actors)} processes"
+        return ""
+
+    def _die(self) -> None:
+        """The host is gone: nobody else will clean up."""
+        remove_shared_memory(self._token)
+        sys.stderr.flush()
+        os.killpg(0, signal.SIGKILL)
