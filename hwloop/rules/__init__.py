@@ -22,6 +22,8 @@ from .losses import ReadoutError as ReadoutError
 from .network import StepNetwork as StepNetwork
 from .neurons import Neurons as Neurons
 from .record import StepRecord as StepRecord
+from .spikegrad import SignedNeurons as SignedNeurons
+from .spikegrad import SpikeGrad as SpikeGrad
 from .stages import AvgPool as AvgPool
 from .stages import Conv2d as Conv2d
 from .stages import Stage as Stage
@@ -39,6 +41,8 @@ __all__ = [
     "ReadoutCrossEntropy",
     "ReadoutError",
     "Rule",
+    "SignedNeurons",
+    "SpikeGrad",
     "Stage",
     "StepNetwork",
     "StepRecord",

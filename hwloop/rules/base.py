@@ -126,6 +126,8 @@ class _Attached(torch.autograd.Function):
 #: Built-in rules: name -> (module of this package, class). Imported when asked for.
 _BUILT_IN: dict[str, tuple[str, str]] = {
     "exact": ("exact", "Exact"),
+    "hm2bp": ("hm2bp", "HM2BP"),
+    "spikegrad": ("spikegrad", "SpikeGrad"),
 }
 _REGISTERED: dict[str, Callable[..., Rule]] = {}
 
