@@ -17,6 +17,8 @@ TARGETS = [
     ("emulator:7", {"preset": "ideal"}),
     ("emulator:7", {"preset": "bss2"}),
     ("emulator:7", {"preset": "worst"}),
+    ("loihi", {}),
+    ("loihi", {"dt": 2e-5}),
     ("tiny:0", {}),
 ]
 
@@ -32,7 +34,7 @@ def tiny_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-@pytest.fixture(params=TARGETS, ids=[f"{name}-{options.get('preset', '')}" for name, options in TARGETS])
+@pytest.fixture(params=TARGETS, ids=["-".join(map(str, (name, *options.values()))) for name, options in TARGETS])
 def target(request: pytest.FixtureRequest, tiny_backend: None) -> Target:
     name, options = request.param
     return find(name, **options)
