@@ -16,6 +16,7 @@ from hwloop.target import DeviceBase, Measured, repeat
 
 from .compiler import compile_loihi
 from .emulator import Emulator
+from .graph import Array
 from .limits import capabilities
 from .program import LoihiProgram
 from .ticks import decode, encode
@@ -115,9 +116,7 @@ class LoihiDevice(DeviceBase):
         n_ticks = _ticks(spikes.t_stop, graph.dt, graph.n_ticks(spikes.t_stop))
         inputs, merged = encode(spikes, graph.dt)
         ran = self._emulator.run(inputs, n_ticks)
-        for k, wraps in enumerate(ran.wraps):
-            if wraps.any():
-                raise _wrapped(k, int(np.argmax(wraps > 0)), program)
+        check_wraps(ran.wraps, program)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
             repeat(decode(ticks, k, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
@@ -132,6 +131,13 @@ def _ticks(t_stop: float, dt: float, n_ticks: int) -> int:
             f"a window of {t_stop:g} s is {n_ticks} ticks of {dt:g} s; allowed: {MAX_TICKS}. Choose a larger dt"
         )
     return n_ticks
+
+
+def check_wraps(wraps: Sequence[Array], program: Program) -> None:
+    """Raise :class:`TargetError` where a ``u`` wrapped: ``wraps`` as in :class:`hwloop_loihi.emulator.Ran`."""
+    for layer, found in enumerate(wraps):
+        if found.any():
+            raise _wrapped(layer, int(np.argmax(found > 0)), program)
 
 
 def _wrapped(layer: int, sample: int, program: Program) -> TargetError:
