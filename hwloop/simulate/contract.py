@@ -11,7 +11,7 @@ Inside a kernel the membrane ``u`` is measured from ``v_leak``, so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -43,6 +43,9 @@ class Layer:
         Reset kind: lower the membrane by ``threshold - reset``; else set it to ``reset``.
     max_spikes : int
         Cap on the spikes of one neuron in one sample; 0 means none.
+    memo : dict
+        What an implementation derives from the neurons alone. Layers of equal neurons may share it (:meth:`sharing`);
+        ``dataclasses.replace`` begins a new one.
     """
 
     weight: FloatArray
@@ -54,6 +57,12 @@ class Layer:
     start: FloatArray
     subtract: bool = False
     max_spikes: int = 0
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def sharing(self, memo: dict[str, Any]) -> Layer:
+        """The layer, with the memo of a layer of equal neurons."""
+        object.__setattr__(self, "memo", memo)
+        return self
 
 
 @dataclass(frozen=True)

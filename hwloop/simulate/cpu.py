@@ -33,7 +33,7 @@ MAX_EVENTS = 1 << 26
 def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None = None) -> Trace:
     """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n, dtype = len(inputs.counts), layer.weight.shape[1], layer.weight.dtype
-    plan = _plan(layer)
+    plan, weight = _plan(layer)
     given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
     if measured is not None:
         room = max(1, measured.times.shape[1])
@@ -49,7 +49,7 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
 
         def work(lo: int, hi: int) -> None:
             forward_range(
-                lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table, plan.threshold,
+                lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
                 plan.start, plan.moves, plan.holding, *plan.tables, t_stop, layer.subtract, layer.max_spikes, *given,
                 times, units, counts, current, *release, residual,  # noqa: B023 (called below)
             )  # fmt: skip
@@ -71,7 +71,7 @@ def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None
     if measured is not None:
         residual = np.where(np.arange(largest) < counts[:, None], residual[:, :largest], 0)
     else:
-        residual = np.broadcast_to(np.zeros((), dtype), kept.shape)
+        residual = np.ndarray(kept.shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
     return Trace(spikes, kept, release[0], release[1], residual)
 
 
@@ -80,14 +80,14 @@ def backward(
 ) -> tuple[FloatArray, FloatArray | None]:
     """Gradients of weights and input times; see :class:`~hwloop.simulate.contract.Engine`."""
     batch, n = len(inputs.counts), layer.weight.shape[1]
-    plan = _plan(layer)
+    plan, weight = _plan(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
-        part = parts.setdefault(lo, np.zeros(plan.weight.shape, plan.weight.dtype))
+        part = parts.setdefault(lo, np.zeros(weight.shape, weight.dtype))
         backward_range(
-            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, plan.weight, plan.table, plan.threshold,
+            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
             plan.holding, *plan.tables, t_stop, trace.spikes.times, trace.spikes.units, trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share, floor.skip,
             want_times, part, d_times,
         )  # fmt: skip
@@ -158,10 +158,9 @@ def membrane_maximum_gradient(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A layer as the two kernels read it, padded to ``NARROW`` neurons: one more never spikes."""
+    """The neurons of a layer as the two kernels read them, padded to ``NARROW``: one more never spikes."""
 
     kind: int
-    weight: FloatArray
     table: FloatArray
     threshold: FloatArray
     start: FloatArray
@@ -170,17 +169,26 @@ class _Plan:
     tables: tuple[FloatArray | None, FloatArray | None, FloatArray | None]
 
 
-def _plan(layer: Layer) -> _Plan:
-    """Arrays of a layer; the tables of rates only where neurons differ in their taus."""
+def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
+    """What the kernels read of a layer: its neurons, and its weights."""
+    plan = layer.memo.get("cpu")
+    if plan is None:
+        plan = layer.memo["cpu"] = _neurons(layer)
+    more = NARROW - layer.weight.shape[1]
+    return plan, _padded(layer.weight, more, 0.0) if more > 0 else layer.weight
+
+
+def _neurons(layer: Layer) -> _Plan:
+    """Arrays of the neurons; the tables of rates only where they differ in their taus."""
     kind, shared = _kind(layer)
     table = np.array([layer.tau_mem, layer.tau_syn, layer.t_ref, layer.reset], np.float64).T
-    weight, threshold, start, more = layer.weight, layer.threshold, layer.start, NARROW - len(layer.start)
+    threshold, start, more = layer.threshold, layer.start, NARROW - len(layer.start)
     if more > 0:
-        weight, start = _padded(weight, more, 0.0), _padded(start, more, 0.0)
-        table, threshold = np.concatenate([table, np.repeat(table[:1], more, 0)]), _padded(threshold, more, np.inf)
-    tables = (None, None, None) if shared else rate_tables(*(table[:, k].astype(weight.dtype) for k in (0, 1)))
+        start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
+        table = np.concatenate([table, np.repeat(table[:1], more, 0)])
+    tables = (None, None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
     moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
-    return _Plan(kind, weight, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
+    return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
 
 def _padded(array: FloatArray, more: int, value: float) -> FloatArray:

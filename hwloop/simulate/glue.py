@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from ..errors import GradientError, InputError, OptionError
 from ..neurons import PARAMETERS, check_parameters
 from ..spikes import Spikes
-from .contract import Events, Floor, Layer, Trace
+from .contract import Events, FloatArray, Floor, Layer, Trace
 
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
 
@@ -24,7 +25,14 @@ FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
 #: be floored (design note exact_gradients.md, section 4).
 DEFAULT_FLOOR = 1e-3
 
+#: Layers whose neuron parameters are kept checked and prepared between calls: a small batch would spend as long there
+#: as on its spikes.
+KEPT_NEURONS = 64
 
+_V_TH = PARAMETERS.index("v_th")
+
+
+@cache
 def engine(name: str = "auto") -> ModuleType:
     """The implementation called ``name``: ``auto`` (= ``cpu``), ``cpu`` or ``reference``."""
     if name in ("auto", "cpu"):
@@ -63,29 +71,39 @@ def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options, whe
     Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
     """
     w = np.ascontiguousarray(_array(weight.t()))
-    value = {name: np.ascontiguousarray(_array(params[name]).astype(w.dtype, copy=False)) for name in PARAMETERS}
-    if not _allowed(w, value):
+    value = [np.ascontiguousarray(_array(params[name]).astype(w.dtype, copy=False)) for name in PARAMETERS]
+    neurons = _kept(w.dtype.char, *(x.tobytes() for x in value)) if value[_V_TH].ndim == 1 else _derive(value)
+    if not (neurons.allowed and math.isfinite(w.sum())):  # an infinity or NaN makes the sum one
         _refuse_values(weight.detach(), params, where)
-    v_th = value["v_th"] if value["v_th"].ndim == 2 else value["v_th"][None]
-    threshold, reset = v_th - value["v_leak"], value["v_reset"] - value["v_leak"]
-    start = np.where((threshold <= 0).any(0), reset, 0).astype(w.dtype)
-    return Layer(
-        w, value["tau_mem"], value["tau_syn"], value["t_ref"], threshold, reset, start,
-        options.reset == "subtract", options.max_spikes or 0,
-    )  # fmt: skip
+    layer = Layer(w, *neurons.arrays, subtract=options.reset == "subtract", max_spikes=options.max_spikes or 0)
+    return layer.sharing(neurons.memo)
 
 
-def _allowed(weight: np.ndarray[Any, Any], value: dict[str, np.ndarray[Any, Any]]) -> bool:
-    """Whether all is finite and in bounds: a quick look at every call, which names nothing."""
-    rows = np.array([value[name] for name in ("tau_mem", "tau_syn", "t_ref", "v_leak", "v_reset")])
-    least = rows[:3].min(1)  # NaN where one is
-    return bool(
-        math.isfinite(weight.sum() + rows.sum() + value["v_th"].sum())  # an infinity or NaN makes the sum one
-        and least[0] > 0
-        and least[1] > 0
-        and least[2] >= 0
-        and (value["v_th"] > value["v_reset"]).all()
+@dataclass(frozen=True)
+class _Neurons:
+    """Parameters of a layer's neurons: whether they are allowed, their arrays in :class:`Layer`, and its memo."""
+
+    allowed: bool
+    arrays: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
+    memo: dict[str, Any] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=KEPT_NEURONS)
+def _kept(char: str, *values: bytes) -> _Neurons:
+    """The neurons with these parameters. Keyed by value: what changes them in place, optimiser or user, is noticed."""
+    return _derive([np.frombuffer(value, char).copy() for value in values])
+
+
+def _derive(value: Sequence[FloatArray]) -> _Neurons:
+    tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref = value
+    threshold, reset = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
+    allowed = (
+        all(bool(np.isfinite(array).all()) for array in value)
+        and bool((tau_mem > 0).all() and (tau_syn > 0).all() and (t_ref >= 0).all())
+        and bool((v_th > v_reset).all())
     )
+    start = np.where((threshold <= 0).any(0), reset, 0).astype(tau_mem.dtype)
+    return _Neurons(allowed, (tau_mem, tau_syn, t_ref, threshold, reset, start))
 
 
 def _refuse_values(weight: Tensor, params: Mapping[str, Tensor], where: str) -> None:

@@ -90,6 +90,19 @@ def test_inputs_in_another_dtype_than_the_network_are_taken() -> None:
     assert build()(inputs(dtype=torch.float32)).output.times.dtype == torch.float64
 
 
+@pytest.mark.parametrize("name, value", [("tau_mem", 20e-3), ("v_th", 3.0), ("t_ref", 2e-3)])
+def test_parameter_changed_in_place_takes_effect_at_the_next_call(name: str, value: float) -> None:
+    """What a layer prepares of its neurons is kept between calls by value, so that a change by ``.data`` counts too."""
+    changed, fresh, spikes = build(), build(), inputs()
+    before = changed(spikes)
+    getattr(changed.blocks[0][1], name).data.fill_(value)
+    getattr(fresh.blocks[0][1], name).fill_(value)
+    assert same(changed(spikes), fresh(spikes))
+    assert not same(changed(spikes), before)
+    getattr(changed.blocks[0][1], name).data.copy_(getattr(build().blocks[0][1], name))
+    assert same(changed(spikes), before)
+
+
 def test_reference_engine_gives_the_same_record_and_gradients() -> None:
     net, gradients, records = build(trained=True), [], []
     for engine in ("cpu", "reference"):
