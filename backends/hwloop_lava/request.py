@@ -29,7 +29,7 @@ from .worker.protocol import Message
 #: Synapses of all copies in one graph: beyond, their weights no longer stay in the cache and a tick costs far more.
 MAX_SYNAPSES = 2_000_000
 #: Largest input or recording of one run (elements, one for each unit and tick).
-MAX_RASTER = 64_000_000
+MAX_RASTER = 16_000_000
 #: Copies in one graph at most.
 MAX_COPIES = 1024
 
@@ -101,7 +101,9 @@ def requests(
         yield Message("run", {**described, "states": states}, {**arrays, **events})
 
 
-def spikes(answers: list[Message], graph: FixedGraph | FloatGraph, batch: int, layout: Plan) -> tuple[TickSpikes, ...]:
+def spikes_of(
+    answers: list[Message], graph: FixedGraph | FloatGraph, batch: int, layout: Plan
+) -> tuple[TickSpikes, ...]:
     """Spikes of each layer from the answers to :func:`requests`, ``batch`` samples of them."""
     return tuple(_layer_spikes(answers, layer, n, batch, layout) for layer, n in enumerate(graph.sizes))
 

@@ -1,0 +1,188 @@
+"""``lava`` as a target, and the device it opens: lava-nc in its worker, never anything else under this name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+
+from hwloop.errors import InputError, TargetError
+from hwloop.mapping import Capabilities, Program, ScaleRule
+from hwloop.network import Network
+from hwloop.spikes import Spikes
+from hwloop.target import DeviceBase, Measured, repeat
+from hwloop_loihi import (
+    Emulator,
+    FixedGraph,
+    FloatGraph,
+    LoihiProgram,
+    LoihiTarget,
+    TickSpikes,
+    compile_loihi,
+    decode,
+    encode,
+)
+from hwloop_loihi.device import DEFAULT_DT, check_wraps
+
+from . import environment, floating
+from .environment import Environment
+from .floating import FloatProgram
+from .process import SILENCE_DEADLINE, Worker
+from .request import plan, requests, spikes_of
+
+#: What Lava computes with.
+Arithmetic: TypeAlias = Literal["fixed", "float"]
+#: Tags of Lava's models.
+TAGS: dict[Arithmetic, str] = {"fixed": "fixed_pt", "float": "floating_pt"}
+#: Most ticks a sample: a day of Lava at a millisecond each.
+MAX_TICKS = 10_000_000
+
+
+class LavaTarget:
+    """Lava-nc process graphs at steps of ``dt``; the entry point of ``lava``.
+
+    In fixed point the programs are those of ``loihi``, whose spikes are the same, bit for bit; in floating point there
+    is no rounding but that of times. Opening builds the private environment where there is none.
+
+    Parameters
+    ----------
+    address : must be empty; there is one kind
+    dt : one tick (model s)
+    arithmetic : ``"fixed"``, as Loihi computes, or ``"float"``
+    deadline : longest silence of the worker (s) before it is ended; it speaks every 32 ticks
+
+    Raises
+    ------
+    TargetError
+        An address is given.
+    InputError
+        An option is outside its bounds.
+    """
+
+    def __init__(
+        self,
+        address: str = "",
+        *,
+        dt: float = DEFAULT_DT,
+        arithmetic: Arithmetic = "fixed",
+        deadline: float = SILENCE_DEADLINE,
+    ) -> None:
+        if address:
+            raise TargetError(f"lava:{address} does not exist; allowed: lava, with the options dt (s) and arithmetic")
+        if arithmetic not in get_args(Arithmetic):
+            raise InputError(f"arithmetic = {arithmetic!r}; allowed: {', '.join(get_args(Arithmetic))}")
+        if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf:
+            raise InputError(f"deadline = {deadline!r}; allowed: finite and > 0 (s)")
+        self._fixed = LoihiTarget(dt=dt)
+        self.dt = self._fixed.dt
+        self.name = "lava"
+        self.arithmetic: Arithmetic = arithmetic
+        self.deadline = float(deadline)
+        fixed = arithmetic == "fixed"
+        self.capabilities: Capabilities = self._fixed.capabilities if fixed else floating.capabilities(self.dt)
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """What the arithmetic does to a network, one ``(name, value, source)`` each."""
+        if self.arithmetic == "fixed":
+            return self._fixed.describe()
+        return [
+            ("time step", f"{self.dt:g} s", "option dt"),
+            ("input spikes", "several of one unit in one tick count once", "models tagged floating_pt"),
+        ]
+
+    @property
+    def device_id(self) -> str:
+        """Arithmetic and step: another step is another device."""
+        return f"lava/{self.arithmetic}/{self.dt * 1e6:g}us"
+
+    def compile(
+        self,
+        net: Network,
+        *,
+        weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+        mask: Iterable[int] = (),
+        like: Program | None = None,
+    ) -> LoihiProgram | FloatProgram:
+        """``net`` as a program; options and errors as for :func:`hwloop.mapping.compile_network`."""
+        if self.arithmetic == "fixed":
+            return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
+        return floating.compile_float(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
+
+    def with_dt(self, dt: float) -> LavaTarget:
+        """The same target with another step (s)."""
+        return LavaTarget(dt=dt, arithmetic=self.arithmetic, deadline=self.deadline)
+
+    def open(self) -> LavaDevice:
+        """Lava, ready; raises :class:`TargetError` where its environment cannot be built or its worker not started."""
+        return LavaDevice(self, environment.ensure())
+
+
+class LavaDevice(DeviceBase):
+    """An opened Lava. Deterministic: what it returns depends on program and input alone.
+
+    A worker that fails is ended, with all it started, and the next run starts a new one.
+    """
+
+    def __init__(self, target: LavaTarget, where: Environment) -> None:
+        super().__init__(target, target.device_id, f"{where.firmware}, {TAGS[target.arithmetic]}", "emulator")
+        self._target, self._where = target, where
+        self._worker: Worker | None = self._start()
+
+    def close(self) -> None:
+        """End the worker; closing twice is allowed."""
+        super().close()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _start(self) -> Worker:
+        return Worker(self._where.interpreter, deadline=self._target.deadline)
+
+    def _write(self, program: Program) -> int:
+        _graph_of(program, self.device_id)
+        held = None if self.program is None else self.program.layers
+        if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
+            return sum(layer.codes.size for layer in program.layers)
+        pairs = zip(held, program.layers, strict=True)
+        return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
+
+    def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
+        graph = _graph_of(program, self.device_id)
+        n_ticks = graph.n_ticks(spikes.t_stop)
+        if n_ticks > MAX_TICKS:
+            raise TargetError(
+                f"a window of {spikes.t_stop:g} s is {n_ticks} ticks of {graph.dt:g} s; allowed: {MAX_TICKS}. "
+                "Choose a larger dt"
+            )
+        inputs, merged = encode(spikes, graph.dt)
+        if isinstance(graph, FixedGraph):
+            # Lava does not say when a current wraps; its twin does, in a fiftieth of the time
+            check_wraps(Emulator(graph).run(inputs, n_ticks).wraps, program)
+        ran = self.run_graph(graph, inputs, n_ticks)
+        dtype = getattr(torch, program.layers[0].dtype)
+        populations = tuple(
+            repeat(decode(ticks, layer, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
+            for layer, ticks in enumerate(ran, start=1)
+        )
+        return Measured(populations, lost_events=merged * repeats)
+
+    def run_graph(self, graph: FixedGraph | FloatGraph, inputs: TickSpikes, n_ticks: int) -> tuple[TickSpikes, ...]:
+        """Spikes of every layer of any graph, each sample from rest; what :meth:`run` does below seconds.
+
+        Raises :class:`TargetError` as a run does.
+        """
+        self._check_open()
+        if self._worker is None or not self._worker.alive:
+            self._worker = self._start()
+        layout = plan(graph, len(inputs), n_ticks)
+        answers = [self._worker.ask(request) for request in requests(graph, inputs, layout)]
+        return spikes_of(answers, graph, len(inputs), layout)
+
+
+def _graph_of(program: Program, device: str) -> FixedGraph | FloatGraph:
+    if not isinstance(program, (LoihiProgram, FloatProgram)):
+        raise TargetError(f"{device} runs programs compiled for lava or loihi; got {type(program).__name__}")
+    return program.graph
