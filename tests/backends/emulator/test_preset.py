@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,17 @@ def edited(tmp_path: Path, old: str, new: str, name: str = "bss2") -> Path:
     return path
 
 
-def test_ideal_bss2_and_worst_are_shipped() -> None:
-    assert shipped() == ("bss2", "ideal", "worst")
+def test_the_presets_that_are_shipped() -> None:
+    assert shipped() == ("bss2", "dynapse", "ideal", "worst")
+
+
+def test_every_figure_of_a_shipped_preset_is_cited_or_called_assumed() -> None:
+    cited = re.compile(r"assumed|project design|et al|calix|\bas [a-z0-9_]+|ideal")
+    for name in shipped():
+        preset = Preset.load(name)
+        stated = [getattr(preset.limits, limit) for limit in type(preset.limits).model_fields]
+        entries = [*preset.effects.values(), *preset.trims.values(), *(limit for limit in stated if limit is not None)]
+        assert all(cited.search(entry.source) for entry in entries)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -92,9 +102,15 @@ def test_variants_differ_in_what_they_say_alone() -> None:
     changed = {name for name in EFFECTS if spread.scale(name) != base.scale(name)}
     assert changed == {"tau_mem", "tau_syn", "gain"}
     quiet, equal = base.without_trial_noise(), base.without_mismatch()
-    assert {n for n in EFFECTS if quiet.scale(n) != base.scale(n)} == {"threshold_sample", "jitter", "event_loss"}
-    assert all(equal.scale(name) == 0 for name in EFFECTS if EFFECTS[name].time_scale == "device")
-    assert all(equal.scale(n) == base.scale(n) for n in EFFECTS if EFFECTS[n].time_scale != "device")
+    assert {n for n in EFFECTS if quiet.scale(n) != base.scale(n)} == {
+        "threshold_sample",
+        "jitter",
+        "event_loss",
+        "adc_noise",
+    }
+    of_chips = {name for name in EFFECTS if EFFECTS[name].time_scale in ("device", "time")}
+    assert all(equal.scale(name) == 0 for name in of_chips)
+    assert all(equal.scale(name) == base.scale(name) for name in EFFECTS if name not in of_chips)
     assert len({p.digest for p in (base, spread, quiet, equal)}) == 4
     assert base.digest == Preset.load("bss2").digest
 
@@ -188,7 +204,7 @@ def test_a_defect_without_its_rate_is_refused() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_those_shipped() -> None:
-    with pytest.raises(OptionError, match=r"unknown preset 'bss3'; shipped: bss2, ideal, worst"):
+    with pytest.raises(OptionError, match=r"unknown preset 'bss3'; shipped: bss2, dynapse, ideal, worst"):
         find("emulator:7", preset="bss3")
 
 
