@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 import torch
 
 from .errors import InputError, OptionError, TargetError
+from .losses import Decision
 from .mapping import Capabilities, Program, ScaleRule
 from .network import Network
 from .record import RanOn, Recording
@@ -32,11 +33,14 @@ __all__ = [
     "DeviceBase",
     "Measured",
     "Program",
+    "StepChoice",
     "Target",
     "WriteStatistics",
     "available",
+    "choose_dt",
     "compile",
     "describe",
+    "factory",
     "find",
     "open",
     "presets",
@@ -126,6 +130,17 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class StepChoice(Protocol):
+    """Time steps that were tried and the one chosen, ``dt`` (s); ``str()`` is a table."""
+
+    @property
+    def dt(self) -> float:
+        """The step chosen (s)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as plain values."""
 
 
 @dataclass(frozen=True)
@@ -282,9 +297,17 @@ def find(name: str, **options: Any) -> Target:
     return factory(address, **options)
 
 
+def factory(backend: str) -> TargetFactory:
+    """What ``backend`` registers; beside making targets it may have ``presets()``, ``doctor()`` and ``setup()``.
+
+    Raises :class:`TargetError` as :func:`find`.
+    """
+    return _load(backend, backend)
+
+
 def presets(backend: str) -> tuple[str, ...]:
     """Names that ``backend`` knows for its option ``preset``; none for a backend that has no ``presets()``."""
-    listed = getattr(_load(backend, backend), "presets", None)
+    listed = getattr(factory(backend), "presets", None)
     return tuple(listed()) if listed is not None else ()
 
 
@@ -292,6 +315,18 @@ def describe(target: Target) -> list[tuple[str, str, str]]:
     """What ``target`` does to a network, ``(name, value, source)``, where it has a ``describe()``; else empty."""
     described = getattr(target, "describe", None)
     return list(described()) if described is not None else []
+
+
+def choose_dt(target: Target, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
+    """The step at which ``target`` keeps ``net``'s spikes for ``inputs`` closest, where it runs in steps.
+
+    Raises :class:`OptionError` where it has no step to choose, and :class:`CompileError` where none carries the network.
+    """
+    chooser = getattr(target, "choose_dt", None)
+    if chooser is None:
+        raise OptionError(f"{target.name} has no time step to choose; leave --dt out, or name a target such as loihi")
+    choice: StepChoice = chooser(net, inputs, decision=decision)
+    return choice
 
 
 def open(name: str, **options: Any) -> Device:

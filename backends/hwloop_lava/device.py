@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -32,6 +33,8 @@ from .environment import Environment
 from .floating import FloatProgram
 from .process import SILENCE_DEADLINE, Worker
 from .request import plan, requests, spikes_of
+
+_log = logging.getLogger(__name__)
 
 #: What Lava computes with.
 Arithmetic: TypeAlias = Literal["fixed", "float"]
@@ -83,6 +86,25 @@ class LavaTarget:
         self.deadline = float(deadline)
         fixed = arithmetic == "fixed"
         self.capabilities: Capabilities = self._fixed.capabilities if fixed else floating.capabilities(self.dt)
+
+    @staticmethod
+    def setup(
+        python: str | None = None, *, force: bool = False, deadline: float = environment.BUILD_DEADLINE,
+        say: Callable[[str], None] = _log.info,
+    ) -> list[str]:  # fmt: skip
+        """Build the environment, as :func:`hwloop_lava.environment.ensure`; lines that say what there is now."""
+        built = environment.ensure(python, force=force, deadline=deadline, say=say)
+        return [f"{built.firmware}: ready in {built.folder}", f"made from {built.made_from} in {built.seconds:.0f} s"]
+
+    @staticmethod
+    def doctor() -> list[tuple[str, str, str]]:
+        """Rows ``(what, found, to do)`` on the environment."""
+        now = environment.state()
+        if now.environment is None:
+            advice = "hwloop lava setup, or open the target: about 15 s and 300 MB" if environment.supported() else ""
+            return [("lava: environment", f"{now.reason} ({now.root})", advice)]
+        ready = now.environment
+        return [("lava: environment", f"{ready.firmware}, made from {ready.made_from}, in {ready.folder}", "")]
 
     def describe(self) -> list[tuple[str, str, str]]:
         """What the arithmetic does to a network, one ``(name, value, source)`` each."""

@@ -9,8 +9,9 @@ import typer
 
 from .. import __version__
 from ..experiment import Experiment, builtin
-from . import listing, work
-from .errors import Commands
+from . import doctor as doctor_
+from . import lava, listing, work
+from .errors import FAILED, Commands
 from .target_choice import TargetChoice
 from .work import Output
 
@@ -24,6 +25,8 @@ app = typer.Typer(
     epilog="Exit status: 0 done; 1 failed (data, checkpoint, target, a network that does not fit); 2 wrong use "
     "(unknown option, name or target, a value that is not allowed); 130 interrupted.",
 )
+
+app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
 
 _Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
 _Data = Annotated[str | None, typer.Option(help="Folder of the data files; default: HWLOOP_DATA, else ./data.")]
@@ -44,6 +47,10 @@ _Spread = Annotated[
 ]
 _Mismatch = Annotated[bool | None, typer.Option(help="Whether emulated neurons differ; without: the noise ceiling.")]
 _Noise = Annotated[bool | None, typer.Option(help="Whether two emulated runs of one input differ.")]
+_Step = Annotated[
+    str | None,
+    typer.Option("--dt", metavar="SECONDS|auto", help="Time step of loihi or lava; auto measures which one."),
+]
 _Extra = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Further target option.")]
 
 
@@ -102,6 +109,7 @@ def deploy(
     spread: _Spread = None,
     mismatch: _Mismatch = None,
     trial_noise: _Noise = None,
+    dt: _Step = None,
     option: _Extra = None,
     experiment: _Of = None,
     data: _Data = None,
@@ -110,7 +118,7 @@ def deploy(
     force: _Force = False,
 ) -> None:
     """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     work.deploy_run(work.load(run, experiment, data), choice, runs, _output(out, force))
 
 
@@ -122,6 +130,7 @@ def compare(
     spread: _Spread = None,
     mismatch: _Mismatch = None,
     trial_noise: _Noise = None,
+    dt: _Step = None,
     option: _Extra = None,
     experiment: _Of = None,
     data: _Data = None,
@@ -130,7 +139,7 @@ def compare(
     force: _Force = False,
 ) -> None:
     """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     work.compare_run(work.load(run, experiment, data), choice, samples, _output(out, force))
 
 
@@ -142,6 +151,7 @@ def finetune(
     spread: _Spread = None,
     mismatch: _Mismatch = None,
     trial_noise: _Noise = None,
+    dt: _Step = None,
     option: _Extra = None,
     experiment: _Of = None,
     data: _Data = None,
@@ -153,7 +163,7 @@ def finetune(
     force: _Force = False,
 ) -> None:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     folder = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     work.finetune_run(trained, choice, runs, Output(folder, resume, force))
@@ -170,6 +180,13 @@ def targets(
         listing.list_targets()
     else:
         listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
+
+
+@app.command(epilog="Example: hwloop doctor")
+def doctor() -> None:
+    """Show what is installed, which targets and data are there, what is missing, and what to do about it."""
+    if not doctor_.report():
+        raise typer.Exit(FAILED)
 
 
 def _output(out: Path | None, force: bool) -> Output | None:
