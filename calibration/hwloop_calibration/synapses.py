@@ -1,0 +1,116 @@
+"""Weights of all synapse columns, one by one, with the neurons' own parameters held: a scalar Newton iteration each.
+
+Columns share no unknown once the neurons are known, so the normal equations are numbers: their right-hand side and
+curvature come from the same derivatives and the same noise as those of the neurons. The error of a weight is its own
+plus what the error of the neuron's parameters does to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bench import Observations
+from .fit import COST_SHARE, COST_STEP, Noise, mean_shift, sums
+from .model import Array, Neurons, predict
+from .stimuli import Stimuli
+
+#: Iterations; from 30 % off a weight needs about six.
+ITERATIONS = 15
+#: Longest step of ``ln w``, the change below which a weight has settled, and the damping at which it is given up.
+LONGEST, SETTLED, MOST_DAMPING = 0.4, 1e-10, 1e5
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """``value [n, columns]`` (swing a pulse; 0: no effect) and relative error ``error [n, columns]`` (inf: unknown)."""
+
+    value: Array
+    error: Array
+
+
+def fit_weights(
+    neurons: Neurons, covariance: Array, seen: Observations, noise: Noise, columns: Array, start: Array
+) -> Weights:
+    """Weights of ``columns [c]`` of all neurons, from ``start [n, c]``.
+
+    ``covariance [n, 5, 5]``: of the shared coordinates. A column that answers to none of its samples, though the model
+    says it should to at least one, has no effect.
+    """
+    place = np.searchsorted(columns, np.asarray(seen.stimuli.columns))
+    narrow = _relabelled(seen, place, len(columns))
+    weight = start.copy()
+    bias: Array | None = None
+    for _ in range(2):
+        weight, curvature, cross = _newton(neurons, weight, narrow, noise, place, bias)
+        bias = mean_shift(neurons.with_weight(weight), narrow, noise)
+    weight, curvature, cross = _newton(neurons, weight, narrow, noise, place, bias)
+    own = 1.0 / np.where(curvature > 0, curvature, np.inf)
+    lever = cross * own[..., None]
+    variance = own + np.einsum("ncp,npq,ncq->nc", lever, covariance, lever)
+    error = np.where(curvature > 0, np.sqrt(variance), np.inf)
+    answered = _sum_by(seen.agreed.astype(float), place, len(columns))
+    expected = _sum_by(
+        predict(neurons.with_weight(start), narrow.stimuli, derivatives=False).counts.astype(float), place, len(columns)
+    )
+    silent = (answered == 0) & (expected > 0)
+    return Weights(np.where(silent, 0.0, weight), np.where(silent, np.inf, error))
+
+
+def _relabelled(seen: Observations, place: Array, n_columns: int) -> Observations:
+    stimuli = Stimuli(seen.stimuli.patterns, tuple(int(p) for p in place), n_columns, seen.stimuli.t_stop)
+    return Observations(
+        stimuli, seen.mean, seen.variance, seen.support, seen.agreed, seen.repeats, seen.extra, seen.spikes, seen.halves
+    )
+
+
+def _newton(
+    neurons: Neurons, weight: Array, seen: Observations, noise: Noise, place: Array, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    """``(weight, curvature [n, c], cross [n, c, 5])`` where the cost of each weight is least."""
+    best = _cost(neurons, weight, seen, noise, place, bias)
+    damping = np.full(weight.shape, 1e-3)
+    for _ in range(ITERATIONS):
+        step = best.right / np.where(best.curvature > 0, best.curvature * (1 + damping), np.inf)
+        step = np.clip(step, -LONGEST, LONGEST)
+        if np.abs(step).max(initial=0.0) < SETTLED:
+            break
+        tried = weight * np.exp(step)
+        after = _cost(neurons, tried, seen, noise, place, bias)
+        better = after.cost <= best.cost
+        weight = np.where(better, tried, weight)
+        damping = np.where(better, damping * 0.2, np.maximum(damping, 0.1) * 8.0)
+        settled = better & (best.cost - after.cost <= COST_STEP + COST_SHARE * best.cost)
+        best = _Cost(
+            *(_pick(better, getattr(after, k), getattr(best, k)) for k in ("cost", "curvature", "right", "cross"))
+        )
+        stuck = damping > MOST_DAMPING
+        best.right[settled | stuck] = 0.0
+    return weight, best.curvature, best.cross
+
+
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    cost: Array
+    curvature: Array
+    right: Array
+    cross: Array
+
+
+def _pick(better: Array, new: Array, old: Array) -> Array:
+    chosen = better if new.ndim == 2 else better[..., None]
+    return np.where(chosen, new, old)
+
+
+def _cost(neurons: Neurons, weight: Array, seen: Observations, noise: Noise, place: Array, bias: Array | None) -> _Cost:
+    there = neurons.with_weight(weight)
+    found = sums(there, seen, noise, predict(there, seen.stimuli), bias, place)
+    return _Cost(found.cost, found.own, found.own_right, found.cross)
+
+
+def _sum_by(values: Array, place: Array, n_columns: int) -> Array:
+    """Sum over samples of the same column: ``[samples, n]`` to ``[n, columns]``."""
+    total = np.zeros((n_columns, *values.shape[1:]))
+    np.add.at(total, place, values)
+    return total.T
