@@ -238,19 +238,20 @@ class TrainingSection(Section):
 
 
 class TargetSection(Section):
-    """Where it is deployed. Options that are not stated are the backend's own."""
+    """Where it is deployed; ``dt`` (s) for targets that run in steps. Options that are not stated are the backend's own."""
 
     name: Text = "emulator:0"
     preset: Text | None = None
     spread: Annotated[float, Field(ge=0, le=1)] | None = None
     mismatch: bool | None = None
     trial_noise: bool | None = None
+    dt: Annotated[float, Field(gt=0, le=10)] | None = None
     weight_scale: Annotated[str, Field(pattern=r"^(auto|max|quantile:(0?\.\d+|1|1\.0*))$")] = "auto"
     mask: list[Annotated[int, Field(ge=0, le=10_000_000)]] = []
 
     def options(self) -> dict[str, Any]:
         """What :func:`hwloop.open` takes besides the name."""
-        names = ("preset", "spread", "mismatch", "trial_noise")
+        names = ("preset", "spread", "mismatch", "trial_noise", "dt")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def find(self) -> Target:

@@ -13,6 +13,8 @@ from .graph import Synapses as Synapses
 from .program import LayerFit as LayerFit
 from .program import LoihiProgram as LoihiProgram
 from .program import LoihiReport as LoihiReport
+from .sweep import StepChoice as StepChoice
+from .sweep import choose_dt as choose_dt
 from .ticks import TickSpikes as TickSpikes
 from .ticks import decode as decode
 from .ticks import encode as encode
@@ -28,8 +30,10 @@ __all__ = [
     "LoihiProgram",
     "LoihiReport",
     "LoihiTarget",
+    "StepChoice",
     "Synapses",
     "TickSpikes",
+    "choose_dt",
     "compile_loihi",
     "decode",
     "encode",

@@ -52,6 +52,8 @@ from .program import LayerFit, LoihiProgram
 
 #: Largest sum of effective weights of one tick that cannot wrap ``u`` from rest.
 MAX_VOLLEY = MAX_STATE // 2**STATE_SHIFT - 1
+#: What still rounds to a threshold of 17 bits.
+LARGEST_THRESHOLD = MAX_THRESHOLD + 0.49
 #: The exponent leaves room for this many such volleys: neurons fire more than once, weights move in the loop.
 VOLLEYS = 4
 
@@ -141,7 +143,7 @@ def _scale(
     dt: float,
 ) -> float:
     """Model weight of one code: by ``rule``, at least what a threshold of 17 bits allows; a number is taken or refused."""
-    least = 2.0 * swing / (discrete.step * (MAX_THRESHOLD + 0.5))
+    least = 2.0 * swing / (discrete.step * LARGEST_THRESHOLD)
     weight = layer.weight if gain is None else layer.weight / gain[:, None]
     scale = scale_of(weight, rule, limits.max_code or 1)
     if isinstance(rule, str):
@@ -169,7 +171,7 @@ def _exponent(index: int, exact: float, volley: int, scale: float) -> int:
             layer=dense_name(index),
             fix=f"weight_scale of {scale * volley / MAX_VOLLEY * 1.05:.3g} or more for this layer (now {scale:.3g}), or fewer inputs",
         )
-    room = min((MAX_THRESHOLD + 0.5) / exact, MAX_VOLLEY / (VOLLEYS * volley))
+    room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (VOLLEYS * volley))
     # a threshold that rounding puts on the limit counts as within it
     exponent = max(0, min(EXPONENTS[1], math.floor(math.log2(room) + 1e-9)))
     if round(exact * 2.0**exponent) < 1:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from hwloop.errors import InputError, TargetError
+from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule
 from hwloop.network import Network
 from hwloop.spikes import Spikes
@@ -20,6 +22,9 @@ from .graph import Array
 from .limits import capabilities
 from .program import LoihiProgram
 from .ticks import decode, encode
+
+if TYPE_CHECKING:
+    from .sweep import StepChoice
 
 #: Version of the emulated arithmetic; recordings name it.
 FIRMWARE = "hwloop_loihi 1 (lava-nc 0.10.0 fixed_pt)"
@@ -83,9 +88,13 @@ class LoihiTarget:
         """``net`` as a program; options and errors as for :func:`hwloop_loihi.compile_loihi`."""
         return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
 
-    def with_dt(self, dt: float) -> LoihiTarget:
-        """The same target with another step (s)."""
-        return LoihiTarget(dt=dt)
+    def choose_dt(self, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
+        """The step that keeps ``net``'s output spikes for ``inputs`` closest; see :func:`hwloop_loihi.choose_dt`."""
+        from .sweep import (
+            choose_dt,
+        )  # it opens this target at other steps: at module level the two imports would form a ring
+
+        return choose_dt(net, inputs, decision=decision)
 
     def open(self) -> LoihiDevice:
         """The emulator."""

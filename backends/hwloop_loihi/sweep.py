@@ -193,7 +193,7 @@ def _measured(
     )
 
 
-def _errors(exact: Tensor, found: Tensor, lost: float) -> dict[str, float]:
+def _errors(exact: Tensor, found: Tensor, lost: float) -> dict[str, Any]:
     """Errors of first spikes ``[batch, n]`` (s, ``inf``: silent)."""
     here, there = torch.isfinite(exact), torch.isfinite(found)
     either = max(1, int((here | there).sum()))

@@ -13,12 +13,17 @@ from ..experiment import Experiment
 from ..target import Target, find
 
 #: Options of a target that are part of an experiment; a backend may have others.
-_SHARED = ("preset", "spread", "mismatch", "trial_noise")
+_SHARED = ("preset", "spread", "mismatch", "trial_noise", "dt")
+#: What ``--dt`` takes instead of a step (s): choose it by measurement.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
 class TargetChoice:
-    """What the user said about the target; None where nothing was said. ``extra`` are ``KEY=VALUE`` options."""
+    """What the user said about the target; None where nothing was said.
+
+    ``extra`` are ``KEY=VALUE`` options. ``step`` is ``--dt``: a step (s) or ``"auto"``, see :attr:`automatic`.
+    """
 
     name: str | None = None
     preset: str | None = None
@@ -26,6 +31,22 @@ class TargetChoice:
     mismatch: bool | None = None
     trial_noise: bool | None = None
     extra: Sequence[str] = ()
+    step: str | None = None
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the step is to be chosen by measurement."""
+        return self.step == AUTO
+
+    @property
+    def dt(self) -> float | None:
+        """The step (s) that was said, if one was; raises :class:`OptionError` where it is no number."""
+        if self.step is None or self.automatic:
+            return None
+        try:
+            return float(self.step)
+        except ValueError:
+            raise OptionError(f"--dt {self.step!r}; allowed: a step in seconds, e.g. 1e-4, or {AUTO}") from None
 
     def in_experiment(self, experiment: Experiment) -> Experiment:
         """``experiment`` with this target in place of its own.

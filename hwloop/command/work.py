@@ -17,12 +17,15 @@ from ..experiment import Experiment
 from ..loop import LoopResult, deploy, finetune, run_on
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated, write_summary
-from ..target import Device
+from ..target import Device, StepChoice, Target, choose_dt
 from ..target import compile as compile_for
 from ..training import fit
 from . import pages, terminal
 from .folder import RunFolder, Trained, load_trained, prepare, refuse_other, stored_experiment
 from .target_choice import TargetChoice
+
+#: Validation samples on which ``--dt auto`` compares steps.
+STEP_SAMPLES = 300
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def train(experiment: Experiment, output: Output) -> None:
 def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output | None) -> None:
     """Compile a trained network, load it as it is, and measure what it does."""
     folder = None if output is None else output.prepare("deploy")
-    experiment, device = _open(trained, choice)
+    experiment, device, chosen = _open(trained, choice)
     task = experiment.build_task()
     with device:
         program = _deploy(trained, experiment, device, task.validation)
@@ -87,16 +90,39 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output
     if folder is not None:
         folder.begin(experiment)
         pages.deploy_page(experiment, program, results).write(folder.path / "report.html")
-        _summarise(folder, experiment, results, {"program": program.report().to_dict()})
+        _summarise(folder, experiment, results, {"program": program.report().to_dict(), **chosen})
 
 
-def _open(trained: Trained, choice: TargetChoice) -> tuple[Experiment, Device]:
-    """The experiment on the chosen target, and the device; the network is compiled first, since that may be refused."""
+def _open(
+    trained: Trained, choice: TargetChoice, resumed: Experiment | None = None
+) -> tuple[Experiment, Device, dict[str, Any]]:
+    """The experiment on the chosen target, the device, and how ``--dt auto`` was decided, for the summary.
+
+    The network is compiled first, since that may be refused. A run that is ``resumed`` keeps the step that it chose.
+    """
     experiment = choice.in_experiment(trained.experiment)
     target = choice.find(experiment)
+    chosen: dict[str, Any] = {}
+    if choice.automatic:
+        if resumed is None or resumed.target.dt is None:
+            found = _choose_dt(trained, experiment, target)
+            terminal.say(str(found))
+            chosen, dt = {"dt_choice": found.to_dict()}, found.dt
+        else:
+            dt = resumed.target.dt
+        experiment = experiment.changed(target={"dt": dt})
+        target = choice.find(experiment)
     compile_for(trained.net, target, mask=experiment.target.mask)
     terminal.status(f"opening {target.name}")
-    return experiment, target.open()
+    return experiment, target.open(), chosen
+
+
+def _choose_dt(trained: Trained, experiment: Experiment, target: Target) -> StepChoice:
+    """The step of ``target`` that keeps the network's spikes closest on the first validation samples."""
+    validation = experiment.build_task().validation
+    samples = validation.inputs[: min(STEP_SAMPLES, len(validation))]
+    terminal.status(f"choosing the step of {target.name} on {len(samples)} validation samples")
+    return choose_dt(target, trained.net, samples, decision=experiment.decision)
 
 
 def _deploy(trained: Trained, experiment: Experiment, device: Device, validation: Any) -> Program:
@@ -132,7 +158,7 @@ def _summarise(folder: RunFolder, experiment: Experiment, results: list[Result],
 def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, output: Output | None) -> None:
     """Compare simulated and measured spikes on test samples."""
     folder = None if output is None else output.prepare("compare")
-    experiment, device = _open(trained, choice)
+    experiment, device, chosen = _open(trained, choice)
     task = experiment.build_task()
     data = task.test if samples is None else task.test.select(slice(0, samples))
     with device:
@@ -152,7 +178,7 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, out
         comparison.to_html(folder.path / "report.html")
         comparison.to_json(folder.path / "comparison.json")
         first = comparison.divergences.summary()
-        _summarise(folder, experiment, results, {"first_divergence": first, "layers": _layers(comparison)})
+        _summarise(folder, experiment, results, {"first_divergence": first, "layers": _layers(comparison), **chosen})
 
 
 def _layers(comparison: Comparison) -> list[dict[str, Any]]:
@@ -165,8 +191,9 @@ def _layers(comparison: Comparison) -> list[dict[str, Any]]:
 def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Output) -> None:
     """Fine-tune a trained network in the loop with a device, and save it."""
     folder = output.prepare("finetune")
-    experiment, device = _open(trained, choice)
-    if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
+    stored = stored_experiment(folder.path) if folder.resumed else None
+    experiment, device, chosen = _open(trained, choice, stored)
+    if stored is not None:
         refuse_other(stored, experiment, folder.path, free={"finetune.epochs"})
     task, loss, decision = experiment.build_task(), experiment.build_finetune_loss(), experiment.decision
     net = copy.deepcopy(trained.net)
@@ -192,7 +219,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Outp
     pages.finetune_page(experiment, done, results).write(folder.path / "report.html")
     terminal.results(results)
     terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
-    _summarise(folder, experiment, results, loop_document(done))
+    _summarise(folder, experiment, results, {**loop_document(done), **chosen})
 
 
 def _begun(folder: RunFolder) -> list[Result]:
