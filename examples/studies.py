@@ -4,6 +4,7 @@
     python examples/studies.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
     python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
     python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
+    python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
     python examples/studies.py table --out out/studies           # what is there so far
 
 Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
@@ -27,9 +28,14 @@ import hwloop as hl
 from hwloop import storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
 from hwloop.experiment import Experiment
+from hwloop_loihi import choose_dt, convergence
 
 SEEDS, BASES, CHIPS, QUIET_CHIPS, SPREADS = range(5), range(3), range(10), range(5), (0.1, 0.2)
 MNIST_CHIPS = range(3)
+#: Steps (s) on the fixed-point target beside the one that is measured to be best: coarse ones are what the loop repairs.
+COARSE = (1e-3, 4e-4)
+#: Samples and steps (shares of tau_syn) of the convergence table.
+CONVERGENCE_SAMPLES, CONVERGENCE_SHARES = 200, (1 / 5, 1 / 10, 1 / 20, 1 / 50, 1 / 100, 1 / 200, 1 / 500, 1 / 1000)
 #: Runs of the test set on a chip: its noise adds to the sampling error of one run.
 TEST_REPEATS = 3
 
@@ -97,11 +103,7 @@ def _software(row: Row, out: Path, data: str | None) -> Row:
 def _chip(row: Row, out: Path, data: str | None) -> Row:
     """Deploy a base network as is, fine-tune it in the loop, measure the test set before and after."""
     experiment = _experiment(row["experiment"], data, row["seed"])
-    task, net = experiment.build_task(), experiment.build_network()
-    kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
-    if kept is None:
-        raise SystemExit(f"no base network for {_name(row)}; run the software study first")
-    net.load_state_dict(kept.state["weights"])
+    task, net = experiment.build_task(), _base(row, out, experiment)
     options: dict[str, Any] = {"preset": "bss2", **row["variant"]}
     how = {"decision": experiment.decision, "repeats": TEST_REPEATS}
     with hl.open(f"emulator:{row['chip']}", session=1, **options) as chip:
@@ -117,6 +119,51 @@ def _chip(row: Row, out: Path, data: str | None) -> Row:
             "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
             "below_floor": last.below_floor, "missing": last.missing, "extra": last.extra, "writes": chip.writes.total,
         }  # fmt: skip
+
+
+def _loihi(row: Row, out: Path, data: str | None) -> Row:
+    """Deploy a base network on the fixed-point target as is, fine-tune it there, measure the test set before and after."""
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    task, net = experiment.build_task(), _base(row, out, experiment)
+    dt, found = row["dt"], {}
+    if dt == "auto":
+        choice = choose_dt(net, task.validation.inputs[:300], decision=experiment.decision)
+        print(choice, flush=True)
+        dt, found = choice.dt, {"choice": choice.to_dict()}
+    software = hl.evaluate(net, task.test, decision=experiment.decision).accuracy
+    with hl.open("loihi", dt=dt) as device:
+        program = hl.deploy(net, device, validation=task.validation, decision=experiment.decision)
+        print(program.report(), flush=True)
+        found |= {"ran_on": device.ran_on, "dt_s": dt, "software": software}
+        found |= {"as_is": hl.measure(device, task.test, decision=experiment.decision).accuracy}
+        if row.get("epochs") == 0:
+            return found
+        options = experiment.finetune_options() | ({"epochs": row["epochs"]} if "epochs" in row else {})
+        result = hl.finetune(net, device, task, experiment.build_finetune_loss(), **options, progress=False)
+        tuned = hl.measure(device, task.test, decision=experiment.decision)
+        return found | {
+            "tuned": tuned.accuracy, "validation_as_is": result.as_is.accuracy,
+            "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
+        }  # fmt: skip
+
+
+def _convergence(row: Row, out: Path, data: str | None) -> Row:
+    """Spike times of the stepped graphs against the exact simulation, for ever smaller steps."""
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    task, net = experiment.build_task(), _base(row, out, experiment)
+    tau = experiment.network.tau_syn[0]
+    rows = convergence(net, task.validation.inputs[:CONVERGENCE_SAMPLES], [share * tau for share in CONVERGENCE_SHARES])
+    return {"ran_on": "emulator", "steps": [entry.to_dict() for entry in rows]}
+
+
+def _base(row: Row, out: Path, experiment: Experiment) -> hl.Network:
+    """The network that the software study of this row's experiment left."""
+    net = experiment.build_network()
+    kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
+    if kept is None:
+        raise SystemExit(f"no base network for {_name(row)}; run the software study first")
+    net.load_state_dict(kept.state["weights"])
+    return net
 
 
 def _yin_yang() -> list[list[Row]]:
@@ -147,19 +194,40 @@ def _mnist_16() -> list[list[Row]]:
     return [[{"study": "software", "experiment": name, "seed": 0}], [*chips, ceiling]]
 
 
+def _fixed_point() -> list[list[Row]]:
+    yin_yang, mnist = "yin-yang", "mnist-784-350-10"
+    base = [{"study": "software", "experiment": yin_yang, "seed": seed} for seed in BASES]
+    base += [{"study": "software", "experiment": mnist, "seed": 0}]
+    rows: list[Row] = [
+        {"study": "loihi", "experiment": yin_yang, "seed": seed, "dt": dt} for dt in ("auto", *COARSE) for seed in BASES
+    ]
+    # the finest step takes half an hour an epoch on MNIST: as is alone
+    rows += [{"study": "loihi", "experiment": mnist, "seed": 0, "dt": "auto", "epochs": 0}]
+    rows += [{"study": "loihi", "experiment": mnist, "seed": 0, "dt": dt, "epochs": 2} for dt in (1e-4, 4e-4)]
+    table: Row = {"study": "convergence", "experiment": yin_yang, "seed": 0}
+    return [base, [table, *rows]]
+
+
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "yin-yang": _yin_yang,
     "chips": _chips,
     "mnist": _mnist,
     "mnist-16": _mnist_16,
+    "loihi": _fixed_point,
 }
-RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {"software": _software, "chip": _chip}
+RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
+    "software": _software,
+    "chip": _chip,
+    "loihi": _loihi,
+    "convergence": _convergence,
+}
 
 
 def _name(row: Row) -> str:
     variant = "-".join(f"{key}-{value}" for key, value in row.get("variant", {}).items())
     chip = f"-chip-{row['chip']}" if "chip" in row else ""
-    return f"{row['experiment']}-{row['study']}-seed-{row['seed']}{chip}{'-' + variant if variant else ''}"
+    step = f"-dt-{row['dt']}" if "dt" in row else ""
+    return f"{row['experiment']}-{row['study']}-seed-{row['seed']}{chip}{step}{'-' + variant if variant else ''}"
 
 
 def _path(out: Path, row: Row) -> Path:
@@ -177,6 +245,7 @@ def _table(out: Path) -> str:
         document = storage.read_json(path, kind="hwloop-study", version=1)
         row, found = document["row"], document["found"]
         variant = ", ".join(f"{key} {value}" for key, value in row.get("variant", {}).items())
+        variant = f"loihi, dt {row['dt']}" if "dt" in row else variant
         for key in ("test", "as_is", "tuned"):
             if key in found:
                 groups.setdefault((row["experiment"], variant, f"{key} ({found['ran_on']})"), []).append(found[key])

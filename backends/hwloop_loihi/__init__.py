@@ -1,6 +1,9 @@
 """Loihi-style digital target: quantiser, bit-exact emulator, float twin: ``hwloop.open("loihi", dt=1e-4)``."""
 
 from .compiler import compile_loihi as compile_loihi
+from .convergence import Convergence as Convergence
+from .convergence import convergence as convergence
+from .convergence import slope as slope
 from .device import LoihiDevice as LoihiDevice
 from .device import LoihiTarget as LoihiTarget
 from .discretise import float_graph as float_graph
@@ -20,6 +23,7 @@ from .ticks import decode as decode
 from .ticks import encode as encode
 
 __all__ = [
+    "Convergence",
     "Emulator",
     "FixedGraph",
     "FixedLayer",
@@ -35,7 +39,9 @@ __all__ = [
     "TickSpikes",
     "choose_dt",
     "compile_loihi",
+    "convergence",
     "decode",
     "encode",
     "float_graph",
+    "slope",
 ]
