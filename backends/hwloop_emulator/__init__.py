@@ -3,8 +3,9 @@
 from .device import EmulatorDevice as EmulatorDevice
 from .device import EmulatorTarget as EmulatorTarget
 from .effects import EFFECTS as EFFECTS
+from .population import Population as Population
 from .preset import Effect as Effect
 from .preset import Preset as Preset
 from .preset import shipped as shipped
 
-__all__ = ["EFFECTS", "Effect", "EmulatorDevice", "EmulatorTarget", "Preset", "shipped"]
+__all__ = ["EFFECTS", "Effect", "EmulatorDevice", "EmulatorTarget", "Population", "Preset", "shipped"]

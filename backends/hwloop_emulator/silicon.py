@@ -7,11 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
+from . import bulk
 from .preset import Preset
 from .streams import Array, Stream
 
 #: Smallest factor that a normal relative spread can leave; no tau or gain turns negative.
 SMALLEST_FACTOR = 0.05
+#: Effects with one draw a neuron.
+_NORMAL = ("tau_mem", "tau_syn", "gain", "t_ref", "v_th", "v_leak", "v_reset")
+_UNIFORM = ("dead", "stuck", "hot")
 
 
 class Silicon:
@@ -21,6 +25,7 @@ class Silicon:
         self.preset = preset
         self.number = number
         self._rows: dict[tuple[str, int], Array] = {}
+        self._blocks: dict[tuple[str, int], tuple[Array, Array]] = {}
 
     @cached_property
     def n_neurons(self) -> int:
@@ -59,6 +64,9 @@ class Silicon:
         Each neuron has its own stream, so a synapse's draw depends neither on the size of the program nor on the
         chip's limits.
         """
+        kept = self._blocks.get((name, n_in))
+        if kept is not None and np.array_equal(kept[0], neurons):
+            return kept[1]
         result = np.empty((len(neurons), n_in, depth))
         for i, neuron in enumerate(neurons.tolist()):
             row = self._rows.get((name, neuron))
@@ -68,6 +76,22 @@ class Silicon:
                 self._rows[name, neuron] = row
             result[i] = row[:n_in]
         return result
+
+    def prepare(self, neurons: Array, n_in: int) -> None:
+        """Draw all synapses of ``neurons``, and what each neuron is, at once: the same draws as one by one."""
+        preset = self.preset
+        bits = preset.limits.weight_bits
+        depths = {"dac_differential": 1 if bits is None else max(1, bits.value - 1)}
+        for name in ("synapse", "dac_integral", "dac_differential", "dead_synapse"):
+            if preset.scale(name) > 0:
+                shape, stream = (n_in, depths.get(name, 1)), preset.stream(name)
+                drawn = bulk.rows(preset.family, self.number, stream, neurons, shape, name == "dead_synapse")
+                self._blocks[name, n_in] = (neurons, drawn)
+        for uniform, names in ((False, _NORMAL), (True, _UNIFORM)):
+            missing = [name for name in names if preset.scale(name) > 0 and (name, -1) not in self._rows]
+            streams = [preset.stream(name) for name in missing]
+            drawn = bulk.vectors(preset.family, self.number, streams, self.n_neurons, uniform)
+            self._rows.update({(name, -1): row for name, row in zip(missing, drawn, strict=True)})
 
     def drawn(self, name: str, part: str, draw: Callable[[Stream], Array]) -> Array:
         """What ``draw`` makes of the stream of ``part`` of effect ``name``, kept: drawn when first asked for."""

@@ -30,16 +30,26 @@ class Stream:
     def random(self, shape: int | tuple[int, ...]) -> Array:
         """Uniform in [0, 1), 53 bits."""
         raw = np.asarray(self._philox.random_raw(int(np.prod(shape))), dtype=np.uint64)
-        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
+        return to_uniform(raw).reshape(shape)
 
     def normal(self, shape: int | tuple[int, ...]) -> Array:
-        """Standard normal (Box & Muller, Ann. Math. Statist. 29:610, 1958)."""
-        pairs = self.random((int(np.prod(shape)), 2))
-        # 1 - u lies in (0, 1]: its logarithm is finite
-        radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
-        normal: Array = (radius * np.cos(2.0 * math.pi * pairs[:, 1])).reshape(shape)
-        return normal
+        """Standard normal; see :func:`to_normal`."""
+        return to_normal(self.random((int(np.prod(shape)), 2))).reshape(shape)
 
     def exponential(self, shape: int | tuple[int, ...]) -> Array:
         """Exponential with mean 1."""
         return -np.log1p(-self.random(shape))
+
+
+def to_uniform(words: Array) -> Array:
+    """Uniform in [0, 1) from 64-bit ``words``: their upper 53 bits."""
+    uniform: Array = (words >> np.uint64(11)) * 2.0**-53
+    return uniform
+
+
+def to_normal(pairs: Array) -> Array:
+    """Standard normal ``[n]`` from uniform ``pairs [n, 2]`` (Box & Muller, Ann. Math. Statist. 29:610, 1958)."""
+    # 1 - u lies in (0, 1]: its logarithm is finite
+    radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
+    normal: Array = radius * np.cos(2.0 * math.pi * pairs[:, 1])
+    return normal
