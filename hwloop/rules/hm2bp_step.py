@@ -1,0 +1,193 @@
+"""HM2-BP on the published discrete simulation: rasters in, rasters and weight gradients out.
+
+Dense stages run sparse, by their spikes (:mod:`.hm2bp_kernels`). Convolutions and pooled stages run by the same products
+written with linear maps: with ``P`` the unreset potentials of the inputs and ``C`` the coefficients of the output spikes,
+
+    a = sum_t C * (W P) ;   dE/dW = sum_t (factor C) P^T ;   sum_i delta_i w_ij e_i|j = sum_t P * (W^T (delta C))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..network import Dense
+from ..record import Record
+from .hm2bp_neurons import MAX_LOOP, SLACK, LeakyNeurons
+from .network import StepNetwork
+from .poisson import poisson_raster
+from .record import StepRecord
+from .stages import Stage
+from .trace import potential
+from .values import Values
+
+
+def forward(net: StepNetwork, values: Values, rate: float, measured: Record | None) -> StepRecord:
+    """Simulate on Poisson spikes of ``values``, or take the rasters of ``measured``, inputs included."""
+    if measured is not None:
+        inputs, rasters = _measured(net, measured)
+    else:
+        inputs, rasters = poisson_raster(values, net.steps, rate), ()
+        current = inputs
+        for stage in net.stages:
+            current = population(stage, current)
+            rasters = (*rasters, current)
+    dtype = net.stages[0].connection.weight.dtype
+    output = counts(rasters[-1]).to(dtype)
+    return StepRecord(rasters, output, values, net.dt, traces={"inputs": inputs})
+
+
+def population(stage: Stage, inputs: Tensor) -> Tensor:
+    """Raster ``[batch, steps, n_out]`` uint8 of one stage on ``inputs [batch, steps, n_in]`` uint8."""
+    from .hm2bp_kernels import lif_driven, lif_steps
+
+    neurons, weight = _neurons(stage), stage.connection.weight.detach()
+    kind = weight.numpy().dtype.type
+    spikes = np.zeros((*inputs.shape[:2], stage.n_out), np.uint8)
+    constants = kind(neurons.v_th - SLACK), kind(neurons.tau_m), kind(neurons.tau_s), neurons.t_ref
+    lateral = kind(neurons.lateral)
+    if _sparse(stage):
+        lif_steps(inputs.numpy(), _pre_major(weight), *constants, lateral, spikes)
+    else:
+        drive = stage.drive(inputs.to(weight.dtype)).detach()
+        lif_driven(np.ascontiguousarray(drive.numpy()), *constants, lateral, spikes)
+    return torch.from_numpy(spikes)
+
+
+def gradients(net: StepNetwork, record: StepRecord, grad: Tensor, teacher: int) -> dict[str, Tensor]:
+    """Weight gradients from ``grad``, the loss gradient on the output counts."""
+    rasters = [record.traces["inputs"], *(record.rasters or ())]
+    rasters[-1] = taught(rasters[-1], grad, teacher)
+    delta = grad / _neurons(net.stages[-1]).v_th
+    found: dict[str, Tensor] = {}
+    for k in range(len(net.stages) - 1, -1, -1):
+        stage, pre, post = net.stages[k], rasters[k], rasters[k + 1]
+        with torch.no_grad():
+            gradient, below = _stage_gradient(stage, pre, post, delta, want_below=k > 0)
+        found[net.parameter_name(stage.connection.weight)] = gradient
+        if k:
+            delta = below / _neurons(net.stages[k - 1]).v_th
+    return found
+
+
+def taught(raster: Tensor, grad: Tensor, teacher: int) -> Tensor:
+    """``raster`` with ``teacher`` regular spikes for every output that is silent and is asked for more (``grad < 0``)."""
+    wanted = (counts(raster) == 0) & (grad < 0)
+    if not teacher or not bool(wanted.any()):
+        return raster
+    steps = raster.shape[1]
+    beats = torch.zeros((steps, 1), dtype=raster.dtype)
+    beats[[k * steps // teacher - 1 for k in range(1, teacher + 1)]] = 1
+    return torch.where(wanted[:, None, :], beats, raster)
+
+
+def _stage_gradient(stage: Stage, pre: Tensor, post: Tensor, delta: Tensor, want_below: bool) -> tuple[Tensor, Tensor]:
+    """Gradient of the stage's weight, and ``sum_i delta_i w_ij e_i|j / o_j`` with its rules for silent trains."""
+    dtype = stage.connection.weight.dtype
+    o, delta = counts(post), delta.to(dtype)
+    side = lateral_factor(post, _neurons(stage), dtype)
+    follow = _sparse_gradient if _sparse(stage) else _mapped_gradient
+    gradient, effect = follow(stage, pre, post, o, delta, side, want_below)
+    if not want_below:
+        return gradient, effect
+    o_pre = counts(pre).to(dtype)
+    silent = stage.adjoint(torch.where(o > 0, 0.0, delta))  # e/o := 1 where the neuron above is silent
+    below = effect / torch.clamp(o_pre, min=1) + silent
+    return gradient, torch.where(o_pre > 0, below, stage.adjoint(delta))  # ... or the one below
+
+
+def counts(raster: Tensor) -> Tensor:
+    """Spikes of every unit, ``[batch, n]`` int32, of ``raster [batch, steps, n]`` uint8."""
+    from .hm2bp_kernels import count
+
+    found = torch.zeros((raster.shape[0], raster.shape[2]), dtype=torch.int32)
+    count(np.ascontiguousarray(raster.numpy()), found.numpy())
+    return found
+
+
+def lateral_factor(post: Tensor, neurons: LeakyNeurons, dtype: torch.dtype) -> Tensor:
+    """``1 / (1 - loop_i)`` ``[batch, n]``: one turn from neuron i around each other neuron of its population and back.
+
+    By the macro relation ``o = a / v_th``, a spike more of neuron i changes the count of l by ``lateral e_l|i / (o_i v_th)``.
+    """
+    o = counts(post).to(dtype)
+    if neurons.lateral == 0:
+        return torch.ones_like(o)
+    traces = potential(post.to(dtype), neurons.tau_m, neurons.tau_s)
+    effect = torch.einsum("bti,btj->bij", _coefficients(post, neurons, dtype), traces)  # e_i|j of the output trains
+    both = (o[:, :, None] > 0) & (o[:, None, :] > 0)
+    ratio = torch.where(both, effect / torch.clamp(o, min=1)[:, None, :], 0.5)  # e_i|j / o_j
+    ratio.diagonal(dim1=1, dim2=2).zero_()
+    loop = (neurons.lateral / neurons.v_th) ** 2 * (ratio * ratio.transpose(1, 2)).sum(1)
+    return 1 / (1 - torch.clamp(loop, max=MAX_LOOP))
+
+
+def _sparse_gradient(
+    stage: Stage, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor, want_below: bool
+) -> tuple[Tensor, Tensor]:
+    """One Dense stage on one batch, by its spikes."""
+    from .hm2bp_kernels import gradient_steps
+
+    n, weight = _neurons(stage), np.ascontiguousarray(stage.connection.weight.detach().numpy())
+    gradient = np.zeros_like(weight)
+    back = np.zeros((len(pre), weight.shape[1] if want_below else 0), weight.dtype)
+    arrays = [np.ascontiguousarray(part.numpy()) for part in (post, o, delta, side)]
+    gradient_steps(pre.numpy(), weight, *arrays, n.v_th, n.t_ref, n.tau_m, n.tau_s, gradient, back)
+    return torch.from_numpy(gradient), torch.from_numpy(back)
+
+
+def _mapped_gradient(
+    stage: Stage, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor, want_below: bool
+) -> tuple[Tensor, Tensor]:
+    """One stage of any linear map on one batch."""
+    n, dtype = _neurons(stage), stage.connection.weight.dtype
+    traces, found = potential(pre.to(dtype), n.tau_m, n.tau_s), _coefficients(post, n, dtype)
+    # e_i|j = 0 for a silent neuron, so what stands in its bracket (published: a ratio of 1/2) meets no gradient
+    ratio = (found * stage.drive(traces)).sum(1) / torch.clamp(o, min=1)
+    factor = delta * side * (1 + ratio / n.v_th)
+    gradient = stage.weight_gradient(traces, found * factor[:, None])
+    if not want_below:
+        return gradient, gradient.new_zeros(len(factor), 0)
+    return gradient, (traces * stage.adjoint(found * delta[:, None])).sum(1)
+
+
+def _coefficients(post: Tensor, neurons: LeakyNeurons, dtype: torch.dtype) -> Tensor:
+    from .hm2bp_kernels import coefficients
+
+    found = torch.zeros(post.shape, dtype=dtype)
+    coefficients(np.ascontiguousarray(post.numpy()), neurons.t_ref, neurons.tau_m, found.numpy())
+    return found
+
+
+def _measured(net: StepNetwork, measured: Record) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Rasters of a record in steps, or of a recording's event lists in bins of ``dt``."""
+    if len(measured) != len(net.stages):
+        raise InputError(f"the measurement has {len(measured)} populations; the network has {len(net.stages)}")
+    if isinstance(measured, StepRecord):
+        inputs, rasters = measured.traces.get("inputs"), measured.rasters
+    else:
+        inputs = None if measured.inputs is None else measured.inputs.to_dense(net.dt)
+        rasters = tuple(population.to_dense(net.dt) for population in measured.populations)
+    if inputs is None or rasters is None:
+        raise InputError("the measurement holds no spikes of inputs or populations; HM2-BP needs both")
+    found = tuple(raster[:, : net.steps].clamp(max=1).to(torch.uint8).contiguous() for raster in (inputs, *rasters))
+    wanted = [(len(found[0]), net.steps, n) for n in (net.n_in, *(stage.n_out for stage in net.stages))]
+    if [tuple(raster.shape) for raster in found] != wanted:
+        raise InputError(f"measured rasters {[tuple(raster.shape) for raster in found]}; the network has {wanted}")
+    return found[0], found[1:]
+
+
+def _neurons(stage: Stage) -> LeakyNeurons:
+    if not isinstance(stage.neurons, LeakyNeurons):
+        raise InputError(f"{stage.name} drives {type(stage.neurons).__name__}; HM2-BP in steps takes LeakyNeurons")
+    return stage.neurons
+
+
+def _sparse(stage: Stage) -> bool:
+    return isinstance(stage.connection, Dense) and not stage.pools
+
+
+def _pre_major(weight: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(weight.t().numpy())
