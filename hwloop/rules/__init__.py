@@ -22,6 +22,8 @@ from .losses import ReadoutError as ReadoutError
 from .network import StepNetwork as StepNetwork
 from .neurons import Neurons as Neurons
 from .record import StepRecord as StepRecord
+from .spide import RateNeurons as RateNeurons
+from .spide import Spide as Spide
 from .spikegrad import SignedNeurons as SignedNeurons
 from .spikegrad import SpikeGrad as SpikeGrad
 from .stages import AvgPool as AvgPool
@@ -38,10 +40,12 @@ __all__ = [
     "Exact",
     "Needs",
     "Neurons",
+    "RateNeurons",
     "ReadoutCrossEntropy",
     "ReadoutError",
     "Rule",
     "SignedNeurons",
+    "Spide",
     "SpikeGrad",
     "Stage",
     "StepNetwork",

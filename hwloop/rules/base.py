@@ -92,10 +92,14 @@ class Rule(ABC):
             raise InputError(f"rule {self.name!r}: the record has no readout; it belongs to another rule")
         return record.readout
 
+    def training_forward(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
+        """:meth:`forward` as a training step runs it; a rule with dropout overrides it."""
+        return self.forward(net, inputs, measured)
+
     def differentiable(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
-        """:meth:`forward`, its readout differentiable in the parameters of ``net`` by :meth:`gradients`."""
+        """:meth:`training_forward`, its readout differentiable in the parameters of ``net`` by :meth:`gradients`."""
         with torch.no_grad():
-            record = self.forward(net, inputs, measured)
+            record = self.training_forward(net, inputs, measured)
         named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
         if not named or not torch.is_grad_enabled():
             return record
@@ -128,6 +132,7 @@ _BUILT_IN: dict[str, tuple[str, str]] = {
     "exact": ("exact", "Exact"),
     "hm2bp": ("hm2bp", "HM2BP"),
     "spikegrad": ("spikegrad", "SpikeGrad"),
+    "spide": ("spide", "Spide"),
 }
 _REGISTERED: dict[str, Callable[..., Rule]] = {}
 

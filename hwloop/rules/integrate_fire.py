@@ -126,12 +126,14 @@ def fire(potential: Tensor, neuron: IntegrateFire, count: Tensor | None = None) 
 
     Raises :class:`InputError` where a rectified neuron is given no count.
     """
-    spikes = (potential >= neuron.upper).to(potential.dtype)
+    # comparisons straight into the floating type: a tensor of bools in between costs several passes
+    spikes = torch.ge(potential, neuron.upper, out=torch.empty_like(potential))
     if neuron.lower > -math.inf:
-        down = potential <= neuron.lower if neuron.at_lower else potential < neuron.lower
+        below = torch.le if neuron.at_lower else torch.lt
+        down = below(potential, neuron.lower, out=torch.empty_like(potential))
         if neuron.rectified:
-            down &= _needed(count) > 0
-        spikes -= down.to(potential.dtype)
+            down *= _needed(count) > 0
+        spikes -= down
     potential.sub_(spikes, alpha=neuron.quantum)
     if count is not None:
         count += spikes
