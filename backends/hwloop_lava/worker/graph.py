@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,24 +150,24 @@ class Graph:
         return sparse.csr_matrix(sparse.kron(sparse.identity(self.copies, dtype=matrix.dtype), matrix, format="csr"))
 
 
-def run(message: Message, running: Callable[[Any], Any], alive: Callable[[], None]) -> Message:
+def run(message: Message, watching: Callable[[], AbstractContextManager[None]], alive: Callable[[], None]) -> Message:
     """Build the graph of ``message``, run it, and answer with its spikes.
 
-    ``running(actors)`` is a context in which the death of any of these processes is an error; ``alive()`` is called
-    every :data:`SLICE` ticks.
+    ``watching()`` is a context in which the death of a process of the graph is an error; ``alive()`` is called every
+    :data:`SLICE` ticks.
     """
     start = time.perf_counter()
     graph = Graph(message.fields, message.arrays)
     config = lava.Loihi2SimCfg(select_tag=graph.kind.tag, exception_proc_model_map=graph.models)
     try:
-        graph.source.create_runtime(config)
-        built = time.perf_counter()
-        with running(_actors(graph.source)):
+        with watching():
+            graph.source.create_runtime(config)
+            built = time.perf_counter()
             for done in range(0, graph.ticks, SLICE):
                 graph.source.run(lava.RunSteps(num_steps=min(SLICE, graph.ticks - done)))
                 alive()
-        states = _states(graph) if message.fields["states"] else {}
-        ran = time.perf_counter()
+            states = _states(graph) if message.fields["states"] else {}
+            ran = time.perf_counter()
     finally:
         # without it an exception here leaves Lava's processes waiting for ever
         graph.source.stop()
@@ -175,12 +176,6 @@ def run(message: Message, running: Callable[[Any], Any], alive: Callable[[], Non
         ticks, units = np.nonzero(raster)
         spikes[f"ticks{index}"], spikes[f"units{index}"] = ticks.astype(np.int32), units.astype(np.int32)
     return Message("ran", {"build_s": built - start, "run_s": ran - built}, {**spikes, **states})
-
-
-def _actors(process: Any) -> list[Any]:
-    """Operating-system processes of a running graph; Lava 0.10 has no public name for them."""
-    actors: list[Any] = process.runtime._messaging_infrastructure.actors
-    return actors
 
 
 def _states(graph: Graph) -> dict[str, Array]:

@@ -96,19 +96,19 @@ class Guard:
             self._busy.clear()
 
     @contextmanager
-    def running(self, actors: list[Any]) -> Iterator[None]:
-        """Inside, the death of one of ``actors`` is a fault."""
-        self._actors = list(actors)
+    def watching(self) -> Iterator[None]:
+        """Inside, the death of a process of the graph is a fault; outside, they end because they are told to."""
+        self._actors = []
         try:
             yield
         finally:
             self._actors = []
 
-    def catch_exceptions(self, process: Any) -> None:
-        """Let ``process``, a class of Lava's, report what its instances raise before it does anything else."""
-        original, faults = process.run, self._faults_of_children
+    def supervise(self, process: Any) -> None:
+        """Know every instance of ``process``, a class of Lava's, from its start, and what it raises before Lava does."""
+        run, start, faults = process.run, process.start, self._faults_of_children
 
-        def run(actor: Any) -> None:
+        def reporting_run(actor: Any) -> None:
             target = actor._target
 
             def reporting(*args: Any, **options: Any) -> Any:
@@ -119,9 +119,13 @@ class Guard:
                     raise
 
             actor._target = reporting
-            original(actor)
+            run(actor)
 
-        process.run = run
+        def registered_start(actor: Any) -> None:
+            start(actor)
+            self._actors.append(actor)
+
+        process.run, process.start = reporting_run, registered_start
 
     def _watch(self) -> None:
         poll = select.poll()
@@ -141,11 +145,12 @@ class Guard:
                 return
 
     def _dead(self) -> str:
-        actors = self._actors
+        watched = self._actors
         with suppress(ValueError, OSError):  # closed meanwhile: the run has ended
-            ended = multiprocessing.connection.wait([actor.sentinel for actor in actors], timeout=0) if actors else []
-            if ended and self._actors is actors:
-                return f"{len(ended)} of {len(actors)} processes"
+            sentinels = [actor.sentinel for actor in list(watched)]
+            ended = multiprocessing.connection.wait(sentinels, timeout=0) if sentinels else []
+            if ended and self._actors is watched:
+                return f"{len(ended)} of {len(sentinels)} processes"
         return ""
 
     def _die(self) -> None:

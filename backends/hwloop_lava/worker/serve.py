@@ -87,7 +87,7 @@ def _load(guard: Guard) -> Message:
     # only now: these import Lava, or what Lava imports
     infrastructure = importlib.import_module("lava.magma.runtime.message_infrastructure.multiprocessing")
     importlib.import_module(".graph", __package__)
-    guard.catch_exceptions(infrastructure.SystemProcess)
+    guard.supervise(infrastructure.SystemProcess)
     foreign = sorted({name.partition(".")[0] for name in sys.modules} & {"hwloop", "torch"})
     versions = {name: importlib.metadata.version(name) for name in ("lava-nc", "numpy", "scipy")}
     fields = {**versions, "python": platform.python_version(), "foreign": foreign}
@@ -99,7 +99,7 @@ def _answer(message: Message, guard: Guard, pipe: Pipe) -> Message:
         return Message("pong", message.fields)
     if message.kind == "run":
         graph = sys.modules[f"{__package__}.graph"]
-        ran: Message = graph.run(message, guard.running, lambda: pipe.send(Message("alive")))
+        ran: Message = graph.run(message, guard.watching, lambda: pipe.send(Message("alive")))
         return ran
     raise ValueError(f"request {message.kind!r}; allowed: run, ping")
 
