@@ -33,7 +33,7 @@ def _decayed(x: int, factor: int) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _step(u: Array, v: Array, arrived: Array, bias: Array, keep_u: int, keep_v: int, threshold: int) -> tuple[int, int]:
-    """Rules 4 to 6 for one population; ``arrived`` turns into 1 where a neuron spikes. Returns spikes, and wraps of u."""
+    """Rules 4 to 6 for one population; ``arrived`` turns into 1 where a neuron spikes, else 0. Returns spikes, wraps of u."""
     fired, wrapped = _I(0), _I(0)
     keep_u, keep_v = _U(keep_u), _U(keep_v)
     for i in range(len(u)):
@@ -100,8 +100,6 @@ def _accumulate(
 
     ``floors`` has rows only where each delay's sum is shifted right by itself, before it meets those of other ticks.
     """
-    if last == first:
-        return
     if delay.shape[0] == 0:
         for k in range(first, last):
             _add(buffer[place], weight[units[k]])
@@ -158,29 +156,36 @@ def layer_range(
     for b in range(low, high):
         u[:], v[:], buffer[:], own_buffer[:] = _I(0), _I(0), _I(0), _I(0)
         event, spikes, wraps, awake = 0, 0, 0, biased
+        # until when the ring buffers may hold anything that is not zero
+        due, own_due = -1, -1
+        place, own_place = 0, 0
         for tick in range(n_ticks):
-            start, place = spikes, tick % depth
+            start = spikes
             if awake:
-                arrived[:] = _I(0)
-                _send(buffer, place, late, arrived)
-                if own_depth > 0:
-                    _send(own_buffer, tick % own_depth, own_late, arrived)
+                if tick <= due:
+                    _send(buffer, place, late, arrived)
+                if tick <= own_due:
+                    _send(own_buffer, own_place, own_late, arrived)
                 fired, wrapped = _step(u, v, arrived, bias, keep_u, keep_v, threshold)
                 wraps += wrapped
                 if fired > 0:
                     for i in range(n):
                         if arrived[i] != 0:
+                            arrived[i] = _I(0)
                             if spikes < room:
                                 out_ticks[b, spikes], out_units[b, spikes] = _I(tick), _I(i)
                             spikes += 1
+            place = place + 1 if place + 1 < depth else 0
+            own_place = own_place + 1 if own_place + 1 < own_depth else 0
             first = event
             while event < counts[b] and ticks[b, event] <= tick:
                 event += 1
-            _accumulate(units[b], first, event, weight, delay, buffer, (tick + 1) % depth, floors, exponent)
-            awake = awake or event > 0
+            if event > first:
+                _accumulate(units[b], first, event, weight, delay, buffer, place, floors, exponent)
+                due, awake = tick + depth, True
             if own_depth > 0 and start < spikes <= room:
-                next_ = (tick + 1) % own_depth
+                own_due = tick + own_depth
                 _accumulate(
-                    out_units[b], start, spikes, own_weight, own_delay, own_buffer, next_, own_floors, own_exponent
+                    out_units[b], start, spikes, own_weight, own_delay, own_buffer, own_place, own_floors, own_exponent
                 )
         out_counts[b], out_wraps[b] = spikes, wraps
