@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    import neo
+    import nir
 
 #: Events of one sample as handed in by users: (times (s), unit numbers).
 EventPair = tuple[Any, Any]
@@ -135,6 +139,20 @@ class Spikes:
             pairs.append((np.asarray(array["t"], float) * time_unit, np.asarray(array["x"], np.int64)))
         return cls.from_events(pairs, n_units, t_stop)
 
+    @classmethod
+    def from_nir_data(cls, data: nir.EventData | nir.TimeGriddedData, dtype: torch.dtype | None = None) -> Spikes:
+        """From NIRData; see :func:`hwloop.exchange.from_nir_data`."""
+        from .exchange import from_nir_data
+
+        return from_nir_data(data, dtype)
+
+    @classmethod
+    def from_neo(cls, block: neo.Block | Sequence[neo.Segment], dtype: torch.dtype | None = None) -> Spikes:
+        """From Neo (extra ``neo``); see :func:`hwloop.exchange.from_neo`."""
+        from .exchange import from_neo
+
+        return from_neo(block, dtype)
+
     # -- views --------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -202,6 +220,18 @@ class Spikes:
             array["t"], array["x"], array["p"] = np.rint(t / time_unit), u, 1
             arrays.append(array)
         return arrays
+
+    def to_nir_data(self) -> nir.EventData:
+        """As ``nir.EventData``; see :func:`hwloop.exchange.to_nir_data`."""
+        from .exchange import to_nir_data
+
+        return to_nir_data(self)
+
+    def to_neo(self) -> neo.Block:
+        """As a ``neo.Block`` (extra ``neo``); see :func:`hwloop.exchange.to_neo`."""
+        from .exchange import to_neo
+
+        return to_neo(self)
 
     def to(self, *args: Any, **kwargs: Any) -> Spikes:
         """Times to a dtype and / or everything to a device, as ``Tensor.to``."""
