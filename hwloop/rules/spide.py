@@ -191,8 +191,7 @@ class Spide(Rule):
         rates = [count / net.steps for count in counts]
         readout = stages[-1].drive(_masked(rates[-1], kept[-1])) + stages[-1].neurons.bias_current()
         traces: dict[str, Any] = {"rates": rates, "masks": kept}
-        silent = torch.zeros_like(readout)
-        return StepRecord(None, readout, inputs, net.dt, counts=(*counts, silent), traces=traces)
+        return StepRecord(None, readout, inputs, net.dt, counts=tuple(counts), traces=traces)
 
     def _masks(self, net: StepNetwork, inputs: Values) -> list[Tensor]:
         """One mask a sample and population, 0 or ``1 / (1 - p)``, a function of the sample's key alone."""
@@ -276,8 +275,8 @@ def rate_neurons(stage: Stage) -> RateNeurons:
 
 def firing(record: StepRecord, steps: int) -> float:
     """Spikes a neuron and step of the hidden populations, 0..1: the forward firing rate."""
-    neurons = sum(count.shape[1] for count in record.counts[:-1])
-    return sum(float(count.sum()) for count in record.counts[:-1]) / (neurons * steps * len(record.readout))
+    neurons = sum(count.shape[1] for count in record.counts)
+    return sum(float(count.sum()) for count in record.counts) / (neurons * steps * len(record.readout))
 
 
 def _measured(measured: Record, k: int, stage: Stage, x: Tensor) -> Tensor:

@@ -135,10 +135,9 @@ class SpikeGrad(Rule):
 
     @torch.no_grad()
     def forward(self, net: StepNetwork, inputs: Values, measured: Record | None = None) -> StepRecord:
-        """Net counts of every population, hidden ones as measured where ``measured`` is given; potentials as traces.
+        """Net counts of the hidden populations, as measured where ``measured`` is given; potentials as traces.
 
-        ``measured`` is a :class:`StepRecord` with net spike counts of the hidden populations at least. The output's
-        potential is then computed from the counts of the last hidden one.
+        ``measured`` is a :class:`StepRecord` with net spike counts of the hidden populations. The output's potential is then computed from the counts of the last hidden one.
         """
         stages = net.stages
         dtype = stages[0].connection.weight.dtype
@@ -147,15 +146,15 @@ class SpikeGrad(Rule):
         for k, stage in enumerate(stages):
             neurons = neurons_of(stage)
             potential = stage.drive(x) + neurons.bias_current()
-            count = torch.zeros_like(potential)
             if k < len(stages) - 1:
+                count = torch.zeros_like(potential)
                 if measured is None:
                     discharge(potential, forward_neuron(neurons.theta, self.discharge), count)
                 else:
                     count = measured_counts(measured, k, potential)
                     potential = potential - neurons.theta * count
                 x = neurons.theta * count
-            counts.append(count)
+                counts.append(count)
             potentials.append(potential)
         return StepRecord(
             None, potentials[-1], inputs, net.dt, counts=tuple(counts), traces={"potential": tuple(potentials)}
@@ -227,7 +226,7 @@ def activities(net: StepNetwork, record: StepRecord) -> list[Tensor]:
     stages = net.stages
     levels, dtype = neurons_of(stages[0]).levels, record.readout.dtype
     inputs = input_counts(record.values, levels, dtype) / levels
-    return [inputs, *(neurons_of(s).theta * n for s, n in zip(stages[:-1], record.counts[:-1], strict=True))]
+    return [inputs, *(neurons_of(s).theta * n for s, n in zip(stages[:-1], record.counts, strict=True))]
 
 
 def measured_counts(measured: Record, k: int, like: Tensor) -> Tensor:

@@ -204,7 +204,7 @@ def forward_events(
     fires[:, graph.blocks[-2] :] = False
     count, ops = graph.run(sources, potential, fires, layerwise=discharge == "layerwise", order=order, seed=seed)
     potentials = tuple(torch.from_numpy(u.copy()).to(dtype) for u in graph.split(potential))
-    counts = tuple(torch.from_numpy(n.copy()).to(dtype) for n in graph.split(count))
+    counts = tuple(torch.from_numpy(n.copy()).to(dtype) for n in graph.split(count)[:-1])
     return StepRecord(None, potentials[-1], inputs, net.dt, counts=counts, traces={"potential": potentials}), ops
 
 
