@@ -13,6 +13,8 @@ from .graph import FixedLayer as FixedLayer
 from .graph import FloatGraph as FloatGraph
 from .graph import FloatLayer as FloatLayer
 from .graph import Synapses as Synapses
+from .netx import read_netx as read_netx
+from .netx import write_netx as write_netx
 from .program import LayerFit as LayerFit
 from .program import LoihiProgram as LoihiProgram
 from .program import LoihiReport as LoihiReport
@@ -43,5 +45,7 @@ __all__ = [
     "decode",
     "encode",
     "float_graph",
+    "read_netx",
     "slope",
+    "write_netx",
 ]

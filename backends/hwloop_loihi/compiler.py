@@ -54,6 +54,8 @@ from .program import LayerFit, LoihiProgram
 MAX_VOLLEY = MAX_STATE // 2**STATE_SHIFT - 1
 #: What still rounds to a threshold of 17 bits.
 LARGEST_THRESHOLD = MAX_THRESHOLD + 0.49
+#: The exponent that lava-dl's netx reads every bias with.
+NETX_BIAS_EXPONENT = 6
 #: The exponent leaves room for this many such volleys: neurons fire more than once, weights move in the loop.
 VOLLEYS = 4
 
@@ -65,8 +67,11 @@ def compile_loihi(
     weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
     mask: Iterable[int] = (),
     like: Program | None = None,
+    exponents: bool = True,
 ) -> LoihiProgram:
     """``net`` as fixed-point layers at steps of ``dt`` (s); options as for :func:`hwloop.mapping.compile_network`.
+
+    Without ``exponents`` weights have none and biases that of lava-dl, 6: what netx files can say.
 
     Raises
     ------
@@ -83,17 +88,24 @@ def compile_loihi(
         check_features(index, layer, dt, refractory=False)
     rules, placement = rules_and_placement(layers, limits, weight_scale, mask, like)
     parts = [
-        _layer(index, layer, rule, neurons, dt, limits)
+        _layer(index, layer, rule, neurons, dt, limits, exponents)
         for index, (layer, rule, neurons) in enumerate(zip(layers, rules, placement, strict=True))
     ]
     programs, fixed, fits = zip(*parts, strict=True)
+    graph = FixedGraph(tuple(fixed), dt)
     return LoihiProgram(
-        limits, tuple(programs), notes=_notes(programs), graph=FixedGraph(tuple(fixed), dt), fits=tuple(fits)
+        limits, tuple(programs), notes=_notes(programs), graph=graph, fits=tuple(fits), exponents=exponents
     )
 
 
 def _layer(
-    index: int, layer: LayerValues, rule: ScaleRule, neurons: Array, dt: float, limits: Capabilities
+    index: int,
+    layer: LayerValues,
+    rule: ScaleRule,
+    neurons: Array,
+    dt: float,
+    limits: Capabilities,
+    exponents: bool,
 ) -> tuple[LayerProgram, FixedLayer, LayerFit]:
     discrete = discretise(index, layer, dt)
     swing, gain = _folded(discrete.swing)
@@ -109,10 +121,11 @@ def _layer(
     codes = program.codes.astype(np.int32)
     volley = _volley(codes)
     exact = 2.0 * swing / (discrete.step * program.scale)
-    exponent = _exponent(index, exact, volley, program.scale)
+    exponent = _exponent(index, exact, volley, program.scale, EXPONENTS[1] if exponents else 0)
     vth = round(exact * 2.0**exponent)
     delay = None if discrete.delay is None else np.tile(discrete.delay, (len(codes), 1))
-    mantissa, shift = _bias(index, discrete.lift / (discrete.swing / (exact * 2.0 ** (exponent + STATE_SHIFT))))
+    lift = discrete.lift / discrete.swing * exact * 2.0 ** (exponent + STATE_SHIFT)
+    mantissa, shift = _bias(index, lift, None if exponents else NETX_BIAS_EXPONENT)
     fixed = FixedLayer(
         Synapses(2 * codes, exponent, "mixed", delay=delay),
         du=_decay(index, "tau_syn", discrete.tau_syn, dt, offset=1),
@@ -163,7 +176,7 @@ def _volley(codes: Array) -> int:
     return int(2 * max(np.maximum(codes, 0).sum(1).max(), np.maximum(-codes, 0).sum(1).max()))
 
 
-def _exponent(index: int, exact: float, volley: int, scale: float) -> int:
+def _exponent(index: int, exact: float, volley: int, scale: float, largest: int) -> int:
     if volley > MAX_VOLLEY:
         raise CompileError(
             limit=f"sums of weights up to {MAX_VOLLEY}: beyond it u wraps and changes its sign",
@@ -173,7 +186,7 @@ def _exponent(index: int, exact: float, volley: int, scale: float) -> int:
         )
     room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (VOLLEYS * volley))
     # a threshold that rounding puts on the limit counts as within it
-    exponent = max(0, min(EXPONENTS[1], math.floor(math.log2(room) + 1e-9)))
+    exponent = max(0, min(largest, math.floor(math.log2(room) + 1e-9)))
     if round(exact * 2.0**exponent) < 1:
         raise CompileError(
             limit="thresholds of at least 1, the weight of half a code",
@@ -197,17 +210,17 @@ def _decay(index: int, name: str, tau: float, dt: float, offset: int) -> int:
     return value
 
 
-def _bias(index: int, lift: Array) -> tuple[Array, Array]:
-    """Mantissas and exponents ``[n]`` for what the leak adds each tick, in units of the state."""
-    exponent = np.zeros(len(lift), np.int32)
-    for power in range(1, BIAS_EXPONENT[1] + 1):
+def _bias(index: int, lift: Array, fixed: int | None) -> tuple[Array, Array]:
+    """Mantissas and exponents ``[n]`` for what the leak adds each tick, in units of the state; ``fixed``: this exponent."""
+    exponent = np.full(len(lift), fixed or 0, np.int32)
+    for power in range(1, BIAS_EXPONENT[1] + 1 if fixed is None else 0):
         exponent[np.abs(lift) / 2.0 ** (power - 1) > BIAS_MANTISSA[1]] = power
     mantissa = np.rint(lift / 2.0**exponent)
     if np.abs(mantissa).max() > BIAS_MANTISSA[1]:
         neuron = int(np.abs(mantissa).argmax())
-        top = BIAS_MANTISSA[1] * 2 ** BIAS_EXPONENT[1]
+        top = BIAS_EXPONENT[1] if fixed is None else fixed
         raise CompileError(
-            limit=f"a bias of up to {top} a tick (13 bits, exponent 7)",
+            limit=f"a bias of up to {BIAS_MANTISSA[1] * 2**top} a tick (13 bits, exponent {top})",
             value=f"{lift[neuron]:.0f} for the leak potential of neuron {neuron}",
             layer=lif_name(index),
             fix="bring v_leak closer to v_reset, or choose a smaller dt",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hwloop.mapping import Program, ResourceReport
 
@@ -69,6 +69,7 @@ class LoihiProgram(Program):
 
     graph: FixedGraph
     fits: tuple[LayerFit, ...]
+    exponents: bool = True
 
     @property
     def dt(self) -> float:
@@ -81,7 +82,7 @@ class LoihiProgram(Program):
             compile_loihi,
         )  # it builds these programs: at module level the two imports would form a ring
 
-        return compile_loihi(net, self.dt, like=self)
+        return compile_loihi(net, self.dt, like=self, exponents=self.exponents)
 
     def report(self) -> LoihiReport:
         """Resources, what rounding did, and the headroom to the wrap."""
@@ -94,8 +95,3 @@ class LoihiProgram(Program):
 def worst(fits: Sequence[LayerFit]) -> float:
     """Largest relative error of a time constant."""
     return max(max(abs(fit.tau_syn_error), abs(fit.tau_mem_error)) for fit in fits)
-
-
-def plain(fits: Sequence[LayerFit]) -> list[dict[str, Any]]:
-    """The fits as plain values."""
-    return [asdict(fit) for fit in fits]
