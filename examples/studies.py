@@ -5,6 +5,7 @@
     python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
     python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
     python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
+    python examples/studies.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
     python examples/studies.py table --out out/studies           # what is there so far
 
 Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rule_recipes import RECIPES
 
 import hwloop as hl
-from hwloop import storage
+from hwloop import rules, storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
 from hwloop.experiment import Experiment
 from hwloop_loihi import choose_dt, convergence
@@ -208,11 +210,39 @@ def _fixed_point() -> list[list[Row]]:
     return [base, [table, *rows]]
 
 
+def _rule(row: Row, out: Path, data: str | None) -> Row:
+    """Train a network by one of the training rules in steps; keep it for the rows that deploy it."""
+    recipe = RECIPES[row["recipe"]]
+    task, net = rules.mnist_values(data), recipe.network(row["seed"])
+    kept = {"checkpoint_dir": out / "checkpoints" / _name(row), "resume": True}  # an interrupted row goes on
+    result = hl.fit(net, task, recipe.loss, rule=recipe.rule, seed=row["seed"], progress=False, **kept, **recipe.fit)
+    save_checkpoint(_network(out, _name(row), row["seed"]), net, {"weights": dict(net.state_dict())}, step=0)
+    test = hl.evaluate(net, task.test, rule=recipe.rule)
+    with torch.no_grad():
+        record = recipe.rule.forward(net, task.test.inputs[:1000])
+    return {
+        "ran_on": "simulator", "validation": result.best_validation.accuracy, "test": test.accuracy,
+        "best_epoch": result.best_epoch, "curve": [epoch.validation.accuracy for epoch in result.history],
+        "training_seconds": round(sum(epoch.seconds for epoch in result.history), 1),
+        "spikes_a_sample": [round(float(count.abs().sum(1).double().mean()), 1) for count in record.counts],
+    }  # fmt: skip
+
+
+def _rules() -> list[list[Row]]:
+    rows: list[Row] = [
+        {"study": "rule", "experiment": f"mnist-784-400-10-{name}", "recipe": name, "seed": seed}
+        for seed in BASES
+        for name in RECIPES
+    ]
+    return [rows]
+
+
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "yin-yang": _yin_yang,
     "chips": _chips,
     "mnist": _mnist,
     "mnist-16": _mnist_16,
+    "rules": _rules,
     "loihi": _fixed_point,
 }
 RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {

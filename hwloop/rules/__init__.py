@@ -17,8 +17,14 @@ from .base import find as find
 from .base import names as names
 from .base import register as register
 from .exact import Exact as Exact
+from .hm2bp import HM2BP as HM2BP
+from .hm2bp import LeakyNeurons as LeakyNeurons
+from .hm2bp import WeightDecay as WeightDecay
 from .losses import ReadoutCrossEntropy as ReadoutCrossEntropy
 from .losses import ReadoutError as ReadoutError
+from .losses import TraceError as TraceError
+from .na import NA as NA
+from .na import TracedNeurons as TracedNeurons
 from .network import StepNetwork as StepNetwork
 from .neurons import Neurons as Neurons
 from .record import StepRecord as StepRecord
@@ -35,6 +41,12 @@ from .values import ValueTask as ValueTask
 from .values import mnist_values as mnist_values
 
 __all__ = [
+    "HM2BP",
+    "LeakyNeurons",
+    "NA",
+    "TraceError",
+    "TracedNeurons",
+    "WeightDecay",
     "AvgPool",
     "Conv2d",
     "Exact",

@@ -131,6 +131,7 @@ class _Attached(torch.autograd.Function):
 _BUILT_IN: dict[str, tuple[str, str]] = {
     "exact": ("exact", "Exact"),
     "hm2bp": ("hm2bp", "HM2BP"),
+    "na": ("na", "NA"),
     "spikegrad": ("spikegrad", "SpikeGrad"),
     "spide": ("spide", "Spide"),
 }

@@ -1,4 +1,7 @@
-"""Losses on a readout ``[batch, n_out]``: for all rules but the exact one, whose losses look at spike times."""
+"""Losses on a readout, ``[batch, n_out]`` or ``[batch, steps, n_out]``: for all rules but the exact one.
+
+(The exact rule's losses look at spike times: :mod:`hwloop.losses`.)
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from torch.nn import functional
 from ..errors import InputError
 from ..losses import Loss
 from ..record import Record
+from .trace import trace
 
 
 def readout_of(record: Record, labels: Tensor) -> Tensor:
@@ -22,9 +26,17 @@ def readout_of(record: Record, labels: Tensor) -> Tensor:
         raise InputError("a loss on a readout, and a record without one; use it with a rule that has a readout")
     if labels.shape != readout.shape[:1] or labels.dtype != torch.int64:
         raise InputError(f"labels are {labels.dtype} {tuple(labels.shape)}; expected int64, one of {len(readout)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= readout.shape[1]:
-        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}; allowed: 0..{readout.shape[1] - 1}")
+    if int(labels.min()) < 0 or int(labels.max()) >= readout.shape[-1]:
+        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}; allowed: 0..{readout.shape[-1] - 1}")
     return readout
+
+
+def _targets(readout: Tensor, labels: Tensor, wanted: Tensor | float, others: float) -> Tensor:
+    """``wanted`` where the label's output stands, ``others`` elsewhere, of the readout's shape."""
+    label = functional.one_hot(labels, readout.shape[-1]).bool()
+    if readout.ndim == 3:
+        label = label[:, None].expand(readout.shape)
+    return torch.where(label, wanted, torch.full_like(readout, others))
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,34 @@ class ReadoutError(Loss):
                 raise InputError(f"{name} = {getattr(self, name)}; allowed: finite, margin >= 0")
 
     def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
+        """Mean over the batch; summed over steps where the readout has them."""
+        readout = readout_of(record, labels)
+        error = readout - _targets(readout, labels, self.wanted, self.others)
+        return 0.5 * torch.where(error.abs() > self.margin, error, 0.0).square().sum() / len(readout)
+
+
+@dataclass(frozen=True)
+class TraceError(Loss):
+    """``1/2 sum (a - y)^2`` over steps: y the trace of a spike in every step for the label's output, 0 for the rest.
+
+    For readouts with steps (NA); ``tau_s`` (steps) is that of the output's neurons.
+    """
+
+    tau_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.tau_s < math.inf:
+            raise InputError(f"tau_s = {self.tau_s} steps; allowed: finite and >= 1")
+
+    def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
         """Mean over the batch."""
         readout = readout_of(record, labels)
-        target = torch.full_like(readout, self.others).scatter(1, labels[:, None], self.wanted)
-        error = readout - target
-        return 0.5 * torch.where(error.abs() > self.margin, error, 0.0).square().sum(1).mean()
+        if readout.ndim != 3:
+            raise InputError(
+                f"readout {tuple(readout.shape)}; TraceError needs [batch, steps, n_out], ReadoutError does not"
+            )
+        wanted = trace(torch.ones_like(readout[:1]), 1 - 1 / self.tau_s, 1 / self.tau_s)
+        return 0.5 * (readout - _targets(readout, labels, wanted, 0.0)).square().sum() / len(readout)
 
 
 @dataclass(frozen=True)
@@ -63,5 +98,6 @@ class ReadoutCrossEntropy(Loss):
             raise InputError(f"scale = {self.scale}; allowed: finite and > 0")
 
     def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
-        """Mean over the batch."""
-        return functional.cross_entropy(self.scale * readout_of(record, labels), labels)
+        """Mean over the batch; of the sum over steps where the readout has them."""
+        readout = readout_of(record, labels)
+        return functional.cross_entropy(self.scale * (readout.sum(1) if readout.ndim == 3 else readout), labels)

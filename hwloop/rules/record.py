@@ -20,8 +20,8 @@ class StepRecord(Record):
     ----------
     rasters : tuple of Tensor ``[batch, steps, n]``, or None where a rule keeps counts alone
         Spikes of each population a step: -1, 0, 1. Any small integer or floating type.
-    readout : Tensor ``[batch, n_out]``, floating
-        What losses and decisions look at: counts, rates, potentials; the rule says which.
+    readout : Tensor ``[batch, n_out]`` or ``[batch, steps, n_out]``, floating
+        What losses and decisions look at: counts, rates, traces; the rule says which.
     values : Values
         The inputs, as given.
     dt : float (s)

@@ -1,0 +1,101 @@
+"""How the training rules are run on MNIST: one recipe a rule, for the study ``rules`` of ``studies.py``.
+
+Thresholds, rates and numbers of epochs were chosen on validation samples of the training set.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+import hwloop as hl
+from hwloop import rules
+from hwloop.losses import Loss
+from hwloop.rules.hm2bp import HM2BP, LeakyNeurons
+from hwloop.rules.na import NA, TracedNeurons
+from hwloop.rules.spide import RateNeurons, Spide
+from hwloop.rules.spikegrad import SignedNeurons, SpikeGrad
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network, a loss, a rule, and options of :func:`hwloop.fit`."""
+
+    network: Callable[[int], rules.StepNetwork]
+    loss: Loss
+    rule: rules.Rule
+    fit: dict[str, Any] = field(default_factory=dict)
+
+
+def hm2bp_network(seed: int, *, sizes: tuple[int, ...] = (784, 400, 10), steps: int = 100) -> rules.StepNetwork:
+    """Uniform weights in -1..1 as the authors draw them; lateral inhibition in the output layer."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+        dense = hl.Dense(n_in, n_out)
+        with torch.no_grad():
+            dense.weight.uniform_(-1, 1, generator=generator)
+        last = k == len(sizes) - 2
+        layers += [dense, LeakyNeurons(4.0, lateral=-1.0) if last else LeakyNeurons(10.0)]
+    return rules.StepNetwork(layers, in_shape=sizes[0], steps=steps)
+
+
+def na_network(seed: int, *, sizes: tuple[int, ...] = (784, 400, 10), tau_m: float = 5.0) -> rules.StepNetwork:
+    """Five steps, constant input currents."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [hl.Dense(n_in, n_out).init_normal_(0.0, 1.5 / n_in**0.5, generator), TracedNeurons(tau_m=tau_m)]
+    return rules.StepNetwork(layers, in_shape=sizes[0], steps=5)
+
+
+def spikegrad_network(seed: int, *, theta: float = 0.125) -> rules.StepNetwork:
+    """784-400-10; hidden spikes worth an eighth, pixels of up to 16 spikes."""
+    generator = torch.Generator().manual_seed(seed)
+    first = hl.Dense(784, 400).init_normal_(0.0, 2 * math.sqrt(2 / 784), generator)
+    last = hl.Dense(400, 10).init_normal_(0.0, math.sqrt(1 / 400), generator)
+    return rules.StepNetwork([first, SignedNeurons(theta), last, SignedNeurons()], in_shape=784, steps=1)
+
+
+def spide_network(seed: int, *, steps: int = 30) -> rules.StepNetwork:
+    """784-400-10 with feedback of 400 x 400."""
+    generator = torch.Generator().manual_seed(seed)
+    first = hl.Dense(784, 400).init_normal_(0.0, 2 * math.sqrt(2 / 784), generator)
+    last = hl.Dense(400, 10).init_normal_(0.0, math.sqrt(1 / 400), generator)
+    feedback = hl.Dense(400, 400).init_normal_(0.0, 1 / 400, generator)
+    return rules.StepNetwork([first, RateNeurons(), last, RateNeurons()], in_shape=784, steps=steps, feedback=feedback)
+
+
+#: Rule, or rule and variant -> recipe.
+RECIPES: dict[str, Recipe] = {
+    "hm2bp": Recipe(
+        hm2bp_network,
+        rules.ReadoutError(12.0, 1.0, margin=1.0),
+        HM2BP(teacher=12),
+        {"epochs": 9, "batch_size": 20, "lr": 1.5e-3, "lr_decay": 0.75},
+    ),
+    "na": Recipe(
+        na_network,
+        rules.TraceError(),
+        NA(),
+        {"epochs": 25, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "averaging": 0.99},
+    ),
+    "spikegrad": Recipe(
+        spikegrad_network,
+        rules.ReadoutCrossEntropy(),
+        SpikeGrad(alpha=4096.0),
+        {"epochs": 20, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "input_dropout": 0.2},
+    ),
+    "spide": Recipe(
+        spide_network,
+        rules.ReadoutCrossEntropy(),
+        Spide(steps_back=50, loss_scale=100.0),
+        {"epochs": 12, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.82, "input_dropout": 0.1},
+    ),
+}
