@@ -138,20 +138,21 @@ class LavaTarget:
         return LavaTarget(dt=dt, arithmetic=self.arithmetic, deadline=self.deadline)
 
     def open(self) -> LavaDevice:
-        """Lava, ready; raises :class:`TargetError` where its environment cannot be built or its worker not started."""
+        """Lava, its environment built; raises :class:`TargetError` where that fails."""
         return LavaDevice(self, environment.ensure())
 
 
 class LavaDevice(DeviceBase):
     """An opened Lava. Deterministic: what it returns depends on program and input alone.
 
-    A worker that fails is ended, with all it started, and the next run starts a new one.
+    The first run starts the worker (half a second). One that fails is ended, with all it started, and the next run
+    starts a new one.
     """
 
     def __init__(self, target: LavaTarget, where: Environment) -> None:
         super().__init__(target, target.device_id, f"{where.firmware}, {TAGS[target.arithmetic]}", "emulator")
         self._target, self._where = target, where
-        self._worker: Worker | None = self._start()
+        self._worker: Worker | None = None
 
     def close(self) -> None:
         """End the worker; closing twice is allowed."""
@@ -159,9 +160,6 @@ class LavaDevice(DeviceBase):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-
-    def _start(self) -> Worker:
-        return Worker(self._where.interpreter, deadline=self._target.deadline)
 
     def _write(self, program: Program) -> int:
         _graph_of(program, self.device_id)
@@ -198,7 +196,7 @@ class LavaDevice(DeviceBase):
         """
         self._check_open()
         if self._worker is None or not self._worker.alive:
-            self._worker = self._start()
+            self._worker = Worker(self._where.interpreter, deadline=self._target.deadline)
         layout = plan(graph, len(inputs), n_ticks)
         answers = [self._worker.ask(request) for request in requests(graph, inputs, layout)]
         return spikes_of(answers, graph, len(inputs), layout)

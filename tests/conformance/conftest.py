@@ -17,10 +17,20 @@ TARGETS = [
     ("emulator:7", {"preset": "ideal"}),
     ("emulator:7", {"preset": "bss2"}),
     ("emulator:7", {"preset": "worst"}),
+    ("lava", {"dt": 1e-3}),
     ("loihi", {}),
     ("loihi", {"dt": 2e-5}),
     ("tiny:0", {}),
 ]
+#: Those that take long: `pytest -m slow tests/conformance`.
+SLOW = [("lava", {"dt": 1e-3, "arithmetic": "float"})]
+
+
+def _parameters() -> list[object]:
+    def named(name: str, options: dict[str, object], *marks: pytest.MarkDecorator) -> object:
+        return pytest.param((name, options), id="-".join(map(str, (name, *options.values()))), marks=marks)
+
+    return [named(*target) for target in TARGETS] + [named(*target, pytest.mark.slow) for target in SLOW]
 
 
 @pytest.fixture
@@ -34,7 +44,7 @@ def tiny_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-@pytest.fixture(params=TARGETS, ids=["-".join(map(str, (name, *options.values()))) for name, options in TARGETS])
+@pytest.fixture(params=_parameters())
 def target(request: pytest.FixtureRequest, tiny_backend: None) -> Target:
     name, options = request.param
     return find(name, **options)
