@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import torch
 
@@ -25,6 +25,9 @@ from .mapping import Capabilities, Program, ScaleRule
 from .network import Network
 from .record import RanOn, Recording
 from .spikes import Spikes
+
+if TYPE_CHECKING:
+    from hwloop_calibration import Calibration
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -163,6 +166,7 @@ class DeviceBase(ABC):
         self.writes = WriteStatistics()
         self.closed = False
         self.ran_on: RanOn = ran_on
+        self.calibration: Calibration | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -203,7 +207,8 @@ class DeviceBase(ABC):
         Raises
         ------
         TargetError
-            The device is closed or holds no program, or the spikes do not fit program or limits.
+            The device is closed or holds no program, the spikes do not fit program or limits, or what the backend hands
+            back is no answer to them.
         """
         self._check_open()
         if self.program is None:
@@ -213,6 +218,7 @@ class DeviceBase(ABC):
         self._check_inputs(spikes, self.program)
         start = time.perf_counter()
         measured = self._execute(self.program, spikes.detach(), repeats)
+        _check_answer(self.device_id, measured, self.program, spikes, repeats)
         return Recording(
             populations=measured.populations,
             inputs=repeat(spikes, repeats),
@@ -223,7 +229,28 @@ class DeviceBase(ABC):
             lost_events=measured.lost_events,
             late_events=measured.late_events,
             wall_time=time.perf_counter() - start,
+            calibration_id=None if self.calibration is None else self.calibration.id,
+            calibration_age=None if self.calibration is None else self.calibration.age(),
         )
+
+    def apply(self, calibration: Calibration, *, policy: str = "error", max_age: float | None = None) -> None:
+        """Write a calibration's trim codes; recordings name it from then on, and :func:`compile` avoids its masked neurons.
+
+        Parameters
+        ----------
+        calibration : what :func:`hwloop.calibrate` returned or :meth:`hwloop.Calibration.load` read
+        policy : "error" | "warn" | "allow", for one of another device, revision or firmware, or an old one
+        max_age : age (s) above which it is old; by default a day
+
+        Raises
+        ------
+        CalibrationError
+            It is foreign or stale under policy "error", or the device lacks its trim cells.
+        TargetError
+            The device is closed, or a write failed; the calibration of before stays.
+        """
+        self._check_open()
+        calibration.apply_to(self, policy, max_age)
 
     def close(self) -> None:
         """Give the device back; closing twice is allowed."""
@@ -263,6 +290,17 @@ class DeviceBase(ABC):
                 f"sample {sample} has {int(spikes.counts.max())} input events; {self.device_id} takes {limit} a sample: "
                 "send fewer spikes (a sparser encoding, a shorter window)"
             )
+
+
+def _check_answer(device: str, measured: Measured, program: Program, spikes: Spikes, repeats: int) -> None:
+    """Refuse an answer of another shape than the question: a backend of somebody else's may cut or mix samples."""
+    expected = [(len(spikes) * repeats, layer.n_out, spikes.t_stop) for layer in program.layers]
+    found = [(len(population), population.n_units, population.t_stop) for population in measured.populations]
+    if found != expected:
+        raise TargetError(
+            f"{device} answered with (samples, neurons, t_stop (s)) = {found}, one a layer; expected {expected}. "
+            "The backend is at fault: report it to its author"
+        )
 
 
 TargetFactory: TypeAlias = Callable[..., Target]
@@ -350,7 +388,8 @@ def compile(
     target : Target or Device
     weight_scale : rule, or one rule a layer
         ``"max"``, ``"quantile:Q"`` with Q in (0, 1], or the model weight of 1 LSB.
-    mask : physical neurons not to use, e.g. those known to be dead
+    mask : physical neurons not to use, e.g. those known to be dead; those that the calibration applied to a device masks
+        are avoided too
     like : a program whose placement and scales are reused; ``weight_scale`` and ``mask`` are then not looked at
 
     Raises
@@ -363,6 +402,9 @@ def compile(
     described = target.target if isinstance(target, Device) else target
     if not isinstance(described, Target):
         raise InputError(f"cannot compile for {type(target).__name__}; give what hwloop.open(name) returns")
+    calibration = getattr(target, "calibration", None)
+    if calibration is not None:
+        mask = {*mask, *calibration.mask}
     return described.compile(net, weight_scale=weight_scale, mask=mask, like=like)
 
 

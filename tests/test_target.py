@@ -10,6 +10,7 @@ import pytest
 from hwloop import target
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.network import LIF, Dense, Network
+from hwloop.spikes import Spikes
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +80,25 @@ def test_nobody_asks_the_oracle(folder: str) -> None:
         assert not [name for name in names if name in text], file
 
 
-def test_the_core_does_not_name_the_emulator_in_an_import() -> None:
+def test_the_core_does_not_name_a_backend_in_an_import() -> None:
+    backends = [folder.name for folder in (ROOT / "backends").iterdir() if (folder / "__init__.py").exists()]
+    assert "hwloop_emulator" in backends
+    named = tuple(f"{word} {name}" for name in backends for word in ("import", "from"))
     for file in (ROOT / "hwloop").rglob("*.py"):
         for line in file.read_text("utf-8").splitlines():
-            assert not line.strip().startswith(("import hwloop_", "from hwloop_")), file
+            assert not line.strip().startswith(named), file
+
+
+@pytest.mark.parametrize("cut", ["samples", "layers"])
+def test_an_answer_of_another_shape_than_the_question_is_refused(monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
+    net = Network([Dense(2, 3), LIF(3, 10e-3, 5e-3), Dense(3, 2), LIF(2, 10e-3, 5e-3)])
+    spikes = Spikes.from_events([([0.001], [0]), ([0.002], [1])], n_units=2, t_stop=0.05)
+    with target.open("emulator:0", preset="ideal") as chip:
+        chip.load(target.compile(net, chip))
+        answer = chip._execute(chip.program, spikes, 1).populations
+        fewer = tuple(p[:1] for p in answer) if cut == "samples" else answer[:1]
+        monkeypatch.setattr(chip, "_execute", lambda *_: target.Measured(fewer))
+        with pytest.raises(
+            TargetError, match=r"emulator:0.* answered with .*; expected \[\(2, 3, 0.05\), \(2, 2, 0.05\)\]"
+        ):
+            chip.run(spikes)
