@@ -5,6 +5,7 @@
     python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
     python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
     python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
+    python examples/studies.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
     python examples/studies.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
     python examples/studies.py table --out out/studies           # what is there so far
 
@@ -30,6 +31,7 @@ import hwloop as hl
 from hwloop import rules, storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
 from hwloop.experiment import Experiment
+from hwloop.losses import accuracy, predict
 from hwloop_loihi import choose_dt, convergence
 
 SEEDS, BASES, CHIPS, QUIET_CHIPS, SPREADS = range(5), range(3), range(10), range(5), (0.1, 0.2)
@@ -149,6 +151,30 @@ def _loihi(row: Row, out: Path, data: str | None) -> Row:
         }  # fmt: skip
 
 
+def _lava(row: Row, out: Path, data: str | None) -> Row:
+    """A base network, as is, on lava-nc and on its twin: the first test samples, and whether every spike is equal."""
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    task, net = experiment.build_task(), _base(row, out, experiment)
+    test = task.test.select(slice(row["samples"]))
+    with hl.open("loihi", dt=row["dt"]) as twin, hl.open("lava", dt=row["dt"]) as lava:
+        program = hl.compile(net, lava)
+        recordings, seconds = [], []
+        for device in (twin, lava):
+            device.load(program)
+            device.run(test.inputs[:2])  # compiles, or starts the worker
+            recordings.append(device.run(test.inputs))
+            seconds.append(recordings[-1].wall_time / len(test))
+        pairs = list(zip(*(recording.populations for recording in recordings), strict=True))
+        same = [torch.equal(a.times, b.times) and torch.equal(a.units, b.units) for a, b in pairs]
+        right = [accuracy(predict(recording, experiment.decision), test.labels) for recording in recordings]
+        return {
+            "ran_on": lava.ran_on, "firmware": lava.firmware, "samples": len(test), "equal": all(same),
+            "spikes": [int(b.counts.sum()) for _, b in pairs], "loihi": right[0], "as_is": right[1],
+            "software": hl.evaluate(net, test, decision=experiment.decision).accuracy,
+            "seconds_a_sample": {"loihi": seconds[0], "lava": seconds[1]},
+        }  # fmt: skip
+
+
 def _convergence(row: Row, out: Path, data: str | None) -> Row:
     """Spike times of the stepped graphs against the exact simulation, for ever smaller steps."""
     experiment = _experiment(row["experiment"], data, row["seed"])
@@ -210,6 +236,16 @@ def _fixed_point() -> list[list[Row]]:
     return [base, [table, *rows]]
 
 
+def _real_lava() -> list[list[Row]]:
+    kinds = (("yin-yang", 1e-4, 1000), ("yin-yang", 4e-4, 1000), ("mnist-784-350-10", 4e-4, 500))
+    names = dict.fromkeys(name for name, _, _ in kinds)
+    base: list[Row] = [{"study": "software", "experiment": name, "seed": 0} for name in names]
+    rows: list[Row] = [
+        {"study": "lava", "experiment": name, "seed": 0, "dt": dt, "samples": samples} for name, dt, samples in kinds
+    ]
+    return [base, rows]
+
+
 def _rule(row: Row, out: Path, data: str | None) -> Row:
     """Train a network by one of the training rules in steps; keep it for the rows that deploy it."""
     recipe = RECIPES[row["recipe"]]
@@ -244,11 +280,13 @@ STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "mnist-16": _mnist_16,
     "rules": _rules,
     "loihi": _fixed_point,
+    "lava": _real_lava,
 }
 RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "software": _software,
     "chip": _chip,
     "loihi": _loihi,
+    "lava": _lava,
     "convergence": _convergence,
 }
 
@@ -275,7 +313,7 @@ def _table(out: Path) -> str:
         document = storage.read_json(path, kind="hwloop-study", version=1)
         row, found = document["row"], document["found"]
         variant = ", ".join(f"{key} {value}" for key, value in row.get("variant", {}).items())
-        variant = f"loihi, dt {row['dt']}" if "dt" in row else variant
+        variant = f"{row['study']}, dt {row['dt']}" if "dt" in row else variant
         for key in ("test", "as_is", "tuned"):
             if key in found:
                 groups.setdefault((row["experiment"], variant, f"{key} ({found['ran_on']})"), []).append(found[key])
