@@ -5,7 +5,8 @@
             +-------- optimiser <-- gradient of the model, replayed at the measured spikes +
 
 The model is differentiated at the weights that the device holds (straight-through rounding); the step is taken by the
-float shadow weights. Constant latency of the read-out is subtracted from the measured times first.
+float shadow weights. Constant latency of the read-out is subtracted from the measured times first. How the measured
+spikes become gradients is the training rule's (:mod:`hwloop.rules`): any that runs in continuous time from spikes alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .mapping import Program, ScaleRule
 from .network import Network
 from .progress import EpochProgress
 from .record import RanOn, Record, Recording
+from .rules import Exact, Rule, find
 from .simulate import FloorPolicy
 from .spikes import Spikes
 from .target import Device
@@ -220,6 +222,7 @@ def finetune(
     task: Task,
     loss: Loss,
     *,
+    rule: str | Rule = "exact",
     epochs: int = 25,
     batch_size: int = 25,
     lr: float = 2e-3,
@@ -232,7 +235,7 @@ def finetune(
     weight_scale: ScaleRule | Sequence[ScaleRule] = "auto",
     mask: Iterable[int] = (),
     seed: int = 0,
-    decision: Decision = "first",
+    decision: Decision | None = None,
     validation_repeats: int = 2,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     checkpoint_dir: Path | str | None = None,
@@ -250,10 +253,12 @@ def finetune(
         Its weights are the float shadow weights; its neuron parameters, the nominal ones, are the model's.
     device : Device, opened
     task, loss : as in :func:`hwloop.training.fit`
+    rule : str or Rule
+        ``"exact"``, or one that needs no more than the spikes of a network in continuous time (``"hm2bp"``).
     epochs, batch_size, lr, lr_decay, seed, decision, optimizer : as in :func:`hwloop.training.fit`
     repeats : int
         Runs of every batch; their gradients are averaged.
-    floor, policy : see :meth:`hwloop.network.Network.forward`
+    floor, policy : of the exact rule; see :meth:`hwloop.network.Network.forward`
     clip_norm : float
         Largest norm of a batch's gradient.
     averaging : float
@@ -271,11 +276,14 @@ def finetune(
     InputError, CheckpointError, CompileError, TargetError, GradientError
     """
     _check_options(net, task, epochs, batch_size, lr, lr_decay, repeats, validation_repeats)
+    method = find(rule, floor=floor, policy=policy) if rule == Exact.name else find(rule)
+    method.check(net)
+    decision = decision or method.decision(net)
     mask = tuple(mask)
     if not 0 <= averaging < 1:
         raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
     options = {
-        "task": task.name, "samples": len(task.train), "loss": repr(loss), "batch_size": batch_size, "lr": lr,
+        "task": task.name, "samples": len(task.train), "loss": repr(loss), "rule": method.key, "batch_size": batch_size, "lr": lr,
         "lr_decay": lr_decay, "repeats": repeats, "floor": floor, "policy": policy, "clip_norm": clip_norm, "seed": seed,
         "decision": decision, "validation_repeats": validation_repeats, "averaging": averaging, "device": device.device_id,
         "target": device.capabilities.name,
@@ -299,7 +307,7 @@ def finetune(
             order = np.random.default_rng([seed, number])
             tally = _Tally()
             for inputs, labels in task.train.batches(batch_size, order):
-                run.step(inputs, labels, loss, repeats, floor, policy, clip_norm, decision, tally)
+                run.step(inputs, labels, loss, method, repeats, clip_norm, decision, tally)
                 bar.advance(len(labels))
             with run.kept():
                 run.load()
@@ -394,9 +402,8 @@ class _Loop:
         inputs: Spikes,
         labels: Tensor,
         loss: Loss,
+        method: Rule,
         repeats: int,
-        floor: float,
-        policy: FloorPolicy,
         clip_norm: float,
         decision: Decision,
         tally: _Tally,
@@ -410,7 +417,7 @@ class _Loop:
         shadow = [weight.detach().clone() for weight in self.weights]
         try:
             self._put([torch.as_tensor(held) for held in self.program.weights()])
-            record = self.net(driven, measured, floor=floor, policy=policy)
+            record = method.differentiable(self.net, driven, measured)
             value = loss(self.net, record, targets)
             self.optimizer.zero_grad(set_to_none=True)
             if value.requires_grad:
