@@ -221,7 +221,7 @@ def _spike_times(report: Report, demo: DemoResult) -> None:
     figure = error_histogram(
         sets, [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)],
         caption=f"Spike-time errors on {chip.name}, as is (left) and fine-tuned (right). Mismatch makes them broad; a shift "
-        "of the mean is what all neurons have in common.",
+        "of the mean is what all neurons have in common. Panels side by side share their axes.", pairs_alike=True,
     )  # fmt: skip
     report.add_section(
         "Spike times before and after",

@@ -165,8 +165,12 @@ def _raster_legend(figure: Any) -> None:
 def error_histogram(
     sets: Sequence[ErrorSet], source: Sources,
     caption: str = "A narrow peak at zero is a faithful device; a shifted one is a constant delay, a broad one mismatch or noise.",
+    *, pairs_alike: bool = False,
 ) -> Figure:  # fmt: skip
-    """Histogram of measured minus simulated spike time, one panel a layer; far outliers are in the outermost bins."""
+    """Histogram of measured minus simulated spike time, one panel a layer; far outliers are in the outermost bins.
+
+    ``pairs_alike``: panels come two by two, before and after, and the two beside each other share their axes.
+    """
     from . import plotting as p
 
     if not sets:
@@ -176,20 +180,33 @@ def error_histogram(
     with p.style():
         figure, axes = p.grid(rows, columns, 2.7 * rows, width=p.WIDTH if columns == 2 else 0.7 * p.WIDTH)
         flat = [a for row in axes for a in row]
-        for panel, errors in zip(flat, sets, strict=False):
-            _histogram(panel, errors)
+        reach = [_reach(errors) for errors in sets]
+        if pairs_alike:
+            reach = [max(reach[k - k % 2 : k - k % 2 + 2]) for k in range(len(sets))]
+        for panel, errors, width in zip(flat, sets, reach, strict=False):
+            _histogram(panel, errors, width)
+        if pairs_alike:
+            for left, right in zip(flat[: len(sets) : 2], flat[1 : len(sets) : 2], strict=False):
+                top = max(left.get_ylim()[1], right.get_ylim()[1])
+                left.set_ylim(0, top)
+                right.set_ylim(0, top)
         for spare in flat[len(sets) :]:
             spare.set_axis_off()
         return Figure(p.to_svg(figure), caption, source)
 
 
-def _histogram(axes: Axes, errors: ErrorSet) -> None:
+def _reach(errors: ErrorSet) -> float:
+    """Half the width (s) of the histogram: the errors but for their tails."""
+    values = np.asarray(errors.errors, dtype=float)
+    return float(np.max(np.abs(np.quantile(values, [TAIL, 1 - TAIL])))) if len(values) else 0.0
+
+
+def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
     from . import plotting as p
 
     values = np.asarray(errors.errors, dtype=float)
-    reach = float(np.max(np.abs(np.quantile(values, [TAIL, 1 - TAIL])))) if len(values) else 0.0
     factor, unit = time_unit(reach or 1e-6)  # all equal: an axis of a microsecond
     reach = 1.05 * reach / factor or 1.0
     inside = np.clip(values / factor, -reach, reach)

@@ -133,6 +133,11 @@ FIGURES = {
     "mapping": lambda: training_curves({"loss": [1.0, 0.5], "floored": [0.1, float("nan")]}, EMULATED),
     "raster": lambda: raster(*pair(), 0, 1.0),
     "errors": lambda: error_histogram([ErrorSet("l", np.linspace(-1, 1, 99) * 1e-6)] * 3, EMULATED),
+    "errors by pairs": lambda: error_histogram(
+        [ErrorSet("a", np.linspace(-1, 1, 9)), ErrorSet("b", np.linspace(-3, 3, 9)), ErrorSet("c", np.zeros(2))],
+        EMULATED,
+        pairs_alike=True,
+    ),
     "no errors": lambda: error_histogram([ErrorSet("l", np.zeros(0)), ErrorSet("m", np.zeros(4))], EMULATED),
     "one neuron": lambda: neuron_map([MapPanel("x", np.ones(1))], EMULATED),
     "undefined": lambda: neuron_map([MapPanel("x", np.full(9, np.nan), True)], EMULATED),
@@ -155,6 +160,15 @@ def test_each_figure_is_one_svg_element_and_always_the_same(name: str) -> None:
     assert "<metadata" not in figure.svg
     assert figure.caption
     assert figure.svg == FIGURES[name]().svg
+
+
+def test_panels_of_a_pair_share_their_axes() -> None:
+    sets = [ErrorSet("before", np.linspace(-3, 3, 90)), ErrorSet("after", np.linspace(-1, 1, 40))]
+
+    def labels(**options: bool) -> int:
+        return error_histogram(sets, EMULATED, **options).svg.count("−3")
+
+    assert labels(pairs_alike=True) == 2 * labels(pairs_alike=False) > 0
 
 
 def test_curves_of_a_history_show_both_sets_in_per_cent() -> None:
