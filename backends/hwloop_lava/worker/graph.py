@@ -80,7 +80,7 @@ class Graph:
         self.ticks: int = fields["ticks"]
         self.copies: int = fields["copies"]
         self.models: dict[Any, type] = {}
-        self.rasters: list[NDArray[np.uint8]] = []
+        self.rasters: list[NDArray[np.int8]] = []
         self.source = self._add(lava.Source(data=self._input(fields["n_in"], arrays)), self.kind.source)
         self.populations = [self._population(i, given, arrays) for i, given in enumerate(fields["populations"])]
         for index, given in enumerate(fields["connections"]):
@@ -92,16 +92,17 @@ class Graph:
 
     def _input(self, n_in: int, arrays: Mapping[str, Array]) -> Array:
         data: Array = np.zeros((n_in * self.copies, self.ticks), dtype=self.kind.dtype)
-        data[arrays["input_units"], arrays["input_ticks"]] = 1
+        # graded events have a size; they need connections that look at it
+        data[arrays["input_units"], arrays["input_ticks"]] = arrays.get("input_sizes", 1)
         return data
 
     def _population(self, index: int, given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Any:
         shape = (given["n"] * self.copies,)
         values = {name: given[name] for name in ("du", "dv", "vth")}
-        if f"bias{index}" in arrays:
-            values["bias_mant"] = np.tile(arrays[f"bias{index}"], self.copies)
-            if f"bias_exp{index}" in arrays:
-                values["bias_exp"] = np.tile(arrays[f"bias_exp{index}"], self.copies)
+        for name, array in (("bias_mant", "bias"), ("bias_exp", "bias_exp"), ("v", "start")):
+            if f"{array}{index}" in arrays:
+                # one value a neuron, for all copies or for each
+                values[name] = np.resize(arrays[f"{array}{index}"], shape)
         process = self._neurons(given, shape, values)
         raster = shared_raster(self.ticks, shape[0])
         sink = self._add(lava.Sink(shape=shape, buffer=1), self.kind.sink)
@@ -113,7 +114,7 @@ class Graph:
     def _neurons(self, given: Mapping[str, Any], shape: tuple[int], values: dict[str, Any]) -> Any:
         if given["model"] in MODELS:
             process, models = MODELS[given["model"]]
-            return self._add(process(shape=shape, **values), models[self.arithmetic])
+            return self._add(process(shape=shape, **given["options"], **values), models[self.arithmetic])
         if given.get("refractory", 0):
             options = {"refractory_period": given["refractory"], **values}
             return self._add(lava.LIFRefractory(shape=shape, **options), lava.PyLifRefractoryModelFloat)
@@ -132,7 +133,8 @@ class Graph:
         sign = given["sign"]
         options["sign_mode"] = lava.determine_sign_mode(weights) if sign is None else lava.SignMode[sign.upper()]
         if self.copies == 1 and delays is None:
-            process = self._add(lava.Dense(weights=weights, **options), self.kind.dense)
+            graded = {"num_message_bits": 1} if given.get("graded") else {}
+            process = self._add(lava.Dense(weights=weights, **options, **graded), self.kind.dense)
         elif delays is None:
             process = self._add(
                 lava.Sparse(weights=self._blocks(weights), num_message_bits=1, **options), self.kind.sparse
@@ -175,6 +177,8 @@ def run(message: Message, watching: Callable[[], AbstractContextManager[None]], 
     for index, raster in enumerate(graph.rasters):
         ticks, units = np.nonzero(raster)
         spikes[f"ticks{index}"], spikes[f"units{index}"] = ticks.astype(np.int32), units.astype(np.int32)
+        if (raster < 0).any():
+            spikes[f"signs{index}"] = raster[ticks, units]
     return Message("ran", {"build_s": built - start, "run_s": ran - built}, {**spikes, **states})
 
 

@@ -29,7 +29,7 @@ MAX_HEADER = 4 * 2**20
 #: Largest body (bytes): weights and spikes of the largest run that the host sends at once.
 MAX_BODY = 4 * 2**30
 #: Types an array may have on the way.
-DTYPES = frozenset({"<i4", "<i8", "<f8", "|u1"})
+DTYPES = frozenset({"<i4", "<i8", "<f8", "|i1"})
 
 
 class ProtocolError(Exception):

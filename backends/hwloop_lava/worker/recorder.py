@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from .lava import PyReceiveModelFixed, PyReceiveModelFloat
 
 
-def shared_raster(ticks: int, n: int) -> NDArray[np.uint8]:
-    """Zeros ``[ticks, n]`` in memory that forked processes share."""
+def shared_raster(ticks: int, n: int) -> NDArray[np.int8]:
+    """Zeros ``[ticks, n]`` in memory that forked processes share; spikes are 0, 1 or, signed, -1."""
     memory = mmap.mmap(-1, max(1, ticks * n))
-    return np.frombuffer(memory, dtype=np.uint8, count=ticks * n).reshape(ticks, n)
+    return np.frombuffer(memory, dtype=np.int8, count=ticks * n).reshape(ticks, n)
 
 
 class FixedRecorder(PyReceiveModelFixed):
@@ -38,4 +38,4 @@ class FloatRecorder(PyReceiveModelFloat):
 
 
 def _record(model: Any) -> None:
-    model.proc_params["raster"][model.time_step - 1] = model.a_in.recv() != 0
+    model.proc_params["raster"][model.time_step - 1] = np.sign(model.a_in.recv())

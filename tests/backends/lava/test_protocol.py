@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays_of
 from hwloop_lava.worker import protocol
 from hwloop_lava.worker.protocol import MAGIC, PREFIX, Message, ProtocolError
 
-ARRAYS = st.sampled_from([np.int32, np.int64, np.float64, np.uint8]).flatmap(
+ARRAYS = st.sampled_from([np.int32, np.int64, np.float64, np.int8]).flatmap(
     lambda dtype: arrays_of.arrays(dtype, arrays_of.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
 )
 

@@ -6,5 +6,9 @@ users who take a process out of here into a Lava program of theirs rely on that 
 
 from __future__ import annotations
 
+from .soft_reset.process import PySoftResetFixed, PySoftResetFloat, SoftReset
+
 #: name in a description -> (process, {arithmetic: model})
-MODELS: dict[str, tuple[type, dict[str, type]]] = {}
+MODELS: dict[str, tuple[type, dict[str, type]]] = {
+    "soft_reset": (SoftReset, {"fixed": PySoftResetFixed, "float": PySoftResetFloat}),
+}

@@ -1,0 +1,1 @@
+"""Neurons that reset by subtraction; see :mod:`.process`."""
