@@ -205,7 +205,7 @@ def _decay(index: int, name: str, tau: float, dt: float, offset: int) -> int:
             limit="decays of 1..4095 / 4096 a tick",
             value=f"{name} = {tau:g} s, {DECAY_UNITY * -math.expm1(-dt / tau):.2f} / 4096 a tick of {dt:g} s",
             layer=lif_name(index),
-            fix=f"open the target with dt={tau / 400:.1g}: between {tau / DECAY_UNITY:.1g} and {tau:.1g}",
+            fix=f"open the target with dt={tau / 400:.1g}, or choose taus of one magnitude: dt between {tau / DECAY_UNITY:.1g} and {tau:.1g}",
         )
     return value
 

@@ -24,6 +24,9 @@ from .program import LoihiProgram
 from .ticks import decode, encode
 
 if TYPE_CHECKING:
+    from hwloop.rules import StepNetwork
+    from hwloop.rules.deployment import SpikeKind, StepDevice
+
     from .sweep import StepChoice
 
 #: Version of the emulated arithmetic; recordings name it.
@@ -99,6 +102,15 @@ class LoihiTarget:
     def open(self) -> LoihiDevice:
         """The emulator."""
         return LoihiDevice(self)
+
+    def step_device(self, net: StepNetwork, *, spikes: SpikeKind | None = None) -> StepDevice:
+        """The emulator holding a network in steps that resets by subtraction; see :mod:`.soft_device`.
+
+        Stock populations send binary spikes; ``spikes="signed"`` is the process of :mod:`hwloop_lava`.
+        """
+        from .soft_device import EmulatedSoftDevice  # imports the training rules, which few users of a target need
+
+        return EmulatedSoftDevice(net, self.device_id, spikes or "binary")
 
 
 class LoihiDevice(DeviceBase):

@@ -17,7 +17,11 @@ def network(
 ) -> Network:
     """Layers of ``sizes`` with first weights drawn from ``seed``; ``lif`` replaces parameters of all populations."""
     generator = torch.Generator().manual_seed(seed)
-    values = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, **lif}
+    # tensors of float64: a plain number would be rounded to float32 first
+    values = {
+        name: torch.as_tensor(value, dtype=torch.float64) if isinstance(value, (float, list)) else value
+        for name, value in {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, **lif}.items()
+    }
     layers: list[torch.nn.Module] = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):  # noqa: RUF007 (pairs with their names)
         layers += [Dense(n_in, n_out, delay=delay, generator=generator), LIF(n_out, **values)]

@@ -1,0 +1,165 @@
+"""A device for networks in steps of SPIDE and SpikeGrad: populations that reset by subtraction, in fixed point.
+
+``run`` is the same whoever computes: the emulator here, lava-nc in :mod:`hwloop_lava`. The host makes bias currents and input
+events, and reads rates and counts out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from hwloop.errors import CompileError, InputError, TargetError
+from hwloop.record import RanOn
+from hwloop.rules import StepNetwork, StepRecord, Values, find
+from hwloop.rules.deployment import SpikeKind
+from hwloop.rules.spide import Spide, simulate
+from hwloop.rules.spide_backward import Feedback
+from hwloop.rules.spikegrad import SpikeGrad, neurons_of
+
+from .graph import STATE_SHIFT, Array
+from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
+from .soft_reset import SoftRun, run_population
+
+#: Samples run at once: bounds the memory of rasters, changes no result.
+BATCH = 250
+#: Ticks in which SpikeGrad's input events arrive, ticks in which potentials may come to rest at first, and at most.
+INPUT_TICKS, SETTLING, MOST_TICKS = 32, 32, 4096
+
+
+class SoftDevice(ABC):
+    """A network in steps, in fixed point; a subclass runs one population.
+
+    Parameters
+    ----------
+    net : StepNetwork of rule "spide" or "spikegrad"
+    device_id, ran_on : provenance
+    spikes : "binary" or "signed"; SpikeGrad is exact with signed ones alone
+
+    Raises :class:`CompileError` where the arithmetic cannot carry the network.
+    """
+
+    def __init__(self, net: StepNetwork, device_id: str, ran_on: RanOn, spikes: SpikeKind) -> None:
+        if net.rule not in ("spide", "spikegrad"):
+            raise CompileError(
+                limit="networks of the rules 'spide' and 'spikegrad', which reset by subtraction",
+                value=f"a network of rule {net.rule!r}",
+                layer="every population",
+                fix="build it of RateNeurons or SignedNeurons",
+            )
+        find(net.rule).check(net)
+        self.device_id, self.spikes = device_id, spikes
+        self.ran_on: RanOn = ran_on
+        self.closed = False
+        self.write(net)
+
+    @abstractmethod
+    def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
+        """Run population ``index`` of :attr:`codes`; arguments as of :func:`hwloop_loihi.soft_reset.run_population`."""
+
+    def write(self, net: StepNetwork) -> None:
+        """Round the present weights of ``net`` and hold them."""
+        self.net = net
+        self.codes: SoftCodes = (
+            spide_codes(net) if net.rule == "spide" else spikegrad_codes(net, signed=self.spikes == "signed")
+        )
+
+    def close(self) -> None:
+        """Give the device back; closing twice is allowed."""
+        self.closed = True
+
+    @torch.no_grad()
+    def run(self, values: Values) -> StepRecord:
+        """Net spike counts as measured, and the readout that the host computes from them.
+
+        Raises
+        ------
+        TargetError
+            The device is closed; a sum left the 24 bits of a current; SpikeGrad's neurons did not come to rest.
+        InputError
+            Values that do not fit the network.
+        """
+        if self.closed:
+            raise TargetError(f"{self.device_id} is closed; open the network again with rules.open_network")
+        if values.n_units != self.net.n_in:
+            raise InputError(
+                f"values of {values.n_units} units for a network of {self.net.n_in}; give those of its task"
+            )
+        run = self._rates if self.net.rule == "spide" else self._counts
+        parts = [run(part) for part in _parts(values)]
+        return self._record(values, [torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True)])
+
+    @torch.no_grad()
+    def expected(self, values: Values) -> StepRecord:
+        """What the rule's own simulation makes of ``values`` with the weights that the codes stand for."""
+        held = self.codes.net
+        if self.net.rule == "spikegrad":
+            return self._record(values, list(SpikeGrad().forward(held, values).counts))
+        scale = self.codes.scales[0] * 2**STATE_SHIFT
+        current = torch.from_numpy(bias_currents(self.codes, self._current(values)) / scale)
+        feedback = None if held.feedback is None else Feedback(held.feedback.weight)
+        return self._record(values, simulate(held.stages[:-1], feedback, current, self.net.steps, [None])[0])
+
+    def _record(self, values: Values, counts: list[torch.Tensor]) -> StepRecord:
+        dtype = self.net.stages[0].connection.weight.dtype
+        empty = torch.zeros(len(values), self.net.n_out, dtype=dtype)
+        measured = StepRecord(None, empty, values, self.net.dt, counts=tuple(n.to(dtype) for n in counts))
+        rule: Spide | SpikeGrad = Spide() if self.net.rule == "spide" else SpikeGrad()
+        return rule.forward(self.net, values, measured)
+
+    def _current(self, values: Values) -> torch.Tensor:
+        """``F x + b`` of SPIDE's hidden population, which the host computes."""
+        stage = self.net.stages[0]
+        x = values.real(stage.connection.weight.dtype)
+        return stage.drive(x) + stage.neurons.bias_current()
+
+    def _rates(self, values: Values) -> list[Array]:
+        bias = bias_currents(self.codes, self._current(values))
+        nothing = np.zeros((len(values), self.net.steps, 0), np.int32)
+        return [self._checked(0, self._population(0, nothing, bias)).counts]
+
+    def _counts(self, values: Values) -> list[Array]:
+        settling = SETTLING
+        levels = neurons_of(self.net.stages[0]).levels
+        while True:
+            events = spread_events(values, levels, INPUT_TICKS)
+            current = np.pad(events, ((0, 0), (0, settling), (0, 0)))
+            runs = []
+            for index, population in enumerate(self.codes.populations):
+                bias = np.zeros((len(values), population.n), np.int32)
+                runs.append(self._checked(index, self._population(index, current, bias)))
+                current = runs[-1].raster
+            if not any(run.raster[:, -1].any() for run in runs):
+                return [run.counts for run in runs]
+            if settling >= MOST_TICKS:
+                raise TargetError(
+                    f"{self.device_id}: neurons still fire {settling} ticks after the last input; raise theta, or lower "
+                    "the weights, so that fewer spikes are needed"
+                )
+            settling *= 2
+
+    def _checked(self, index: int, run: SoftRun) -> SoftRun:
+        if run.overflows:
+            raise TargetError(
+                f"{self.device_id}, population {index}: {run.overflows} currents went beyond 2^23, where they would change "
+                "sign; lower the weights, or the feedback's norm"
+            )
+        return run
+
+
+class EmulatedSoftDevice(SoftDevice):
+    """The emulator: equal to lava-nc with the process of :mod:`hwloop_lava`, spike by spike."""
+
+    def __init__(self, net: StepNetwork, device_id: str, spikes: SpikeKind = "binary") -> None:
+        super().__init__(net, device_id, "emulator", spikes)
+
+    def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
+        return run_population(self.codes.populations[index], inputs, bias)
+
+
+def _parts(values: Values) -> Iterator[Values]:
+    for start in range(0, len(values), BATCH):
+        yield values[start : start + BATCH]
