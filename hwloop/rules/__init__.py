@@ -16,6 +16,8 @@ from .base import Rule as Rule
 from .base import find as find
 from .base import names as names
 from .base import register as register
+from .deployment import agreement as agreement
+from .deployment import open_network as open_network
 from .exact import Exact as Exact
 from .hm2bp import HM2BP as HM2BP
 from .hm2bp import LeakyNeurons as LeakyNeurons
@@ -65,8 +67,10 @@ __all__ = [
     "ValueSet",
     "ValueTask",
     "Values",
+    "agreement",
     "find",
     "mnist_values",
     "names",
+    "open_network",
     "register",
 ]

@@ -20,6 +20,7 @@ Wang, Lin, NeurIPS 2021 (arXiv 2109.14247).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -185,7 +186,8 @@ class Spide(Rule):
         x = inputs.real(stages[0].connection.weight.dtype)
         kept: list[Tensor | None] = [None] * (len(stages) - 1) if masks is None else list(masks)
         if measured is None:
-            counts, _ = simulate(stages[:-1], self._feedback(net), x, net.steps, kept)
+            current = stages[0].drive(x) + stages[0].neurons.bias_current()
+            counts, _ = simulate(stages[:-1], self._feedback(net), current, net.steps, kept)
         else:
             counts = [_measured(measured, k, stage, x) for k, stage in enumerate(stages[:-1])]
         rates = [count / net.steps for count in counts]
@@ -205,12 +207,14 @@ class Spide(Rule):
 
 @torch.no_grad()
 def simulate(
-    stages: list[Stage], feedback: Feedback | None, x: Tensor, steps: int, masks: list[Tensor | None]
+    stages: Sequence[Stage], feedback: Feedback | None, current: Tensor, steps: int, masks: Sequence[Tensor | None]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """``steps`` steps of constant input ``x [batch, n]``: spike counts and last potentials of the hidden populations."""
-    drive = [stage.neurons.bias_current() for stage in stages]
-    drive[0] = stages[0].drive(x) + drive[0]
-    potentials = [torch.zeros(len(x), stage.n_out, dtype=x.dtype) for stage in stages]
+    """Spike counts and last potentials of the hidden populations after ``steps`` steps.
+
+    ``current [batch, n_1]`` is what the first population gets in every step, ``F x + b``.
+    """
+    drive = [current, *(stage.neurons.bias_current() for stage in stages[1:])]
+    potentials = [torch.zeros(len(current), stage.n_out, dtype=current.dtype) for stage in stages]
     counts = [torch.zeros_like(u) for u in potentials]
     spikes = [torch.zeros_like(u) for u in potentials]
     for _ in range(steps):

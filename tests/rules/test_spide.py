@@ -176,7 +176,9 @@ def test_forward_potentials_hold_all_input_less_all_spikes_at_every_step(build) 
     stages, feedback = net.stages[:-1], Feedback(net.feedback.weight.detach())
     before = [torch.zeros(3, stage.n_out).double() for stage in stages]
     for steps in range(1, 25):
-        counts, potentials = simulate(stages, feedback, x, steps, [None] * len(stages))
+        with torch.no_grad():
+            current = stages[0].drive(x) + stages[0].neurons.bias_current()
+        counts, potentials = simulate(stages, feedback, current, steps, [None] * len(stages))
         for k, stage in enumerate(stages):
             with torch.no_grad():
                 # the first population hears feedback of the step before, the others spikes of the same step

@@ -68,13 +68,13 @@ def test_signed_spikes_carry_spikegrad_exactly_and_binary_ones_nearly() -> None:
 def test_rounded_weights_are_near_the_weights_of_the_network() -> None:
     net = spide_net()
     codes = spide_codes(net)
-    held, scale = codes.net.feedback.weight, codes.scales[0]
+    held, scale = codes.net.feedback.weight.detach(), codes.scales[0]
     wanted = net.feedback.weight.detach().double()
     assert float((held - wanted).abs().max()) <= 1.0 / scale  # even codes: half of two
     assert int(np.abs(codes.populations[0].recurrent).max()) <= 254
     deep = spikegrad_codes(spikegrad_net(), signed=True)
     for stage, kept, unit in zip(spikegrad_net().stages, deep.net.stages, deep.scales, strict=False):
-        assert float((kept.connection.weight - stage.connection.weight.double()).abs().max()) <= 1.0 / unit
+        assert float((kept.connection.weight - stage.connection.weight).detach().abs().max()) <= 1.0 / unit
         assert kept.neurons.theta == pytest.approx(stage.neurons.theta, rel=0.05)
 
 
@@ -112,7 +112,7 @@ def test_training_in_the_loop_uses_what_the_chip_measured() -> None:
             hl.fit(net, task, rules.ReadoutCrossEntropy(), rule=rule, forward=chip.forward, **options)
             chip.device.write(net)
             measured = chip.run(part.inputs)
-        assert float((measured.decided() == part.labels).double().mean()) > 0.8
+        assert float((torch.argmax(measured.readout, 1) == part.labels).double().mean()) > 0.8
 
 
 def test_what_the_arithmetic_cannot_carry_is_refused_by_name() -> None:
@@ -151,9 +151,6 @@ def test_closed_devices_and_foreign_values_are_refused() -> None:
 
 
 def test_currents_that_would_change_sign_are_an_error() -> None:
-    net = spikegrad_net()
-    with torch.no_grad():
-        net.stages[0].connection.weight.fill_(1.0)
     wide = rules.StepNetwork(
         [hl.Dense(3000, 4).init_normal_(1.0, 0.0), rules.SignedNeurons(0.125), hl.Dense(4, 2), rules.SignedNeurons()],
         in_shape=3000, steps=1,
