@@ -181,3 +181,49 @@ def test_recompiling_another_network_or_target_is_refused() -> None:
         compile_network(network(n_in=2), CHIP, like=program)
     with pytest.raises(CompileError, match="without like="):
         compile_network(network(), dataclasses.replace(CHIP, n_neurons=65), like=program)
+
+
+SHARED = dataclasses.replace(CHIP, uniform=("tau_mem", "tau_syn"), delays=True, max_delay=5e-6)
+
+
+def test_parameters_that_a_layer_shares_may_not_differ() -> None:
+    with pytest.raises(CompileError) as caught:
+        compile_network(network(tau_syn=[5e-3, 5e-3, 6e-3, 5e-3]), SHARED)
+    assert caught.value.limit == "one tau_syn for all neurons of a layer"
+    assert caught.value.layer == "layer 1 (LIF)"
+    assert "0.006 of neuron 2" in caught.value.value
+    assert "the mean 0.00525" in caught.value.fix
+    # layers may differ from each other
+    compile_network(network(tau_syn=6e-3), SHARED)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_delays_up_to_the_longest_are_carried(dtype: torch.dtype) -> None:
+    # 5 us on the device are 5 ms in the model; the limit itself passes in either dtype
+    compile_network(network(delay=5e-3, dtype=dtype), SHARED)
+    with pytest.raises(CompileError, match=r"layer 0 \(Dense\): found a delay of 0.0051 s") as caught:
+        compile_network(network(delay=5.1e-3, dtype=dtype), SHARED)
+    assert "delays up to 0.005 s in the model (5e-06 s on the device)" in caught.value.limit
+
+
+def test_limits_print_what_is_shared_and_the_longest_delay() -> None:
+    text = SHARED.describe()
+    assert "up to 5e-06 s on the device" in text
+    assert text.count("one value a layer") == 2
+    assert SHARED.digest != CHIP.digest
+
+
+def test_a_gain_is_part_of_the_weights_their_limit_and_the_digest() -> None:
+    program = compile_network(network(), CHIP)
+    layer = program.layers[0]
+    gained = dataclasses.replace(layer, gain=np.array([1.0, 2.0, 0.5, 1.0]))
+    np.testing.assert_array_equal(gained.weight()[1], 2 * layer.weight()[1])
+    assert np.ravel(gained.largest_weight()).tolist() == [31.5 * layer.scale * g for g in (1.0, 2.0, 0.5, 1.0)]
+    assert layer.largest_weight() == 31.5 * layer.scale
+    other = dataclasses.replace(program, layers=(gained, *program.layers[1:]))
+    assert other.digest != program.digest
+
+
+def test_without_weight_resolution_no_weight_is_too_large() -> None:
+    program = compile_network(network(), dataclasses.replace(CHIP, weight_bits=None))
+    assert math.isinf(program.layers[0].largest_weight())
