@@ -2,13 +2,13 @@
 
 :class:`NoisyForward` is a ``forward`` of :func:`hwloop.training.fit` and :func:`~hwloop.training.train_epoch`: it
 simulates the network as a chip of known magnitudes would run it, with draws of its own in every call, and stays
-differentiable in the weights. Rounded weights pass their gradient straight through (Hubara et al., JMLR 18, 2018).
+differentiable in the weights. Of a device twin it takes what is known of one chip, and adds what is not. Rounded weights pass their gradient straight through (Hubara et al., JMLR 18, 2018).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .errors import InputError, OptionError
 from .mapping import Program
-from .network import Network
+from .network import Dense, Network
 from .neurons import PARAMETERS
 from .record import Record
 from .simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
@@ -80,8 +80,6 @@ class NoisyForward:
     noise : NoiseModel
     program : Program, optional
         Its scales and code ranges round the weights; without one they stay real.
-    transmission : one tensor a layer, ``[n_out, n_in]`` or ``[n_out, 1]``, optional
-        What the chip makes of each weight: gain of neuron and synapse, as far as they are known.
     seed : int
         Of all draws.
     floor, policy : see :meth:`hwloop.network.Network.forward`
@@ -92,12 +90,11 @@ class NoisyForward:
         noise: NoiseModel,
         *,
         program: Program | None = None,
-        transmission: Sequence[Tensor] | None = None,
         seed: int = 0,
         floor: float = DEFAULT_FLOOR,
         policy: FloorPolicy = "clip",
     ) -> None:
-        self.noise, self.program, self.transmission = noise, program, transmission
+        self.noise, self.program = noise, program
         self.floor: float = floor
         self.policy: FloorPolicy = policy
         self.generator = torch.Generator().manual_seed(seed)
@@ -106,8 +103,8 @@ class NoisyForward:
         """Spikes of all layers as they would be recorded, differentiable in the weights of ``net``."""
         recorded, current, last = [], inputs, len(net.blocks) - 1
         for k, (dense, lif) in enumerate(net.blocks):
-            parameters = self._parameters(lif.parameters_dict(), len(inputs))
-            weight = self._weight(k, dense.weight, k < last)
+            parameters = self._parameters(lif.acting_parameters(), len(inputs))
+            weight = self._weight(k, dense, k < last)
             options = Options(lif.reset, lif.max_spikes, self.floor, self.policy)
             current, _ = layer_call(
                 dense.transmit(current), weight, parameters, options, None, f"layer {2 * k + 1} (LIF)"
@@ -118,15 +115,16 @@ class NoisyForward:
 
     # -- the chip -----------------------------------------------------------------------------
 
-    def _weight(self, layer: int, weight: Tensor, hidden: bool) -> Tensor:
-        """Weights as the chip transmits them: rounded to codes, then gain of neuron and synapse."""
+    def _weight(self, layer: int, dense: Dense, hidden: bool) -> Tensor:
+        """Weights as the chip transmits them: rounded to codes, then what the twin knows of it, then what is drawn."""
+        weight: Tensor = dense.weight
         if self.program is not None:
             held = self.program.layers[layer]
             if held.max_code is not None:
                 codes = torch.clamp(torch.round(weight.detach() / held.scale), -held.max_code, held.max_code)
                 weight = weight + (codes * held.scale - weight.detach())
-        if self.transmission is not None:
-            weight = weight * self.transmission[layer].to(weight.dtype)
+        if dense.mismatch is not None:
+            weight = weight * dense.mismatch
         rows = (weight.shape[0], 1)
         if (scale := self.noise.spread.get("gain", 0.0)) > 0:
             weight = weight * torch.exp(scale * self._normal(rows, weight))

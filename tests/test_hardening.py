@@ -1,0 +1,109 @@
+"""Hardening makes a network survive the noise that it was trained with, and keeps to the codes of its program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hwloop as hl
+from hwloop.datasets import Task, subset, yin_yang
+from hwloop.errors import InputError
+from hwloop.experiment import Experiment
+from hwloop.hardening import NoisyRunner, harden
+from hwloop.losses import Loss
+from hwloop.mapping import Program
+from hwloop.noise import NoiseModel
+from hwloop.training import evaluate
+
+#: The magnitudes of bss2, in model seconds.
+NOISE = NoiseModel(threshold=0.015, jitter=1e-4, time_step=1e-4, event_loss=1e-3)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Task, hl.Network, Loss, Program]:
+    experiment = Experiment.load("yin-yang").changed(training={"epochs": 6, "lr_decay": 0.7}, network={"hidden": [60]})
+    task = yin_yang(sizes=(1500, 500, 500))
+    net = experiment.build_network()
+    hl.fit(net, task, experiment.build_loss(), **experiment.fit_options(), progress=False)
+    with hl.open("emulator:0", preset="bss2", mismatch=False) as chip:
+        return task, net, experiment.build_finetune_loss(), hl.compile(net, chip)
+
+
+def copied(net: hl.Network) -> hl.Network:
+    other = Experiment.load("yin-yang").changed(network={"hidden": [60]}).build_network()
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+def test_a_hardened_network_does_better_on_the_chip_it_never_saw(
+    trained: tuple[Task, hl.Network, Loss, Program],
+) -> None:
+    task, net, loss, program = trained
+    hard = copied(net)
+    result = harden(hard, program, task, loss, NOISE, epochs=6, lr_decay=0.7, seed=1, progress=False)
+    found = []
+    with hl.open("emulator:0", preset="bss2", mismatch=False, session=1) as chip:
+        for loaded in (program, result.program):
+            chip.load(loaded)
+            found.append(hl.measure(chip, task.test, repeats=3).accuracy)
+    # standard error of a difference on 500 samples: about 1.5 points; hardening brings several times that
+    assert found[1] > found[0] + 0.03
+    # what validation under imagined noise said holds on the chip
+    assert found[1] == pytest.approx(result.best_validation.accuracy, abs=0.06)
+
+
+def test_weights_stay_in_the_codes_and_the_program_holds_them(trained: tuple[Task, hl.Network, Loss, Program]) -> None:
+    task, net, loss, program = trained
+    hard = copied(net)
+    small = subset(task, 100, 50, 50)
+    result = harden(hard, program, small, loss, NOISE, epochs=2, progress=False)
+    for (dense, _), layer in zip(hard.blocks, result.program.layers, strict=True):
+        assert layer.max_code == 31
+        assert float(dense.weight.abs().max()) <= layer.scale * 31.5 * (1 + 1e-6)
+        assert np.array_equal(layer.codes, np.clip(np.rint(dense.weight.detach().numpy() / layer.scale), -31, 31))
+    assert result.best_validation == max(result.history, key=lambda e: e.validation.accuracy).validation
+
+
+def test_equal_seeds_harden_equally(trained: tuple[Task, hl.Network, Loss, Program]) -> None:
+    task, net, loss, program = trained
+    small = subset(task, 100, 50, 50)
+    a, b = copied(net), copied(net)
+    for hard in (a, b):
+        harden(hard, program, small, loss, NOISE, epochs=1, seed=3, progress=False)
+    assert torch.equal(a.blocks[0][0].weight, b.blocks[0][0].weight)
+
+
+def test_a_noisy_runner_scores_as_a_device_does(trained: tuple[Task, hl.Network, Loss, Program]) -> None:
+    task, net, _, program = trained
+    imagined = evaluate(NoisyRunner(net, NOISE, program, 1), task.test).accuracy
+    with hl.open("emulator:0", preset="bss2", mismatch=False) as chip:
+        chip.load(program)
+        real = hl.measure(chip, task.test, repeats=2).accuracy
+    # two estimates from 500 samples each: standard error of the difference below 2 points
+    assert imagined == pytest.approx(real, abs=0.07)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 0}, "epochs = 0; allowed: a whole number >= 1"),
+        ({"averaging": 1.0}, "averaging = 1.0"),
+        ({"batch_size": 0}, "batch_size = 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    trained: tuple[Task, hl.Network, Loss, Program], options: dict[str, Any], message: str
+) -> None:
+    task, net, loss, program = trained
+    with pytest.raises(InputError, match=message):
+        harden(copied(net), program, task, loss, NOISE, progress=False, **options)
+
+
+def test_a_program_of_another_network_is_refused(trained: tuple[Task, hl.Network, Loss, Program]) -> None:
+    task, _, loss, program = trained
+    other = Experiment.load("yin-yang").changed(network={"hidden": [61]}).build_network()
+    with pytest.raises(InputError, match="compile this network"):
+        harden(other, program, task, loss, NOISE, progress=False)
