@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 
-from hwloop.errors import InputError, TargetError
+from hwloop.errors import InputError, OptionError, TargetError
+from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, repeat
+from hwloop.target import DeviceBase, Measured, StepChoice, repeat
 from hwloop_loihi import (
     Emulator,
     FixedGraph,
@@ -33,6 +34,10 @@ from .environment import Environment
 from .floating import FloatProgram
 from .process import SILENCE_DEADLINE, Worker
 from .request import plan, requests, spikes_of
+
+if TYPE_CHECKING:
+    from hwloop.rules import StepNetwork
+    from hwloop.rules.deployment import SpikeKind, StepDevice
 
 _log = logging.getLogger(__name__)
 
@@ -137,9 +142,25 @@ class LavaTarget:
         """The same target with another step (s)."""
         return LavaTarget(dt=dt, arithmetic=self.arithmetic, deadline=self.deadline)
 
+    def choose_dt(self, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
+        """The step that keeps ``net``'s output spikes for ``inputs`` closest, measured on ``loihi``, the same in fixed point.
+
+        Raises :class:`OptionError` in floating point, where a smaller step is always closer.
+        """
+        if self.arithmetic == "float":
+            raise OptionError("in floating point a smaller dt is always closer, and slower; name a step: --dt SECONDS")
+        return self._fixed.choose_dt(net, inputs, decision=decision)
+
     def open(self) -> LavaDevice:
         """Lava, its environment built; raises :class:`TargetError` where that fails."""
         return LavaDevice(self, environment.ensure())
+
+    def step_device(self, net: StepNetwork, *, spikes: SpikeKind | None = None) -> StepDevice:
+        """Lava holding a network in steps that resets by subtraction, in fixed point; see :mod:`.soft_device`."""
+        from .soft_device import LavaSoftDevice  # imports the training rules, which few users of a target need
+
+        where = environment.ensure()
+        return LavaSoftDevice(net, f"lava/fixed, {where.firmware}", where, self.deadline, spikes or "signed")
 
 
 class LavaDevice(DeviceBase):

@@ -92,7 +92,7 @@ class Worker:
             os.close(theirs_too)
         # also when nobody stops it: at the end of the host, or when the object is gone
         self._end = weakref.finalize(
-            self, _end, self._process, self.token, self._folder, (self._requests, self._answers)
+            self, _end, os.getpid(), self._process, self.token, self._folder, (self._requests, self._answers)
         )
         try:
             hello = self._receive(time.monotonic() + start, "to be ready", start)
@@ -219,8 +219,10 @@ class Worker:
         return f"; its log ends:\n{text}" if text else ""
 
 
-def _end(process: subprocess.Popen[bytes], token: str, folder: Path, descriptors: tuple[int, int]) -> None:
-    """End the group of ``process`` and remove what it leaves."""
+def _end(owner: int, process: subprocess.Popen[bytes], token: str, folder: Path, descriptors: tuple[int, int]) -> None:
+    """End the group of ``process`` and remove what it leaves; a fork of the host that ends leaves it alone."""
+    if os.getpid() != owner:
+        return
     for descriptor in descriptors:
         os.close(descriptor)
     end_group(process)

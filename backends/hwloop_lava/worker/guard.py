@@ -14,8 +14,8 @@ import multiprocessing.shared_memory
 import os
 import secrets
 import select
+import shutil
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -51,6 +51,13 @@ def remove_shared_memory(token: str, folder: Path = SHARED_MEMORY) -> int:
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)
+
+
+def remove_folder(token: str) -> None:
+    """Remove this worker's temporary folder: the host's part, unless it is gone."""
+    folder = os.environ.get("TMPDIR", "")
+    if os.path.basename(folder).startswith(f"{token}-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def die_with_parent() -> None:
@@ -156,5 +163,5 @@ class Guard:
     def _die(self) -> None:
         """The host is gone: nobody else will clean up."""
         remove_shared_memory(self._token)
-        sys.stderr.flush()
+        remove_folder(self._token)
         os.killpg(0, signal.SIGKILL)

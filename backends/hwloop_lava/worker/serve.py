@@ -20,7 +20,7 @@ from typing import Any
 
 from . import protocol
 from .compatible import import_lava
-from .guard import Guard, die_with_parent, name_shared_memory
+from .guard import Guard, die_with_parent, name_shared_memory, remove_folder
 from .protocol import Message
 
 #: Longest traceback in an answer (characters); the end is what says most.
@@ -71,6 +71,7 @@ def main(token: str, requests: int, answers: int) -> None:
         try:
             message = protocol.receive(pipe.read)
         except EOFError:
+            remove_folder(token)
             return
         with guard.busy():
             try:

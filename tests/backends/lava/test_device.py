@@ -152,6 +152,14 @@ def test_options_out_of_bounds_are_refused(options: dict[str, object], kind: typ
         hl.target.find("lava", **options)
 
 
+def test_the_step_is_chosen_as_on_loihi() -> None:
+    net, inputs = network(), stimuli(4)
+    chosen = hl.target.choose_dt(hl.target.find("lava"), net, inputs)
+    assert chosen.to_dict() == hl.target.choose_dt(hl.target.find("loihi"), net, inputs).to_dict()
+    with pytest.raises(InputError, match="a smaller dt is always closer"):
+        hl.target.choose_dt(hl.target.find("lava", arithmetic="float"), net, inputs)
+
+
 def test_there_is_no_address() -> None:
     with pytest.raises(TargetError, match="lava:3 does not exist"):
         hl.target.find("lava:3")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hwloop.errors import TargetError
 from hwloop.storage import read_json
 from hwloop_lava import Environment, environment, install, recipe
 from hwloop_lava.environment import STAMP, STAMP_KIND, STAMP_VERSION, ensure, state
-from hwloop_lava.process import Worker
+from hwloop_lava.process import Worker, members
 
 from .support import chain, on_lava
 
@@ -229,6 +230,14 @@ def test_a_step_that_hangs_is_ended_at_the_deadline(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="did not end in time"):
         install.install(pip, tmp_path, start + 0.3)
     assert time.monotonic() - start < 10
+
+
+def test_an_interrupted_step_is_ended(tmp_path: Path) -> None:
+    pip = script(tmp_path / "python", f"echo $$ > {tmp_path}/pid; sleep 60")
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        install.install(pip, tmp_path, time.monotonic() + 20)
+    assert members(int((tmp_path / "pid").read_text())) == []
 
 
 def test_the_worker_needs_nothing_but_numpy_and_lava() -> None:

@@ -194,6 +194,19 @@ def test_a_host_that_is_killed_takes_its_worker_along(environment: Environment) 
         time.sleep(0.02)
     assert members(int(pid)) == []
     assert not list(Path("/dev/shm").glob(f"*{token}*"))
+    assert not list(Path("/tmp").glob(f"{token}*"))
+
+
+def test_a_fork_of_the_host_leaves_the_worker_alone(environment: Environment) -> None:
+    worker = Worker(environment.interpreter)
+    child = os.fork()
+    if child == 0:
+        worker.stop()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert run(worker, 20) == [2, 4, 6, 8, 10]
+    worker.stop()
+    assert left_behind(worker) == []
 
 
 @contextmanager
