@@ -1,9 +1,14 @@
 """hwloop: train spiking networks with exact event-based gradients and bring them to neuromorphic hardware."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .datasets import Dataset as Dataset
 from .datasets import Task as Task
+from .errors import CalibrationError as CalibrationError
 from .errors import CheckpointError as CheckpointError
 from .errors import CompileError as CompileError
 from .errors import DataError as DataError
@@ -31,10 +36,19 @@ from .target import open as open
 from .training import evaluate as evaluate
 from .training import fit as fit
 
+if _TYPE_CHECKING:
+    from hwloop_calibration import Calibration as Calibration
+    from hwloop_calibration import calibrate as calibrate
+
 __version__ = "0.1.0"
+
+#: Names from packages that are imported when first used.
+_LAZY = {"Calibration": "hwloop_calibration", "calibrate": "hwloop_calibration"}
 
 __all__ = [
     "LIF",
+    "Calibration",
+    "CalibrationError",
     "CheckpointError",
     "Comparison",
     "CompileError",
@@ -55,6 +69,7 @@ __all__ = [
     "TargetError",
     "Task",
     "available",
+    "calibrate",
     "compare",
     "compile",
     "deploy",
@@ -65,3 +80,15 @@ __all__ = [
     "open",
     "run_on",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

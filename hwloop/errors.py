@@ -6,6 +6,7 @@ HwloopError
 ├── DataError                    the owner of a data file or folder: missing, truncated, malformed
 ├── CheckpointError              the owner of a checkpoint: damaged, or of another network
 ├── CompileError                 the network's author: the target cannot carry it (limit, value, layer, fix)
+├── CalibrationError             the owner of a calibration: foreign, stale, edited, or of other neurons
 ├── TargetError                  the owner of the target: unknown, not openable, failed while running
 └── GradientError                the caller: a gradient that the chosen policy refuses
 """
@@ -31,6 +32,14 @@ class DataError(HwloopError):
 
 class CheckpointError(HwloopError):
     """A checkpoint is damaged or belongs to another network."""
+
+
+class CalibrationError(HwloopError):
+    """A calibration is foreign, stale, edited, or does not cover what it is used for."""
+
+
+class CalibrationWarning(UserWarning):
+    """A foreign or stale calibration is used, since the policy says "warn"."""
 
 
 class TargetError(HwloopError):

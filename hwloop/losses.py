@@ -213,8 +213,8 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
     if inputs is None:
         raise InputError("the record holds no inputs, which the first layer's membrane needs; record them")
     dense, neurons = net.blocks[index]
-    params = neurons.parameters_dict()
-    top = simulate.membrane_maximum(dense.transmit(inputs), dense.weight, params, wanted)
+    params = neurons.acting_parameters()
+    top = simulate.membrane_maximum(dense.transmit(inputs), dense.acting_weight(), params, wanted)
     lack = torch.relu(params["v_th"] + margin - top)
     return torch.where(wanted, lack, 0.0).sum(1).mean()
 
@@ -255,7 +255,8 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
     if decision == "readout":
         if not isinstance(output, Record) or output.readout is None:
             raise InputError('decision = "readout" of spikes without one; allowed for them: "first", "count"')
-        return torch.argmax(output.readout.detach(), 1)
+        readout = output.readout.detach()
+        return torch.argmax(readout.sum(1) if readout.ndim == 3 else readout, 1)  # [batch, steps, n_out]: over all steps
     spikes = (output.output if isinstance(output, Record) else output).detach()
     first, counts = spikes.first_times(), spikes.unit_counts()
     if decision == "count":

@@ -1,6 +1,21 @@
 """Calibration of analog targets: characterise by exact gradients, trim, store, watch for drift, twin."""
 
+from .apply import Policy as Policy
+from .apply import apply as apply
+from .calibrate import calibrate as calibrate
 from .characterise import Characterisation as Characterisation
 from .characterise import characterise as characterise
+from .document import Calibration as Calibration
+from .store import Store as Store
+from .twin import twin_of as twin_of
 
-__all__ = ["Characterisation", "characterise"]
+__all__ = [
+    "Calibration",
+    "Characterisation",
+    "Policy",
+    "Store",
+    "apply",
+    "calibrate",
+    "characterise",
+    "twin_of",
+]

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -24,12 +22,10 @@ from .chance import chi_squared_tail
 from .design import around, choose, sample_information
 from .fit import Fit, Noise, fit, mean_shift, normal_of
 from .model import OWN, Array, Neurons, predict
-from .noise import estimate_noise, least_noise
-from .quality import CHANCE, Judgement, coordinate_errors, judge
-from .stimuli import Pattern, Stimuli, candidates, on_columns, window
+from .noise import estimate_noise
+from .quality import Judgement, coordinate_errors, judge
+from .stimuli import LEAD, Pattern, Stimuli, candidates, on_columns, window
 from .synapses import Weights, fit_weights
-
-_log = logging.getLogger(__name__)
 
 #: Noise that the first design and fit reckon with: of the threshold (swing) and of a spike (tau_syn).
 FIRST_THRESHOLD, FIRST_JITTER = 0.02, 0.02
@@ -41,6 +37,10 @@ COLUMNS = 4
 REPEATS, SYNAPSE_REPEATS = 16, 8
 #: Pulses and their spacing (tau_syn) of the two stimuli of a synapse.
 SYNAPSE_BURSTS = ((2, 0.1), (4, 0.1))
+#: Columns whose synapses are measured in one run.
+COLUMNS_A_RUN = 32
+#: Fits to everything, each with the noise and the shift of the means that the one before found.
+FINAL_FITS = 2
 #: Starting points of neurons whose fit is bad, as factors of tau_mem, tau_syn and weight.
 RESTARTS = (
     (1.35, 1.0, 1.0),
@@ -58,18 +58,6 @@ BAD = 2.0
 LEAST_SOUND = 0.5
 
 
-@dataclass(frozen=True)
-class Effort:
-    """What a characterisation cost."""
-
-    seconds: float
-    device_seconds: float
-    runs: int
-    samples: int
-    cells_written: int
-    trim_writes: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class Characterisation:
     """What was found about the neurons ``targets.neurons``, in swing units (see :mod:`.model`).
@@ -85,7 +73,6 @@ class Characterisation:
     weights : Weights
         ``[n, columns]`` of all columns of the program, swing a pulse.
     asked_weight : ``[n, columns]``
-    effort : Effort
     """
 
     targets: Targets
@@ -95,7 +82,6 @@ class Characterisation:
     judgement: Judgement
     weights: Weights
     asked_weight: Array
-    effort: Effort
 
     @property
     def neurons(self) -> Neurons:
@@ -104,9 +90,9 @@ class Characterisation:
 
     def gain(self) -> Array:
         """Mean weight of a neuron's live synapses as a share of what was asked, ``[n]`` (NaN where none is live)."""
-        ratio = self.weights.value / self.asked_weight
         live = np.isfinite(self.weights.error)
-        return np.where(live.any(1), (ratio * live).sum(1) / np.maximum(live.sum(1), 1), np.nan)
+        ratio = np.where(live, self.weights.value / self.asked_weight, 0.0)
+        return np.where(live.any(1), ratio.sum(1) / np.maximum(live.sum(1), 1), np.nan)
 
 
 def characterise(
@@ -118,7 +104,7 @@ def characterise(
     synapses: bool = True,
     tolerance: float = 0.02,
 ) -> Characterisation:
-    """Characterise the neurons of ``device`` at the operating point of ``program``.
+    """Characterise the neurons of ``device`` at the operating point of ``program``, as it is: nothing is trimmed.
 
     Parameters
     ----------
@@ -136,67 +122,130 @@ def characterise(
     TargetError
         No neuron fires, most answer with noise, or the device drifts while it is measured.
     """
-    if not isinstance(repeats, int) or repeats < 4:
-        raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
-    if not 0 < tolerance < 1:
-        raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
-    start, clock, cells = time.perf_counter(), device_time(device), device.writes.total
     targets = targets_of(program, device, neurons)
     columns = min(max(COLUMNS, max(layer.n_in for layer in program.layers)), device.capabilities.fan_in)
-    bench = Bench(device, targets, columns)
-    bench.load()
-    fitted, noise, seen = _neurons(bench, repeats)
-    judgement = judge(
-        fitted, seen, _unprompted(bench, fitted.neurons, repeats), _drifted(fitted, seen, noise), tolerance
-    )
-    _refuse_chip(device, judgement, seen)
-    weights = (
-        _synapses(bench, fitted, noise, max(4, min(repeats, SYNAPSE_REPEATS))) if synapses else _driven(bench, fitted)
-    )
-    effort = Effort(
-        time.perf_counter() - start, device_time(device) - clock, bench.runs, bench.samples,
-        device.writes.total - cells,
-    )  # fmt: skip
-    return Characterisation(
-        targets, fitted, coordinate_errors(fitted), noise, judgement, weights, bench.asked_weight, effort
-    )
+    session = Session(Bench(device, targets, columns), repeats, tolerance)
+    session.bench.load()
+    found = session.characterise()
+    return replace(found, weights=session.synapses(found)) if synapses else found
+
+
+class Session:
+    """Measurements of one calibration; the designs and the noise of the first are used by those that follow."""
+
+    def __init__(self, bench: Bench, repeats: int = REPEATS, tolerance: float = 0.02) -> None:
+        if not isinstance(repeats, int) or repeats < 4:
+            raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
+        if not 0 < tolerance < 1:
+            raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
+        self.bench, self.repeats, self.tolerance = bench, repeats, tolerance
+        self.driven = min(COLUMNS, bench.columns)
+        self.patterns: list[Pattern] | None = None
+        self.noise: Noise | None = None
+
+    def characterise(self, start: Neurons | None = None) -> Characterisation:
+        """Steps 1 to 3, or, once a design is there, one measurement with all of it from ``start``."""
+        device = self.bench.device
+        fitted, noise, seen = self._designed() if self.patterns is None or start is None else self._again(start)
+        silent, drift = self._unprompted(fitted.neurons), _drifted(fitted, seen, noise)
+        judgement = judge(fitted, seen, silent, drift, self.tolerance)
+        _refuse_chip(device, judgement)
+        self.noise = noise
+        return Characterisation(
+            self.bench.targets, fitted, coordinate_errors(fitted), noise, judgement, self._driven(fitted),
+            self.bench.asked_weight,
+        )  # fmt: skip
+
+    def _designed(self) -> tuple[Fit, Noise, Observations]:
+        bench, targets = self.bench, self.bench.targets
+        limits = bench.device.capabilities
+        nominal = targets.nominal(self.driven, limits.latency * limits.speedup, limits.refractory_min * limits.speedup)
+        tau_mem, tau_syn, t_ref = (targets.typical(name) for name in ("tau_mem", "tau_syn", "t_ref"))
+        patterns = candidates(tau_mem, tau_syn)
+        self.t_stop = window(patterns, tau_mem, tau_syn, t_ref)
+        noise = Noise(FIRST_THRESHOLD, max(FIRST_JITTER * tau_syn, bench.tick), 0.0)
+        first = choose(patterns, around(_one_column(nominal)), noise, FIRST_PATTERNS)
+        seen = self._measure(first)
+        if not seen.spikes.any():
+            raise TargetError(
+                f"{bench.device.device_id}: no neuron fired on any of {len(seen.stimuli)} stimuli; check that the device "
+                "runs, that its outputs are routed, and that the program's v_th can be reached with its weights"
+            )
+        found = _restarted(fit(nominal, seen, noise), seen, noise)
+        noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), bench.tick, noise)
+        found = _restarted(fit(found.neurons, seen, noise, _shift(found, seen, noise)), seen, noise)
+        second = choose(patterns, *_worst(found, seen, noise))
+        self.patterns = first + second
+        return self._fitted(found.neurons, joined(seen, self._measure(second)), noise)
+
+    def _again(self, start: Neurons) -> tuple[Fit, Noise, Observations]:
+        seen = self._measure(self.patterns or [])
+        noise = self.noise or Noise(FIRST_THRESHOLD, FIRST_JITTER * self.bench.targets.typical("tau_syn"), 0.0)
+        found = _restarted(fit(start, seen, noise), seen, noise)
+        return self._fitted(found.neurons, seen, noise)
+
+    def _fitted(self, start: Neurons, seen: Observations, noise: Noise) -> tuple[Fit, Noise, Observations]:
+        """The fit to all that was seen, with its own noise and the shift of the means."""
+        found = fit(start, seen, noise, mean_shift(start, seen, noise))
+        for _ in range(FINAL_FITS):
+            noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), self.bench.tick, noise)
+            found = fit(found.neurons, seen, noise, _shift(found, seen, noise))
+        return found, noise, seen
+
+    def _measure(self, patterns: Sequence[Pattern]) -> Observations:
+        stimuli = on_columns(patterns, range(self.driven), self.bench.columns, self.t_stop)
+        return self.bench.measure(stimuli, self.repeats)
+
+    def _unprompted(self, neurons: Neurons) -> Array:
+        """Spikes a sample without input beyond those of the model, ``[n]``."""
+        t_stop = float(np.median(neurons.tau_mem)) * 8
+        stimuli = Stimuli((Pattern(()),), (0,), self.bench.columns, t_stop)
+        seen = self.bench.measure(stimuli, self.repeats)
+        expected = predict(neurons, stimuli, derivatives=False).counts.sum(0)
+        return np.asarray(np.maximum(seen.spikes / self.repeats - expected, 0.0))
+
+    def _driven(self, fitted: Fit) -> Weights:
+        """Weights of the columns that were driven for the neurons, as the fit has them."""
+        n, columns = fitted.neurons.weight.shape
+        value, error = np.full((n, self.bench.columns), np.nan), np.full((n, self.bench.columns), np.inf)
+        value[:, :columns] = fitted.neurons.weight
+        error[:, :columns] = np.sqrt(np.einsum("npp->np", fitted.covariance)[:, OWN:])
+        return Weights(value, error)
+
+    def synapses(self, found: Characterisation) -> Weights:
+        """Step 4: the other columns, each by two short bursts."""
+        bench, fitted = self.bench, found.fit
+        columns = np.arange(self.driven, bench.columns)
+        if not len(columns):
+            return found.weights
+        tau_syn, tau_mem = bench.targets.typical("tau_syn"), bench.targets.typical("tau_mem")
+        patterns = [
+            Pattern(tuple((LEAD + k * spacing) * tau_syn for k in range(pulses))) for pulses, spacing in SYNAPSE_BURSTS
+        ]
+        t_stop = window(patterns, tau_mem, tau_syn, bench.targets.typical("t_ref"))
+        repeats = max(4, min(self.repeats, SYNAPSE_REPEATS))
+        shared = fitted.covariance[:, :OWN, :OWN]
+        shared = np.where(np.isfinite(shared), shared, 0.0)  # a neuron of which nothing is known is masked
+        value, error = found.weights.value.copy(), found.weights.error.copy()
+        typical = _typical_weight(fitted.neurons, bench.targets.weight)
+        for part in np.array_split(columns, max(1, len(columns) // COLUMNS_A_RUN)):
+            seen = bench.measure(on_columns(patterns, part.tolist(), bench.columns, t_stop), repeats)
+            start = np.repeat(typical[:, None], len(part), 1)
+            weights = fit_weights(fitted.neurons, shared, seen, found.noise, part, start)
+            value[:, part], error[:, part] = weights.value, weights.error
+        return Weights(value, error)
+
+
+def _typical_weight(neurons: Neurons, otherwise: float) -> Array:
+    """Mean weight of each neuron's live columns."""
+    live = neurons.weight > 0
+    mean = neurons.weight.sum(1) / np.maximum(live.sum(1), 1)
+    return np.where(live.any(1), mean, otherwise)
 
 
 def device_time(device: Device) -> float:
     """The device's own clock (device s), 0 where it has none."""
     return float(getattr(device, "device_time", 0.0))
-
-
-def _neurons(bench: Bench, repeats: int) -> tuple[Fit, Noise, Observations]:
-    """Steps 1 to 3."""
-    targets, driven = bench.targets, min(COLUMNS, bench.columns)
-    limits = bench.device.capabilities
-    nominal = targets.nominal(driven, limits.latency * limits.speedup, limits.refractory_min * limits.speedup)
-    tau_mem, tau_syn, t_ref = (targets.typical(name) for name in ("tau_mem", "tau_syn", "t_ref"))
-    patterns = candidates(tau_mem, tau_syn)
-    t_stop = window(patterns, tau_mem, tau_syn, t_ref)
-    noise = Noise(FIRST_THRESHOLD, max(FIRST_JITTER * tau_syn, bench.tick), 0.0)
-    one = _one_column(nominal)
-    first = choose(patterns, around(one), noise, FIRST_PATTERNS)
-    seen = _measure(bench, first, driven, t_stop, repeats)
-    if not seen.spikes.any():
-        raise TargetError(
-            f"{bench.device.device_id}: no neuron fired on any of {len(seen.stimuli)} stimuli; check that the device "
-            "runs, that its outputs are routed, and that the program's v_th can be reached with its weights"
-        )
-    found = _restarted(fit(nominal, seen, noise), seen, noise)
-    noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), bench.tick, noise)
-    found = _restarted(fit(found.neurons, seen, noise, _shift(found, seen, noise)), seen, noise)
-    second = choose(patterns, *_worst(found, seen, noise, repeats))
-    seen = joined(seen, _measure(bench, second, driven, t_stop, repeats))
-    for _ in range(2):
-        noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), bench.tick, noise)
-        found = fit(found.neurons, seen, noise, _shift(found, seen, noise))
-    return found, noise, seen
-
-
-def _measure(bench: Bench, patterns: Sequence[Pattern], columns: int, t_stop: float, repeats: int) -> Observations:
-    return bench.measure(on_columns(patterns, range(columns), bench.columns, t_stop), repeats)
 
 
 def _one_column(neurons: Neurons) -> Neurons:
@@ -238,7 +287,7 @@ def _some(found: Fit, index: Array) -> Fit:
     )  # fmt: skip
 
 
-def _worst(found: Fit, seen: Observations, noise: Noise, repeats: int) -> tuple[Neurons, Noise, int, Array]:
+def _worst(found: Fit, seen: Observations, noise: Noise) -> tuple[Neurons, Noise, int, Array]:
     """For the second design: the neurons known worst among the sound ones, and what is known of them a column."""
     sound = np.flatnonzero(found.cost < BAD * np.maximum(found.freedom, 1))
     if not len(sound):
@@ -265,15 +314,6 @@ def joined(first: Observations, second: Observations) -> Observations:
     )  # fmt: skip
 
 
-def _unprompted(bench: Bench, neurons: Neurons, repeats: int) -> Array:
-    """Spikes a sample without input beyond those of the model, ``[n]``."""
-    t_stop = float(np.median(neurons.tau_mem)) * 8
-    stimuli = Stimuli((Pattern(()),), (0,), bench.columns, t_stop)
-    seen = bench.measure(stimuli, repeats)
-    expected = predict(neurons, stimuli, derivatives=False).counts.sum(0)
-    return np.asarray(np.maximum(seen.spikes / repeats - expected, 0.0))
-
-
 def _drifted(found: Fit, seen: Observations, noise: Noise) -> Array:
     """Chance, for a neuron that stays what it is, of a change as large as between the halves of the repeats, ``[n]``.
 
@@ -292,7 +332,7 @@ def _drifted(found: Fit, seen: Observations, noise: Noise) -> Array:
     return np.asarray(chi_squared_tail(square, OWN))
 
 
-def _refuse_chip(device: Device, judgement: Judgement, seen: Observations) -> None:
+def _refuse_chip(device: Device, judgement: Judgement) -> None:
     """Raise :class:`TargetError` where not single neurons but the chip as a whole is at fault."""
     reasons = list(judgement.reasons.values())
     if len(reasons) <= (1 - LEAST_SOUND) * len(judgement.verdict):
@@ -312,48 +352,4 @@ def _refuse_chip(device: Device, judgement: Judgement, seen: Observations) -> No
     )
 
 
-def _driven(bench: Bench, fitted: Fit) -> Weights:
-    """Weights of the columns that were driven for the neurons, as the fit has them."""
-    columns = fitted.neurons.weight.shape[1]
-    error = np.sqrt(np.einsum("npp->np", fitted.covariance)[:, OWN:])
-    value, whole = (
-        np.full((len(fitted.cost), bench.columns), np.nan),
-        np.full((len(fitted.cost), bench.columns), np.inf),
-    )
-    value[:, :columns], whole[:, :columns] = fitted.neurons.weight, error
-    return Weights(value, whole)
-
-
-def _synapses(bench: Bench, fitted: Fit, noise: Noise, repeats: int) -> Weights:
-    """Step 4: the other columns, each by two short bursts."""
-    known = _driven(bench, fitted)
-    columns = np.arange(fitted.neurons.weight.shape[1], bench.columns)
-    if not len(columns):
-        return known
-    tau_syn, tau_mem = bench.targets.typical("tau_syn"), bench.targets.typical("tau_mem")
-    patterns = [
-        Pattern(tuple(0.2 * tau_syn + k * spacing * tau_syn for k in range(pulses)))
-        for pulses, spacing in SYNAPSE_BURSTS
-    ]
-    t_stop = window(patterns, tau_mem, tau_syn, bench.targets.typical("t_ref"))
-    start = np.broadcast_to(
-        np.nanmedian(np.where(fitted.neurons.weight > 0, fitted.neurons.weight, np.nan), axis=1, keepdims=True),
-        (len(fitted.cost), len(columns)),
-    )
-    start = np.where(np.isfinite(start), start, bench.targets.weight)
-    value, error = known.value.copy(), known.error.copy()
-    for part in np.array_split(np.arange(len(columns)), max(1, len(columns) // 32)):
-        seen = bench.measure(on_columns(patterns, columns[part].tolist(), bench.columns, t_stop), repeats)
-        own = _without_masked(fitted)
-        found = fit_weights(fitted.neurons, own, seen, noise, columns[part], start[:, part])
-        value[:, columns[part]], error[:, columns[part]] = found.value, found.error
-    return Weights(value, error)
-
-
-def _without_masked(fitted: Fit) -> Array:
-    """Covariance of the shared coordinates, 0 where it is infinite (such a neuron is masked)."""
-    shared = fitted.covariance[:, :OWN, :OWN]
-    return np.where(np.isfinite(shared), shared, 0.0)
-
-
-__all__ = ["CHANCE", "Characterisation", "Effort", "characterise", "device_time", "joined", "least_noise"]
+__all__ = ["Characterisation", "Session", "characterise", "device_time", "joined"]

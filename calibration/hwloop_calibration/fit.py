@@ -19,9 +19,9 @@ from .kernels import accumulate
 from .model import KEEP, LEAK, OWN, T_REF, Array, Neurons, Prediction, predict
 
 #: Iterations; from 30 % off a neuron needs about eight.
-MAX_ITERATIONS = 60
+MAX_ITERATIONS = 30
 #: First damping, and the factors by which it falls and rises.
-DAMPING, EASIER, HARDER, MOST_DAMPING = 1e-2, 0.15, 6.0, 1e8
+DAMPING, EASIER, HARDER, MOST_DAMPING = 1e-2, 0.1, 8.0, 1e6
 #: A neuron has converged when a step lowers its cost, a chi-squared, by less than this and less than this share: what is
 #: left is a hundredth of a standard error.
 COST_STEP, COST_SHARE = 1e-4, 1e-7
@@ -114,8 +114,10 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
         own_bias = None if bias is None else np.ascontiguousarray(bias[:, index])
         after = normal_of(tried, part, noise, predict(tried, seen.stimuli), own_bias)
         better = after.cost <= normal.cost[index]
-        gain = normal.cost[index] - after.cost
-        done = better & (gain <= COST_STEP + COST_SHARE * after.cost) & (damping[index] < 1.0)
+        promised = np.einsum("np,np->n", step, normal.right[index])
+        little = COST_STEP + COST_SHARE * normal.cost[index]
+        gained = normal.cost[index] - after.cost
+        done = (promised <= little) | (better & (gained <= little) & (damping[index] < 1.0))
         taken = index[better]
         neurons = neurons.put(taken, tried[better])
         for name in ("matrix", "right", "cost", "used", "missing"):

@@ -115,7 +115,7 @@ def predict(
     neurons: Neurons, stimuli: Stimuli, *, keep: int = KEEP, threshold: float = 1.0, derivatives: bool = True
 ) -> Prediction:
     """Spikes of ``neurons`` under ``stimuli``, each neuron by itself, as a read-out stamps them (latency added)."""
-    return predict_events(neurons, stimuli.events(), stimuli.t_stop, keep, threshold, derivatives)
+    return predict_events(neurons, stimuli.events, stimuli.t_stop, keep, threshold, derivatives)
 
 
 def predict_events(

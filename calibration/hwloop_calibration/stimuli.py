@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -39,7 +40,7 @@ class Pattern:
             raise InputError(f"pattern {times}; allowed: finite times >= 0 in order")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stimuli:
     """A batch of patterns: sample ``s`` is ``patterns[s]`` on synapse column ``columns[s]``.
 
@@ -64,6 +65,7 @@ class Stimuli:
         pairs = [(p.times, [c] * len(p.times)) for p, c in zip(self.patterns, self.columns, strict=True)]
         return Spikes.from_events(pairs, self.n_columns, self.t_stop, dtype=torch.float64)
 
+    @cached_property
     def events(self) -> Events:
         """The batch as the simulator's kernels take it."""
         spikes = self.spikes()

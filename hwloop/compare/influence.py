@@ -119,9 +119,11 @@ def neuron_models(net: Network, sizes: Sequence[int], n_in: int | None) -> list[
 
 
 def _model(dense: Any, lif: Any) -> NeuronModel:
-    parameters = {name: _array(value) for name, value in lif.parameters_dict().items()}
+    parameters = {name: _array(value) for name, value in lif.acting_parameters().items()}
     delay = np.zeros(dense.n_in) if dense.delay is None else _array(dense.delay)
-    return NeuronModel(_array(dense.weight), delay, parameters["tau_mem"], parameters["tau_syn"], parameters["t_ref"])
+    return NeuronModel(
+        _array(dense.acting_weight()), delay, parameters["tau_mem"], parameters["tau_syn"], parameters["t_ref"]
+    )
 
 
 def _array(value: Tensor) -> Floats:

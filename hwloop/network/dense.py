@@ -35,6 +35,7 @@ class Dense(nn.Module):
     """
 
     delay: Tensor | None
+    mismatch: Tensor | None
 
     def __init__(
         self, n_in: int, n_out: int, *, delay: ParameterValue | None = None, generator: torch.Generator | None = None
@@ -45,6 +46,7 @@ class Dense(nn.Module):
                 raise InputError(f"Dense: {name} = {value!r}; allowed: a whole number >= 1")
         self.n_in, self.n_out = n_in, n_out
         self.weight = nn.Parameter(torch.empty(n_in, n_out).t())
+        self.register_buffer("mismatch", None, persistent=False)
         self.init_normal_(6.0 / n_in, 3.0 / math.sqrt(n_in), generator)
         if delay is None:
             self.delay = None
@@ -61,6 +63,10 @@ class Dense(nn.Module):
         """Draw all weights anew from N(mean, std^2); returns the layer."""
         self.weight.normal_(mean, std, generator=generator)
         return self
+
+    def acting_weight(self) -> Tensor:
+        """``[n_out, n_in]``: what the neurons feel. The weight itself, times ``mismatch [n_out, n_in]`` in a device twin."""
+        return self.weight if self.mismatch is None else self.weight * self.mismatch
 
     def transmit(self, spikes: Spikes) -> Spikes:
         """Input spikes as the neurons receive them: delayed, sorted again; differentiable in times and delay."""

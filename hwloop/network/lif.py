@@ -40,6 +40,7 @@ class LIF(nn.Module):
     v_leak: Tensor
     v_reset: Tensor
     t_ref: Tensor
+    mismatch: Tensor | None
 
     def __init__(
         self,
@@ -67,11 +68,28 @@ class LIF(nn.Module):
                 self.register_parameter(name, tensor)
             else:
                 self.register_buffer(name, tensor.detach().clone())
+        self.register_buffer("mismatch", None, persistent=False)
         self.check("LIF")
 
     def parameters_dict(self) -> dict[str, Tensor]:
         """The six neuron parameters by name, each ``[n]``."""
         return {name: getattr(self, name) for name in PARAMETERS}
+
+    def acting_parameters(self) -> dict[str, Tensor]:
+        """The parameters that the neurons act with: those above, or in a device twin what the device makes of them.
+
+        ``mismatch [2, 6, n]``, rows as :data:`~hwloop.neurons.PARAMETERS`: times ``mismatch[0]``, plus ``mismatch[1]`` (s; of
+        potentials in units of the asked ``v_th - v_reset``).
+        """
+        asked = self.parameters_dict()
+        if self.mismatch is None:
+            return asked
+        swing = asked["v_th"] - asked["v_reset"]
+        scale, shift = (part.to(swing.dtype) for part in self.mismatch)
+        return {
+            name: asked[name] * scale[k] + (shift[k] * swing if name.startswith("v_") else shift[k])
+            for k, name in enumerate(PARAMETERS)
+        }
 
     def check(self, where: str) -> None:
         """Refuse parameters that left their bounds (training may move them)."""

@@ -20,6 +20,10 @@ from .lif import LIF
 if TYPE_CHECKING:
     from nir import NIRGraph
 
+    from hwloop_calibration import Calibration
+
+    from ..mapping import Program
+
 
 class Network(nn.Module):
     """A feed-forward network of ``Dense, LIF, Dense, LIF, ...``.
@@ -111,7 +115,7 @@ class Network(nn.Module):
             given = None if measured is None else measured[k]
             where = f"layer {2 * k + 1} (LIF)"
             current, call = layer_call(
-                dense.transmit(current), dense.weight, lif.parameters_dict(), options, given, where
+                dense.transmit(current), dense.acting_weight(), lif.acting_parameters(), options, given, where
             )
             populations.append(current)
             calls.append(call)
@@ -136,8 +140,8 @@ class Network(nn.Module):
                 with torch.no_grad():
                     model = run(
                         dense.transmit(current),
-                        dense.weight,
-                        lif.parameters_dict(),
+                        dense.acting_weight(),
+                        lif.acting_parameters(),
                         reset=lif.reset,
                         max_spikes=lif.max_spikes,
                     )
@@ -146,6 +150,15 @@ class Network(nn.Module):
             return result
 
         return Health(layers, floor, policy, differences)
+
+    def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
+        """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.
+
+        Its weights and parameters stay the ones that are asked of a device: it trains, compiles and deploys as this one.
+        """
+        from hwloop_calibration.twin import twin_of
+
+        return twin_of(self, calibration, program)
 
     def to_nir(self) -> NIRGraph:
         """The network as a NIR graph (SI seconds, stated in its metadata); see :mod:`hwloop.network.nir`."""

@@ -1,0 +1,121 @@
+"""The device twin: a network that acts as the calibrated device does, with the weights and parameters asked of it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from hwloop.errors import CalibrationError
+from hwloop.mapping import Program, place
+from hwloop.network import Network
+from hwloop.neurons import PARAMETERS
+
+from .document import Calibration, as_array
+from .model import Array
+
+
+def twin_of(net: Network, calibration: Calibration, program: Program | None = None) -> Network:
+    """A copy of ``net`` whose neurons and synapses act as those of the device that ``calibration`` describes.
+
+    Each neuron takes the deviations of the physical neuron that it stands on: factors of time constants and of every
+    synapse, offsets of potentials in swings; they were found at the calibration's targets, and are taken to be the same
+    at what ``net`` asks. Weights, parameters and ``state_dict`` stay those that are asked of a device: the twin trains,
+    compiles, deploys and fine-tunes as ``net`` does.
+
+    Parameters
+    ----------
+    net : Network
+    calibration : Calibration
+    program : Program, optional
+        Whose placement counts; by default that of compiling ``net`` with ``mask=calibration.mask``.
+
+    Raises
+    ------
+    CalibrationError
+        The placement uses a neuron that was not calibrated or is masked, or ``program`` is of another network.
+    """
+    places = _placement(net, calibration, program)
+    deviations = Deviations.of(calibration)
+    twin = copy.deepcopy(net)
+    for k, ((dense, lif), physical) in enumerate(zip(twin.blocks, places, strict=True)):
+        rows = _rows(calibration, physical, k)
+        dtype = dense.weight.dtype
+        dense.mismatch = torch.from_numpy(deviations.synapses(rows, dense.n_in)).to(dtype)
+        asked = {name: value.detach().double().numpy() for name, value in lif.parameters_dict().items()}
+        lif.mismatch = torch.from_numpy(deviations.neurons(rows, asked)).to(dtype)
+    return twin
+
+
+class Deviations:
+    """What a device makes of what is asked, by row of the calibration."""
+
+    def __init__(self, factors: dict[str, Array], shifts: dict[str, Array], weights: Array, gain: Array) -> None:
+        self._factors, self._shifts, self._weights, self._gain = factors, shifts, weights, gain
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Deviations:
+        """Factors and offsets of ``calibration``'s estimates against its targets; what is unknown is taken as asked."""
+        swing = calibration.asked("v_th") - calibration.asked("v_reset")
+        factors, shifts = {}, {}
+        for name in ("tau_mem", "tau_syn"):
+            factors[name] = _known(calibration.value(name) / calibration.asked(name), 1.0)
+        t_ref = calibration.asked("t_ref")
+        held = calibration.value("t_ref")
+        factors["t_ref"] = np.where(held > 0, _known(held / np.where(t_ref > 0, t_ref, np.inf), 0.0), 0.0)
+        # below its least refractory time a device does not follow what is asked
+        shifts["t_ref"] = np.where(t_ref > 0, 0.0, _known(held, 0.0))
+        factors["t_ref"] = np.where(t_ref > 0, factors["t_ref"], 1.0)
+        for name in ("v_th", "v_leak", "v_reset"):
+            shifts[name] = _known((calibration.value(name) - calibration.asked(name)) / swing, 0.0)
+        gain = _known(calibration.value("gain"), 1.0)
+        weights = np.array([as_array(row) for row in calibration.weights])
+        return cls(factors, shifts, np.where(np.isnan(weights), gain[:, None], weights), gain)
+
+    def synapses(self, rows: Array, n_in: int) -> Array:
+        """Factors ``[n, n_in]`` of the weights of neurons ``rows``; columns that were not measured have the neuron's gain."""
+        measured = self._weights[rows][:, :n_in]
+        rest = np.repeat(self._gain[rows][:, None], n_in - measured.shape[1], 1)
+        return np.concatenate([measured, rest], 1)
+
+    def neurons(self, rows: Array, asked: dict[str, Array]) -> Array:
+        """``[2, 6, n]`` for :meth:`hwloop.network.LIF.acting_parameters`."""
+        result = np.zeros((2, len(PARAMETERS), len(rows)))
+        for k, name in enumerate(PARAMETERS):
+            result[0, k] = self._factors[name][rows] if name in self._factors else 1.0
+            result[1, k] = self._shifts[name][rows] if name in self._shifts else 0.0
+        return result
+
+
+def _known(values: Array, otherwise: float) -> Array:
+    return np.where(np.isfinite(values), values, otherwise)
+
+
+def _placement(net: Network, calibration: Calibration, program: Program | None) -> tuple[Array, ...]:
+    sizes = [lif.n for _, lif in net.blocks]
+    if program is None:
+        return place(sizes, max(calibration.neurons) + 1, calibration.mask)
+    found = [layer.n_out for layer in program.layers]
+    if found != sizes:
+        raise CalibrationError(f"the program has layers of {found} neurons, the network {sizes}; compile this network")
+    return tuple(layer.neurons for layer in program.layers)
+
+
+def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
+    """Rows of the calibration for physical neurons."""
+    known = np.asarray(calibration.neurons)
+    rows = np.minimum(np.searchsorted(known, physical), len(known) - 1)
+    lacking = physical[known[rows] != physical]
+    masked = physical[np.isin(physical, calibration.mask)]
+    if len(lacking) or len(masked):
+        bad, what = (lacking, "was not calibrated") if len(lacking) else (masked, "is masked: ")
+        reason = "" if len(lacking) else calibration.reasons.get(str(int(bad[0])), "")
+        raise CalibrationError(
+            f"layer {2 * layer + 1} (LIF): physical neuron {int(bad[0])} {what}{reason} ({len(bad)} such neurons). "
+            "Compile with mask=calibration.mask, or calibrate the neurons that the program uses"
+        )
+    return rows
+
+
+__all__ = ["Deviations", "twin_of"]
