@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rule_recipes import RECIPES
+from rule_recipes import CONVOLUTIONAL, RECIPES, Recipe
 
 import hwloop as hl
 from hwloop import rules, storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
 from hwloop.experiment import Experiment
+from hwloop.losses import predict
 from hwloop.losses import accuracy, predict
 from hwloop_loihi import choose_dt, convergence
 
@@ -250,7 +251,7 @@ def _real_lava() -> list[list[Row]]:
 
 def _rule(row: Row, out: Path, data: str | None) -> Row:
     """Train a network by one of the training rules in steps; keep it for the rows that deploy it."""
-    recipe = RECIPES[row["recipe"]]
+    recipe = _recipe(row)
     task, net = rules.mnist_values(data), recipe.network(row["seed"])
     kept = {"checkpoint_dir": out / "checkpoints" / _name(row), "resume": True}  # an interrupted row goes on
     result = hl.fit(net, task, recipe.loss, rule=recipe.rule, seed=row["seed"], progress=False, **kept, **recipe.fit)
@@ -266,13 +267,52 @@ def _rule(row: Row, out: Path, data: str | None) -> Row:
     }  # fmt: skip
 
 
+def _recipe(row: Row) -> Recipe:
+    return (CONVOLUTIONAL if row["experiment"].startswith("mnist-conv") else RECIPES)[row["recipe"]]
+
+
+def _rule_on(row: Row, out: Path, data: str | None) -> Row:
+    """Put a network that a rule has trained on a target: the test set, before and after an epoch in the loop."""
+    recipe, task = _recipe(row), rules.mnist_values(data)
+    net = recipe.network(row["seed"])
+    trained = _name({**row, "study": "rule", "target": ""})
+    kept = load_checkpoint(_network(out, trained, row["seed"]), net)
+    if kept is None:
+        raise SystemExit(f"no network for {_name(row)}; run the row {trained} first")
+    net.load_state_dict(kept.state["weights"])
+    test = task.test.select(slice(0, row["samples"]))
+    simulated = hl.evaluate(net, test, rule=recipe.rule).accuracy
+    with rules.open_network(net, row["target"]) as chip:
+        start = time.perf_counter()
+        measured = chip.run(test.inputs)
+        seconds = time.perf_counter() - start
+        found: Row = {
+            "ran_on": chip.device.ran_on, "device": chip.device.device_id, "simulated": simulated,
+            "as_is": _share_right(measured, test.labels), "seconds_a_sample": round(seconds / len(test), 6),
+            "agreement": rules.agreement(measured, chip.device.expected(test.inputs)),
+        }  # fmt: skip
+        if row.get("epochs"):
+            options = {**recipe.fit, "epochs": row["epochs"], "lr": 0.1 * recipe.fit["lr"], "progress": False}
+            hl.fit(net, task, recipe.loss, rule=recipe.rule, forward=chip.forward, **options)
+            chip.device.write(net)
+            found["tuned"] = _share_right(chip.run(test.inputs), test.labels)
+    return found
+
+
+def _share_right(record: rules.StepRecord, labels: torch.Tensor) -> float:
+    return float((predict(record, "readout") == labels).double().mean())
+
+
 def _rules() -> list[list[Row]]:
-    rows: list[Row] = [
-        {"study": "rule", "experiment": f"mnist-784-400-10-{name}", "recipe": name, "seed": seed}
-        for seed in BASES
-        for name in RECIPES
-    ]
-    return [rows]
+    def row(study: str, experiment: str, name: str, seed: int, **more: Any) -> Row:
+        return {"study": study, "experiment": f"{experiment}-{name}", "recipe": name, "seed": seed, **more}
+
+    dense, maps = "mnist-784-400-10", "mnist-conv"
+    trained = [row("rule", dense, name, seed) for seed in BASES for name in RECIPES]
+    convolutional = [row("rule", maps, name, 0) for name in CONVOLUTIONAL]
+    on_loihi = [row("rule-on", dense, name, 0, target="loihi", samples=10_000, epochs=1) for name in RECIPES]
+    on_lava = [row("rule-on", dense, name, 0, target="lava", samples=200) for name in ("spikegrad", "spide")]
+    return [[*trained, *convolutional], [*on_loihi, *on_lava]]
 
 
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
@@ -290,6 +330,8 @@ RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "loihi": _loihi,
     "lava": _lava,
     "convergence": _convergence,
+    "rule": _rule,
+    "rule-on": _rule_on,
 }
 
 
@@ -297,7 +339,10 @@ def _name(row: Row) -> str:
     variant = "-".join(f"{key}-{value}" for key, value in row.get("variant", {}).items())
     chip = f"-chip-{row['chip']}" if "chip" in row else ""
     step = f"-dt-{row['dt']}" if "dt" in row else ""
-    return f"{row['experiment']}-{row['study']}-seed-{row['seed']}{chip}{step}{'-' + variant if variant else ''}"
+    target = f"-{row['target']}" if row.get("target") else ""
+    return (
+        f"{row['experiment']}-{row['study']}{target}-seed-{row['seed']}{chip}{step}{'-' + variant if variant else ''}"
+    )
 
 
 def _path(out: Path, row: Row) -> Path:
