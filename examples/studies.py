@@ -31,7 +31,6 @@ import hwloop as hl
 from hwloop import rules, storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
 from hwloop.experiment import Experiment
-from hwloop.losses import predict
 from hwloop.losses import accuracy, predict
 from hwloop_loihi import choose_dt, convergence
 
