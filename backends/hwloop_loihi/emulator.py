@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
+import torch
 
 from hwloop.errors import InputError
 
@@ -17,6 +21,8 @@ from .ticks import TickSpikes
 FIRST_ROOM, LEAST_ROOM = 4, 64
 #: Output events that one layer may answer a batch with; more is a runaway network.
 MAX_EVENTS = 1 << 27
+#: Updates of neurons (samples x ticks x neurons, some 2 ms) below which a second thread costs more than it brings.
+PARALLEL_UPDATES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -81,15 +87,34 @@ class _Ready:
                 )
             ticks, units = np.empty((batch, room), np.int32), np.empty((batch, room), np.int32)
             counts, wraps = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
-            layer_range(
-                0, batch, n_ticks, inputs.ticks, inputs.units, inputs.counts, *self.forward, *self.own, *self.neurons,
-                ticks, units, counts, wraps,
-            )  # fmt: skip
+
+            def work(low: int, high: int) -> None:
+                layer_range(
+                    low, high, n_ticks, inputs.ticks, inputs.units, inputs.counts, *self.forward, *self.own,
+                    *self.neurons, ticks, units, counts, wraps,  # noqa: B023 (called below)
+                )  # fmt: skip
+
+            _spread(work, batch, batch * n_ticks * self.n)
             largest = int(counts.max())
             # a recurrent layer without room went on without its own spikes: its count is no more than a lower bound
             if largest <= room:
                 return TickSpikes(ticks[:, :largest], units[:, :largest], counts, self.n), wraps
             room = max(largest, 2 * room)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="hwloop-loihi")
+
+
+def _spread(work: Callable[[int, int], None], batch: int, updates: int) -> None:
+    """Run ``work(low, high)`` over the batch in equal ranges: one a thread that torch may use, where that pays."""
+    n = min(torch.get_num_threads(), os.cpu_count() or 1, batch, 1 + updates // PARALLEL_UPDATES)
+    edges = [batch * k // n for k in range(n + 1)]
+    futures = [_pool().submit(work, edges[k], edges[k + 1]) for k in range(1, n)]
+    work(edges[0], edges[1])
+    for future in futures:
+        future.result()
 
 
 def _columns(synapses: Synapses) -> tuple[Array, Array, int, int]:

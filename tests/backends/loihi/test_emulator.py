@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from hwloop.errors import InputError
-from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, TickSpikes, reference
+from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, TickSpikes, emulator, reference
 from hwloop_loihi.graph import Array
 
 from .random_graphs import random_graph, random_raster
@@ -118,6 +119,16 @@ def test_samples_do_not_meet() -> None:
     for sample in range(5):
         for whole, alone in zip(together, run(graph, raster[sample : sample + 1]), strict=True):
             np.testing.assert_array_equal(whole[sample], alone[0])
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = random_graph(4)
+    raster = random_raster(graph, 4, 7, TICKS)
+    alone = run(graph, raster)
+    monkeypatch.setattr(emulator, "PARALLEL_UPDATES", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for one_thread, two in zip(alone, run(graph, raster), strict=True):
+        np.testing.assert_array_equal(one_thread, two)
 
 
 def test_an_answer_of_any_size_finds_room() -> None:
