@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rule_facts import facts
 from rule_recipes import CONVOLUTIONAL, RECIPES, Recipe
 
 import hwloop as hl
@@ -263,6 +264,7 @@ def _rule(row: Row, out: Path, data: str | None) -> Row:
         "best_epoch": result.best_epoch, "curve": [epoch.validation.accuracy for epoch in result.history],
         "training_seconds": round(sum(epoch.seconds for epoch in result.history), 1),
         "spikes_a_sample": [round(float(count.abs().sum(1).double().mean()), 1) for count in record.counts],
+        **facts(recipe.rule, net, task, recipe.loss),
     }  # fmt: skip
 
 
