@@ -87,6 +87,15 @@ def test_trained_network_is_deployed_and_compared(tmp_path: Path, capsys: pytest
     assert (tmp_path / "emulator-0.html").stat().st_size > 10_000
 
 
+def test_a_network_goes_to_loihi_and_into_a_netx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(EXAMPLES / "to_loihi.py").main(["--netx", str(tmp_path / "a.net"), "--samples", "40"])
+    printed = capsys.readouterr().out
+    assert "<- chosen" in printed
+    assert "headroom" in printed
+    assert "read back and run again, equal: True" in printed
+    assert (tmp_path / "a.net").stat().st_size > 1000
+
+
 def test_third_party_backend_script_runs(mychip: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     load(BACKEND / "try_it.py").main(["--quick"])
     assert "after one changed weight: 1 cell written" in capsys.readouterr().out
