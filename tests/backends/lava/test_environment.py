@@ -22,8 +22,9 @@ from hwloop.storage import read_json
 from hwloop_lava import Environment, environment, install, recipe
 from hwloop_lava.environment import STAMP, STAMP_KIND, STAMP_VERSION, ensure, state
 from hwloop_lava.process import Worker, members
+from hwloop_loihi import Emulator, TickSpikes
 
-from .support import chain, on_lava
+from .support import chain, on_lava, random_graph, random_raster
 
 #: Interpreters beside the host's own that the project works on; those that are there are tried.
 OTHERS = ("python3.10", "python3.12", "python3.13")
@@ -261,8 +262,14 @@ def build(python: str | None, folder: Path) -> Environment:
     raster = np.zeros((1, 20, 1), dtype=bool)
     raster[0, :10] = True
     spikes = np.flatnonzero(on_lava(worker, chain(), raster)[0][0][0, :, 0])
-    worker.stop()
     assert spikes.tolist() == [2, 4, 6, 8, 10]
+    for seed in range(3):
+        graph = random_graph(seed)
+        raster = random_raster(graph, seed, 1, 100)
+        expected = Emulator(graph).run(TickSpikes.from_raster(raster), 100).layers
+        for mine, its in zip(expected, on_lava(worker, graph, raster)[0], strict=True):
+            assert np.array_equal(mine.to_raster(100), its)
+    worker.stop()
     return made
 
 
