@@ -62,7 +62,7 @@ def test_weights_stay_in_the_codes_and_the_program_holds_them(trained: tuple[Tas
     result = harden(hard, program, small, loss, NOISE, epochs=2, progress=False)
     for (dense, _), layer in zip(hard.blocks, result.program.layers, strict=True):
         assert layer.max_code == 31
-        assert float(dense.weight.abs().max()) <= layer.scale * 31.5 * (1 + 1e-6)
+        assert float(dense.weight.detach().abs().max()) <= layer.scale * 31.5 * (1 + 1e-6)
         assert np.array_equal(layer.codes, np.clip(np.rint(dense.weight.detach().numpy() / layer.scale), -31, 31))
     assert result.best_validation == max(result.history, key=lambda e: e.validation.accuracy).validation
 

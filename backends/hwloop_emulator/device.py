@@ -131,6 +131,8 @@ class EmulatorDevice(DeviceBase):
         self._chip = Chip(target.preset, target.number, session, batch, clock)
         self._fail_after = sorted(fail_after)
         self._trim_cells = 0
+        #: Samples run since the device was opened, repeats included: what a calibration costs, counted.
+        self.samples_run = 0
 
     @property
     def batch(self) -> int:
@@ -261,6 +263,7 @@ class EmulatorDevice(DeviceBase):
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         # the model's dtype decides, as it does in the simulator
         dtype = getattr(torch, program.layers[0].dtype)
+        self.samples_run += repeats * len(spikes)
         measured = self._chip.run(program, repeat(spikes.to("cpu", dtype), repeats), repeats)
         if spikes.times.device.type == "cpu":
             return measured

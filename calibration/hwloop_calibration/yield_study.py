@@ -1,0 +1,308 @@
+"""Yield: how good a network is on many chips, for each strategy, against what the strategy spends on every chip.
+
+A study is a list of rows, plain data each: one chip, one strategy, one effort. A row is a function of that data alone, so
+rows run on all cores (joblib) or on a Dask cluster, in any order, and an interrupted study goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hwloop import storage
+from hwloop.errors import DataError, HwloopError, InputError, OptionError, TargetError
+from hwloop.experiment import Experiment
+from hwloop.hardening import harden
+from hwloop.network import Network
+from hwloop.noise import NoiseModel
+from hwloop.target import compile as compile_for
+from hwloop.target import find
+
+from .strategies import CHIP_SPREAD, STRATEGIES, Setting, apply_strategy, averaged_accuracy
+
+FORMAT, VERSION = "hwloop-yield-row", 1
+#: Rows of a chip without mismatch stand for the noise ceiling; their strategies are these.
+CEILINGS = ("as-is", "loop", "hardened", "hardened-loop")
+#: Epochs of hardening before the study, without any device: with the noise alone, and with random mismatch.
+HARDEN_EPOCHS, RANDOM_EPOCHS = 25, 30
+#: Rows handed to the workers at a time, for each of them: what an interruption can lose.
+ROWS_A_JOB = 2
+#: Seconds within which a Dask scheduler has to answer.
+CONNECT_TIMEOUT = 10.0
+
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class YieldPlan(BaseModel):
+    """What a study does. Magnitudes of the noise are the chip type's data sheet: model seconds, shares."""
+
+    model_config = _STRICT
+
+    preset: Annotated[str, Field(min_length=1, max_length=1000)] = "bss2"
+    spread: Annotated[float, Field(ge=0, le=1)] | None = None
+    chips: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=100_000)]
+    strategies: Annotated[list[str], Field(min_length=1)] = list(STRATEGIES)
+    efforts: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [1.0]
+    ceilings: Annotated[int, Field(ge=0, le=1000)] = 3
+    runs: Annotated[int, Field(ge=1, le=100)] = 5
+    threshold_noise: Annotated[float, Field(ge=0, le=1)] = 0.015
+    jitter: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    event_loss: Annotated[float, Field(ge=0, lt=1)] = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.strategies:
+            if name not in STRATEGIES:
+                raise ValueError(f"strategy {name!r}; known: {', '.join(STRATEGIES)}")
+        for name, listed in (("chips", self.chips), ("strategies", self.strategies), ("efforts", self.efforts)):
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"{name} names one of them twice; allowed: each once")
+        return self
+
+    @classmethod
+    def of(cls, **values: Any) -> YieldPlan:
+        """A plan from plain values; :class:`InputError` that names key, value and what is allowed."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            key = ".".join(str(part) for part in detail["loc"])
+            message = detail["msg"].removeprefix("Value error, ")
+            kind = OptionError if detail["type"] in ("extra_forbidden", "value_error") else InputError
+            found = f"{key} = {str(detail['input'])[:80]}; " if key else ""
+            raise kind(f"plan of a yield study: {found}{message}") from None
+
+    def rows(self) -> list[Row]:
+        """The rows, ceilings first."""
+        ceiling = [Row(chip, name, 1.0, False) for chip in range(self.ceilings) for name in CEILINGS]
+        found = [
+            Row(chip, name, effort, True)
+            for effort in self.efforts
+            for name in self.strategies
+            for chip in self.chips
+            if effort == max(self.efforts) or name not in _EFFORTLESS
+        ]
+        return ceiling + found
+
+    def noise(self, time_step: float) -> NoiseModel:
+        """Noise of the chip type; ``time_step`` (model s) is that of its stamps."""
+        return NoiseModel(self.threshold_noise, self.jitter, time_step, self.event_loss)
+
+
+#: Strategies that spend nothing on a chip, whatever the effort.
+_EFFORTLESS = ("as-is", "hardened", "random-mismatch", "trimmed", "trimmed-hardened")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One chip, one strategy, one effort; ``mismatch`` False: a chip of the same noise without mismatch."""
+
+    chip: int
+    strategy: str
+    effort: float
+    mismatch: bool
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        ceiling = "" if self.mismatch else "ceiling-"
+        return f"{ceiling}{self.strategy}-effort-{self.effort:g}-chip-{self.chip}"
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """What came of a row: accuracies on the test set (single runs, and averaged over ``runs``), and what it took."""
+
+    row: Row
+    device_id: str
+    ran_on: str
+    accuracy: float
+    averaged: float
+    runs: int
+    samples: int
+    cells: int
+    device_seconds: float
+    seconds: float
+    program_digest: str
+    failure: str = ""
+
+
+# -- networks that need no device -----------------------------------------------------------------
+
+
+def prepare(
+    experiment: Experiment, software: Network, plan: YieldPlan, on_stage: Callable[[str], None] = lambda text: None
+) -> dict[str, Network]:
+    """The networks that all rows start from: ``software``, and those hardened for noise and for random mismatch."""
+    nets, task = {"software": software}, experiment.build_task()
+    target = find(f"emulator:{plan.chips[0]}", preset=plan.preset, spread=plan.spread)
+    noise = plan.noise(target.capabilities.time_step * target.capabilities.speedup)
+    spread = dict(CHIP_SPREAD)
+    if plan.spread is not None:
+        spread |= dict.fromkeys(("tau_mem", "tau_syn", "gain"), plan.spread)
+    loss = experiment.build_finetune_loss()
+    for name, model, epochs in (
+        ("hardened", noise, HARDEN_EPOCHS),
+        (
+            "random",
+            NoiseModel(noise.threshold, noise.jitter, noise.time_step, noise.event_loss, 0.01, spread),
+            RANDOM_EPOCHS,
+        ),
+    ):
+        on_stage(f"hardening the network for {'noise' if name == 'hardened' else 'random mismatch'}, {epochs} epochs")
+        net = experiment.build_network()
+        net.load_state_dict(software.state_dict())
+        program = compile_for(net, target)
+        harden(
+            net, program, task, loss, model, epochs=epochs, lr_decay=0.9, seed=plan.seed,
+            decision=experiment.decision, progress=False,
+        )  # fmt: skip
+        nets[name] = net
+    return nets
+
+
+# -- rows -----------------------------------------------------------------------------------------
+
+
+def packed(nets: dict[str, Network]) -> dict[str, bytes]:
+    """Weights of the networks, to hand to workers: safetensors, no pickled code."""
+    from safetensors.torch import save
+
+    return {
+        name: save({key: value.contiguous() for key, value in net.state_dict().items()}) for name, net in nets.items()
+    }
+
+
+def run_row(row: Row, plan: dict[str, Any], experiment: dict[str, Any], nets: dict[str, bytes]) -> RowResult:
+    """Carry out one row; a strategy that fails on a chip is a result too: the chip is lost to it."""
+    from safetensors.torch import load
+
+    torch.set_num_threads(1)
+    chosen, known = YieldPlan.of(**plan), Experiment.from_dict(experiment, "yield study")
+    loaded: dict[str, Network] = {}
+    for name, content in nets.items():
+        loaded[name] = known.build_network()
+        loaded[name].load_state_dict(load(content))
+    options = {"preset": chosen.preset, "spread": chosen.spread, "mismatch": row.mismatch, "session": 1}
+    with find(f"emulator:{row.chip}", **options).open() as device:
+        noise = chosen.noise(device.capabilities.time_step * device.capabilities.speedup)
+        task = known.build_task()
+        setting = Setting(known, task, loaded, device, noise, row.effort, chosen.seed)
+        try:
+            outcome = apply_strategy(row.strategy, setting)
+        except (InputError, DataError):
+            raise
+        except HwloopError as error:
+            return RowResult(
+                row, device.device_id, device.ran_on, 0.0, 0.0, chosen.runs, 0, 0, 0.0, 0.0, "", str(error)
+            )
+        single, averaged = averaged_accuracy(device, task.test, chosen.runs, known.decision)
+        return RowResult(
+            row, device.device_id, device.ran_on, single, averaged, chosen.runs, outcome.samples, outcome.cells,
+            outcome.device_seconds, outcome.seconds, outcome.program.digest,
+        )  # fmt: skip
+
+
+def run_study(
+    plan: YieldPlan,
+    experiment: Experiment,
+    nets: dict[str, Network],
+    folder: Path,
+    *,
+    jobs: int = -1,
+    dask: str | None = None,
+    on_row: Callable[[RowResult], None] = lambda result: None,
+) -> list[RowResult]:
+    """Run the rows of ``plan`` that have no file in ``folder`` yet; all results, in the order of the plan.
+
+    Parameters
+    ----------
+    plan, experiment, nets : what is studied; ``nets`` as from :func:`prepare`
+    folder : where each row is kept
+    jobs : processes; -1: one a core
+    dask : address of a Dask scheduler, e.g. ``tcp://host:8786``: the rows run on its workers instead
+    on_row : told of each finished row
+
+    Raises
+    ------
+    DataError
+        A row in the folder is damaged or of another study.
+    TargetError
+        Dask is not installed, or its scheduler does not answer.
+    """
+    from joblib import delayed
+
+    if jobs == 0 or jobs < -1:
+        raise InputError(f"jobs = {jobs}; allowed: -1 (one a core), or >= 1")
+    stamp = {
+        "plan": plan.model_dump(exclude={"chips", "strategies", "efforts", "ceilings"}),
+        "experiment": experiment.to_dict(),
+    }
+    rows, done = plan.rows(), {}
+    for row in rows:
+        path = folder / f"{row.name}.json"
+        if path.exists():
+            done[row] = _read(path, row, stamp)
+    missing = [row for row in rows if row not in done]
+    weights, plain = packed(nets), (plan.model_dump(), experiment.to_dict())
+    with _workers(jobs, dask) as (parallel, width):
+        for begin in range(0, len(missing), ROWS_A_JOB * width):
+            chunk = missing[begin : begin + ROWS_A_JOB * width]
+            for result in parallel(delayed(run_row)(row, *plain, weights) for row in chunk):
+                storage.write_json(
+                    folder / f"{result.row.name}.json",
+                    {"study": stamp, "result": asdict(result)},
+                    kind=FORMAT,
+                    version=VERSION,
+                )
+                done[result.row] = result
+                on_row(result)
+    return [done[row] for row in rows]
+
+
+@contextmanager
+def _workers(jobs: int, dask: str | None) -> Iterator[tuple[Any, int]]:
+    """Joblib's parallel loop, on processes of this machine or on a Dask cluster, and how many rows it runs at once."""
+    from joblib import Parallel, cpu_count, parallel_config
+
+    if dask is None:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            yield Parallel(n_jobs=jobs), cpu_count() if jobs == -1 else jobs
+        return
+    with _cluster(dask) as cores, parallel_config(backend="dask"):
+        yield Parallel(n_jobs=-1), cores
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[int]:
+    """A connection to the Dask scheduler at ``address``, and the cores of its workers."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise TargetError(f"no Dask here ({error}); install it: pip install 'hwloop[dask]'") from error
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise TargetError(f"no Dask scheduler answers at {address}: {error}; start one: dask scheduler") from error
+    with client:
+        cores = sum(client.ncores().values())
+        if not cores:
+            raise TargetError(f"the Dask scheduler at {address} has no workers; start some: dask worker {address}")
+        yield cores
+
+
+def _read(path: Path, row: Row, stamp: dict[str, Any]) -> RowResult:
+    document = storage.read_json(path, kind=FORMAT, version=VERSION)
+    if document.get("study") != stamp:
+        raise DataError(f"{path} is of another study (plan or experiment differ); name another folder, or remove it")
+    try:
+        return RowResult(**{**document["result"], "row": Row(**document["result"]["row"])})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no row of a yield study ({type(error).__name__}: {error}); remove it") from error
