@@ -104,10 +104,15 @@ class LoihiTarget:
         return LoihiDevice(self)
 
     def step_device(self, net: StepNetwork, *, spikes: SpikeKind | None = None) -> StepDevice:
-        """The emulator holding a network in steps that resets by subtraction; see :mod:`.soft_device`.
+        """The emulator holding a network in steps: of HM2-BP or NA on stock layers (:mod:`.step_device`), or one that resets
+        by subtraction (:mod:`.soft_device`).
 
         Stock populations send binary spikes; ``spikes="signed"`` is the process of :mod:`hwloop_lava`.
         """
+        if net.rule in ("hm2bp", "na"):
+            from .step_device import EmulatedStepDevice
+
+            return EmulatedStepDevice(net, self.device_id)
         from .soft_device import EmulatedSoftDevice  # imports the training rules, which few users of a target need
 
         return EmulatedSoftDevice(net, self.device_id, spikes or "binary")

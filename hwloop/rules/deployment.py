@@ -14,10 +14,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-import torch
-
 from .. import target as targets
 from ..errors import CompileError
+from ..losses import predict
 from ..mapping import Capabilities
 from ..record import RanOn
 from .base import Needs, find
@@ -139,5 +138,5 @@ def agreement(first: StepRecord, second: StepRecord) -> dict[str, float]:
     return {
         "equal": sum(int((a == b).sum()) for a, b in pairs) / total,
         "difference": sum(float((a - b).abs().sum()) for a, b in pairs) / total,
-        "decisions": float((torch.argmax(first.readout, 1) == torch.argmax(second.readout, 1)).double().mean()),
+        "decisions": float((predict(first, "readout") == predict(second, "readout")).double().mean()),
     }
