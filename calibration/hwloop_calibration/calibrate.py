@@ -115,7 +115,8 @@ class _Run:
     def calibrate(self, trim: bool) -> Calibration:
         self.bench.load()
         self.on_stage(f"{self.device.device_id}: measuring {len(self.bench.targets.neurons)} neurons")
-        first = found = self.session.characterise()
+        first = self._with_synapses(self.session.characterise())
+        found = first
         first_potentials = potentials = self._potentials(found)
         unreachable: dict[int, str] = {}
         ranges = self.device.trim_ranges if trim and isinstance(self.device, Trimmable) else {}
@@ -130,15 +131,16 @@ class _Run:
                     break
                 self.on_stage(f"{self.device.device_id}: trimming, round {number + 1}")
                 self._write(writes)
-                found = self.session.characterise(found.neurons)
+                found = rescaled(first, self.session.characterise(found.neurons))
                 potentials = self._potentials(found)
             unreachable = trimmer.out_of_reach(self._state(found, potentials))
-        weights = found.weights
-        if self.synapses:
-            self.on_stage(f"{self.device.device_id}: measuring {self.bench.columns} synapse columns")
-            weights = self.session.synapses(found)
-        found = replace(found, weights=weights)
         return self._document(first, first_potentials, found, potentials, unreachable, bool(ranges))
+
+    def _with_synapses(self, found: Characterisation) -> Characterisation:
+        if not self.synapses:
+            return found
+        self.on_stage(f"{self.device.device_id}: measuring {self.bench.columns} synapse columns")
+        return replace(found, weights=self.session.synapses(found))
 
     def _write(self, writes: dict[str, tuple[Array, Array]]) -> None:
         physical = self.bench.targets.neurons
@@ -205,6 +207,21 @@ class _Run:
             runs=self.bench.runs, samples=self.bench.samples, cells_written=self.device.writes.total - self.cells - trims,
             trim_cells_written=trims,
         )  # fmt: skip
+
+
+def rescaled(first: Characterisation, found: Characterisation) -> Characterisation:
+    """``found`` with the weights of all columns that ``first`` has: trimming moves all synapses of a neuron by one factor.
+
+    The factor is that of the columns that both have driven.
+    """
+    driven = found.neurons.weight.shape[1]
+    old, new = first.weights.value[:, :driven], found.weights.value[:, :driven]
+    live = (old > 0) & (new > 0)
+    factor = np.where(live, new, 0.0).sum(1) / np.where(live, old, 1e-300).sum(1).clip(min=1e-300)
+    factor = np.where(live.any(1), factor, 1.0)
+    value, error = first.weights.value * factor[:, None], first.weights.error.copy()
+    value[:, :driven], error[:, :driven] = new, found.weights.error[:, :driven]
+    return replace(found, weights=Weights(value, error))
 
 
 def _filled(weights: Weights, found: Characterisation) -> Array:

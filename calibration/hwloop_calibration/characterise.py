@@ -21,7 +21,7 @@ from .bench import Bench, Observations, Targets, targets_of
 from .chance import chi_squared_tail
 from .design import around, choose, sample_information
 from .fit import Fit, Noise, fit, mean_shift, normal_of
-from .model import OWN, Array, Neurons, predict
+from .model import KEEP, OWN, Array, Neurons, predict
 from .noise import estimate_noise
 from .quality import Judgement, coordinate_errors, judge
 from .stimuli import LEAD, Pattern, Stimuli, candidates, on_columns, window
@@ -181,7 +181,7 @@ class Session:
     def _again(self, start: Neurons) -> tuple[Fit, Noise, Observations]:
         seen = self._measure(self.patterns or [])
         noise = self.noise or Noise(FIRST_THRESHOLD, FIRST_JITTER * self.bench.targets.typical("tau_syn"), 0.0)
-        found = _restarted(fit(start, seen, noise), seen, noise)
+        found = _restarted(fit(start, seen, noise, mean_shift(start, seen, noise)), seen, noise)
         return self._fitted(found.neurons, seen, noise)
 
     def _fitted(self, start: Neurons, seen: Observations, noise: Noise) -> tuple[Fit, Noise, Observations]:
@@ -324,7 +324,7 @@ def _drifted(found: Fit, seen: Observations, noise: Noise) -> Array:
     early, late = (np.nan_to_num(half) for half in seen.halves)
     both = np.isfinite(seen.halves).all(0)
     kept = np.logical_and.accumulate(both, axis=2).sum(2)
-    part = replace(seen, mean=model.times + (early - late), agreed=np.minimum(seen.agreed, kept))
+    part = replace(seen, mean=model.times[..., :KEEP] + (early - late), agreed=np.minimum(seen.agreed, kept))
     normal = normal_of(found.neurons, part, noise, model)
     shared = normal.matrix[:, :OWN, :OWN]
     solved = np.linalg.pinv(shared, rcond=1e-10, hermitian=True) @ normal.right[:, :OWN, None]

@@ -28,7 +28,7 @@ from .calibrate import calibrate
 from .design import choose
 from .document import Calibration
 from .fit import Noise, normal_of
-from .model import LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
+from .model import KEEP, LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
 from .stimuli import candidates, on_columns, window
 
 #: Allowance and decision limit of the CUSUM (sigma).
@@ -141,7 +141,7 @@ def deviations(neurons: Neurons, before: Observations, now: Observations, noise:
     """
     model = predict(neurons, now.stimuli)
     agreed = np.minimum(before.agreed, now.agreed)
-    moved = replace(now, mean=model.times + np.nan_to_num(now.mean - before.mean), agreed=agreed)
+    moved = replace(now, mean=model.times[..., :KEEP] + np.nan_to_num(now.mean - before.mean), agreed=agreed)
     normal = normal_of(neurons, moved, noise, model)
     curvature = np.einsum("npp->np", normal.matrix)
     right = np.concatenate([normal.right[:, list(WATCHED)], normal.right[:, OWN:].sum(1, keepdims=True)], 1)

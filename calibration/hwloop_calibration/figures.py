@@ -67,11 +67,11 @@ def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
     low, high = np.quantile(pooled, [SPAN, 1 - SPAN])
     edge = max(abs(low), abs(high), 1e-3)
     bins = np.linspace(-edge, edge, BINS + 1)
-    axis.hist(np.clip(sets[0], -edge, edge), bins, color=p.BLUE, alpha=0.75, label="now")
+    axis.hist(np.clip(sets[0], -edge, edge), bins.tolist(), color=p.BLUE, alpha=0.75, label="now")
     if len(sets) > 1 and len(sets[1]):
         axis.hist(
             np.clip(sets[1], -edge, edge),
-            bins,
+            bins.tolist(),
             histtype="step",
             color=p.INK,
             linestyle="--",
@@ -103,7 +103,7 @@ def error_bars(calibration: Calibration, truth: Mapping[str, Array]) -> Figure:
         for axis, name in zip(axes[0], names, strict=True):
             z = (calibration.value(name) - truth[name]) / calibration.error(name)
             z = z[np.isfinite(z)]
-            axis.hist(np.clip(z, -5, 5), np.linspace(-5, 5, 31), color=p.BLUE, alpha=0.75, density=True)
+            axis.hist(np.clip(z, -5, 5), np.linspace(-5, 5, 31).tolist(), color=p.BLUE, alpha=0.75, density=True)
             x = np.linspace(-5, 5, 101)
             axis.plot(x, np.exp(-x * x / 2) / math.sqrt(2 * math.pi), color=p.INK, linewidth=1)
             inside = 100 * float(np.mean(np.abs(z) < 1.96)) if z.size else float("nan")

@@ -98,7 +98,7 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
         A column of weight 0 is not fitted.
     seen : Observations
     noise : Noise
-    bias : ``[samples, n, KEEP]`` of :func:`mean_shift`, optional
+    bias : ``[samples, n, MODEL_KEEP]`` of :func:`mean_shift`, optional
     """
     neurons, n = start, len(start)
     damping, active = np.full(n, DAMPING), np.ones(n, bool)
@@ -192,7 +192,7 @@ def normal_of(
 
 
 def mean_shift(neurons: Neurons, seen: Observations, noise: Noise) -> Array:
-    """By how much noise of the threshold moves the mean of each spike's time, ``[samples, n, KEEP]`` (s).
+    """By how much noise of the threshold moves the mean of each spike's time, ``[samples, n, MODEL_KEEP]`` (s).
 
     Time is a curved function of the threshold: the mean over normal noise, by Gauss and Hermite's rule with five nodes, is
     not the time at the mean. NaN where that says nothing: the spike is missing at one of the nodes, or the shift is no

@@ -112,20 +112,58 @@ def agree(times, found, least, resolution, mean, variance, support, agreed, extr
 
 
 @kernel()
+def pair(seen, n_seen, model, n_model, table, match):  # type: ignore[no-untyped-def]
+    """``match[k]``: the model's spike that belongs to seen spike ``k``, -1 for none; in order, as many as can be, nearest.
+
+    Equal numbers pair one by one. Otherwise the shorter train is laid into the longer one such that the sum of distances
+    is least (dynamic programming): a spike that one of the two has beyond the other must not shift all that follow.
+    """
+    if n_seen == n_model:
+        for k in range(n_seen):
+            match[k] = k
+        return
+    for k in range(n_seen):
+        match[k] = -1
+    short = min(n_seen, n_model)
+    long = max(n_seen, n_model)
+    for i in range(short + 1):
+        for j in range(long + 1):
+            if i == 0:
+                table[i, j] = 0.0
+            elif j < i:
+                table[i, j] = math.inf
+            else:
+                d = abs(seen[i - 1] - model[j - 1]) if n_seen < n_model else abs(seen[j - 1] - model[i - 1])
+                table[i, j] = min(table[i, j - 1], table[i - 1, j - 1] + d)
+    i, j = short, long
+    while i > 0:
+        if table[i, j] == table[i, j - 1]:
+            j -= 1
+        else:
+            if n_seen < n_model:
+                match[i - 1] = j - 1
+            else:
+                match[j - 1] = i - 1
+            i, j = i - 1, j - 1
+
+
+@kernel()
 def accumulate(  # type: ignore[no-untyped-def]
     times, rows, gradient, mean, support, agreed, repeats, bias, place, driven, noise, huber, lacking,
     shared, right, cross, own, own_right, cost, used, missing,
 ):  # fmt: skip
     """Normal equations of all neurons, from predicted and seen times.
 
-    ``times, gradient, mean, support, bias [samples, n, k]``, ``rows [samples, n, k, p + 1]`` (shared coordinates, own
-    weight), ``agreed [samples, n]``, ``place [samples]``: column of a sample, ``driven [n, columns]``, ``noise``: variances
+    ``times, gradient, bias [samples, n, room]``, ``rows [samples, n, room, p + 1]`` (shared coordinates, own weight), ``mean,
+    support [samples, n, keep]``, ``agreed [samples, n]``, ``place [samples]``: column of a sample, ``driven [n, columns]``, ``noise``: variances
     of threshold, spike and rounding. Added to: ``shared [n, p, p]``, ``right [n, p]``; by column ``cross [n, columns, p]``,
     ``own, own_right, cost, used, missing [n, columns]``. Threshold noise is common to a sample's spikes: Sherman and
     Morrison's formula; a sample beyond ``huber`` deviations counts less (Huber 1964).
     """
-    samples, n, keep = times.shape
+    samples, n, room = times.shape
+    keep = mean.shape[2]
     p = shared.shape[1]
+    table, match = np.empty((room + 1, room + 1)), np.empty(room, np.int64)
     jg, jr = np.empty(p + 1), np.empty(p + 1)
     for s in range(samples):
         column = place[s]
@@ -136,12 +174,19 @@ def accumulate(  # type: ignore[no-untyped-def]
             square, rg, gg = 0.0, 0.0, 0.0
             jg[:] = 0.0
             jr[:] = 0.0
-            stop = min(agreed[s, j], keep)
+            stop, present = min(agreed[s, j], keep), 0
+            while present < room and not math.isnan(times[s, j, present]):
+                present += 1
+            # beyond what is looked at a seen train may go on: the model's further spikes belong there
+            if stop == keep:
+                present = min(present, keep)
+            pair(mean[s, j], stop, times[s, j], present, table, match)
             for k in range(stop):
-                if math.isnan(times[s, j, k]):
+                m = match[k]
+                if m < 0:
                     missing[j, column] += 1
                     cost[j, column] += lacking
-                elif not math.isnan(bias[s, j, k]):
+                elif not math.isnan(bias[s, j, m]):
                     count += 1
                     least = min(least, support[s, j, k])
             if count == 0:
@@ -149,15 +194,16 @@ def accumulate(  # type: ignore[no-untyped-def]
             d = noise[1] / least + noise[2]
             a = noise[0] / least
             for k in range(stop):
-                if math.isnan(times[s, j, k]) or math.isnan(bias[s, j, k]):
+                m = match[k]
+                if m < 0 or math.isnan(bias[s, j, m]):
                     continue
-                r, g = mean[s, j, k] - times[s, j, k] - bias[s, j, k], gradient[s, j, k]
+                r, g = mean[s, j, k] - times[s, j, m] - bias[s, j, m], gradient[s, j, m]
                 square += r * r / d
                 rg += r * g / d
                 gg += g * g / d
                 for x in range(p + 1):
-                    jg[x] += rows[s, j, k, x] * g / d
-                    jr[x] += rows[s, j, k, x] * r / d
+                    jg[x] += rows[s, j, m, x] * g / d
+                    jr[x] += rows[s, j, m, x] * r / d
             common = a / (1.0 + a * gg)
             square = max(0.0, square - common * rg * rg)
             off = math.sqrt(square / count)
@@ -168,8 +214,9 @@ def accumulate(  # type: ignore[no-untyped-def]
                 for y in range(x + 1):
                     value = -common * jg[x] * jg[y]
                     for k in range(stop):
-                        if not (math.isnan(times[s, j, k]) or math.isnan(bias[s, j, k])):
-                            value += rows[s, j, k, x] * rows[s, j, k, y] / d
+                        m = match[k]
+                        if m >= 0 and not math.isnan(bias[s, j, m]):
+                            value += rows[s, j, m, x] * rows[s, j, m, y] / d
                     value *= w
                     if x < p:
                         shared[j, x, y] += value

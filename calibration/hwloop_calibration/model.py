@@ -32,8 +32,9 @@ SHARED = ("tau_mem", "tau_syn", "leak", "t_ref", "latency")
 TAU_MEM, TAU_SYN, LEAK, T_REF, LATENCY = range(5)
 #: Column of a spike's derivatives that belongs to its own synapse's ``ln w``.
 OWN = len(SHARED)
-#: Spikes of a neuron and sample that are looked at.
+#: Spikes of a neuron and sample that are looked at, seen and in the model: one more, since it may have one too many.
 KEEP = 4
+MODEL_KEEP = KEEP + 1
 #: Derivatives of the model are exact; only spikes that graze the threshold to this share of the swing have none.
 FLOOR = Floor(1e-9, True)
 
@@ -89,9 +90,9 @@ class Neurons:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Spikes ``times [samples, n, KEEP]`` (s, NaN: none), ``counts [samples, n]`` and, where asked for, derivatives.
+    """Spikes ``times [samples, n, MODEL_KEEP]`` (s, NaN: none), ``counts [samples, n]`` and, where asked for, derivatives.
 
-    ``rows [samples, n, KEEP, 6]``: with respect to :data:`SHARED` and the own ``ln w``; ``threshold``: to the threshold
+    ``rows [samples, n, MODEL_KEEP, 6]``: with respect to :data:`SHARED` and the own ``ln w``; ``threshold``: to the threshold
     (s per swing), which is how noise of the threshold shows in the times.
     """
 
@@ -112,7 +113,7 @@ def as_layer(neurons: Neurons, threshold: float = 1.0) -> Layer:
 
 
 def predict(
-    neurons: Neurons, stimuli: Stimuli, *, keep: int = KEEP, threshold: float = 1.0, derivatives: bool = True
+    neurons: Neurons, stimuli: Stimuli, *, keep: int = MODEL_KEEP, threshold: float = 1.0, derivatives: bool = True
 ) -> Prediction:
     """Spikes of ``neurons`` under ``stimuli``, each neuron by itself, as a read-out stamps them (latency added)."""
     return predict_events(neurons, stimuli.events, stimuli.t_stop, keep, threshold, derivatives)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .bench import Observations
 from .fit import ROUNDING, Noise
-from .model import Prediction
+from .model import KEEP, Prediction
 
 #: Rounds of reweighting, and variances beyond this many times the fitted ones that are left out.
 ROUNDS, OUTLIER = 12, 9.0
@@ -20,11 +20,13 @@ LEAST_REPEATS = 4
 
 def estimate_noise(seen: Observations, model: Prediction, tick: float, before: Noise) -> Noise:
     """Noise of ``seen`` (one repeat); what repeats cannot show (no noise at all, too few) stays at the least value."""
-    usable = seen.usable() & np.isfinite(model.times) & (seen.support >= LEAST_REPEATS)
+    present = np.isfinite(model.times)
+    equal = present.sum(2) == seen.agreed  # else the model's derivatives may belong to other spikes
+    usable = seen.usable() & present[..., :KEEP] & equal[..., None] & (seen.support >= LEAST_REPEATS)
     least = least_noise(seen.stimuli.t_stop)
     if not usable.any():
         return before
-    variance, g2 = seen.variance[usable], model.threshold[usable] ** 2
+    variance, g2 = seen.variance[usable], model.threshold[..., :KEEP][usable] ** 2
     if float(np.median(variance)) <= least**2:
         return Noise(0.0, least, rounding_left(0.0, tick))
     threshold, jitter = 0.5 * float(np.median(variance / np.maximum(g2, 1e-300))), 0.5 * float(np.median(variance))

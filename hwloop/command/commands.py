@@ -9,6 +9,7 @@ import typer
 
 from .. import __version__
 from ..experiment import Experiment, builtin
+from . import calibrate as calibrate_
 from . import doctor as doctor_
 from . import lava, listing, work
 from .errors import FAILED, Commands
@@ -26,6 +27,7 @@ app = typer.Typer(
     "(unknown option, name or target, a value that is not allowed); 130 interrupted.",
 )
 
+app.add_typer(calibrate_.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
 app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
 
 _Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
@@ -167,6 +169,30 @@ def finetune(
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     folder = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     work.finetune_run(trained, choice, runs, Output(folder, resume, force))
+
+
+@app.command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
+def calibrate(
+    run: _Run,
+    target: _Target = None,
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    option: _Extra = None,
+    experiment: _Of = None,
+    data: _Data = None,
+    trim: Annotated[bool, typer.Option(help="Whether trim cells are written, where the device has any.")] = True,
+    repeats: Annotated[int, typer.Option(min=4, max=1000, help="Runs of every stimulus.")] = 16,
+    store: calibrate_._Store = None,
+    runs: _Runs = 5,
+    out: _Out = None,
+    force: _Force = False,
+) -> None:
+    """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
+    trained = work.load(run, experiment, data)
+    calibrate_.calibrate_run(trained, choice, runs, trim, repeats, store, _output(out, force))
 
 
 @app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")

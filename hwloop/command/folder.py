@@ -6,6 +6,7 @@
     checkpoints/      of training or fine-tuning, to resume
     network/          the network that came out, a checkpoint
     comparison.json   of `compare`
+    calibration.json  of `calibrate`
 
 A folder that holds anything else is never written to.
 """
@@ -32,7 +33,7 @@ from ..results import read_summary
 from . import terminal
 
 #: Everything that a run writes.
-_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json")
+_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json", "calibration.json")
 _FOLDERS = ("checkpoints", "network")
 
 
