@@ -118,13 +118,13 @@ RECIPES: dict[str, Recipe] = {
         hm2bp_network,
         rules.ReadoutError(12.0, 1.0, margin=1.0),
         HM2BP(teacher=12),
-        {"epochs": 9, "batch_size": 20, "lr": 1.5e-3, "lr_decay": 0.75},
+        {"epochs": 7, "batch_size": 50, "lr": 2.5e-3, "lr_decay": 0.7},
     ),
     "na": Recipe(
         na_network,
         rules.TraceError(),
         NA(),
-        {"epochs": 25, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "averaging": 0.99},
+        {"epochs": 20, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.85, "averaging": 0.99},
     ),
     "spikegrad": Recipe(
         spikegrad_network,

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -129,12 +130,7 @@ class NA(Rule):
         drive, membrane, spikes = run
         credit = _accumulated(grad, neurons.keep_s) if self.credit == "e" else grad
         distance = neurons.v_th - membrane
-        delta = torch.empty_like(membrane)
-        for k in range(membrane.shape[1]):
-            change = neighbour_change(neurons, drive, spikes, k)
-            delta[:, k] = (credit[:, k:] * change).sum(1)
-            if curvature:
-                delta[:, k] += 0.5 * curvature * change.square().sum(1)
+        delta = credited_changes(neurons, drive, spikes, credit, curvature)
         if self.variant == "authors":
             return delta * torch.clamp(distance**-3, -DISTANCE_CLIP, DISTANCE_CLIP)
         sign = torch.where(spikes > 0, -1.0, 1.0)
@@ -150,8 +146,14 @@ class NA(Rule):
 
 def run_on(neurons: TracedNeurons, drive: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Membranes and spikes ``[batch, steps, n]`` on ``drive``; with ``given`` spikes, the membranes that go with them."""
-    membrane = torch.empty_like(drive)
-    spikes = torch.empty_like(drive) if given is None else given.to(drive)
+    membrane = torch.empty_like(drive, memory_format=torch.contiguous_format)
+    if given is None and drive.device.type == "cpu":
+        from .na_kernels import run_steps
+
+        spikes, kind = torch.empty_like(membrane), drive.numpy().dtype.type
+        run_steps(_array(drive), kind(neurons.v_th), kind(neurons.keep_m), membrane.numpy(), spikes.numpy())
+        return membrane, spikes
+    spikes = torch.empty_like(membrane) if given is None else given.to(drive)
     left = torch.zeros_like(drive[:, 0])
     for t in range(drive.shape[1]):
         u = membrane[:, t] = neurons.keep_m * left + drive[:, t]
@@ -159,6 +161,36 @@ def run_on(neurons: TracedNeurons, drive: Tensor, given: Tensor | None = None) -
             spikes[:, t] = (u > neurons.v_th).to(u.dtype)
         left = u * (1 - spikes[:, t])
     return membrane, spikes
+
+
+def credited_changes(
+    neurons: TracedNeurons, drive: Tensor, spikes: Tensor, credit: Tensor, curvature: float = 0.0
+) -> Tensor:
+    """``sum_t credit c + curvature/2 c^2`` over the changes ``c = a^(k) - a`` of every neighbour k, ``[batch, steps, n]``."""
+    if drive.device.type == "cpu":
+        from .na_kernels import credited
+
+        found, kind = torch.empty_like(credit, memory_format=torch.contiguous_format), drive.numpy().dtype.type
+        constants = (0.5 * curvature, neurons.v_th, neurons.keep_m, neurons.keep_s, 1 / neurons.tau_s)
+        arrays = (_array(drive), _array(spikes.to(drive)), _array(credit.to(drive)))
+        credited(*arrays, *map(kind, constants), found.numpy())
+        return found
+    return credited_changes_by_step(neurons, drive, spikes, credit, curvature)
+
+
+def credited_changes_by_step(
+    neurons: TracedNeurons, drive: Tensor, spikes: Tensor, credit: Tensor, curvature: float = 0.0
+) -> Tensor:
+    """:func:`credited_changes` in torch alone, neighbour by neighbour: for other devices than the CPU."""
+    found = torch.empty_like(credit)
+    for k in range(drive.shape[1]):
+        change = neighbour_change(neurons, drive, spikes, k)
+        found[:, k] = (credit[:, k:] * change + 0.5 * curvature * change.square()).sum(1)
+    return found
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 def neighbour_change(neurons: TracedNeurons, drive: Tensor, spikes: Tensor, k: int) -> Tensor:
@@ -200,4 +232,3 @@ def neurons_of(stage: Stage) -> TracedNeurons:
     if not isinstance(stage.neurons, TracedNeurons):
         raise InputError(f"{stage.name} drives {type(stage.neurons).__name__}; rule 'na' takes TracedNeurons")
     return stage.neurons
-

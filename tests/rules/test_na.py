@@ -12,7 +12,14 @@ from torch import Tensor
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import InputError, OptionError
-from hwloop.rules.na import NA, TracedNeurons, neighbour_change, run_on
+from hwloop.rules.na import (
+    NA,
+    TracedNeurons,
+    credited_changes,
+    credited_changes_by_step,
+    neighbour_change,
+    run_on,
+)
 
 STEPS = 5
 
@@ -190,6 +197,19 @@ def test_the_gradient_points_as_the_least_squares_fit_over_all_decision_patterns
             cosines.append(float(torch.nn.functional.cosine_similarity(found, slope, dim=0)))
     # unrelated vectors of five numbers: mean 0, deviation 1/sqrt(5), of the mean of 96 .046; ten of them
     assert np.mean(cosines) > 0.46
+
+
+@pytest.mark.parametrize("curvature", [0.0, 0.7])
+def test_the_kernel_sums_what_the_neighbours_are_one_by_one(curvature: float) -> None:
+    net, given = network((4, 6, 3)), values()
+    record = NA().forward(net, given)
+    drive, spikes = record.traces["drive"][1], record.rasters[1]  # type: ignore[index]
+    credit = torch.randn(drive.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wanted = credited_changes_by_step(TracedNeurons(), drive, spikes, credit, curvature)
+    # some ten terms in another order
+    torch.testing.assert_close(
+        credited_changes(TracedNeurons(), drive, spikes, credit, curvature), wanted, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_a_silent_neuron_has_a_gradient() -> None:
