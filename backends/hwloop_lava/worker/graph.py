@@ -29,6 +29,9 @@ Array = NDArray[Any]
 
 #: Ticks between two signs of life.
 SLICE = 32
+#: Messages that a channel of Lava holds. Its default, 64, takes 16 times the shared memory, of which a container often has
+#: 64 MB in all, and is no faster: every process waits for every other one in each tick.
+CHANNEL = 4
 #: What stands in a connection for the input.
 INPUT = -1
 
@@ -163,7 +166,7 @@ def run(message: Message, watching: Callable[[], AbstractContextManager[None]], 
     config = lava.Loihi2SimCfg(select_tag=graph.kind.tag, exception_proc_model_map=graph.models)
     try:
         with watching():
-            graph.source.create_runtime(config)
+            graph.source.create_runtime(config, compile_config={"pypy_channel_size": CHANNEL})
             built = time.perf_counter()
             for done in range(0, graph.ticks, SLICE):
                 graph.source.run(lava.RunSteps(num_steps=min(SLICE, graph.ticks - done)))

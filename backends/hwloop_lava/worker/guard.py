@@ -148,7 +148,9 @@ class Guard:
                     return  # the main thread sees the same and leaves
                 self._die()
             if dead := self._dead():
-                self._report(f"{dead} of the graph died")
+                self._report(
+                    f"{dead} of the graph died; too little memory, or a full {SHARED_MEMORY}, are the usual causes"
+                )
                 return
 
     def _dead(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -287,6 +289,21 @@ def test_a_worker_that_ignores_sigterm_is_killed() -> None:
 def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="nowhere: No such file.*hwloop lava setup --force"):
         Worker(tmp_path / "nowhere")
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch, environment: Environment) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(
+        TargetError, match=r"no temporary folder .*No space left on device; free space there, or set TMPDIR"
+    ):
+        Worker(environment.interpreter)
+    monkeypatch.undo()
+    worker = Worker(environment.interpreter)
+    assert run(worker, 20) == [2, 4, 6, 8, 10]
+    worker.stop()
 
 
 def test_output_of_a_model_is_no_answer(worker: Worker) -> None:
