@@ -179,9 +179,8 @@ def deploy(
     return best
 
 
-def silent_neurons(net: Network, device: Device, program: Program, data: Dataset) -> tuple[int, ...]:
-    """Physical neurons that never fired on ``data`` although the model makes them fire in many samples of it."""
-    silent: list[int] = []
+def silent_neurons(net: Network, device: Device, program: Program, data: Dataset) -> tuple[tuple[int, ...], ...]:
+    """Physical neurons, a tuple a layer, that never fired on ``data`` although the model makes them fire in many samples."""
     fired = [torch.zeros(layer.n_out, dtype=torch.int64) for layer in program.layers]
     wanted = [torch.zeros_like(counts) for counts in fired]
     with torch.no_grad():
@@ -190,30 +189,35 @@ def silent_neurons(net: Network, device: Device, program: Program, data: Dataset
             for k in range(len(program.layers)):
                 fired[k] += measured[k].unit_counts().sum(0).cpu()
                 wanted[k] += (model[k].unit_counts() > 0).sum(0).cpu()
-    for k, layer in enumerate(program.layers):
-        bad = torch.nonzero((fired[k] == 0) & (wanted[k] >= SILENCE_EVIDENCE))[:, 0]
-        silent += [int(layer.neurons[n]) for n in bad.tolist()]
-    return tuple(silent)
+    bad = [torch.nonzero((f == 0) & (w >= SILENCE_EVIDENCE))[:, 0] for f, w in zip(fired, wanted, strict=True)]
+    return tuple(tuple(int(layer.neurons[n]) for n in b.tolist()) for layer, b in zip(program.layers, bad, strict=True))
 
 
 def _place_around_silence(
     net: Network, device: Device, program: Program, data: Dataset, mask: tuple[int, ...]
 ) -> Program:
-    """Place the network on other neurons where some never fire; the program as it was where there is no room."""
-    for _ in range(PLACEMENTS):
+    """Place the network on other neurons where some never fire; of the placements tried, the one that lacks fewest.
+
+    A silent neuron of a later layer weighs more: the loss of an output is that of a class.
+    """
+    found: list[tuple[list[int], Program]] = []
+    while True:
         silent = silent_neurons(net, device, program, data)
-        if not silent:
+        found.append(([len(layer) for layer in reversed(silent)], program))
+        if not any(silent) or len(found) > PLACEMENTS:
             break
-        mask = (*mask, *silent)
+        mask = (*mask, *(neuron for layer in silent for neuron in layer))
         try:
-            moved = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
+            program = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
         except CompileError as error:
             _log.warning("%s: neurons %s never fire, and no others are free: %s", device.device_id, silent, error)
             break
         _log.info("%s: neurons %s never fire; the network is placed around them", device.device_id, silent)
-        program = moved
         device.load(program)
-    return program
+    best = min(found, key=lambda pair: pair[0])[1]
+    if best is not program:
+        device.load(best)
+    return best
 
 
 def finetune(

@@ -10,6 +10,7 @@ from hwloop import datasets, loop, losses
 from hwloop.datasets import Task
 from hwloop.errors import CheckpointError, InputError
 from hwloop.loop import LoopEpoch, LoopResult, finetune, run_on
+from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 from hwloop.target import Device
@@ -200,3 +201,25 @@ def test_a_network_is_placed_around_an_output_neuron_that_is_dead(task: Task) ->
             assert not dead & {int(n) for n in result.program.layers[1].neurons}
             return
     pytest.fail("no chip of 200 has a dead output neuron")
+
+
+def test_of_the_placements_tried_the_one_that_lacks_fewest_neurons_is_kept(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one tried may be the worst: here it puts a class on a neuron that never fires."""
+    tried: list[str] = []
+    found = iter([((1, 2), ()), ((3,), ()), ((4, 5), ()), ((), (6,)), ((), (7, 8))])
+
+    def silent(net: Network, device: object, program: Program, data: object) -> tuple[tuple[int, ...], ...]:
+        tried.append(program.digest)
+        return next(found)
+
+    monkeypatch.setattr(loop, "silent_neurons", silent)
+    net = network()
+    with chip() as device:
+        first = hl.compile(net, device)
+        device.load(first)
+        kept = loop._place_around_silence(net, device, first, task.validation, ())
+        assert len(set(tried)) == 5
+        assert kept.digest == tried[1]
+        assert device.run(task.test.inputs).program_digest == kept.digest
