@@ -19,6 +19,7 @@ Wang, Lin, NeurIPS 2021 (arXiv 2109.14247).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ from .values import Values
 
 Solver: TypeAlias = Literal["spikes", "implicit"]
 
+_log = logging.getLogger(__name__)
+
+#: Share of saturated error neurons beyond which a backward pass warns.
+MOST_SATURATED = 0.01
 #: Iterations after which an equilibrium counts as not existing; at a loop gain of .97 the error is down to 1e-13.
 MAX_ITERATIONS = 1000
 
@@ -163,6 +168,11 @@ class Spide(Rule):
         else:
             betas, statistics = implicit_adjoint(loop, source)
         record.traces["backward"] = statistics
+        if statistics.saturated > MOST_SATURATED:
+            _log.warning(
+                "spide: %.2g of the error neurons are at their limit of one spike a step, and their gradients too small; lower "
+                "loss_scale (now %g)", statistics.saturated, self.loss_scale,
+            )  # fmt: skip
         inputs = [record.values.real(record.readout.dtype), *active[:-1]]
         for k, stage in enumerate(stages[:-1]):
             delta = betas[k] * loop.gates[k] / (loop.quantum * self.loss_scale)

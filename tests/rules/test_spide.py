@@ -73,16 +73,10 @@ def oracle(net: rules.StepNetwork, loop: Loop, g: torch.Tensor) -> list[np.ndarr
         matrix = np.eye(total)
         for k in range(len(sizes)):
             following = 0 if k == len(sizes) - 1 else k + 1
-            gate = loop.gates[following][b].numpy()
-            for i in range(sizes[following]):
-                unit = torch.zeros(1, sizes[following]).double()
-                unit[0, i] = gate[i] / loop.quantum
-                with torch.no_grad():
-                    if k == len(sizes) - 1:
-                        row = unit @ net.feedback.weight
-                    else:
-                        row = net.stages[k + 1].adjoint(unit)
-                matrix[edges[k] : edges[k + 1], edges[following] + i] -= row[0].numpy()
+            units = torch.diag(loop.gates[following][b] / loop.quantum)
+            with torch.no_grad():
+                rows = units @ net.feedback.weight if k == len(sizes) - 1 else net.stages[k + 1].adjoint(units)
+            matrix[edges[k] : edges[k + 1], edges[following] : edges[following + 1]] -= rows.numpy().T
         right = np.zeros(total)
         right[edges[-2] :] = g[b].numpy()
         result[b] = np.linalg.solve(matrix, right)
@@ -121,6 +115,16 @@ def test_error_of_the_spiking_solver_is_less_than_three_quarters_of_a_spike() ->
     assert all(1.5 < worse / good < 3.0 for worse, good in zip(floored, spikes, strict=True))
 
 
+@pytest.mark.slow
+def test_the_bound_holds_at_the_size_of_mnist() -> None:
+    """400 x 400 feedback at its largest norm, as the network of the study has it."""
+    net = dense_net((400,), norm=2.0)
+    loop = linearised(net, 4)
+    g = source(loop, 4)
+    exact = oracle(net, loop, g)
+    assert max(_errors(loop, g, exact, ternary(1.0))) < 0.75
+
+
 @every_net
 def test_spikes_and_iteration_find_the_solution_of_the_linear_system(build) -> None:
     net = build()
@@ -141,6 +145,17 @@ def test_spikes_and_iteration_find_the_solution_of_the_linear_system(build) -> N
 
 def _deviation(betas: list[torch.Tensor], exact: list[np.ndarray]) -> float:
     return max(float(np.abs(b.numpy() - e).max()) for b, e in zip(betas, exact, strict=True))
+
+
+def test_a_loss_scale_beyond_the_range_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    net = dense_net()
+    record = Spide().forward(net, values(net, 4))
+    grad = torch.ones(4, 5).double()
+    Spide(loss_scale=0.01).gradients(net, record, grad)
+    assert not caplog.records
+    Spide(loss_scale=100.0).gradients(net, record, grad)
+    assert "lower loss_scale (now 100)" in caplog.text
+    assert record.traces["backward"].saturated > 0.5
 
 
 def test_a_source_beyond_the_quantum_never_converges_and_is_reported() -> None:
