@@ -120,7 +120,7 @@ def _layer_spikes(answers: list[Message], layer: int, n: int, batch: int, layout
     # behind its window a layer may go on until it is reset; samples beyond the batch fill up the last run
     kept = np.flatnonzero((tick < layout.n_ticks) & (sample < batch))
     order = kept[np.lexsort((unit[kept], tick[kept], sample[kept]))]
-    return TickSpikes._packed(sample[order], tick[order], unit[order], batch, n)
+    return TickSpikes.packed(sample[order], tick[order], unit[order], batch, n)
 
 
 def _describe(graph: FixedGraph | FloatGraph, layout: Plan) -> tuple[dict[str, Any], dict[str, Array]]:

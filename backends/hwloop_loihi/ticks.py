@@ -51,7 +51,7 @@ class TickSpikes:
         if raster.ndim != 3 or raster.shape[0] == 0 or raster.shape[2] == 0:
             raise InputError(f"raster has shape {raster.shape}; expected [batch >= 1, ticks, n_units >= 1]")
         sample, tick, unit = np.nonzero(raster)
-        return cls._packed(sample, tick, unit, raster.shape[0], raster.shape[2])
+        return cls.packed(sample, tick, unit, raster.shape[0], raster.shape[2])
 
     def to_raster(self, n_ticks: int) -> Array:
         """``[batch, n_ticks, n_units]`` bool; events at ``n_ticks`` or later are left out."""
@@ -61,7 +61,7 @@ class TickSpikes:
         return raster
 
     @classmethod
-    def _packed(cls, sample: Array, tick: Array, unit: Array, batch: int, n_units: int) -> TickSpikes:
+    def packed(cls, sample: Array, tick: Array, unit: Array, batch: int, n_units: int) -> TickSpikes:
         """From one entry an event, in order of (sample, tick, unit)."""
         counts = np.bincount(sample, minlength=batch)
         column = np.arange(len(sample)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -84,7 +84,7 @@ def encode(spikes: Spikes, dt: float) -> tuple[TickSpikes, int]:
     key = np.unique((sample * span + tick) * spikes.n_units + unit)
     place, unit = np.divmod(key, spikes.n_units)
     sample, tick = np.divmod(place, span)
-    packed = TickSpikes._packed(sample, tick, unit, len(spikes), spikes.n_units)
+    packed = TickSpikes.packed(sample, tick, unit, len(spikes), spikes.n_units)
     return packed, len(times) - len(key)
 
 
