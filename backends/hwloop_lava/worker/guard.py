@@ -166,4 +166,5 @@ class Guard:
         """The host is gone: nobody else will clean up."""
         remove_shared_memory(self._token)
         remove_folder(self._token)
-        os.killpg(0, signal.SIGKILL)
+        # not SIGKILL: the tracker of shared memory ignores SIGTERM, and removes what is made at this very moment
+        os.killpg(0, signal.SIGTERM)
