@@ -112,6 +112,19 @@ def spide_convolution(seed: int) -> rules.StepNetwork:
     return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=15, feedback=feedback)
 
 
+def counting_network(seed: int) -> hl.Network:
+    """5-120-3 in continuous time for Yin-Yang, drawn so that every neuron fires several times: HM2-BP counts spikes."""
+    generator = torch.Generator().manual_seed(seed)
+    first = hl.Dense(5, 120).init_normal_(1.5, 2.5, generator)
+    last = hl.Dense(120, 3).init_normal_(0.08, 0.15, generator)
+    return hl.Network([first, hl.LIF(120, 10e-3, 5e-3), last, hl.LIF(3, 10e-3, 5e-3)])
+
+
+#: HM2-BP in continuous time: loss and rule; options of :func:`hwloop.fit` and of :func:`hwloop.finetune`.
+COUNTING_LOSS, COUNTING_RULE = rules.ReadoutError(8.0, 2.0), HM2BP(teacher=8)
+COUNTING_FIT = {"epochs": 10, "batch_size": 25, "lr": 5e-3, "lr_decay": 0.85, "averaging": 0.99}
+COUNTING_FINETUNE = {"epochs": 10, "batch_size": 50, "lr": 3e-3, "lr_decay": 0.85, "averaging": 0.99}
+
 #: Rule, or rule and variant -> recipe.
 RECIPES: dict[str, Recipe] = {
     "hm2bp": Recipe(
@@ -130,13 +143,13 @@ RECIPES: dict[str, Recipe] = {
         spikegrad_network,
         rules.ReadoutCrossEntropy(),
         SpikeGrad(alpha=4096.0),
-        {"epochs": 20, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "input_dropout": 0.2},
+        {"epochs": 14, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.82, "input_dropout": 0.2},
     ),
     "spide": Recipe(
         spide_network,
         rules.ReadoutCrossEntropy(),
         Spide(steps_back=50, loss_scale=100.0),
-        {"epochs": 12, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.82, "input_dropout": 0.1},
+        {"epochs": 6, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.7, "input_dropout": 0.1},
     ),
 }
 

@@ -26,7 +26,16 @@ from typing import Any
 
 import torch
 from rule_facts import facts
-from rule_recipes import CONVOLUTIONAL, RECIPES, Recipe
+from rule_recipes import (
+    CONVOLUTIONAL,
+    COUNTING_FINETUNE,
+    COUNTING_FIT,
+    COUNTING_LOSS,
+    COUNTING_RULE,
+    RECIPES,
+    Recipe,
+    counting_network,
+)  # fmt: skip
 
 import hwloop as hl
 from hwloop import rules, storage
@@ -300,6 +309,37 @@ def _rule_on(row: Row, out: Path, data: str | None) -> Row:
     return found
 
 
+def _counting(row: Row, out: Path, data: str | None) -> Row:
+    """Train Yin-Yang by HM2-BP in continuous time; keep the network for the chips."""
+    task, net = hl.datasets.yin_yang(data, source="published"), counting_network(row["seed"])
+    result = hl.fit(
+        net, task, COUNTING_LOSS, rule=COUNTING_RULE, seed=row["seed"], progress=False, **COUNTING_FIT
+    )  # fmt: skip
+    save_checkpoint(_network(out, row["experiment"], row["seed"]), net, {"weights": dict(net.state_dict())}, step=0)
+    test = hl.evaluate(net, task.test, decision="count").accuracy
+    return {"ran_on": "simulator", "validation": result.best_validation.accuracy, "test": test}
+
+
+def _counting_chip(row: Row, out: Path, data: str | None) -> Row:
+    """Fine-tune that network in the loop, by HM2-BP from measured spikes."""
+    task, net = hl.datasets.yin_yang(data, source="published"), counting_network(row["seed"])
+    kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
+    if kept is None:
+        raise SystemExit(f"no base network for {_name(row)}; run its software row first")
+    net.load_state_dict(kept.state["weights"])
+    with hl.open(f"emulator:{row['chip']}", session=1, preset="bss2", **row["variant"]) as chip:
+        hl.deploy(net, chip, validation=task.validation, decision="count")
+        as_is = hl.measure(chip, task.test, decision="count", repeats=TEST_REPEATS)
+        result = hl.finetune(
+            net, chip, task, COUNTING_LOSS, rule=COUNTING_RULE, seed=row["seed"], progress=False, **COUNTING_FINETUNE
+        )  # fmt: skip
+        tuned = hl.measure(chip, task.test, decision="count", repeats=TEST_REPEATS)
+    return {
+        "ran_on": result.ran_on, "device": result.device_id, "as_is": as_is.accuracy, "tuned": tuned.accuracy,
+        "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
+    }  # fmt: skip
+
+
 def _share_right(record: rules.StepRecord, labels: torch.Tensor) -> float:
     return float((predict(record, "readout") == labels).double().mean())
 
@@ -313,7 +353,14 @@ def _rules() -> list[list[Row]]:
     convolutional = [row("rule", maps, name, 0) for name in CONVOLUTIONAL]
     on_loihi = [row("rule-on", dense, name, 0, target="loihi", samples=10_000, epochs=1) for name in RECIPES]
     on_lava = [row("rule-on", dense, name, 0, target="lava", samples=200) for name in ("spikegrad", "spide")]
-    return [[*trained, *convolutional], [*on_loihi, *on_lava]]
+    yin_yang = "yin-yang-hm2bp"
+    counting: Row = {"study": "counting", "experiment": yin_yang, "seed": 0}
+    chips: list[Row] = [
+        {"study": "counting-chip", "experiment": yin_yang, "seed": 0, "chip": chip, "variant": {}}
+        for chip in MNIST_CHIPS
+    ]
+    ceiling: Row = {**chips[0], "variant": {"mismatch": False}}
+    return [[*trained, *convolutional, counting], [*on_loihi, *on_lava, ceiling, *chips]]
 
 
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
@@ -333,6 +380,8 @@ RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "convergence": _convergence,
     "rule": _rule,
     "rule-on": _rule_on,
+    "counting": _counting,
+    "counting-chip": _counting_chip,
 }
 
 
