@@ -26,7 +26,7 @@ from hwloop.compare.comparison import Comparison
 from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
-COMMANDS = ("demo", "train", "deploy", "compare", "finetune", "targets")
+COMMANDS = ("demo", "train", "deploy", "compare", "finetune", "targets", "doctor", "lava")
 TINY = Experiment.load(Path(__file__).with_name("tiny.toml"))
 
 

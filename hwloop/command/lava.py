@@ -10,7 +10,9 @@ from ..target import factory
 from . import terminal
 from .doctor import COLUMNS
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", epilog="Example: hwloop lava setup"
+)
 
 
 @app.command(epilog="Example: hwloop lava setup --python python3.10")
@@ -26,7 +28,7 @@ def setup(
         terminal.say(line)
 
 
-@app.command()
+@app.command(epilog="Example: hwloop lava status")
 def status() -> None:
     """Say which environment there is, and what to do where there is none."""
     terminal.table(COLUMNS, [(what, found, advice or "-") for what, found, advice in _backend().doctor()])
