@@ -137,7 +137,7 @@ RECIPES: dict[str, Recipe] = {
         na_network,
         rules.TraceError(),
         NA(),
-        {"epochs": 25, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "averaging": 0.99},
+        {"epochs": 15, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.88, "averaging": 0.99},
     ),
     "spikegrad": Recipe(
         spikegrad_network,

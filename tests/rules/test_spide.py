@@ -14,7 +14,7 @@ from hwloop import rules
 from hwloop.errors import GradientError, InputError, OptionError
 from hwloop.rules.integrate_fire import IntegrateFire, ternary
 from hwloop.rules.spide import RateNeurons, Spide, equilibrium, firing, limited, quantum_of, simulate
-from hwloop.rules.spide_backward import Feedback, Loop, implicit_adjoint, spiking_adjoint
+from hwloop.rules.spide_backward import Feedback, Loop, implicit_adjoint, spiking_adjoint, step_by_step
 
 T_BACK = (25, 80, 250, 800, 4000)
 
@@ -113,6 +113,23 @@ def test_error_of_the_spiking_solver_is_less_than_three_quarters_of_a_spike() ->
     # the negative control: a residual of up to one quantum instead of half of one
     floored = _errors(loop, g, exact, IntegrateFire(1.0, 1.0, -1.0, at_lower=True))
     assert all(1.5 < worse / good < 3.0 for worse, good in zip(floored, spikes, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_following_spikes_one_by_one_is_the_step_by_step_path(dtype: torch.dtype, dropout: float) -> None:
+    """Dyadic numbers: every sum is exact in any order, so the two are equal in whole numbers."""
+    net = _dyadic(dense_net()).to(dtype)
+    inputs = values(net, 8)
+    rule = Spide(dropout=dropout)
+    loop = rule.loop(net, rule.training_forward(net, inputs))
+    g = torch.round(source(loop, 8) * 64).to(dtype) / 64
+    for neuron in (ternary(1.0), IntegrateFire(1.0, 1.0, -1.0, at_lower=True)):
+        (found,), statistics = spiking_adjoint(loop, g, 200, neuron)
+        (expected,), wanted = step_by_step(loop, g, 200, neuron)
+        assert torch.equal(found, expected)
+        assert statistics.firing == pytest.approx(wanted.firing)
+        assert (statistics.largest, statistics.saturated) == (wanted.largest, wanted.saturated)
 
 
 @pytest.mark.slow
