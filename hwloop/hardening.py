@@ -1,7 +1,7 @@
 """Hardening: training for a chip without the chip, on its noise, its weight codes and what is known of its mismatch.
 
-Plain training leaves two thirds of what noise costs on the table: most of it is lost to rounding and to margins that the
-loss never had to find. Here every step runs on a :class:`~hwloop.noise.NoisyForward`, weights stay within the program's
+A network that was trained without them loses most of what it loses on a chip without mismatch to rounding and to spikes
+with too little margin. Here every step runs on a :class:`~hwloop.noise.NoisyForward`, weights stay within the program's
 codes, and the best epoch is chosen by validation under the same noise. No device runs.
 """
 
@@ -28,8 +28,9 @@ from .training import Epoch, Evaluation, evaluate, set_lr, train_epoch
 
 __all__ = ["HardenResult", "NoisyRunner", "harden"]
 
-#: Floor of D_k, as a share of v_th - v_reset: noise puts spikes where the membrane hardly rises.
-FLOOR = 0.1
+#: Floor of D_k, as a share of v_th - v_reset. As small as in plain training: of .1, .01 and .001 it was the best on
+#: Yin-Yang (validation 96.0, 95.9 and 96.5 %), for here, unlike in the loop, the model fires where it says.
+FLOOR = 1e-3
 #: Added to the seed of noise in validation, so that it draws nothing that training drew.
 VALIDATION_SEED = 1_000_003
 

@@ -60,6 +60,8 @@ class Setting:
     effort : float
         Share (0..1] of the usual epochs, steps or repeats that may be spent.
     seed : int
+    calibration : Calibration, optional
+        Of this device; strategies that need one make one where it is missing.
     """
 
     experiment: Experiment
@@ -69,6 +71,7 @@ class Setting:
     noise: NoiseModel
     effort: float = 1.0
     seed: int = 0
+    calibration: Calibration | None = None
 
     def net(self, name: str) -> Network:
         """A copy of the network called ``name``."""
@@ -130,16 +133,16 @@ def hardened_loop(setting: Setting) -> Program:
 
 def trimmed(setting: Setting) -> Program:
     """Every neuron trimmed to its nominal value; then the software network as is."""
-    return setting.deploy(setting.net("software"), _mask(_calibrated(setting, trim=True)))
+    return setting.deploy(setting.net("software"), _mask(_applied(setting)))
 
 
 def trimmed_hardened(setting: Setting) -> Program:
     """Every neuron trimmed to its nominal value; then the hardened network."""
-    return setting.deploy(setting.net("hardened"), _mask(_calibrated(setting, trim=True)))
+    return setting.deploy(setting.net("hardened"), _mask(_applied(setting)))
 
 
 def twin(setting: Setting) -> Program:
-    """Trained on the characterised chip's twin, with its noise; no step in the loop."""
+    """The hardened network, trained on the twin of the calibrated chip, with its noise; no step in the loop."""
     return _on_twin(setting)[1]
 
 
@@ -159,6 +162,9 @@ def gradient_free(setting: Setting) -> Program:
     )  # fmt: skip
     return found.program
 
+
+#: Strategies that start with a calibration of the chip.
+CALIBRATED = ("trimmed", "trimmed-hardened", "twin", "twin-loop")
 
 #: Strategies by the name that plans and reports use.
 STRATEGIES: dict[str, Strategy] = {
@@ -185,7 +191,12 @@ def apply_strategy(name: str, setting: Setting) -> Outcome:
     program = STRATEGIES[name](setting)
     after = _spent(setting.device)
     cells, seconds, samples = (b - a for a, b in zip(before, after, strict=True))
-    return Outcome(program, time.perf_counter() - start, int(cells), float(seconds), int(samples))
+    took = time.perf_counter() - start
+    if name in CALIBRATED and setting.calibration is not None:  # it was paid for earlier
+        paid = setting.calibration.effort
+        cells, seconds, samples = cells + paid.cells_written, seconds + paid.device_seconds, samples + paid.samples
+        took += paid.seconds
+    return Outcome(program, took, int(cells), float(seconds), int(samples))
 
 
 def noise_of(capabilities: Capabilities, threshold: float, jitter: float, loss: float = 0.0) -> NoiseModel:
@@ -219,12 +230,21 @@ def _score(recording: Recording, decision: Decision) -> Tensor:
 # -- parts ----------------------------------------------------------------------------------------
 
 
-def _calibrated(setting: Setting, trim: bool) -> Calibration:
-    """The chip, calibrated where the network will stand."""
+def calibrate_for(setting: Setting) -> Calibration:
+    """The chip, trimmed and characterised where the network will stand, with some neurons to spare."""
     program = setting.deploy(setting.net("software"))
     used = sum(layer.n_out for layer in program.layers)
     neurons = range(min(used + SPARE, setting.device.capabilities.n_neurons))
-    return calibrate(setting.device, program, neurons=neurons, trim=trim)
+    return calibrate(setting.device, program, neurons=neurons)
+
+
+def _applied(setting: Setting) -> Calibration:
+    """The setting's calibration, its codes written; a new one where the setting has none."""
+    if setting.calibration is None:
+        return calibrate_for(setting)
+    # a study may outlive the day after which a calibration counts as stale; emulated chips age with their own clock
+    setting.calibration.apply_to(setting.device, policy="allow")
+    return setting.calibration
 
 
 def _mask(calibration: Calibration) -> tuple[int, ...]:
@@ -234,7 +254,7 @@ def _mask(calibration: Calibration) -> tuple[int, ...]:
 
 def _on_twin(setting: Setting) -> tuple[Network, Program]:
     """The hardened network trained further on the chip's twin, and its program, loaded."""
-    found = _calibrated(setting, trim=False)
+    found = _applied(setting)
     net = setting.net("hardened")
     program = setting.deploy(net, _mask(found))
     model = net.with_twin(found, program)

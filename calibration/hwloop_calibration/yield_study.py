@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,7 +24,16 @@ from hwloop.noise import NoiseModel
 from hwloop.target import compile as compile_for
 from hwloop.target import find
 
-from .strategies import CHIP_SPREAD, STRATEGIES, Setting, apply_strategy, averaged_accuracy
+from .document import Calibration
+from .strategies import (
+    CALIBRATED,
+    CHIP_SPREAD,
+    STRATEGIES,
+    Setting,
+    apply_strategy,
+    averaged_accuracy,
+    calibrate_for,
+)
 
 FORMAT, VERSION = "hwloop-yield-row", 1
 #: Rows of a chip without mismatch stand for the noise ceiling; their strategies are these.
@@ -180,32 +189,60 @@ def packed(nets: dict[str, Network]) -> dict[str, bytes]:
     }
 
 
-def run_row(row: Row, plan: dict[str, Any], experiment: dict[str, Any], nets: dict[str, bytes]) -> RowResult:
-    """Carry out one row; a strategy that fails on a chip is a result too: the chip is lost to it."""
+@dataclass(frozen=True)
+class Work:
+    """What every row of a study needs besides itself, as plain data."""
+
+    plan: dict[str, Any]
+    experiment: dict[str, Any]
+    nets: dict[str, bytes]
+
+
+@contextmanager
+def _setting(work: Work, chip: int, mismatch: bool, effort: float) -> Iterator[tuple[Setting, YieldPlan]]:
+    """The chip opened anew, and all that a strategy is given."""
     from safetensors.torch import load
 
     torch.set_num_threads(1)
-    chosen, known = YieldPlan.of(**plan), Experiment.from_dict(experiment, "yield study")
-    loaded: dict[str, Network] = {}
-    for name, content in nets.items():
-        loaded[name] = known.build_network()
-        loaded[name].load_state_dict(load(content))
-    options = {"preset": chosen.preset, "spread": chosen.spread, "mismatch": row.mismatch, "session": 1}
-    with find(f"emulator:{row.chip}", **options).open() as device:
-        noise = chosen.noise(device.capabilities.time_step * device.capabilities.speedup)
-        task = known.build_task()
-        setting = Setting(known, task, loaded, device, noise, row.effort, chosen.seed)
+    plan, experiment = YieldPlan.of(**work.plan), Experiment.from_dict(work.experiment, "yield study")
+    nets: dict[str, Network] = {}
+    for name, content in work.nets.items():
+        nets[name] = experiment.build_network()
+        nets[name].load_state_dict(load(content))
+    options: dict[str, Any] = {"preset": plan.preset, "spread": plan.spread, "mismatch": mismatch, "session": 1}
+    with find(f"emulator:{chip}", **options).open() as device:
+        noise = plan.noise(device.capabilities.time_step * device.capabilities.speedup)
+        yield Setting(experiment, experiment.build_task(), nets, device, noise, effort, plan.seed), plan
+
+
+def calibrate_chip(chip: int, work: Work) -> tuple[int, dict[str, Any]]:
+    """Calibration of ``chip`` as a document, or ``{"failure": reason}``."""
+    with _setting(work, chip, True, 1.0) as (setting, _):
         try:
+            return chip, calibrate_for(setting).model_dump(mode="json")
+        except HwloopError as error:
+            return chip, {"failure": str(error)}
+
+
+def run_row(row: Row, work: Work, calibration: dict[str, Any] | None) -> RowResult:
+    """Carry out one row; a strategy that fails on a chip is a result too: the chip is lost to it."""
+    with _setting(work, row.chip, row.mismatch, row.effort) as (setting, plan):
+        device = setting.device
+        failure = "" if calibration is None else str(calibration.get("failure", ""))
+        try:
+            if failure:
+                raise TargetError(failure)
+            if calibration is not None:
+                setting = replace(setting, calibration=Calibration.model_validate(calibration))
             outcome = apply_strategy(row.strategy, setting)
         except (InputError, DataError):
             raise
         except HwloopError as error:
-            return RowResult(
-                row, device.device_id, device.ran_on, 0.0, 0.0, chosen.runs, 0, 0, 0.0, 0.0, "", str(error)
-            )
-        single, averaged = averaged_accuracy(device, task.test, chosen.runs, known.decision)
+            return RowResult(row, device.device_id, device.ran_on, 0.0, 0.0, plan.runs, 0, 0, 0.0, 0.0, "", str(error))
+        decision = setting.experiment.decision
+        single, averaged = averaged_accuracy(device, setting.task.test, plan.runs, decision)
         return RowResult(
-            row, device.device_id, device.ran_on, single, averaged, chosen.runs, outcome.samples, outcome.cells,
+            row, device.device_id, device.ran_on, single, averaged, plan.runs, outcome.samples, outcome.cells,
             outcome.device_seconds, outcome.seconds, outcome.program.digest,
         )  # fmt: skip
 
@@ -251,20 +288,48 @@ def run_study(
         if path.exists():
             done[row] = _read(path, row, stamp)
     missing = [row for row in rows if row not in done]
-    weights, plain = packed(nets), (plan.model_dump(), experiment.to_dict())
+    work = Work(plan.model_dump(), experiment.to_dict(), packed(nets))
     with _workers(jobs, dask) as (parallel, width):
+        known = _calibrations(
+            parallel, width, [r.chip for r in missing if r.strategy in CALIBRATED], work, folder, stamp
+        )
         for begin in range(0, len(missing), ROWS_A_JOB * width):
             chunk = missing[begin : begin + ROWS_A_JOB * width]
-            for result in parallel(delayed(run_row)(row, *plain, weights) for row in chunk):
-                storage.write_json(
-                    folder / f"{result.row.name}.json",
-                    {"study": stamp, "result": asdict(result)},
-                    kind=FORMAT,
-                    version=VERSION,
-                )
+            calls = [(row, known[row.chip] if row.strategy in CALIBRATED else None) for row in chunk]
+            for result in parallel(delayed(run_row)(row, work, found) for row, found in calls):
+                _write(folder / f"{result.row.name}.json", stamp, asdict(result))
                 done[result.row] = result
                 on_row(result)
     return [done[row] for row in rows]
+
+
+def _calibrations(
+    parallel: Any, width: int, chips: list[int], work: Work, folder: Path, stamp: dict[str, Any]
+) -> dict[int, dict[str, Any]]:
+    """Calibration documents of ``chips``: those in the folder, and the others, made now."""
+    from joblib import delayed
+
+    known: dict[int, dict[str, Any]] = {}
+    wanted = sorted(set(chips))
+    for chip in wanted:
+        path = _calibration_path(folder, chip)
+        if path.exists():
+            known[chip] = _content(path, stamp)
+    missing = [chip for chip in wanted if chip not in known]
+    for begin in range(0, len(missing), width):
+        chunk = missing[begin : begin + width]
+        for chip, found in parallel(delayed(calibrate_chip)(chip, work) for chip in chunk):
+            _write(_calibration_path(folder, chip), stamp, found)
+            known[chip] = found
+    return known
+
+
+def _calibration_path(folder: Path, chip: int) -> Path:
+    return folder / f"calibration-chip-{chip}.json"
+
+
+def _write(path: Path, stamp: dict[str, Any], result: dict[str, Any]) -> None:
+    storage.write_json(path, {"study": stamp, "result": result}, kind=FORMAT, version=VERSION)
 
 
 @contextmanager
@@ -298,11 +363,19 @@ def _cluster(address: str) -> Iterator[int]:
         yield cores
 
 
-def _read(path: Path, row: Row, stamp: dict[str, Any]) -> RowResult:
+def _content(path: Path, stamp: dict[str, Any]) -> dict[str, Any]:
     document = storage.read_json(path, kind=FORMAT, version=VERSION)
-    if document.get("study") != stamp:
+    if document.get("study") != stamp or not isinstance(document.get("result"), dict):
         raise DataError(f"{path} is of another study (plan or experiment differ); name another folder, or remove it")
+    return dict(document["result"])
+
+
+def _read(path: Path, row: Row, stamp: dict[str, Any]) -> RowResult:
+    content = _content(path, stamp)
     try:
-        return RowResult(**{**document["result"], "row": Row(**document["result"]["row"])})
+        found = RowResult(**{**content, "row": Row(**content["row"])})
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} holds no row of a yield study ({type(error).__name__}: {error}); remove it") from error
+    if found.row != row:
+        raise DataError(f"{path} holds row {found.row.name}; remove it")
+    return found
