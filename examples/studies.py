@@ -282,7 +282,7 @@ def _recipe(row: Row) -> Recipe:
 
 
 def _rule_on(row: Row, out: Path, data: str | None) -> Row:
-    """Put a network that a rule has trained on a target: the test set, before and after an epoch in the loop."""
+    """Put a network that a rule has trained on a target: test samples, before and after training samples in the loop."""
     recipe, task = _recipe(row), rules.mnist_values(data)
     net = recipe.network(row["seed"])
     trained = _name({**row, "study": "rule", "target": ""})
@@ -301,9 +301,10 @@ def _rule_on(row: Row, out: Path, data: str | None) -> Row:
             "as_is": _share_right(measured, test.labels), "seconds_a_sample": round(seconds / len(test), 6),
             "agreement": rules.agreement(measured, chip.device.expected(test.inputs)),
         }  # fmt: skip
-        if row.get("epochs"):
-            options = {**recipe.fit, "epochs": row["epochs"], "lr": 0.1 * recipe.fit["lr"], "progress": False}
-            hl.fit(net, task, recipe.loss, rule=recipe.rule, forward=chip.forward, **options)
+        if row.get("looped"):
+            part = task.subset(row["looped"], len(task.validation), len(task.test))
+            options = {**recipe.fit, "epochs": 1, "lr": 0.1 * recipe.fit["lr"], "progress": False}
+            hl.fit(net, part, recipe.loss, rule=recipe.rule, forward=chip.forward, **options)
             chip.device.write(net)
             found["tuned"] = _share_right(chip.run(test.inputs), test.labels)
     return found
@@ -351,7 +352,7 @@ def _rules() -> list[list[Row]]:
     dense, maps = "mnist-784-400-10", "mnist-conv"
     trained = [row("rule", dense, name, seed) for seed in BASES for name in RECIPES]
     convolutional = [row("rule", maps, name, 0) for name in CONVOLUTIONAL]
-    on_loihi = [row("rule-on", dense, name, 0, target="loihi", samples=10_000, epochs=1) for name in RECIPES]
+    on_loihi = [row("rule-on", dense, name, 0, target="loihi", samples=10_000, looped=10_000) for name in RECIPES]
     on_lava = [row("rule-on", dense, name, 0, target="lava", samples=200) for name in ("spikegrad", "spide")]
     yin_yang = "yin-yang-hm2bp"
     counting: Row = {"study": "counting", "experiment": yin_yang, "seed": 0}
