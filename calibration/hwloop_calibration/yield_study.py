@@ -6,6 +6,8 @@ rows run on all cores (joblib) or on a Dask cluster, in any order, and an interr
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +46,8 @@ HARDEN_EPOCHS, RANDOM_EPOCHS = 25, 30
 ROWS_A_JOB = 2
 #: Seconds within which a Dask scheduler has to answer.
 CONNECT_TIMEOUT = 10.0
+#: Share of dead hidden neurons that random mismatch trains for; largest file of weights (bytes).
+DEAD, MAX_WEIGHTS = 0.01, 2**28
 
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -147,46 +151,65 @@ class RowResult:
 
 
 def prepare(
-    experiment: Experiment, software: Network, plan: YieldPlan, on_stage: Callable[[str], None] = lambda text: None
+    experiment: Experiment,
+    software: Network,
+    plan: YieldPlan,
+    folder: Path,
+    on_stage: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Network]:
-    """The networks that all rows start from: ``software``, and those hardened for noise and for random mismatch."""
-    nets, task = {"software": software}, experiment.build_task()
+    """The networks that all rows start from: ``software``, and those hardened for noise and for random mismatch.
+
+    Hardened ones are kept in ``folder``, named by what they were made from, and read from there the next time.
+    """
     target = find(f"emulator:{plan.chips[0]}", preset=plan.preset, spread=plan.spread)
     noise = plan.noise(target.capabilities.time_step * target.capabilities.speedup)
     spread = dict(CHIP_SPREAD)
     if plan.spread is not None:
         spread |= dict.fromkeys(("tau_mem", "tau_syn", "gain"), plan.spread)
-    loss = experiment.build_finetune_loss()
-    for name, model, epochs in (
-        ("hardened", noise, HARDEN_EPOCHS),
-        (
-            "random",
-            NoiseModel(noise.threshold, noise.jitter, noise.time_step, noise.event_loss, 0.01, spread),
-            RANDOM_EPOCHS,
-        ),
-    ):
+    nets, stages = {"software": software}, {"hardened": HARDEN_EPOCHS, "random": RANDOM_EPOCHS}
+    for name, epochs in stages.items():
+        model = noise if name == "hardened" else replace(noise, dead=DEAD, spread=spread)
+        nets[name] = experiment.build_network()
+        path = folder / f"{name}-{_origin(experiment, software, model, epochs, plan.seed)}.safetensors"
+        if path.exists():
+            nets[name].load_state_dict(_weights(storage.read_bytes(path, MAX_WEIGHTS)))
+            continue
         on_stage(f"hardening the network for {'noise' if name == 'hardened' else 'random mismatch'}, {epochs} epochs")
-        net = experiment.build_network()
-        net.load_state_dict(software.state_dict())
-        program = compile_for(net, target)
+        nets[name].load_state_dict(software.state_dict())
         harden(
-            net, program, task, loss, model, epochs=epochs, lr_decay=0.9, seed=plan.seed,
-            decision=experiment.decision, progress=False,
+            nets[name], compile_for(nets[name], target), experiment.build_task(), experiment.build_finetune_loss(), model,
+            epochs=epochs, lr_decay=0.9, seed=plan.seed, decision=experiment.decision, progress=False,
         )  # fmt: skip
-        nets[name] = net
+        storage.write_bytes(path, _saved(nets[name]))
     return nets
 
 
-# -- rows -----------------------------------------------------------------------------------------
+def _origin(experiment: Experiment, software: Network, noise: NoiseModel, epochs: int, seed: int) -> str:
+    """Digest (12 characters) of what a hardened network is made from."""
+    digest = hashlib.sha256(_saved(software))
+    content = [experiment.to_dict(), asdict(noise), epochs, seed]
+    digest.update(json.dumps(content, sort_keys=True).encode())
+    return digest.hexdigest()[:12]
 
 
-def packed(nets: dict[str, Network]) -> dict[str, bytes]:
-    """Weights of the networks, to hand to workers: safetensors, no pickled code."""
+def _saved(net: Network) -> bytes:
+    """Weights as safetensors: to keep, and to hand to workers."""
     from safetensors.torch import save
 
-    return {
-        name: save({key: value.contiguous() for key, value in net.state_dict().items()}) for name, net in nets.items()
-    }
+    return bytes(save({key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}))
+
+
+def _weights(content: bytes) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return dict(load(content))
+    except SafetensorError as error:
+        raise DataError(f"weights of a hardened network are damaged ({error}); remove the file") from error
+
+
+# -- rows -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -201,14 +224,12 @@ class Work:
 @contextmanager
 def _setting(work: Work, chip: int, mismatch: bool, effort: float) -> Iterator[tuple[Setting, YieldPlan]]:
     """The chip opened anew, and all that a strategy is given."""
-    from safetensors.torch import load
-
     torch.set_num_threads(1)
     plan, experiment = YieldPlan.of(**work.plan), Experiment.from_dict(work.experiment, "yield study")
     nets: dict[str, Network] = {}
     for name, content in work.nets.items():
         nets[name] = experiment.build_network()
-        nets[name].load_state_dict(load(content))
+        nets[name].load_state_dict(_weights(content))
     options: dict[str, Any] = {"preset": plan.preset, "spread": plan.spread, "mismatch": mismatch, "session": 1}
     with find(f"emulator:{chip}", **options).open() as device:
         noise = plan.noise(device.capabilities.time_step * device.capabilities.speedup)
@@ -283,12 +304,16 @@ def run_study(
         "experiment": experiment.to_dict(),
     }
     rows, done = plan.rows(), {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write into {folder}: {error.strerror or error}; name another folder") from error
     for row in rows:
         path = folder / f"{row.name}.json"
         if path.exists():
             done[row] = _read(path, row, stamp)
     missing = [row for row in rows if row not in done]
-    work = Work(plan.model_dump(), experiment.to_dict(), packed(nets))
+    work = Work(plan.model_dump(), experiment.to_dict(), {name: _saved(net) for name, net in nets.items()})
     with _workers(jobs, dask) as (parallel, width):
         known = _calibrations(
             parallel, width, [r.chip for r in missing if r.strategy in CALIBRATED], work, folder, stamp

@@ -12,6 +12,7 @@ from ..experiment import Experiment, builtin
 from . import calibrate as calibrate_
 from . import doctor as doctor_
 from . import lava, listing, work
+from . import yield_command as yield_
 from .errors import FAILED, Commands
 from .target_choice import TargetChoice
 from .work import Output
@@ -193,6 +194,35 @@ def calibrate(
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
     calibrate_.calibrate_run(trained, choice, runs, trim, repeats, store, _output(out, force))
+
+
+@app.command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
+def yield_study(
+    run: _Run,
+    preset: Annotated[str, typer.Option(help="Preset of the emulated chips: a name, or a .toml file.")] = "bss2",
+    spread: _Spread = None,
+    chips: Annotated[int, typer.Option(min=1, max=100_000, help="Chips 0 .. N-1 of the wafer.")] = 30,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", "-s", help="One of several; default: all of them.")
+    ] = None,
+    effort: Annotated[
+        list[float] | None, typer.Option(help="Share of the usual epochs or steps, one of several; default: 1.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=-1, help="Processes; -1: one a core.")] = -1,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
+    ] = None,
+    experiment: _Of = None,
+    data: _Data = None,
+    runs: _Runs = 5,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-yield.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that --out lacks.")] = False,
+    force: _Force = False,
+) -> None:
+    """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
+    trained = work.load(run, experiment, data)
+    plan = yield_.make_plan(preset, spread, chips, strategy, effort, runs)
+    yield_.yield_run(trained, plan, jobs, dask, Output(out or work.beside(run, "yield"), resume, force))
 
 
 @app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")

@@ -33,8 +33,8 @@ from ..results import read_summary
 from . import terminal
 
 #: Everything that a run writes.
-_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json", "calibration.json")
-_FOLDERS = ("checkpoints", "network")
+_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json", "calibration.json", "yield.json")
+_FOLDERS = ("checkpoints", "network", "rows")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def prepare(path: Path, kind: str, *, resume: bool = False, force: bool = False)
         raise OptionError(f"--out {path} holds a run of `hwloop {found}`; name another folder for `hwloop {kind}`")
     if not (resume or force):
         raise OptionError(f"--out {path} holds a run already; go on with --resume, replace it with --force, or name another folder"
-                          if kind in ("train", "finetune") else
+                          if kind in ("train", "finetune", "yield") else
                           f"--out {path} holds a run already; replace it with --force, or name another folder")  # fmt: skip
     return RunFolder(path, kind, resume)
 
