@@ -1,4 +1,5 @@
-"""The main job on Yin-Yang: train in software, deploy to three emulated chips as is, compare, fine-tune each in the loop.
+"""The main job on Yin-Yang: train in software, deploy to three emulated chips as is and calibrated, compare,
+fine-tune each in the loop.
 
 Nothing here is special to the demonstration but the choice of experiment and chips: each step is one public function.
 """
@@ -21,6 +22,7 @@ from .network import Network
 from .record import Record
 from .results import Result, measured, simulated
 from .target import Device, describe
+from .target import compile as compile_for
 from .target import open as open_device
 from .training import FitResult, fit
 
@@ -30,13 +32,19 @@ CHIPS = ("emulator:0", "emulator:1", "emulator:2")
 #: Runs of the test set on a chip: trial noise moves a single run by about a tenth of its standard error.
 RUNS = 5
 
+#: Runs of every stimulus of a calibration: half the usual number, to be quick.
+CALIBRATION_REPEATS = 8
+
 #: Told what begins.
 OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ChipResult:
-    """One chip: as deployed and fine-tuned.
+    """One chip: as deployed, calibrated and fine-tuned.
+
+    ``calibrated``: the software network, as it is, on the chip after its neurons were trimmed (in a session of its own; the
+    fine-tuned one runs on the chip as it was).
 
     ``before`` and ``after`` compare its spikes with those of the software network, on the test set. ``effects`` is what
     the chip does to a network, ``(name, value, source)``.
@@ -44,6 +52,7 @@ class ChipResult:
 
     name: str
     as_is: Result
+    calibrated: Result
     tuned: Result
     before: Comparison
     after: Comparison
@@ -77,7 +86,7 @@ class DemoResult:
     @property
     def results(self) -> list[Result]:
         """Every accuracy."""
-        pairs = [result for chip in self.chips for result in (chip.as_is, chip.tuned)]
+        pairs = [result for chip in self.chips for result in (chip.as_is, chip.calibrated, chip.tuned)]
         return [self.software, self.noise_only, *pairs]
 
 
@@ -115,7 +124,9 @@ def run_demo(
         reference = net(task.test.inputs)
     repaired = []
     for name in chips:
-        on_stage(f"{name}: deploying as is, comparing, fine-tuning {experiment.finetune.epochs} epochs in the loop")
+        on_stage(
+            f"{name}: deploying as is, comparing, calibrating, fine-tuning {experiment.finetune.epochs} epochs in the loop"
+        )
         repaired.append(_repair(name, experiment, net, task, reference, runs, progress))
     seconds = time.perf_counter() - start
     return DemoResult(experiment, task, net, training, software, noise_only, tuple(repaired), seconds)
@@ -138,9 +149,25 @@ def _repair(
         loop = finetune(tuned_net, chip, task, experiment.build_finetune_loss(), progress=progress, **options)
         tuned = measured("fine-tuned", chip, loop.program, task.test, "test", decision=decision, runs=runs)
         after = _against(reference, chip, net, task, experiment)
+    calibrated = _calibrated(name, experiment, net, task, runs)
     return ChipResult(
-        name, as_is, tuned, before, after, loop, program, describe(chip.target), time.perf_counter() - start
+        name, as_is, calibrated, tuned, before, after, loop, program, describe(chip.target), time.perf_counter() - start
     )
+
+
+def _calibrated(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:
+    """The network on the chip once the neurons that it stands on are trimmed."""
+    from hwloop_calibration import calibrate
+
+    with open_device(name, **experiment.target.options()) as chip:
+        program = compile_for(net, chip, mask=experiment.target.mask)
+        used = [int(n) for layer in program.layers for n in layer.neurons]
+        calibrate(chip, program, neurons=used, repeats=CALIBRATION_REPEATS, synapses=False)
+        program = deploy(
+            net, chip, validation=task.validation, weight_scale=experiment.target.weight_scale,
+            mask=experiment.target.mask, decision=experiment.decision,
+        )  # fmt: skip
+        return measured("calibrated", chip, program, task.test, "test", decision=experiment.decision, runs=runs)
 
 
 def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:

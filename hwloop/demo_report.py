@@ -125,6 +125,9 @@ def _accuracy(report: Report, demo: DemoResult) -> None:
         AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),
         AccuracyRow("noise, no mismatch", [demo.noise_only.accuracy], demo.noise_only.ran_on),
         AccuracyRow("chips as is", [chip.as_is.accuracy for chip in demo.chips], demo.chips[0].as_is.ran_on),
+        AccuracyRow(
+            "chips calibrated", [chip.calibrated.accuracy for chip in demo.chips], demo.chips[0].calibrated.ran_on
+        ),
         AccuracyRow("chips fine-tuned", [chip.tuned.accuracy for chip in demo.chips], demo.chips[0].tuned.ran_on),
     ]
     figure = accuracy_bars(

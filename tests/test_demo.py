@@ -27,7 +27,8 @@ def demo() -> DemoResult:
 def test_every_chip_is_measured_as_is_and_fine_tuned(demo: DemoResult) -> None:
     assert [(r.network, r.ran_on) for r in demo.results] == [
         ("software", "simulator"), ("as is, no mismatch", "emulator"),
-        ("as is", "emulator"), ("fine-tuned", "emulator"), ("as is", "emulator"), ("fine-tuned", "emulator"),
+        ("as is", "emulator"), ("calibrated", "emulator"), ("fine-tuned", "emulator"),
+        ("as is", "emulator"), ("calibrated", "emulator"), ("fine-tuned", "emulator"),
     ]  # fmt: skip
     assert [chip.device_id.partition("/")[0] for chip in demo.chips] == ["emulator:0", "emulator:1"]
     # one base network: the same program on both chips, and each repaired on its own

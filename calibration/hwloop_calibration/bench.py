@@ -99,7 +99,7 @@ class Observations:
         have the spike. Spikes from ``agreed`` on are not to be used.
     agreed : ``[samples, n]``
     repeats : int
-    extra : ``[n]`` spikes that no other repeat has
+    extra : ``[n]`` samples in which some repeat has spikes that most lack
     spikes : ``[n]`` all spikes recorded
     halves : ``[2, samples, n, KEEP]`` means of the first and the second half of the repeats, NaN where unused
     """

@@ -254,9 +254,10 @@ def estimates_of(found: Characterisation, potentials: Potentials | None) -> dict
     else:
         v_reset, v_th = potentials.v_reset, potentials.v_reset + potentials.swing
         v_leak = v_reset + potentials.swing * n.leak
-        by_zero, by_unit = potentials.v_reset_error, potentials.swing_error
-        # at rest the converter shows the leak itself
-        by_leak = np.hypot(by_zero, potentials.swing * errors[:, 2])
+        # at rest the converter shows the leak itself; reset and threshold lie a leak's and a swing's error beside it
+        by_leak = potentials.v_reset_error
+        by_zero = np.hypot(potentials.v_reset_error, potentials.swing * errors[:, 2])
+        by_unit = np.hypot(potentials.swing_error, potentials.swing * errors[:, 5])
         gain = gain * potentials.swing / swing
         gain_error = np.hypot(gain_error, by_unit / potentials.swing)
         levels = np.isfinite(v_reset)

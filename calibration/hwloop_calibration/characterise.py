@@ -20,7 +20,7 @@ from hwloop.target import Device
 from .bench import Bench, Observations, Targets, targets_of
 from .chance import chi_squared_tail
 from .design import around, choose, sample_information
-from .fit import Fit, Noise, fit, mean_shift, normal_of
+from .fit import LACKING, LACKING_AT_LAST, Fit, Noise, fit, mean_shift, normal_of
 from .model import KEEP, OWN, Array, Neurons, predict
 from .noise import estimate_noise
 from .quality import Judgement, coordinate_errors, judge
@@ -189,7 +189,7 @@ class Session:
         found = fit(start, seen, noise, mean_shift(start, seen, noise))
         for _ in range(FINAL_FITS):
             noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), self.bench.tick, noise)
-            found = fit(found.neurons, seen, noise, _shift(found, seen, noise))
+            found = fit(found.neurons, seen, noise, _shift(found, seen, noise), LACKING_AT_LAST)
         return found, noise, seen
 
     def _measure(self, patterns: Sequence[Pattern]) -> Observations:
@@ -208,8 +208,9 @@ class Session:
         """Weights of the columns that were driven for the neurons, as the fit has them."""
         n, columns = fitted.neurons.weight.shape
         value, error = np.full((n, self.bench.columns), np.nan), np.full((n, self.bench.columns), np.inf)
-        value[:, :columns] = fitted.neurons.weight
         error[:, :columns] = np.sqrt(np.einsum("npp->np", fitted.covariance)[:, OWN:])
+        # a column that brought no spike to look at has no effect
+        value[:, :columns] = np.where(np.isfinite(error[:, :columns]), fitted.neurons.weight, 0.0)
         return Weights(value, error)
 
     def synapses(self, found: Characterisation) -> Weights:
@@ -266,7 +267,7 @@ def _restarted(found: Fit, seen: Observations, noise: Noise) -> Fit:
         start = replace(typical, tau_mem=typical.tau_mem * tau_mem, tau_syn=typical.tau_syn * tau_syn,
                         weight=np.where(found.neurons.weight[bad] == 0, 0.0, typical.weight * weight))  # fmt: skip
         tried = fit(start, seen.of(bad), noise)
-        better = tried.cost < found.cost[bad]
+        better = tried.cost + LACKING * tried.unexplained < found.cost[bad] + LACKING * found.unexplained[bad]
         found = found.put(bad[better], _some(tried, better))
         still = found.cost[bad] > BAD * np.maximum(found.freedom[bad], 1)
         bad, typical = bad[still], typical[still]

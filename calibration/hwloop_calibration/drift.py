@@ -4,12 +4,11 @@ The sentinel is a few patterns of the calibration, run in its repeats right afte
 Each check runs them again and asks, neuron by neuron, how far the parameters must have moved to explain the change: the
 difference of times is projected on the model's derivatives, which gives a deviation with a known error for each of
 
-    delay   all spikes later or earlier by the same part of the weight: (v_th - v_leak)/weight, that is threshold and gain
-    memory  late answers against early ones: time constants
+    tau_mem, tau_syn, leak, and all weights of the neuron together (gain over v_th - v_reset)
 
-A CUSUM (Page 1954) of each deviation in both directions, ``S <- max(0, S + |z| - k)``, raises the alarm at ``h``: small
-shifts that last are found as surely as large ones at once, and a false alarm is rare (k = .5 sigma, h = 9: once in
-about 1e8 checks of a neuron that stays).
+A CUSUM (Page 1954) of each deviation in both directions, ``S <- max(0, S + z - k)``, raises the alarm at ``h``: small
+shifts that last are found as surely as large ones at once. The reference has errors of its own, which all checks share; it
+is made from eight times as many repeats, and the allowance k = 1.5 sigma lies above what is left of them.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from .model import KEEP, LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
 from .stimuli import candidates, on_columns, window
 
 #: Allowance and decision limit of the CUSUM (sigma).
-ALLOWANCE, LIMIT = 0.5, 9.0
-#: Patterns and repeats of the sentinel.
-PATTERNS, REPEATS = 6, 8
+ALLOWANCE, LIMIT = 1.5, 9.0
+#: Patterns and repeats of the sentinel, and repeats of its reference.
+PATTERNS, REPEATS, REFERENCE_REPEATS = 6, 8, 64
 #: Directions that are watched, as coordinates of the model; all weights of a neuron together come last.
 WATCHED = (TAU_MEM, TAU_SYN, LEAK)
 NAMES = ("tau_mem", "tau_syn", "leak", "weight")
@@ -92,19 +91,19 @@ class Sentinel:
         self._stimuli = on_columns(chosen, [0], self._bench.columns, t_stop)
         self._high = np.zeros((len(self._neurons), len(NAMES)))
         self._low = np.zeros_like(self._high)
-        self._reference = self._measure()
+        self._reference = self._measure(REFERENCE_REPEATS)
 
-    def _measure(self) -> Observations:
+    def _measure(self, repeats: int) -> Observations:
         """Run the sentinel, and put the program back that was there."""
         try:
             self._bench.load()
-            return self._bench.measure(self._stimuli, REPEATS)
+            return self._bench.measure(self._stimuli, repeats)
         finally:
             self.device.load(self.program)
 
     def check(self) -> Check:
         """Run the sentinel and update the CUSUM of every neuron."""
-        z = deviations(self._neurons, self._reference, self._measure(), self._noise)
+        z = deviations(self._neurons, self._reference, self._measure(REPEATS), self._noise)
         z[~self._sound] = 0.0
         self._high = np.maximum(0.0, self._high + z - self.allowance)
         self._low = np.maximum(0.0, self._low - z - self.allowance)
@@ -129,15 +128,15 @@ class Sentinel:
         self._sound[rows] = [self.calibration.verdict[r] != "masked" for r in rows]
         self._neurons = _neurons_of(self.calibration, self._bench)
         self._high[rows], self._low[rows] = 0.0, 0.0
-        self._reference = _replaced(self._reference, self._measure(), rows)
+        self._reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
         return self.calibration
 
 
 def deviations(neurons: Neurons, before: Observations, now: Observations, noise: Noise) -> Array:
     """How far each watched coordinate has moved, alone, in units of its error ``[n, 4]``.
 
-    For one coordinate the difference of right-hand sides ``d = J^T Sigma^-1 (t_now - t_before)`` has the variance ``2 A``, since
-    both measurements have the same noise: ``z = d / sqrt(2 A)``.
+    For one coordinate ``d = J^T Sigma^-1 (t_now - t_before)`` has the variance ``A (1 + m_now / m_before)`` with the numbers of
+    repeats ``m``, since both measurements have the same noise a repeat: ``z = d / sqrt`` of it.
     """
     model = predict(neurons, now.stimuli)
     agreed = np.minimum(before.agreed, now.agreed)
@@ -146,7 +145,7 @@ def deviations(neurons: Neurons, before: Observations, now: Observations, noise:
     curvature = np.einsum("npp->np", normal.matrix)
     right = np.concatenate([normal.right[:, list(WATCHED)], normal.right[:, OWN:].sum(1, keepdims=True)], 1)
     power = np.concatenate([curvature[:, list(WATCHED)], curvature[:, OWN:].sum(1, keepdims=True)], 1)
-    return np.asarray(right / np.sqrt(2 * np.where(power > 0, power, np.inf)))
+    return np.asarray(right / np.sqrt((1 + now.repeats / before.repeats) * np.where(power > 0, power, np.inf)))
 
 
 def merged(whole: Calibration, part: Calibration) -> Calibration:

@@ -29,8 +29,9 @@ COST_STEP, COST_SHARE = 1e-4, 1e-7
 HUBER = 4.0
 #: Longest step: of logarithms and of the leak (swing); beyond it the linear model says nothing.
 LONGEST = 0.5
-#: Cost of a spike that was seen and that the model lacks.
-LACKING = 1e3
+#: Cost of a spike that was seen and that the model lacks: far from the solution, where losing spikes must never pay, and
+#: near it, where a spike that occurs in nine of ten repeats must not pull the fit.
+LACKING, LACKING_AT_LAST = 1e3, 9.0
 #: Nodes of the quadrature over noise of the threshold; the outer ones lie 2.9 deviations off.
 NODES = 5
 #: A spike whose shift at a node leaves the straight line by more than this share of it is not used.
@@ -89,7 +90,7 @@ class _Normal:
     missing: Array
 
 
-def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = None) -> Fit:
+def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = None, lacking: float = LACKING) -> Fit:
     """Fit all neurons to what was seen of them, from ``start``.
 
     Parameters
@@ -99,10 +100,11 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
     seen : Observations
     noise : Noise
     bias : ``[samples, n, MODEL_KEEP]`` of :func:`mean_shift`, optional
+    lacking : cost of a spike that the model lacks; it is no part of the fit's ``cost``
     """
     neurons, n = start, len(start)
     damping, active = np.full(n, DAMPING), np.ones(n, bool)
-    normal = normal_of(neurons, seen, noise, predict(neurons, seen.stimuli), bias)
+    normal = normal_of(neurons, seen, noise, predict(neurons, seen.stimuli), bias, lacking)
     converged = np.zeros(n, bool)
     for _ in range(MAX_ITERATIONS):
         index = np.flatnonzero(active)
@@ -112,7 +114,7 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
         step = _step(normal, index, damping[index])
         tried = neurons[index].moved(step)
         own_bias = None if bias is None else np.ascontiguousarray(bias[:, index])
-        after = normal_of(tried, part, noise, predict(tried, seen.stimuli), own_bias)
+        after = normal_of(tried, part, noise, predict(tried, seen.stimuli), own_bias, lacking)
         better = after.cost <= normal.cost[index]
         promised = np.einsum("np,np->n", step, normal.right[index])
         little = COST_STEP + COST_SHARE * normal.cost[index]
@@ -127,7 +129,7 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
         active[index[done | (damping[index] > MOST_DAMPING)]] = False
     parameters = _fitted(normal.matrix).sum(1)
     return Fit(
-        neurons, covariance_of(normal.matrix), normal.cost, np.maximum(normal.used - parameters, 0),
+        neurons, covariance_of(normal.matrix), normal.cost - lacking * normal.missing, np.maximum(normal.used - parameters, 0),
         normal.used, normal.missing, converged | (damping > MOST_DAMPING),
     )  # fmt: skip
 
@@ -153,6 +155,7 @@ def sums(
     model: Prediction,
     bias: Array | None,
     place: Array | None = None,
+    lacking: float = LACKING,
 ) -> Sums:
     """Normal equations of what was ``seen`` against ``model``; ``bias`` see :func:`mean_shift`.
 
@@ -170,7 +173,7 @@ def sums(
     variances = np.array([noise.threshold, noise.jitter, noise.rounding]) ** 2
     accumulate(
         model.times, model.rows, model.threshold, seen.mean, seen.support, seen.agreed, seen.repeats,
-        np.zeros_like(model.times) if bias is None else bias, where, neurons.weight != 0, variances, HUBER, LACKING,
+        np.zeros_like(model.times) if bias is None else bias, where, neurons.weight != 0, variances, HUBER, lacking,
         result.shared, result.right, result.cross, result.own, result.own_right, result.cost, result.used,
         result.missing,
     )  # fmt: skip
@@ -178,10 +181,15 @@ def sums(
 
 
 def normal_of(
-    neurons: Neurons, seen: Observations, noise: Noise, model: Prediction, bias: Array | None = None
+    neurons: Neurons,
+    seen: Observations,
+    noise: Noise,
+    model: Prediction,
+    bias: Array | None = None,
+    lacking: float = LACKING,
 ) -> _Normal:
     """Normal equations ``[n, p, p]`` of all neurons, outliers with less weight."""
-    found = sums(neurons, seen, noise, model, bias)
+    found = sums(neurons, seen, noise, model, bias, None, lacking)
     n, columns = neurons.weight.shape
     matrix, right = np.zeros((n, OWN + columns, OWN + columns)), np.zeros((n, OWN + columns))
     matrix[:, :OWN, :OWN], right[:, :OWN], right[:, OWN:] = found.shared, found.right, found.own_right

@@ -53,7 +53,7 @@ def agree(times, found, least, resolution, mean, variance, support, agreed, extr
     repeats have, each at the median of those repeats; a repeat supports a template's spike with its nearest spike
     inside the gate. Spikes that fewer than ``least`` (a share) of the repeats support end the template: whether they
     occur depends on the noise. Written: ``mean, variance, support [samples, n, keep]``, ``agreed [samples, n]`` (length of the
-    template), ``extra [n]`` (spikes of repeats that support nothing, beyond the template's own end not counted).
+    template), ``extra [n]`` (samples in which some repeat has more spikes than the template).
     """
     repeats, samples, n, room = times.shape
     keep = mean.shape[2]
@@ -106,9 +106,10 @@ def agree(times, found, least, resolution, mean, variance, support, agreed, extr
                     if m > 1:
                         variance[s, j, k] = max(0.0, (square - total * total / m) / (m - 1))
             agreed[s, j] = stop
+            beyond = False
             for r in range(repeats):
-                if stop == length and found[r, s, j] > length:
-                    extra[j] += found[r, s, j] - length
+                beyond = beyond or (stop == length and found[r, s, j] > length)
+            extra[j] += beyond
 
 
 @kernel()

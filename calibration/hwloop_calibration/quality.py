@@ -21,8 +21,9 @@ UNKNOWN, INSEPARABLE = 0.1, 0.97
 CHANCE = 1e-6
 #: A sum of squares may exceed the noise by this factor before it counts: the noise is the chip's, not each neuron's.
 TOLERATED = 1.6
-#: Spikes nobody asked for, a sample, above which a neuron is hot; and samples that have to be answered at all.
-HOT, LEAST_ANSWERED = 0.2, 0.1
+#: Share of samples with spikes that most repeats lack, above which a neuron is hot (a few stimuli leave a neuron near its
+#: threshold); and share of samples that have to be answered at all.
+HOT, LEAST_ANSWERED = 0.6, 0.1
 #: Share of samples without input in which a neuron that should be silent may fire.
 STRAY = 0.5
 
@@ -102,9 +103,9 @@ def _defect(
         return f"erratic: repeats agree in {100 * answered[k]:.0f} % of the samples"
     if fit.used[k] < OWN + 2:
         return f"hardly fires: {int(fit.used[k])} usable spikes for {OWN + 1} parameters"
-    extra = seen.extra[k] / (samples * seen.repeats)
+    extra = seen.extra[k] / samples
     if extra > HOT:
-        return f"hot: {extra:.2g} spikes a sample that no other repeat has"
+        return f"hot: spikes that other repeats lack in {100 * extra:.0f} % of the samples"
     if drift[k] < CHANCE:
         return "drifts: its answers changed while it was measured"
     if excess[k] < CHANCE or fit.unexplained[k] > 0.05 * fit.used[k]:

@@ -13,11 +13,13 @@ import numpy as np
 
 from .bench import Observations
 from .fit import COST_SHARE, COST_STEP, Noise, mean_shift, sums
-from .model import Array, Neurons, predict
+from .model import KEEP, Array, Neurons, Prediction, predict
 from .stimuli import Stimuli
 
 #: Iterations; from 30 % off a weight needs about six.
 ITERATIONS = 15
+#: Weights that a search begins at, as factors of the neuron's mean.
+STARTS = (0.5, 0.65, 0.78, 0.88, 1.0, 1.12, 1.25, 1.5)
 #: Longest step of ``ln w``, the change below which a weight has settled, and the damping at which it is given up.
 LONGEST, SETTLED, MOST_DAMPING = 0.4, 1e-10, 1e5
 
@@ -40,7 +42,7 @@ def fit_weights(
     """
     place = np.searchsorted(columns, np.asarray(seen.stimuli.columns))
     narrow = _relabelled(seen, place, len(columns))
-    weight = start.copy()
+    weight = _nearest_start(neurons, start, narrow, noise, place)
     bias: Array | None = None
     for _ in range(2):
         weight, curvature, cross = _newton(neurons, weight, narrow, noise, place, bias)
@@ -78,16 +80,35 @@ def _newton(
             break
         tried = weight * np.exp(step)
         after = _cost(neurons, tried, seen, noise, place, bias)
-        better = after.cost <= best.cost
+        # a spike that was seen may not be lost again, however well the others fit without it
+        better = (after.missing < best.missing) | ((after.missing == best.missing) & (after.cost <= best.cost))
         weight = np.where(better, tried, weight)
         damping = np.where(better, damping * 0.2, np.maximum(damping, 0.1) * 8.0)
         settled = better & (best.cost - after.cost <= COST_STEP + COST_SHARE * best.cost)
         best = _Cost(
-            *(_pick(better, getattr(after, k), getattr(best, k)) for k in ("cost", "curvature", "right", "cross"))
+            *(
+                _pick(better, getattr(after, k), getattr(best, k))
+                for k in ("cost", "curvature", "right", "cross", "missing")
+            )
         )
         stuck = damping > MOST_DAMPING
         best.right[settled | stuck] = 0.0
     return weight, best.curvature, best.cross
+
+
+def _nearest_start(neurons: Neurons, start: Array, seen: Observations, noise: Noise, place: Array) -> Array:
+    """Of some weights around ``start`` the one that explains most: the cost has a valley for each number of spikes."""
+    best, fewest, weight = np.full(start.shape, np.inf), np.full(start.shape, np.inf), start.copy()
+    for factor in STARTS:
+        there = neurons.with_weight(start * factor)
+        model = predict(there, seen.stimuli)
+        found = _cost_of(there, seen, noise, model, place, None)
+        spikes = np.minimum(np.isfinite(model.times).sum(2), KEEP)
+        unlike = _sum_by(np.abs(spikes - seen.agreed), place, start.shape[1])
+        better = (unlike < fewest) | ((unlike == fewest) & (found.cost < best))
+        weight = np.where(better, start * factor, weight)
+        best, fewest = np.where(better, found.cost, best), np.where(better, unlike, fewest)
+    return weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +117,7 @@ class _Cost:
     curvature: Array
     right: Array
     cross: Array
+    missing: Array
 
 
 def _pick(better: Array, new: Array, old: Array) -> Array:
@@ -105,8 +127,14 @@ def _pick(better: Array, new: Array, old: Array) -> Array:
 
 def _cost(neurons: Neurons, weight: Array, seen: Observations, noise: Noise, place: Array, bias: Array | None) -> _Cost:
     there = neurons.with_weight(weight)
-    found = sums(there, seen, noise, predict(there, seen.stimuli), bias, place)
-    return _Cost(found.cost, found.own, found.own_right, found.cross)
+    return _cost_of(there, seen, noise, predict(there, seen.stimuli), place, bias)
+
+
+def _cost_of(
+    there: Neurons, seen: Observations, noise: Noise, model: Prediction, place: Array, bias: Array | None
+) -> _Cost:
+    found = sums(there, seen, noise, model, bias, place, 0.0)
+    return _Cost(found.cost, found.own, found.own_right, found.cross, found.missing)
 
 
 def _sum_by(values: Array, place: Array, n_columns: int) -> Array:

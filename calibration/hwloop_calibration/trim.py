@@ -24,6 +24,8 @@ SLOPE_SPREAD, LEAST_SLOPE, MOST_SLOPE = 0.15, 0.3, 3.0
 IDLE_STEPS, IDLE_ERRORS = 0.6, 1.0
 #: Distance from its target, as a share (of the value or the swing), beyond which a neuron at the edge of its codes is out of reach.
 OUT_OF_REACH = 0.05
+#: Relative error of t_ref above which it is left alone: at the device's least it is hardly seen, and does nothing.
+KNOWN_T_REF = 0.05
 #: Columns of standard errors (see :mod:`.quality`) of what is trimmed by which cell.
 COORDINATES = {"tau_mem": 0, "tau_syn": 1, "v_leak": 2, "t_ref": 3, "gain": 5}
 
@@ -77,11 +79,12 @@ class Trimmer:
             return flat
         steps = self._moved[name] * allowed.step
         seen = state.distance[name] - self._last.distance[name]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slope = seen / steps
-            variance = (state.error[name] ** 2 + self._last.error[name] ** 2) / steps**2
-        weight = SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance)
-        blended = 1.0 + np.where(np.isfinite(slope) & np.isfinite(weight), weight * (slope - 1.0), 0.0)
+        told = np.isfinite(seen) & np.isfinite(state.error[name]) & np.isfinite(self._last.error[name]) & (steps != 0)
+        divisor = np.where(told, steps, 1.0)
+        slope = np.where(told, seen, 1.0) / divisor
+        variance = np.where(told, state.error[name] ** 2 + self._last.error[name] ** 2, np.inf) / divisor**2
+        weight = np.where(told, SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance), 0.0)
+        blended = 1.0 + weight * (slope - 1.0)
         return np.asarray(np.clip(blended, LEAST_SLOPE, MOST_SLOPE))
 
     def out_of_reach(self, state: State) -> dict[int, str]:
@@ -127,7 +130,7 @@ def state_of(
         if name in COORDINATES:
             known &= judgement.identified[:, COORDINATES[name]]
         if name == "t_ref":
-            known &= own < 0.5
+            known &= own < KNOWN_T_REF
         distance[name] = np.where(known, value, np.nan)
         error[name] = np.where(np.isfinite(own), own, np.inf)
     return State(distance, error)

@@ -1,0 +1,45 @@
+"""The report: one file, no network, the figures that the issue asks for; the same as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hwloop_calibration.drift import Check
+from hwloop_calibration.report import calibration_report
+
+from .conftest import Calibrated
+
+
+def test_the_report_is_one_file_with_every_figure(calibrated: Calibrated, tmp_path: Path) -> None:
+    calibration = calibrated.calibration
+    n = len(calibration.neurons)
+    truth = {name: calibration.value(name) for name in ("tau_mem", "tau_syn")}
+    checks = [Check((), np.zeros((n, 4)), np.full(n, 1.0), 10.0), Check((3,), np.ones((n, 4)), np.full(n, 12.0), 70.0)]
+    page = calibration_report(calibration, truth=truth, checks=checks).html()
+    assert page.count("<svg") == 5  # distributions, map, residuals, errors, drift
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
+    for words in ("spread before", "held-out stimuli", "residual / noise", "CUSUM", calibration.device_id):
+        assert words in page
+    calibration.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 20_000
+
+
+def test_the_text_names_verdicts_spreads_and_cost(calibrated: Calibrated) -> None:
+    text = calibrated.calibration.to_text()
+    for words in (
+        "usable:",
+        "tau_mem",
+        "spread after",
+        "held-out stimuli: the twin",
+        "trim cells written",
+        "From spikes alone",
+    ):
+        assert words in text
+
+
+def test_a_device_called_like_markup_is_escaped(calibrated: Calibrated) -> None:
+    hostile = calibrated.calibration.model_copy(update={"device_id": "<b>chip</b>"}).sealed()
+    assert "<b>chip" not in calibration_report(hostile).html()
