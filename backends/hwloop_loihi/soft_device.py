@@ -48,7 +48,7 @@ class SoftDevice(ABC):
                 limit="networks of the rules 'spide' and 'spikegrad', which reset by subtraction",
                 value=f"a network of rule {net.rule!r}",
                 layer="every population",
-                fix="build it of RateNeurons or SignedNeurons",
+                fix="open it on 'loihi', whose stock layers carry 'hm2bp' and 'na', or build it of RateNeurons or SignedNeurons",
             )
         find(net.rule).check(net)
         self.device_id, self.spikes = device_id, spikes

@@ -31,8 +31,9 @@ from .graph import (
     Synapses,
 )  # fmt: skip
 
-#: How far the current may rise above the threshold's worth of it before it leaves its 24 bits.
-HEADROOM = 4
+#: HM2-BP: how far the current may rise above the threshold's worth of it before it leaves its 24 bits. Inputs that all spike
+#: at once would need far more; a run counts what leaves.
+HEADROOM = 16.0
 #: Largest code of mixed sign that is even on both sides, and largest dense form of a convolution (weights).
 LARGEST_CODE, MOST_WEIGHTS = 254, 50_000_000
 #: Largest bias: mantissa shifted by its largest exponent (state units).
@@ -68,7 +69,7 @@ def hm2bp_layer(stage: Stage) -> StepLayer:
             fix="build LeakyNeurons with t_ref=0 and train it so",
         )
     weight = dense_weight(stage)
-    scale, exponent, vth = scaled(max(float(np.abs(weight).max()), -n.lateral), n.tau_s * n.v_th)
+    scale, exponent, vth = scaled(max(float(np.abs(weight).max()), -n.lateral), n.tau_s * n.v_th, HEADROOM)
     lateral = even(n.lateral * scale)
     layer = FixedLayer(
         Synapses(even(weight * scale), exponent, sign_mode="mixed"),
@@ -86,7 +87,9 @@ def na_layer(stage: Stage, driving: TracedNeurons) -> StepLayer:
     """A population of the NA neuron behind another one, whose trace's time constant its current takes."""
     n = _traced(stage)
     weight = dense_weight(stage)
-    scale, exponent, vth = scaled(float(np.abs(weight).max()), driving.tau_s * n.v_th)
+    # a trace is at most 1: no current exceeds the sum of a row's weights of one sign
+    most = max(float(np.maximum(weight, 0).sum(1).max()), float(np.maximum(-weight, 0).sum(1).max()))
+    scale, exponent, vth = scaled(float(np.abs(weight).max()), driving.tau_s * n.v_th, max(1.0, 1.01 * most / n.v_th))
     layer = FixedLayer(
         Synapses(even(weight * scale), exponent, sign_mode="mixed"),
         du=decay(stage, "tau_s", driving.tau_s) - 1,
@@ -96,12 +99,12 @@ def na_layer(stage: Stage, driving: TracedNeurons) -> StepLayer:
     return StepLayer(layer, even(weight * scale) / scale)
 
 
-def scaled(largest: float, threshold: float) -> tuple[float, int, int]:
+def scaled(largest: float, threshold: float, headroom: float) -> tuple[float, int, int]:
     """Codes of a unit of weight, exponent and threshold, for weights up to ``largest`` and a threshold in their units.
 
-    The codes use their whole range, the exponent what headroom there is: the truncation of a step then weighs least.
+    ``headroom``: how many thresholds a current is worth at most. The codes use their whole range, the exponent what headroom there is: the truncation of a step then weighs least.
     """
-    most = MAX_THRESHOLD // HEADROOM
+    most = MAX_THRESHOLD / headroom
     scale = min(LARGEST_CODE / max(largest, 1e-12), most / threshold)
     exponent = int(np.clip(np.floor(np.log2(most / (scale * threshold))), 0, EXPONENTS[1]))
     vth = max(1, int(scale * threshold * 2**exponent))

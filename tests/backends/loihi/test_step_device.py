@@ -53,6 +53,37 @@ def test_every_decision_but_those_next_to_the_threshold_is_the_simulations(build
         assert float((found.double() != wanted.double()).double().mean()) < 1e-2
 
 
+def test_spikes_are_those_of_the_reference_of_the_emulator() -> None:
+    net = hm2bp()
+    device = EmulatedStepDevice(net, "loihi")
+    record = device.run(values(3))
+    assert record.rasters is not None
+    wanted = run_fixed(device._emulator.graph, record.traces["inputs"].numpy().astype(bool))  # type: ignore[union-attr]
+    for found, layer in zip(record.rasters, wanted, strict=True):
+        np.testing.assert_array_equal(found.numpy().astype(bool), layer)
+
+
+def test_a_bias_is_kept_to_the_last_bit_of_its_mantissa() -> None:
+    currents = np.linspace(-1.0, 1.0, 401)[None]
+    codes = bias_codes(currents, 4095 * 128.0)
+    # 12 bits of mantissa: half a unit of 2^-11 of the value itself, and at least half a state unit
+    limit = np.maximum(np.abs(currents) * 2.0**-12, 0.5 / (4095 * 128.0)) * 1.01
+    assert (np.abs(codes / (4095 * 128.0) - currents) <= limit).all()
+
+
+def test_a_current_that_leaves_its_24_bits_is_reported() -> None:
+    net = hm2bp()
+    with torch.no_grad():
+        net.stages[0].connection.weight.fill_(3.0)
+    net.stages[0].neurons.v_th = 0.05  # a current of 20 inputs is worth hundreds of such thresholds
+    ones = rules.Values(torch.ones(2, 20), torch.arange(2))
+    with (
+        open_network(net, "loihi") as chip,
+        pytest.raises(TargetError, match=r"layer 0: .* currents went beyond 2\^23"),
+    ):
+        chip.run(ones)
+
+
 @pytest.mark.parametrize("build", [hm2bp, na], ids=["hm2bp", "na"])
 def test_a_measured_record_trains_its_network(build: object) -> None:
     net = build()  # type: ignore[operator]
