@@ -7,6 +7,7 @@
     python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
     python examples/studies.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
     python examples/studies.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
+    python examples/studies.py yield --out out/studies           # 30 chips by every strategy; also out/studies/yield/
     python examples/studies.py table --out out/studies           # what is there so far
 
 Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yield_rows
 from rule_facts import facts
 from rule_recipes import (
     CONVOLUTIONAL,
@@ -70,6 +72,8 @@ def main() -> None:
             for stage in STUDIES[name]():
                 _run_all(stage, arguments)
     print(_table(arguments.out))
+    if (found := yield_rows.report(arguments.out, _experiment("yin-yang", arguments.data, 0))) is not None:
+        print(f"\n{found}")
 
 
 def _run_all(rows: list[Row], arguments: argparse.Namespace) -> None:
@@ -364,6 +368,22 @@ def _rules() -> list[list[Row]]:
     return [[*trained, *convolutional, counting], [*on_loihi, *on_lava, ceiling, *chips]]
 
 
+def _yield() -> list[list[Row]]:
+    experiment: Row = {"study": "yield", "experiment": "yin-yang", "seed": 0}
+    software: Row = {**experiment, "study": "software"}
+    return [[software], [experiment], [{**experiment, "chip": chip} for chip in yield_rows.CHIPS]]
+
+
+def _yield_row(row: Row, out: Path, data: str | None) -> Row:
+    experiment = _experiment(row["experiment"], data, row["seed"])
+    net = experiment.build_network()
+    kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
+    if kept is None:
+        raise SystemExit(f"no base network for {_name(row)}; run the software study first")
+    net.load_state_dict(kept.state["weights"])
+    return yield_rows.run(row, out, experiment, net)
+
+
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "yin-yang": _yin_yang,
     "chips": _chips,
@@ -372,6 +392,7 @@ STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "rules": _rules,
     "loihi": _fixed_point,
     "lava": _real_lava,
+    "yield": _yield,
 }
 RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "software": _software,
@@ -383,6 +404,7 @@ RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "rule-on": _rule_on,
     "counting": _counting,
     "counting-chip": _counting_chip,
+    "yield": _yield_row,
 }
 
 

@@ -34,9 +34,9 @@ from .strategies_gradient_free import perturbed
 #: Neurons beside those of the network that are calibrated too: they replace the ones that are masked.
 SPARE = 16
 #: Steps and directions of the gradient-free loop at full effort.
-SEARCH_STEPS, SEARCH_DIRECTIONS = 300, 2
+SEARCH_STEPS, SEARCH_DIRECTIONS = 200, 2
 #: Epochs of hardening on a twin, and of the loop that may follow it, at full effort; the learning rate of the latter.
-TWIN_EPOCHS, AFTER_EPOCHS, AFTER_LR = 12, 4, 1e-3
+TWIN_EPOCHS, AFTER_EPOCHS, AFTER_LR = 8, 4, 1e-3
 #: What a chip type is known to vary by, and what trained-with-random-mismatch trains for.
 CHIP_SPREAD = {
     "tau_mem": 0.1, "tau_syn": 0.1, "gain": 0.1, "v_th": 0.05, "v_leak": 0.03, "v_reset": 0.03, "synapse": 0.05,
@@ -264,7 +264,7 @@ def _on_twin(setting: Setting) -> tuple[Network, Program]:
     )
     done = harden(
         model, program, setting.task, setting.experiment.build_finetune_loss(), noise, seed=setting.seed,
-        epochs=setting.share(TWIN_EPOCHS), decision=setting.experiment.decision, lr_decay=0.75, progress=False,
+        epochs=setting.share(TWIN_EPOCHS), decision=setting.experiment.decision, lr_decay=0.65, progress=False,
     )  # fmt: skip
     setting.device.load(done.program)
     return model, done.program

@@ -299,10 +299,7 @@ def run_study(
 
     if jobs == 0 or jobs < -1:
         raise InputError(f"jobs = {jobs}; allowed: -1 (one a core), or >= 1")
-    stamp = {
-        "plan": plan.model_dump(exclude={"chips", "strategies", "efforts", "ceilings"}),
-        "experiment": experiment.to_dict(),
-    }
+    stamp = _stamp(plan, experiment)
     rows, done = plan.rows(), {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -326,6 +323,17 @@ def run_study(
                 done[result.row] = result
                 on_row(result)
     return [done[row] for row in rows]
+
+
+def read_row(plan: YieldPlan, row: Row, experiment: Experiment, folder: Path) -> RowResult:
+    """A finished row of the study in ``folder``; raises :class:`DataError` where it is missing, damaged or of another."""
+    return _read(folder / f"{row.name}.json", row, _stamp(plan, experiment))
+
+
+def _stamp(plan: YieldPlan, experiment: Experiment) -> dict[str, Any]:
+    """What all rows of a study share; chips, strategies and efforts may be added later."""
+    shared = plan.model_dump(exclude={"chips", "strategies", "efforts", "ceilings"})
+    return {"plan": shared, "experiment": experiment.to_dict()}
 
 
 def _calibrations(
