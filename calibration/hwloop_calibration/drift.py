@@ -62,7 +62,7 @@ class Sentinel:
     ----------
     device : opened device, calibrated
     calibration : what it was calibrated to
-    program : what it runs, which every check puts back
+    program : what it runs; every check puts back what the device holds
     allowance, limit : of the CUSUM (sigma)
     """
 
@@ -94,12 +94,13 @@ class Sentinel:
         self._reference = self._measure(REFERENCE_REPEATS)
 
     def _measure(self, repeats: int) -> Observations:
-        """Run the sentinel, and put the program back that was there."""
+        """Run the sentinel, and put the program back that the device holds."""
+        loaded = getattr(self.device, "program", None) or self.program
         try:
             self._bench.load()
             return self._bench.measure(self._stimuli, repeats)
         finally:
-            self.device.load(self.program)
+            self.device.load(loaded)
 
     def check(self) -> Check:
         """Run the sentinel and update the CUSUM of every neuron."""
@@ -112,6 +113,11 @@ class Sentinel:
         found = Check(tuple(drifted.tolist()), z, level, float(getattr(self.device, "device_time", 0.0)))
         self.history.append(found)
         return found
+
+    def on_epoch(self, epoch: object) -> None:
+        """For ``on_epoch`` of :func:`hwloop.finetune`: check after every epoch, calibrate what has drifted, go on."""
+        if self.check().drifted:
+            self.recalibrate(synapses=False)
 
     def recalibrate(self, neurons: Sequence[int] | None = None, **options: object) -> Calibration:
         """Calibrate the drifted neurons of the last check alone (or ``neurons``), and go on watching from there.

@@ -58,6 +58,8 @@ def distributions(calibration: Calibration) -> Figure | None:
 
 
 def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
     now = relative(calibration, name)
     sets = [now[np.isfinite(now)]]
     if calibration.before:
@@ -79,6 +81,8 @@ def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
             label="before",
         )
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.set_minor_formatter(NullFormatter())
     spread = calibration.spread.get(name)
     words = (
         ""

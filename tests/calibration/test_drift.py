@@ -10,7 +10,7 @@ from hwloop.errors import CalibrationError
 from hwloop_calibration.drift import Sentinel
 
 from .conftest import Calibrated
-from .support import opened, preset, program_for
+from .support import network, opened, preset, program_for
 
 #: Device time between checks (s).
 MINUTE = 60.0
@@ -55,6 +55,18 @@ def test_a_chip_that_stays_raises_no_alarm(calibrated: Calibrated) -> None:
     z = np.concatenate([check.z[np.abs(check.z).sum(1) > 0].ravel() for check in sentinel.history])
     # unit variance: 8 checks of 47 neurons in 4 correlated directions
     assert np.sqrt(np.mean(z**2)) == pytest.approx(1.0, abs=0.25)
+
+
+def test_a_sentinel_watches_fine_tuning_and_leaves_its_program(calibrated: Calibrated) -> None:
+    device = calibrated.device
+    other = hl.compile(network(), device, weight_scale=0.2)
+    sentinel = Sentinel(device, calibrated.calibration, calibrated.program)
+    device.load(other)
+    sentinel.on_epoch(None)
+    assert len(sentinel.history) == 1
+    assert device.program is not None
+    assert device.program.digest == other.digest
+    device.load(calibrated.program)
 
 
 def test_a_sentinel_of_another_device_is_refused(calibrated: Calibrated) -> None:
