@@ -112,6 +112,42 @@ def spide_convolution(seed: int) -> rules.StepNetwork:
     return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=15, feedback=feedback)
 
 
+def na_convolution(seed: int) -> rules.StepNetwork:
+    """15C5 - P2 - 40C5 - P2 - 300 - 10, the network of the paper; pools are part of the connection behind them."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = [
+        rules.Conv2d(1, 15, 5).init_normal_(0.0, 1.5 / 25**0.5, generator),
+        TracedNeurons(tau_m=4.0),
+        rules.AvgPool(2),
+        rules.Conv2d(15, 40, 5).init_normal_(0.0, 3 / 375**0.5, generator),
+        TracedNeurons(tau_m=4.0),
+        rules.AvgPool(2),
+        hl.Dense(640, 300).init_normal_(0.0, 3 / 640**0.5, generator),
+        TracedNeurons(tau_m=4.0),
+        hl.Dense(300, 10).init_normal_(0.0, 1.5 / 300**0.5, generator),
+        TracedNeurons(tau_m=4.0),
+    ]
+    return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=5)
+
+
+def hm2bp_convolution(seed: int) -> rules.StepNetwork:
+    """The same network of HM2-BP's neurons, in 50 steps; thresholds by the fan-in, as for the dense one."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = [
+        rules.Conv2d(1, 15, 5).init_normal_(0.0, 0.6, generator),
+        LeakyNeurons(2.0, t_ref=0),
+        rules.AvgPool(2),
+        rules.Conv2d(15, 40, 5).init_normal_(0.0, 0.6, generator),
+        LeakyNeurons(1.5, t_ref=0),
+        rules.AvgPool(2),
+        hl.Dense(640, 300).init_normal_(0.0, 0.6, generator),
+        LeakyNeurons(1.5, t_ref=0),
+        hl.Dense(300, 10).init_normal_(0.0, 0.6, generator),
+        LeakyNeurons(3.0, t_ref=0, lateral=-1.0),
+    ]
+    return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=50)
+
+
 def counting_network(seed: int) -> hl.Network:
     """5-120-3 in continuous time for Yin-Yang, drawn so that every neuron fires several times: HM2-BP counts spikes."""
     generator = torch.Generator().manual_seed(seed)
@@ -155,6 +191,18 @@ RECIPES: dict[str, Recipe] = {
 
 #: Convolutional networks: rule -> recipe.
 CONVOLUTIONAL: dict[str, Recipe] = {
+    "hm2bp": Recipe(
+        hm2bp_convolution,
+        rules.ReadoutError(8.0, 1.0, margin=1.0),
+        HM2BP(teacher=8),
+        {"epochs": 1, "batch_size": 20, "lr": 1e-3},
+    ),
+    "na": Recipe(
+        na_convolution,
+        rules.TraceError(),
+        NA(),
+        {"epochs": 4, "batch_size": 50, "lr": 5e-4, "lr_decay": 0.6},
+    ),
     "spikegrad": Recipe(
         spikegrad_convolution,
         rules.ReadoutCrossEntropy(),
