@@ -33,7 +33,7 @@ def test_noise_free_every_identifiable_parameter_within_a_thousandth(number: int
     found = characterise(device, program_for(device), repeats=4)
     true, sound = truth(device), ~found.judgement.masked
     off = np.abs(errors(found.neurons, true)[sound] / [1, 1, 1, 2e-3, 5e-3])
-    weights = np.abs(np.log(found.weights.value / true.weight))[sound]
+    weights = np.abs(np.log(found.weights.value[sound] / true.weight[sound]))
     print(
         f"chip {number}: {sound.sum()} neurons, largest error {100 * off.max():.2g} %, of a synapse {100 * weights.max():.2g} %"
     )
