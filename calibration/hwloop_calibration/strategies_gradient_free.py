@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hwloop.datasets import Dataset, Task
 from hwloop.errors import InputError
-from hwloop.loop import deploy, measure, run_on
+from hwloop.loop import deploy, measure, run_on, silent_neurons
 from hwloop.losses import Decision, FirstSpike, Loss
 from hwloop.mapping import Program
 from hwloop.network import Network
@@ -75,6 +75,9 @@ def perturbed(
     if not (size_lsb > 0 and lr_lsb > 0):
         raise InputError(f"size_lsb = {size_lsb}, lr_lsb = {lr_lsb}; allowed: > 0 (weight codes)")
     program = deploy(net, device, validation=task.validation, decision=decision, mask=mask)
+    silent = [neuron for layer in silent_neurons(net, device, program, task.validation) for neuron in layer]
+    if silent:  # as fine-tuning does: placed around them
+        program = deploy(net, device, weight_scale=list(program.scales), mask=(*mask, *silent))
     search = _Search(net, device, program, loss or FirstSpike(TEMPERATURE), np.random.default_rng([seed, 77]))
     optimizer = torch.optim.Adam(search.codes, lr=lr_lsb)
     history, ran, best = [], 0, search.kept(measure(device, task.validation, decision=decision))
