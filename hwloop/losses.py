@@ -256,7 +256,9 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
         if not isinstance(output, Record) or output.readout is None:
             raise InputError('decision = "readout" of spikes without one; allowed for them: "first", "count"')
         readout = output.readout.detach()
-        return torch.argmax(readout.sum(1) if readout.ndim == 3 else readout, 1)  # [batch, steps, n_out]: over all steps
+        return torch.argmax(
+            readout.sum(1) if readout.ndim == 3 else readout, 1
+        )  # [batch, steps, n_out]: over all steps
     spikes = (output.output if isinstance(output, Record) else output).detach()
     first, counts = spikes.first_times(), spikes.unit_counts()
     if decision == "count":
