@@ -18,11 +18,12 @@ from hwloop.trim import Trimmable
 
 from .apply import write_codes
 from .bench import Bench, targets_of
-from .characterise import COLUMNS, REPEATS, Characterisation, Session, device_time
+from .characterise import COLUMNS, REPEATS, Characterisation, CrowdedLinkError, Session, device_time
 from .document import FACTOR_DIGITS, Calibration, Effort, Estimate, NoiseFound, Spread, as_row
 from .held_out import held_out
 from .membranes import Potentials, read_potentials
 from .model import Array, Neurons
+from .parts import chunks, merged
 from .quality import UNKNOWN
 from .synapses import Weights
 from .trim import State, Trimmer, state_of
@@ -52,7 +53,8 @@ def calibrate(
     ----------
     device : opened device
     program : what it is to run; its neuron parameters are the targets
-    neurons : physical neurons; default: all, of a chip of up to 4096, or those of the program
+    neurons : physical neurons; default: all, of a chip of up to 4096, or those of the program. Where so many fire together
+        that their events overflow the device's link, they are calibrated in parts
     trim : whether trim cells are written, where the device has any
     repeats : runs of every stimulus, at least 4
     synapses : whether the weight of every synapse column of the program is measured
@@ -70,8 +72,16 @@ def calibrate(
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
     before, loaded = _codes(device), getattr(device, "program", None)
+
+    def run(chosen: Sequence[int] | None) -> Calibration:
+        return _Run(device, program, chosen, repeats, synapses, tolerance, on_stage).calibrate(trim)
+
     try:
-        found = _Run(device, program, neurons, repeats, synapses, tolerance, on_stage).calibrate(trim)
+        try:
+            found = run(neurons)
+        except CrowdedLinkError as error:
+            on_stage(str(error))
+            found = merged([run(part) for part in chunks(targets_of(program, device, neurons).neurons)], spreads)
     except HwloopError:
         _restore(device, before)
         raise

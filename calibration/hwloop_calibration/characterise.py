@@ -23,7 +23,8 @@ from .design import around, choose, sample_information
 from .fit import LACKING, LACKING_AT_LAST, Fit, Noise, fit, mean_shift, normal_of
 from .model import KEEP, OWN, Array, Neurons, predict
 from .noise import estimate_noise
-from .quality import Judgement, coordinate_errors, judge
+from .parts import CROWD, CROWDED
+from .quality import UNLIKE, Judgement, coordinate_errors, judge
 from .stimuli import LEAD, Pattern, Stimuli, candidates, on_columns, window
 from .synapses import Weights, fit_weights
 
@@ -149,6 +150,7 @@ class Session:
         fitted, noise, seen = self._designed() if self.patterns is None or start is None else self._again(start)
         silent, drift = self._unprompted(fitted.neurons), _drifted(fitted, seen, noise)
         judgement = judge(fitted, seen, silent, drift, self.tolerance)
+        _refuse_crowd(device, judgement, self.bench.lost)
         _refuse_chip(device, judgement)
         self.noise = noise
         return Characterisation(
@@ -331,6 +333,21 @@ def _drifted(found: Fit, seen: Observations, noise: Noise) -> Array:
     solved = np.linalg.pinv(shared, rcond=1e-10, hermitian=True) @ normal.right[:, :OWN, None]
     square = np.einsum("np,np->n", normal.right[:, :OWN], solved[..., 0]) / 4
     return np.asarray(chi_squared_tail(square, OWN))
+
+
+class CrowdedLinkError(TargetError):
+    """So many of very many neurons are unlike the model that the device's event link is at fault, not they."""
+
+
+def _refuse_crowd(device: Device, judgement: Judgement, lost: int) -> None:
+    """Raise :class:`CrowdedLinkError` where events of many neurons seem to have been lost on their way out."""
+    n = len(judgement.verdict)
+    unlike = sum(UNLIKE in reason for reason in judgement.reasons.values())
+    if n > CROWD and unlike > CROWDED * n:
+        raise CrowdedLinkError(
+            f"{device.device_id}: {unlike} of {n} neurons do not behave like the model; when very many fire together their "
+            f"events may overflow the device's link (lost: {lost}). Measure at most {CROWD} at once: neurons=range({CROWD}), and so on"
+        )
 
 
 def _refuse_chip(device: Device, judgement: Judgement) -> None:

