@@ -167,7 +167,7 @@ RECIPES: dict[str, Recipe] = {
         hm2bp_network,
         rules.ReadoutError(12.0, 1.0, margin=1.0),
         HM2BP(teacher=12),
-        {"epochs": 7, "batch_size": 50, "lr": 2.5e-3, "lr_decay": 0.7},
+        {"epochs": 20, "batch_size": 50, "lr": 2.5e-3, "lr_decay": 0.88, "averaging": 0.99},
     ),
     "na": Recipe(
         na_network,

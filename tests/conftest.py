@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hwloop.errors import DataError
 from hwloop.files import data_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Tests that interrupt need Ctrl-C to do something, also where a shell started them in its background, ignoring it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _real(name: str, pattern: str) -> Path:

@@ -237,7 +237,7 @@ def test_a_run_remembers_data_and_preset_files_from_wherever_it_is_used(
 
 def test_targets_lists_every_backend_and_its_presets() -> None:
     result = done("targets")
-    assert re.search(r"emulator:0 +512 +256 +6 bit +1000 +bss2, ideal, worst", result.stdout)
+    assert re.search(r"emulator:0 +512 +256 +6 bit +1000 +bss2, dynapse, ideal, worst", result.stdout)
 
 
 def test_targets_prints_what_differs_from_ideal() -> None:
@@ -378,7 +378,7 @@ def test_an_unknown_target_lists_those_available(trained: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--preset", "bss3"), "unknown preset 'bss3'; shipped: bss2, ideal, worst"),
+        (("--preset", "bss3"), "unknown preset 'bss3'; shipped: bss2, dynapse, ideal, worst"),
         (("--target", "emulator:x"), "emulator:x is no chip; allowed: emulator:N"),
         (("--spread", "-0.1"), "spread"),
         (("--option", "sped=3"), "has no option 'sped'; it has: preset, spread"),
