@@ -123,7 +123,9 @@ def test_drift_of_one_sigma_a_minute_for_an_hour_is_followed() -> None:
                 twin, placements = net.with_twin(sentinel.calibration), placements + 1
                 options = {**experiment.fit_options(), "epochs": 10}
                 fitted = hl.fit(twin, task, experiment.build_loss(), progress=False, **options)
-                print(f"placed anew after {len(sentinel.history)} min, twin {100 * fitted.best_validation.accuracy:.1f} %")
+                print(
+                    f"placed anew after {len(sentinel.history)} min, twin {100 * fitted.best_validation.accuracy:.1f} %"
+                )
             program = hl.deploy(twin, device, weight_scale=list(program.scales))
             sentinel.program = program
         if len(sentinel.history) % 15 == 0:
