@@ -282,11 +282,11 @@ def _demo_table(done: DemoResult) -> None:
         (
             chip.device_id,
             chip.tuned.ran_on,
-            *(f"{100 * r.accuracy:.1f} %" for r in (done.software, chip.as_is, chip.tuned)),
+            *(f"{100 * r.accuracy:.1f} %" for r in (done.software, chip.as_is, chip.calibrated, chip.tuned)),
         )
         for chip in done.chips
     ]
-    columns = ("chip", "ran on", "software (simulator)", "as is", "fine-tuned in the loop")
+    columns = ("chip", "ran on", "software (simulator)", "as is", "calibrated", "fine-tuned in the loop")
     terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
     noise_only = f"{100 * done.noise_only.accuracy:.1f} %"
