@@ -7,12 +7,11 @@ events, and reads rates and counts out.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from hwloop.errors import CompileError, InputError, TargetError
+from hwloop.errors import CompileError, TargetError
 from hwloop.record import RanOn
 from hwloop.rules import StepNetwork, StepRecord, Values, find
 from hwloop.rules.deployment import SpikeKind
@@ -21,16 +20,15 @@ from hwloop.rules.spide_backward import Feedback
 from hwloop.rules.spikegrad import SpikeGrad, neurons_of
 
 from .graph import STATE_SHIFT, Array
+from .held_network import HeldNetwork
 from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
 from .soft_reset import SoftRun, run_population
 
-#: Samples run at once: bounds the memory of rasters, changes no result.
-BATCH = 250
 #: Ticks in which SpikeGrad's input events arrive, ticks in which potentials may come to rest at first, and at most.
 INPUT_TICKS, SETTLING, MOST_TICKS = 32, 32, 4096
 
 
-class SoftDevice(ABC):
+class SoftDevice(HeldNetwork, ABC):
     """A network in steps, in fixed point; a subclass runs one population.
 
     Parameters
@@ -51,9 +49,9 @@ class SoftDevice(ABC):
                 fix="open it on 'loihi', whose stock layers carry 'hm2bp' and 'na', or build it of RateNeurons or SignedNeurons",
             )
         find(net.rule).check(net)
-        self.device_id, self.spikes = device_id, spikes
+        super().__init__(device_id)
+        self.spikes = spikes
         self.ran_on: RanOn = ran_on
-        self.closed = False
         self.write(net)
 
     @abstractmethod
@@ -67,10 +65,6 @@ class SoftDevice(ABC):
             spide_codes(net) if net.rule == "spide" else spikegrad_codes(net, signed=self.spikes == "signed")
         )
 
-    def close(self) -> None:
-        """Give the device back; closing twice is allowed."""
-        self.closed = True
-
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:
         """Net spike counts as measured, and the readout that the host computes from them.
@@ -82,14 +76,8 @@ class SoftDevice(ABC):
         InputError
             Values that do not fit the network.
         """
-        if self.closed:
-            raise TargetError(f"{self.device_id} is closed; open the network again with rules.open_network")
-        if values.n_units != self.net.n_in:
-            raise InputError(
-                f"values of {values.n_units} units for a network of {self.net.n_in}; give those of its task"
-            )
         run = self._rates if self.net.rule == "spide" else self._counts
-        parts = [run(part) for part in _parts(values)]
+        parts = [run(part) for part in self._parts(values)]
         return self._record(values, [torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True)])
 
     @torch.no_grad()
@@ -158,8 +146,3 @@ class EmulatedSoftDevice(SoftDevice):
 
     def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
         return run_population(self.codes.populations[index], inputs, bias)
-
-
-def _parts(values: Values) -> Iterator[Values]:
-    for start in range(0, len(values), BATCH):
-        yield values[start : start + BATCH]

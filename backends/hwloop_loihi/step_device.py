@@ -22,15 +22,13 @@ from hwloop.rules.poisson import poisson_raster
 
 from .emulator import Emulator
 from .graph import DECAY_UNITY, Array, FixedGraph
+from .held_network import HeldNetwork
 from .kernel import _step
 from .step_codes import bias_codes, bias_scale, decay, hm2bp_layer, na_layer
 from .ticks import TickSpikes
 
-#: Samples run at once: bounds the memory of rasters, changes no result.
-BATCH = 250
 
-
-class EmulatedStepDevice:
+class EmulatedStepDevice(HeldNetwork):
     """A network of rule "hm2bp" or "na" in fixed point; a :class:`hwloop.rules.deployment.StepDevice`.
 
     Parameters
@@ -45,8 +43,7 @@ class EmulatedStepDevice:
 
     def __init__(self, net: StepNetwork, device_id: str) -> None:
         find(net.rule).check(net)
-        self.device_id = device_id
-        self.closed = False
+        super().__init__(device_id)
         self.write(net)
 
     def write(self, net: StepNetwork) -> None:
@@ -61,10 +58,6 @@ class EmulatedStepDevice:
         graph = FixedGraph(tuple(layer.layer for layer in self.layers), net.dt) if self.layers else None
         self._emulator = None if graph is None else Emulator(graph)
 
-    def close(self) -> None:
-        """Give the device back; closing twice is allowed."""
-        self.closed = True
-
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:
         """Every spike as measured, and the readout that goes with it.
@@ -76,14 +69,8 @@ class EmulatedStepDevice:
         InputError
             Values that do not fit the network.
         """
-        if self.closed:
-            raise TargetError(f"{self.device_id} is closed; open the network again with rules.open_network")
-        if values.n_units != self.net.n_in:
-            raise InputError(
-                f"values of {values.n_units} units for a network of {self.net.n_in}; give those of its task"
-            )
         run = self._timed if self.net.rule == "hm2bp" else self._driven
-        parts = [run(values[start : start + BATCH]) for start in range(0, len(values), BATCH)]
+        parts = [run(part) for part in self._parts(values)]
         rasters = [torch.cat(found) for found in zip(*parts, strict=True)]
         dtype = self.net.stages[0].connection.weight.dtype
         if self.net.rule == "hm2bp":

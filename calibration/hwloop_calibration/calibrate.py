@@ -73,15 +73,18 @@ def calibrate(
         raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
     before, loaded = _codes(device), getattr(device, "program", None)
 
-    def run(chosen: Sequence[int] | None) -> Calibration:
-        return _Run(device, program, chosen, repeats, synapses, tolerance, on_stage).calibrate(trim)
+    def begin(chosen: Sequence[int] | None) -> _Run:
+        return _Run(device, program, chosen, repeats, synapses, tolerance, on_stage)
 
     try:
+        whole = begin(neurons)
         try:
-            found = run(neurons)
+            found = whole.calibrate(trim)
         except CrowdedLinkError as error:
             on_stage(str(error))
-            found = merged([run(part) for part in chunks(targets_of(program, device, neurons).neurons)], spreads)
+            spent = whole.effort()
+            parts = [begin(part).calibrate(trim) for part in chunks(whole.bench.targets.neurons)]
+            found = merged(parts, spreads, spent)
     except HwloopError:
         _restore(device, before)
         raise
@@ -206,11 +209,12 @@ class _Run:
             notes={str(int(physical[k])): v for k, v in sorted(found.judgement.notes.items())},
             residual=as_row(np.sqrt(found.fit.cost / freedom), FACTOR_DIGITS),
             noise=NoiseFound(threshold=found.noise.threshold, jitter=found.noise.jitter), held_out=checked,
-            spread=spreads(targets.values, before or estimates, estimates, sound), effort=self._effort(),
+            spread=spreads(targets.values, before or estimates, estimates, sound), effort=self.effort(),
         )  # fmt: skip
         return document.sealed()
 
-    def _effort(self) -> Effort:
+    def effort(self) -> Effort:
+        """What it has cost so far."""
         trims = self._trim_writes() - self.trims
         return Effort(
             seconds=time.perf_counter() - self.start, device_seconds=max(0.0, device_time(self.device) - self.clock),

@@ -29,8 +29,10 @@ def chunks(neurons: Sequence[int] | Array) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.array(ordered), count)]
 
 
-def merged(parts: Sequence[Calibration], spreads: Spreads) -> Calibration:
+def merged(parts: Sequence[Calibration], spreads: Spreads, spent: Effort | None = None) -> Calibration:
     """The parts as one document, sealed; what describes the device is that of the last, effort is the sum.
+
+    ``spent``: effort before the first part, counted too.
 
     Raises :class:`CalibrationError` where parts are of different devices or targets, or share a neuron.
     """
@@ -51,6 +53,7 @@ def merged(parts: Sequence[Calibration], spreads: Spreads) -> Calibration:
     estimates, before = (_estimates([getattr(part, name) for part in parts]) for name in ("estimates", "before"))
     verdict = [v for part in parts for v in part.verdict]
     sound = np.array([v != "masked" for v in verdict])
+    efforts = [*([] if spent is None else [spent]), *(part.effort for part in parts)]
     return last.model_copy(
         update={
             "neurons": neurons, "targets": targets, "estimates": estimates, "before": before, "verdict": verdict,
@@ -61,7 +64,7 @@ def merged(parts: Sequence[Calibration], spreads: Spreads) -> Calibration:
             "noise": NoiseFound(threshold=_rms(parts, "threshold"), jitter=_rms(parts, "jitter")),
             "held_out": _held_out([part.held_out for part in parts if part.held_out is not None]),
             "spread": spreads({k: np.array(v) for k, v in targets.items()}, before or estimates, estimates, sound),
-            "effort": Effort(**{name: _sum([part.effort for part in parts], name) for name in Effort.model_fields}),
+            "effort": Effort(**{name: _sum(efforts, name) for name in Effort.model_fields}),
         }
     ).sealed()  # fmt: skip
 
