@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from hwloop.simulate.kernel import kernel
 
 from .graph import Array
 
@@ -22,7 +23,7 @@ _ROUND = _I(2**24)
 _CLIP = _I(2**23 - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _decayed(x: int, factor: int) -> int:
     """``sgn(x) ((|x| factor) >> 12)`` for int32 ``x``."""
     sign = _I(x >> _I(31))
@@ -31,7 +32,7 @@ def _decayed(x: int, factor: int) -> int:
     return _I(_I(_I(kept) ^ sign) - sign)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _step(u: Array, v: Array, arrived: Array, bias: Array, keep_u: int, keep_v: int, threshold: int) -> tuple[int, int]:
     """Rules 4 to 6 for one population; ``arrived`` turns into 1 where a neuron spikes, else 0. Returns spikes, wraps of u."""
     fired, wrapped = _I(0), _I(0)
@@ -51,13 +52,13 @@ def _step(u: Array, v: Array, arrived: Array, bias: Array, keep_u: int, keep_v: 
     return fired, wrapped
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _add(total: Array, weight: Array) -> None:
     for i in range(len(total)):
         total[i] = _I(total[i] + weight[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _add_delayed(buffer: Array, first: int, weight: Array, delay: Array) -> None:
     depth = len(buffer)
     for i in range(len(weight)):
@@ -66,7 +67,7 @@ def _add_delayed(buffer: Array, first: int, weight: Array, delay: Array) -> None
         buffer[place, i] = _I(buffer[place, i] + weight[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _shifted(total: Array, exponent: int, result: Array) -> None:
     """``result += total << exponent``, or ``>> -exponent``."""
     if exponent >= 0:
@@ -77,14 +78,14 @@ def _shifted(total: Array, exponent: int, result: Array) -> None:
             result[i] = _I(result[i] + _I(total[i] >> _I(-exponent)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _send(buffer: Array, place: int, exponent: int, arrived: Array) -> None:
     """Rule 3: add what is due at ``place`` to ``arrived``, and clear it."""
     _shifted(buffer[place], exponent, arrived)
     buffer[place] = _I(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _accumulate(
     units: Array,
     first: int,
@@ -114,7 +115,7 @@ def _accumulate(
             _shifted(floors[d], exponent, buffer[(place + d) % len(buffer)])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def layer_range(
     low: int,
     high: int,

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from hwloop.errors import InputError
+from hwloop.simulate.kernel import kernel
 
 from .graph import MAX_STATE, STATE_SHIFT, Array
 
@@ -97,7 +97,7 @@ def run_population(population: SoftPopulation, inputs: Array, bias: Array) -> So
     return SoftRun(raster, int(overflows))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _run(
     inputs: Array,
     weight: Array,

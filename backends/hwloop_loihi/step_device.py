@@ -10,7 +10,6 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from numba import njit
 
 from hwloop.errors import InputError, TargetError
 from hwloop.network import Dense
@@ -19,6 +18,7 @@ from hwloop.rules import HM2BP, NA, LeakyNeurons, StepNetwork, StepRecord, Value
 from hwloop.rules.hm2bp_step import counts
 from hwloop.rules.na import neurons_of
 from hwloop.rules.poisson import poisson_raster
+from hwloop.simulate.kernel import kernel
 
 from .emulator import Emulator
 from .graph import DECAY_UNITY, Array, FixedGraph
@@ -127,7 +127,7 @@ class EmulatedStepDevice(HeldNetwork):
         return [layer.to_raster(ticks) for layer in ran.layers]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _biased(bias: Array, keep: int, threshold: int, raster: Array) -> None:
     """A population on ``bias [batch, n]`` alone, by the rules of the emulator, into ``raster [batch, ticks, n]``."""
     n = bias.shape[1]
