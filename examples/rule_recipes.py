@@ -201,13 +201,13 @@ CONVOLUTIONAL: dict[str, Recipe] = {
         na_convolution,
         rules.TraceError(),
         NA(),
-        {"epochs": 4, "batch_size": 50, "lr": 5e-4, "lr_decay": 0.6},
+        {"epochs": 14, "batch_size": 50, "lr": 1.5e-3, "lr_decay": 0.78, "input_dropout": 0.1, "averaging": 0.998},
     ),
     "spikegrad": Recipe(
         spikegrad_convolution,
         rules.ReadoutCrossEntropy(),
         SpikeGrad(alpha=4096.0),
-        {"epochs": 4, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.5},
+        {"epochs": 10, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.75, "input_dropout": 0.1, "averaging": 0.995},
     ),
     "spide": Recipe(
         spide_convolution,

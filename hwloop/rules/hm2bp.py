@@ -87,6 +87,12 @@ class HM2BP(Rule):
             return hm2bp_step.forward(net, inputs, self.rate, measured)
         return hm2bp_event.forward(net, inputs, measured)
 
+    def training_forward(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
+        """:meth:`forward`; in steps, what the gradient can use again is kept."""
+        if isinstance(net, StepNetwork):
+            return hm2bp_step.forward(net, inputs, self.rate, measured, keep_drive=True)
+        return self.forward(net, inputs, measured)
+
     def gradients(self, net: Any, record: Record, grad: Tensor) -> dict[str, Tensor]:
         """Weight gradients from the loss gradient on the counts."""
         if isinstance(record, StepRecord):

@@ -15,7 +15,7 @@ from ..simulate.kernel import kernel
 
 
 @kernel()
-def _active(row: IntArray, found: IntArray) -> int:
+def spiking(row: IntArray, found: IntArray) -> int:
     """Units of a raster row that spike, into ``found``; their number. Eight bytes are looked at together."""
     n, count = len(row), 0
     if n % 8 == 0:
@@ -54,7 +54,7 @@ def lif_steps(
                 v[i] -= v[i] * keep_m
                 e[i] -= e[i] * keep_s
             if t > 0:
-                for k in range(_active(inputs[b, t - 1], found)):
+                for k in range(spiking(inputs[b, t - 1], found)):
                     row = weight[found[k]]
                     for i in range(n):
                         e[i] += row[i]
@@ -76,40 +76,6 @@ def lif_steps(
                     wait[i] = t_ref
 
 
-@kernel(fastmath={"contract"})
-def lif_driven(
-    drive: FloatArray, v_th: FloatArray, tau_m: FloatArray, tau_s: FloatArray, t_ref: int, lateral: FloatArray,
-    spikes: IntArray,
-) -> None:  # fmt: skip
-    """As :func:`lif_steps`, from ``drive [batch, steps, n]``: what arrives of the spikes of each step."""
-    batch, steps, n = drive.shape
-    v, e = np.zeros(n, drive.dtype), np.zeros(n, drive.dtype)
-    wait = np.zeros(n, np.int32)
-    keep_m, keep_s = drive.dtype.type(1) / tau_m, drive.dtype.type(1) / tau_s
-    zero = drive.dtype.type(0)
-    for b in range(batch):
-        v[:], e[:], wait[:] = zero, zero, 0
-        for t in range(steps):
-            total = 0
-            if t > 0:
-                for i in range(n):
-                    total += spikes[b, t - 1, i]
-            out = spikes[b, t]
-            for i in range(n):
-                v[i] -= v[i] * keep_m
-                e[i] -= e[i] * keep_s
-                if t > 0:
-                    e[i] += drive[b, t - 1, i]
-                    if lateral != zero:
-                        e[i] += lateral * (total - spikes[b, t - 1, i])
-                v[i] = v[i] + e[i] * keep_s if wait[i] == 0 else zero
-                wait[i] -= wait[i] > 0
-                out[i] = v[i] > v_th
-                if out[i]:
-                    v[i] = zero
-                    wait[i] = t_ref
-
-
 @kernel()
 def _entries(
     spikes: IntArray, hold: int, tau_m: float, last: IntArray, starts: IntArray, units: IntArray, worth: FloatArray
@@ -123,7 +89,7 @@ def _entries(
     starts[:] = 0
     last[:] = -1
     for t in range(steps):
-        for k in range(_active(spikes[t], found)):
+        for k in range(spiking(spikes[t], found)):
             i = found[k]
             starts[t + 1] += 1
             if last[i] >= 0:
@@ -134,7 +100,7 @@ def _entries(
     place = starts[:-1].copy()
     last[:] = -1
     for t in range(steps):
-        for k in range(_active(spikes[t], found)):
+        for k in range(spiking(spikes[t], found)):
             i = found[k]
             units[place[t]], worth[place[t]] = i, 1.0
             place[t] += 1
@@ -156,26 +122,12 @@ def count(raster: IntArray, found: IntArray) -> None:
 
 
 @kernel()
-def coefficients(spikes: IntArray, hold: int, tau_m: float, found: FloatArray) -> None:
-    """Coefficients of :func:`_entries` as an array ``[batch, steps, n]``, for maps that are no dense matrix."""
-    batch, steps, n = spikes.shape
-    last = np.empty(n, np.int64)
-    room = 2 * steps * n
-    starts, units, worth = np.zeros(steps + 1, np.int64), np.empty(room, np.int64), np.empty(room)
-    for b in range(batch):
-        _entries(spikes[b], hold, tau_m, last, starts, units, worth)
-        for t in range(steps):
-            for entry in range(starts[t], starts[t + 1]):
-                found[b, t, units[entry]] += worth[entry]
-
-
-@kernel()
 def _members(inputs: IntArray, slot: IntArray, members: IntArray, found: IntArray) -> int:
     """Inputs of one sample that spike at all: ``members`` lists them, ``slot`` is their place in it; their number."""
     slot[:] = -1
     active = 0
     for t in range(len(inputs)):
-        for k in range(_active(inputs[t], found)):
+        for k in range(spiking(inputs[t], found)):
             if slot[found[k]] < 0:
                 slot[found[k]] = active
                 members[active] = found[k]
@@ -215,7 +167,7 @@ def gradient_steps(
             for j in range(active):
                 slow[j] *= keep_m
                 fast[j] *= keep_s
-            for k in range(_active(inputs[b, t], found)):
+            for k in range(spiking(inputs[b, t], found)):
                 slow[slot[found[k]]] += gain
                 fast[slot[found[k]]] += gain
             if starts[t + 1] > starts[t]:

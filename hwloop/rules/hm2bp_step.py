@@ -3,7 +3,10 @@
 Dense stages run sparse, by their spikes (:mod:`.hm2bp_kernels`). Convolutions and pooled stages run by the same products
 written with linear maps: with ``P`` the unreset potentials of the inputs and ``C`` the coefficients of the output spikes,
 
-    a = sum_t C * (W P) ;   dE/dW = sum_t (factor C) P^T ;   sum_i delta_i w_ij e_i|j = sum_t P * (W^T (delta C))
+    a = sum_t C * (W P) ;   dE/dW = sum_t (factor C) P^T ;   sum_i delta_i w_ij e_i|j = sum_t s_j * P'(W^T (delta C))
+
+The maps commute with the filters: behind pools, potentials are those of the pooled units, and what comes back is filtered
+there, against time (P', the adjoint of P), before it is read out at the spikes of each unit.
 """
 
 from __future__ import annotations
@@ -23,25 +26,42 @@ from .stages import Stage
 from .trace import potential
 from .values import Values
 
+#: Units times steps times samples that are worked on at once, for maps that are no dense matrix.
+PART = 2**21
 
-def forward(net: StepNetwork, values: Values, rate: float, measured: Record | None) -> StepRecord:
-    """Simulate on Poisson spikes of ``values``, or take the rasters of ``measured``, inputs included."""
+
+def forward(
+    net: StepNetwork, values: Values, rate: float, measured: Record | None, *, keep_drive: bool = False
+) -> StepRecord:
+    """Simulate on Poisson spikes of ``values``, or take the rasters of ``measured``, inputs included.
+
+    ``keep_drive``: the record keeps what the linear maps gave, which spares the gradient to apply them again.
+    """
+    drives: tuple[Tensor | None, ...] = (None,) * len(net.stages)
     if measured is not None:
         inputs, rasters = _measured(net, measured)
     else:
         inputs, rasters = poisson_raster(values, net.steps, rate), ()
         current = inputs
-        for stage in net.stages:
-            current = population(stage, current)
+        for k, stage in enumerate(net.stages):
+            drive = None
+            if keep_drive and not _sparse(stage):
+                drive = current.new_empty((*current.shape[:2], stage.n_out), dtype=stage.connection.weight.dtype)
+                drives = (*drives[:k], drive, *drives[k + 1 :])
+            current = population(stage, current, drive)
             rasters = (*rasters, current)
     dtype = net.stages[0].connection.weight.dtype
     output = counts(rasters[-1]).to(dtype)
-    return StepRecord(rasters, output, values, net.dt, traces={"inputs": inputs})
+    return StepRecord(rasters, output, values, net.dt, traces={"inputs": inputs, "drive": drives})
 
 
-def population(stage: Stage, inputs: Tensor) -> Tensor:
-    """Raster ``[batch, steps, n_out]`` uint8 of one stage on ``inputs [batch, steps, n_in]`` uint8."""
-    from .hm2bp_kernels import lif_driven, lif_steps
+def population(stage: Stage, inputs: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Raster ``[batch, steps, n_out]`` uint8 of one stage on ``inputs [batch, steps, n_in]`` uint8.
+
+    ``kept [batch, steps, n_out]`` takes what a linear map gives; not looked at for a stage that runs by its spikes.
+    """
+    from .hm2bp_kernels import lif_steps
+    from .hm2bp_map_kernels import lif_driven
 
     neurons, weight = _neurons(stage), stage.connection.weight.detach()
     kind = weight.numpy().dtype.type
@@ -50,9 +70,12 @@ def population(stage: Stage, inputs: Tensor) -> Tensor:
     lateral = kind(neurons.lateral)
     if _sparse(stage):
         lif_steps(inputs.numpy(), _pre_major(weight), *constants, lateral, spikes)
-    else:
-        drive = stage.drive(inputs.to(weight.dtype)).detach()
-        lif_driven(np.ascontiguousarray(drive.numpy()), *constants, lateral, spikes)
+        return torch.from_numpy(spikes)
+    for part in _parts(stage, inputs):
+        drive = stage.drive(inputs[part].to(weight.dtype)).detach()
+        if kept is not None:
+            kept[part] = drive
+        lif_driven(np.ascontiguousarray(drive.numpy()), *constants, lateral, spikes[part])
     return torch.from_numpy(spikes)
 
 
@@ -65,7 +88,8 @@ def gradients(net: StepNetwork, record: StepRecord, grad: Tensor, teacher: int) 
     for k in range(len(net.stages) - 1, -1, -1):
         stage, pre, post = net.stages[k], rasters[k], rasters[k + 1]
         with torch.no_grad():
-            gradient, below = _stage_gradient(stage, pre, post, delta, want_below=k > 0)
+            drive = record.traces.get("drive", [None] * len(net.stages))[k]
+            gradient, below = _stage_gradient(stage, pre, post, delta, drive, want_below=k > 0)
         found[net.parameter_name(stage.connection.weight)] = gradient
         if k:
             delta = below / _neurons(net.stages[k - 1]).v_th
@@ -83,13 +107,17 @@ def taught(raster: Tensor, grad: Tensor, teacher: int) -> Tensor:
     return torch.where(wanted[:, None, :], beats, raster)
 
 
-def _stage_gradient(stage: Stage, pre: Tensor, post: Tensor, delta: Tensor, want_below: bool) -> tuple[Tensor, Tensor]:
+def _stage_gradient(
+    stage: Stage, pre: Tensor, post: Tensor, delta: Tensor, drive: Tensor | None, want_below: bool
+) -> tuple[Tensor, Tensor]:
     """Gradient of the stage's weight, and ``sum_i delta_i w_ij e_i|j / o_j`` with its rules for silent trains."""
     dtype = stage.connection.weight.dtype
     o, delta = counts(post), delta.to(dtype)
     side = lateral_factor(post, _neurons(stage), dtype)
-    follow = _sparse_gradient if _sparse(stage) else _mapped_gradient
-    gradient, effect = follow(stage, pre, post, o, delta, side, want_below)
+    if _sparse(stage):
+        gradient, effect = _sparse_gradient(stage, pre, post, o, delta, side, want_below)
+    else:
+        gradient, effect = _mapped_gradient(stage, pre, post, o, delta, side, drive, want_below)
     if not want_below:
         return gradient, effect
     o_pre = counts(pre).to(dtype)
@@ -116,7 +144,9 @@ def lateral_factor(post: Tensor, neurons: LeakyNeurons, dtype: torch.dtype) -> T
     if neurons.lateral == 0:
         return torch.ones_like(o)
     traces = potential(post.to(dtype), neurons.tau_m, neurons.tau_s)
-    effect = torch.einsum("bti,btj->bij", _coefficients(post, neurons, dtype), traces)  # e_i|j of the output trains
+    effect = torch.einsum(
+        "bti,btj->bij", _coefficients(post, neurons, torch.ones_like(o)), traces
+    )  # e_i|j of the output trains
     both = (o[:, :, None] > 0) & (o[:, None, :] > 0)
     ratio = torch.where(both, effect / torch.clamp(o, min=1)[:, None, :], 0.5)  # e_i|j / o_j
     ratio.diagonal(dim1=1, dim2=2).zero_()
@@ -139,25 +169,61 @@ def _sparse_gradient(
 
 
 def _mapped_gradient(
-    stage: Stage, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor, want_below: bool
+    stage: Stage,
+    pre: Tensor,
+    post: Tensor,
+    o: Tensor,
+    delta: Tensor,
+    side: Tensor,
+    drive: Tensor | None,
+    want_below: bool,
 ) -> tuple[Tensor, Tensor]:
-    """One stage of any linear map on one batch."""
-    n, dtype = _neurons(stage), stage.connection.weight.dtype
-    traces, found = potential(pre.to(dtype), n.tau_m, n.tau_s), _coefficients(post, n, dtype)
+    """One stage of any linear map on one batch, part by part."""
+    gradient = torch.zeros_like(stage.connection.weight)
+    back = torch.empty(len(pre), stage.n_in if want_below else 0, dtype=gradient.dtype)
+    for part in _parts(stage, pre):
+        traces = stage.pooled(pre[part].to(gradient.dtype)).contiguous()
+        current = stage.bare.drive(traces) if drive is None else drive[part]
+        _mapped_part(
+            stage, traces, current, pre[part], post[part], o[part], delta[part], side[part], gradient, back[part]
+        )  # fmt: skip
+    return gradient, back
+
+
+def _mapped_part(
+    stage: Stage, traces: Tensor, drive: Tensor, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor,
+    gradient: Tensor, back: Tensor,
+) -> None:  # fmt: skip
+    """Add to ``gradient``, fill ``back``, unless it has no columns; ``traces``: pooled spikes, become their potentials."""
+    from .hm2bp_map_kernels import gathered, potentials, totals
+
+    n, bare, total = _neurons(stage), stage.bare, torch.empty_like(delta)
+    totals(post.numpy(), np.ascontiguousarray(drive.detach().numpy()), n.t_ref, n.tau_m, n.tau_s, total.numpy())
     # e_i|j = 0 for a silent neuron, so what stands in its bracket (published: a ratio of 1/2) meets no gradient
-    ratio = (found * stage.drive(traces)).sum(1) / torch.clamp(o, min=1)
-    factor = delta * side * (1 + ratio / n.v_th)
-    gradient = stage.weight_gradient(traces, found * factor[:, None])
-    if not want_below:
-        return gradient, gradient.new_zeros(len(factor), 0)
-    return gradient, (traces * stage.adjoint(found * delta[:, None])).sum(1)
+    factor = delta * side * (1 + total / torch.clamp(o, min=1) / n.v_th)
+    potentials(traces.numpy(), n.tau_m, n.tau_s, False)
+    gradient += bare.weight_gradient(traces, _coefficients(post, n, factor))
+    if not back.shape[1]:
+        return
+    sent = bare.adjoint(_coefficients(post, n, delta)).contiguous()
+    potentials(sent.numpy(), n.tau_m, n.tau_s, True)
+    place, share = stage.places
+    gathered(pre.numpy(), sent.numpy(), place.numpy(), share, back.numpy())
 
 
-def _coefficients(post: Tensor, neurons: LeakyNeurons, dtype: torch.dtype) -> Tensor:
-    from .hm2bp_kernels import coefficients
+def _parts(stage: Stage, inputs: Tensor) -> list[slice]:
+    """Parts of a batch that are worked on at once: what they need beside rasters stays in the cache."""
+    size = max(1, PART // (inputs.shape[1] * max(stage.n_in, stage.n_out)))
+    return [slice(start, start + size) for start in range(0, len(inputs), size)]
 
-    found = torch.zeros(post.shape, dtype=dtype)
-    coefficients(np.ascontiguousarray(post.numpy()), neurons.t_ref, neurons.tau_m, found.numpy())
+
+def _coefficients(post: Tensor, neurons: LeakyNeurons, scale: Tensor) -> Tensor:
+    """Coefficients ``[batch, steps, n]`` of the trains, each times its ``scale [batch, n]``."""
+    from .hm2bp_map_kernels import coefficients
+
+    found = torch.zeros(post.shape, dtype=scale.dtype)
+    arrays = (np.ascontiguousarray(scale.numpy()), found.numpy())
+    coefficients(np.ascontiguousarray(post.numpy()), neurons.t_ref, neurons.tau_m, *arrays)
     return found
 
 

@@ -128,19 +128,19 @@ class NA(Rule):
     ) -> Tensor:
         """``delta [batch, steps, n]`` from ``(drive, membrane, spikes)`` and ``grad = dL/da``, all of that shape."""
         drive, membrane, spikes = run
-        credit = _accumulated(grad, neurons.keep_s) if self.credit == "e" else grad
-        distance = neurons.v_th - membrane
-        delta = credited_changes(neurons, drive, spikes, credit, curvature)
+        keep = neurons.keep_s if self.credit == "e" else 0.0
+        delta = credited_changes(neurons, drive, spikes, grad, curvature, keep)
         if self.variant == "authors":
-            return delta * torch.clamp(distance**-3, -DISTANCE_CLIP, DISTANCE_CLIP)
-        sign = torch.where(spikes > 0, -1.0, 1.0)
-        return delta * sign / torch.clamp(distance.abs(), min=self.nearest)
+            return delta * torch.clamp((neurons.v_th - membrane) ** -3, -DISTANCE_CLIP, DISTANCE_CLIP)
+        return _over_distance(neurons, delta, membrane, spikes, self.nearest)
 
     def _equalised(self, delta: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
         """The output layer's mean ``|delta|``, and ``delta`` scaled by it in the layers below, for the authors' variant."""
+        if self.variant == "paper":
+            return (delta.new_zeros(()) if last is None else last), delta
         own = delta.abs().mean()
-        if last is None or self.variant == "paper":
-            return (own if last is None else last), delta
+        if last is None:
+            return own, delta
         return last, delta * 1.2 * torch.log(last / (own + 1e-5) + 1.02)
 
 
@@ -151,7 +151,7 @@ def run_on(neurons: TracedNeurons, drive: Tensor, given: Tensor | None = None) -
         from .na_kernels import run_steps
 
         spikes, kind = torch.empty_like(membrane), drive.numpy().dtype.type
-        run_steps(_array(drive), kind(neurons.v_th), kind(neurons.keep_m), membrane.numpy(), spikes.numpy())
+        run_steps(_distinct(drive), kind(neurons.v_th), kind(neurons.keep_m), membrane.numpy(), spikes.numpy())
         return membrane, spikes
     spikes = torch.empty_like(membrane) if given is None else given.to(drive)
     left = torch.zeros_like(drive[:, 0])
@@ -164,18 +164,21 @@ def run_on(neurons: TracedNeurons, drive: Tensor, given: Tensor | None = None) -
 
 
 def credited_changes(
-    neurons: TracedNeurons, drive: Tensor, spikes: Tensor, credit: Tensor, curvature: float = 0.0
+    neurons: TracedNeurons, drive: Tensor, spikes: Tensor, grad: Tensor, curvature: float = 0.0, keep: float = 0.0
 ) -> Tensor:
-    """``sum_t credit c + curvature/2 c^2`` over the changes ``c = a^(k) - a`` of every neighbour k, ``[batch, steps, n]``."""
+    """``sum_t e c + curvature/2 c^2`` over the changes ``c = a^(k) - a`` of every neighbour k, ``[batch, steps, n]``.
+
+    ``e[t] = grad[t] + keep e[t+1]``: 0 for the gradient itself.
+    """
     if drive.device.type == "cpu":
         from .na_kernels import credited
 
-        found, kind = torch.empty_like(credit, memory_format=torch.contiguous_format), drive.numpy().dtype.type
-        constants = (0.5 * curvature, neurons.v_th, neurons.keep_m, neurons.keep_s, 1 / neurons.tau_s)
-        arrays = (_array(drive), _array(spikes.to(drive)), _array(credit.to(drive)))
+        found, kind = torch.empty_like(grad, memory_format=torch.contiguous_format), grad.numpy().dtype.type
+        constants = (0.5 * curvature, neurons.v_th, neurons.keep_m, neurons.keep_s, 1 / neurons.tau_s, keep)
+        arrays = (_distinct(drive.to(grad)), _array(spikes.to(grad)), _array(grad))
         credited(*arrays, *map(kind, constants), found.numpy())
         return found
-    return credited_changes_by_step(neurons, drive, spikes, credit, curvature)
+    return credited_changes_by_step(neurons, drive, spikes, _accumulated(grad, keep) if keep else grad, curvature)
 
 
 def credited_changes_by_step(
@@ -189,8 +192,26 @@ def credited_changes_by_step(
     return found
 
 
+def _over_distance(neurons: TracedNeurons, delta: Tensor, membrane: Tensor, spikes: Tensor, nearest: float) -> Tensor:
+    """``delta / (v_th - u)``, in the memory of ``delta`` where it can be; nearer ones count as ``nearest``."""
+    if delta.device.type == "cpu":
+        from .na_kernels import divide_by_distance
+
+        kind = delta.numpy().dtype.type
+        arrays = (_array(membrane.to(delta)).reshape(-1), _array(spikes.to(delta)).reshape(-1))
+        divide_by_distance(delta.view(-1).numpy(), *arrays, kind(neurons.v_th), kind(nearest))
+        return delta
+    sign = torch.where(spikes > 0, -1.0, 1.0)
+    return delta * sign / torch.clamp((neurons.v_th - membrane).abs(), min=nearest)
+
+
 def _array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def _distinct(drive: Tensor) -> np.ndarray:
+    """``drive [batch, steps, n]`` as an array; ``[batch, 1, n]`` where it is one step seen several times."""
+    return _array(drive[:, :1] if drive.shape[1] > 1 and drive.stride(1) == 0 else drive)
 
 
 def neighbour_change(neurons: TracedNeurons, drive: Tensor, spikes: Tensor, k: int) -> Tensor:

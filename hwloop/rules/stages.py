@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -106,13 +106,27 @@ class Stage:
         conv = self.connection
         return conv.n_in if isinstance(conv, Dense) else conv.c_in * conv.kernel**2
 
+    @property
+    def bare(self) -> Stage:
+        """The same connection without its pools, on units that are pooled already."""
+        return replace(self, pools=(), in_shape=self._conv_in) if self.pools else self
+
+    @property
+    def places(self) -> tuple[Tensor, float]:
+        """For every unit, number ``[n_in]`` of the pooled unit that it is part of; its share of that."""
+        place, share = torch.arange(math.prod(self._conv_in)).reshape(self._conv_in), 1.0
+        for pool in reversed(self.pools):
+            place = place.repeat_interleave(pool.size, -1).repeat_interleave(pool.size, -2)
+            share /= pool.size**2
+        return place.reshape(-1), share
+
     def pooled(self, x: Tensor) -> Tensor:
         """``x [..., n_in]`` after the pools, flat."""
         if not self.pools:
             return x
         maps = x.reshape(-1, *self.in_shape)
         for pool in self.pools:
-            maps = functional.avg_pool2d(maps, pool.size)
+            maps = _mean_pooled(maps, pool.size)
         return maps.reshape(*x.shape[:-1], -1)
 
     def drive(self, x: Tensor) -> Tensor:
@@ -153,8 +167,16 @@ class Stage:
     def _unpooled(self, y: Tensor) -> Tensor:
         maps = y.reshape(-1, *self._conv_in)
         for pool in reversed(self.pools):
-            maps = maps.repeat_interleave(pool.size, -1).repeat_interleave(pool.size, -2) / pool.size**2
+            maps, size = maps / pool.size**2, pool.size
+            wide = maps[:, :, :, None, :, None].expand(-1, -1, -1, size, -1, size)
+            maps = wide.reshape(*maps.shape[:2], size * maps.shape[2], size * maps.shape[3])
         return maps.reshape(*y.shape[:-1], -1)
+
+
+def _mean_pooled(maps: Tensor, size: int) -> Tensor:
+    """Mean over ``size x size`` of ``maps [batch, channels, height, width]``; sums of slices are 4 times avg_pool2d."""
+    rows = sum((maps[..., k::size, :] for k in range(1, size)), maps[..., ::size, :])
+    return sum((rows[..., k::size] for k in range(1, size)), rows[..., ::size]) / size**2
 
 
 def pooled_shape(where: str, shape: Shape, pool: AvgPool) -> Shape:

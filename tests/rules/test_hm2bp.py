@@ -64,7 +64,7 @@ def test_sparse_simulation_equals_the_reference_spike_for_spike(lateral: float, 
 
 
 def test_simulation_by_linear_maps_equals_the_sparse_one() -> None:
-    from hwloop.rules.hm2bp_kernels import lif_driven
+    from hwloop.rules.hm2bp_map_kernels import lif_driven
 
     net = network()
     x, stage = torch.from_numpy(rasters(RULE.forward(net, values()))[0]), net.stages[0]
