@@ -9,6 +9,7 @@ import torch
 
 import hwloop as hl
 from hwloop.mapping import Program
+from hwloop_calibration.bench import Bench, targets_of
 from hwloop_calibration.model import Neurons
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
@@ -73,3 +74,18 @@ def errors(found: Neurons, true: Neurons) -> np.ndarray:
         ],
         1,
     )  # fmt: skip
+
+
+def residuals(device: EmulatorDevice, program: Program, sound: np.ndarray, columns: int = 4) -> dict[str, float]:
+    """RMS distance of ``sound [n]`` neurons from what ``program`` asks, by the oracle: shares, of the swing for the leak.
+
+    The calibration's own program stays loaded: one layer of all neurons, ``columns`` synapses each.
+    """
+    targets = targets_of(program, device)
+    bench = Bench(device, targets, columns)
+    bench.load()
+    true, asked = truth(device), targets.values
+    off = {name: np.log(getattr(true, name) / asked[name]) for name in ("tau_mem", "tau_syn", "t_ref")}
+    off["v_leak"] = true.leak - targets.leak
+    off["gain"] = np.log((true.weight / bench.asked_weight).mean(1))
+    return {name: float(np.sqrt(np.mean(values[sound] ** 2))) for name, values in off.items()}
