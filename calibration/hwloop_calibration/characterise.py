@@ -20,11 +20,12 @@ from hwloop.target import Device
 from .bench import Bench, Observations, Targets, targets_of
 from .chance import chi_squared_tail
 from .design import around, choose, sample_information
-from .fit import LACKING, LACKING_AT_LAST, Fit, Noise, fit, mean_shift, normal_of
+from .fit import LACKING_AT_LAST, Fit, Noise, fit, mean_shift, normal_of
 from .model import KEEP, OWN, Array, Neurons, predict
 from .noise import estimate_noise
 from .parts import CROWD, CROWDED
 from .quality import UNLIKE, Judgement, coordinate_errors, judge
+from .restarts import BAD, restarted
 from .stimuli import LEAD, Pattern, Stimuli, candidates, on_columns, window
 from .synapses import Weights, fit_weights
 
@@ -42,19 +43,6 @@ SYNAPSE_BURSTS = ((2, 0.1), (4, 0.1))
 COLUMNS_A_RUN = 32
 #: Fits to everything, each with the noise and the shift of the means that the one before found.
 FINAL_FITS = 2
-#: Starting points of neurons whose fit is bad, as factors of tau_mem, tau_syn and weight.
-RESTARTS = (
-    (1.35, 1.0, 1.0),
-    (0.7, 1.0, 1.0),
-    (1.0, 1.4, 1.0),
-    (1.0, 0.7, 1.0),
-    (1.0, 1.0, 1.4),
-    (1.0, 1.0, 0.7),
-    (1.4, 1.4, 1.4),
-    (0.7, 0.7, 0.7),
-)
-#: A sum of squares beyond this many times the noise makes a fit bad enough to try again.
-BAD = 2.0
 #: Share of the neurons that have to be sound; below it the chip as a whole is refused.
 LEAST_SOUND = 0.5
 
@@ -173,9 +161,9 @@ class Session:
                 f"{bench.device.device_id}: no neuron fired on any of {len(seen.stimuli)} stimuli; check that the device "
                 "runs, that its outputs are routed, and that the program's v_th can be reached with its weights"
             )
-        found = _restarted(fit(nominal, seen, noise), seen, noise)
+        found = restarted(fit(nominal, seen, noise), seen, noise)
         noise = estimate_noise(seen, predict(found.neurons, seen.stimuli), bench.tick, noise)
-        found = _restarted(fit(found.neurons, seen, noise, _shift(found, seen, noise)), seen, noise)
+        found = restarted(fit(found.neurons, seen, noise, _shift(found, seen, noise)), seen, noise)
         second = choose(patterns, *_worst(found, seen, noise))
         self.patterns = first + second
         return self._fitted(found.neurons, joined(seen, self._measure(second)), noise)
@@ -183,7 +171,7 @@ class Session:
     def _again(self, start: Neurons) -> tuple[Fit, Noise, Observations]:
         seen = self._measure(self.patterns or [])
         noise = self.noise or Noise(FIRST_THRESHOLD, FIRST_JITTER * self.bench.targets.typical("tau_syn"), 0.0)
-        found = _restarted(fit(start, seen, noise, mean_shift(start, seen, noise)), seen, noise)
+        found = restarted(fit(start, seen, noise, mean_shift(start, seen, noise)), seen, noise)
         return self._fitted(found.neurons, seen, noise)
 
     def _fitted(self, start: Neurons, seen: Observations, noise: Noise) -> tuple[Fit, Noise, Observations]:
@@ -257,37 +245,6 @@ def _one_column(neurons: Neurons) -> Neurons:
 
 def _shift(found: Fit, seen: Observations, noise: Noise) -> Array:
     return mean_shift(found.neurons, seen, noise)
-
-
-def _restarted(found: Fit, seen: Observations, noise: Noise) -> Fit:
-    """The fit, with neurons whose residuals are too large fitted again from other points; the best is kept."""
-    bad = np.flatnonzero((found.cost > BAD * np.maximum(found.freedom, 1)) & (seen.agreed > 0).any(0))
-    typical = found.neurons[np.full(len(bad), _typical(found))]
-    for tau_mem, tau_syn, weight in RESTARTS:
-        if not len(bad):
-            break
-        start = replace(typical, tau_mem=typical.tau_mem * tau_mem, tau_syn=typical.tau_syn * tau_syn,
-                        weight=np.where(found.neurons.weight[bad] == 0, 0.0, typical.weight * weight))  # fmt: skip
-        tried = fit(start, seen.of(bad), noise)
-        better = tried.cost + LACKING * tried.unexplained < found.cost[bad] + LACKING * found.unexplained[bad]
-        found = found.put(bad[better], _some(tried, better))
-        still = found.cost[bad] > BAD * np.maximum(found.freedom[bad], 1)
-        bad, typical = bad[still], typical[still]
-    return found
-
-
-def _typical(found: Fit) -> int:
-    """The neuron in the middle: least far from the medians of all."""
-    n = found.neurons
-    values = np.log(np.array([n.tau_mem, n.tau_syn, np.maximum(n.weight.mean(1), 1e-12)]))
-    return int(np.argmin(np.abs(values - np.median(values, axis=1, keepdims=True)).sum(0)))
-
-
-def _some(found: Fit, index: Array) -> Fit:
-    return Fit(
-        found.neurons[index], found.covariance[index], found.cost[index], found.freedom[index], found.used[index],
-        found.unexplained[index], found.converged[index],
-    )  # fmt: skip
 
 
 def _worst(found: Fit, seen: Observations, noise: Noise) -> tuple[Neurons, Noise, int, Array]:

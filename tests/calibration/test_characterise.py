@@ -8,6 +8,12 @@ import pytest
 import hwloop as hl
 from hwloop.errors import InputError, TargetError
 from hwloop_calibration import characterise
+from hwloop_calibration.bench import Bench, targets_of
+from hwloop_calibration.characterise import Session
+from hwloop_calibration.fit import Noise, fit
+from hwloop_calibration.restarts import WIDER, draws
+from hwloop_calibration.restarts import some as _some
+from hwloop_emulator import EmulatorTarget, Preset
 
 from .support import errors, opened, preset, program_for, quiet, truth
 
@@ -23,6 +29,37 @@ def test_without_noise_every_identifiable_parameter_is_found_within_a_thousandth
     assert np.abs(off).max() < 1e-3
     live = sound[:, None] & (true.weight > 0)
     assert np.abs(np.log(found.weights.value[live] / true.weight[live])).max() < 1e-3
+
+
+@pytest.mark.parametrize(("number", "neuron"), [(1, 208), (2, 370)])
+def test_weak_fast_neurons_whose_first_fit_ends_in_a_wrong_minimum_are_found(number: int, neuron: int) -> None:
+    # both weights and tau_syn a fifth below the nominal: from there the spike counts of many stimuli differ
+    device = EmulatorTarget(str(number), preset=quiet(Preset.load("bss2")), trial_noise=False, session=0).open()
+    neurons = range(neuron - neuron % 32, neuron - neuron % 32 + 32)
+    program = program_for(device)
+    targets = targets_of(program, device, neurons)
+    bench = Bench(device, targets, 4)
+    session = Session(bench, 4)
+    bench.load()
+    found = session.characterise()
+    true, k = truth(device), neuron % 32
+    nominal = targets.nominal(4, device.capabilities.latency, device.capabilities.refractory_min)
+    seen, noise = session._measure(session.patterns or []), Noise(0.02, 1e-4, 0.0)
+    assert fit(nominal, seen, noise).cost[k] > 1e3
+    assert not found.judgement.masked[k]
+    assert np.abs(errors(found.neurons[[k]], true[[k]]) / [1, 1, 1, 2e-3, 5e-3]).max() < 1e-3
+
+
+def test_draws_for_a_second_start_follow_the_neurons_found_well_and_are_the_same_each_time() -> None:
+    device = opened(preset(96), 3)
+    found = characterise(device, program_for(device), synapses=False)
+    points = draws(found.fit)
+    sound = found.neurons[np.flatnonzero(found.fit.cost < 2 * np.maximum(found.fit.freedom, 1))]
+    assert np.std(np.log(points.tau_mem)) == pytest.approx(WIDER * np.std(np.log(sound.tau_mem)), rel=0.15)
+    assert np.median(points.weight) == pytest.approx(np.median(sound.weight), rel=0.05)
+    assert (draws(found.fit).weight == points.weight).all()
+    few = draws(_some(found.fit, np.arange(6)))
+    assert np.std(np.log(few.tau_syn)) == pytest.approx(WIDER * 0.15, rel=0.15)
 
 
 def test_with_noise_errors_are_small_and_as_large_as_stated() -> None:
