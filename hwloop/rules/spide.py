@@ -223,19 +223,39 @@ def simulate(
 
     ``current [batch, n_1]`` is what the first population gets in every step, ``F x + b``.
     """
-    drive = [current, *(stage.neurons.bias_current() for stage in stages[1:])]
+    drive = [current, *(_constant(stage, current) for stage in stages[1:])]
     potentials = [torch.zeros(len(current), stage.n_out, dtype=current.dtype) for stage in stages]
     counts = [torch.zeros_like(u) for u in potentials]
     spikes = [torch.zeros_like(u) for u in potentials]
     for _ in range(steps):
         for k, stage in enumerate(stages):
-            potentials[k] += drive[k]
+            received = None
             if k:
-                potentials[k] += stage.drive(_masked(spikes[k - 1], masks[k - 1]))
+                received = stage.drive(_masked(spikes[k - 1], masks[k - 1]))
             elif feedback is not None:
-                potentials[0] += feedback.drive(_masked(spikes[-1], masks[-1]))
-            spikes[k] = fire(potentials[k], rate_neurons(stage).neuron, counts[k])
+                received = feedback.drive(_masked(spikes[-1], masks[-1]))
+            _integrate(rate_neurons(stage).neuron, potentials[k], drive[k], received, counts[k], spikes[k])
     return counts, potentials
+
+
+def _constant(stage: Stage, like: Tensor) -> Tensor:
+    """What a population gets in every step beside spikes, ``[1, n]``."""
+    return torch.zeros(1, stage.n_out, dtype=like.dtype) + stage.neurons.bias_current()
+
+
+def _integrate(
+    neuron: IntegrateFire, potential: Tensor, constant: Tensor, received: Tensor | None, count: Tensor, spikes: Tensor
+) -> None:
+    """One step of a population, all ``[batch, n]``: ``potential``, ``count`` and ``spikes`` change in place."""
+    if potential.device.type != "cpu":
+        potential += constant if received is None else constant + received
+        spikes.copy_(fire(potential, neuron, count))
+        return
+    from .spide_kernel import integrate
+
+    limits = torch.tensor([neuron.upper, neuron.quantum], dtype=potential.dtype)
+    came = potential[:0] if received is None else received.contiguous()
+    integrate(*(x.numpy() for x in (potential, constant.contiguous(), came, limits, count, spikes)))
 
 
 @torch.no_grad()

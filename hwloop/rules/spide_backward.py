@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..errors import GradientError
 from .integrate_fire import IntegrateFire, fire, ternary
+from .spide_ring import Ring
 from .stages import Stage
 
 #: Share of its steps that an error neuron fires at which it counts as saturated.
@@ -107,9 +108,9 @@ def spiking_adjoint(
         The error neuron; default threshold 1/2, reset quantum 1.
     """
     neuron = ternary(1.0) if neuron is None else neuron
-    if len(loop.stages) == 1 and loop.feedback is not None:
-        return _ring(loop, loop.feedback, source, steps, neuron)
-    return step_by_step(loop, source, steps, neuron)
+    if source.device.type != "cpu":
+        return step_by_step(loop, source, steps, neuron)
+    return _one_by_one(loop, source, steps, neuron)
 
 
 @torch.no_grad()
@@ -135,25 +136,28 @@ def step_by_step(
     return betas, _statistics(betas, neuron.quantum, fired / steps, steps)
 
 
-def _ring(
-    loop: Loop, feedback: Feedback, source: Tensor, steps: int, neuron: IntegrateFire
+def _one_by_one(
+    loop: Loop, source: Tensor, steps: int, neuron: IntegrateFire
 ) -> tuple[list[Tensor], BackwardStatistics]:
-    """One population: error spikes are rare, and following them one by one is several times faster than products."""
-    from .spide_kernel import ring_adjoint
+    """The same: error spikes are rare, and following them one by one is several times faster than products."""
+    from .spide_kernel import adjoint_spikes
 
-    counts, mask = torch.zeros_like(source), loop.masks[0]
-    fired = ring_adjoint(
-        (feedback.weight / loop.quantum).contiguous().numpy(),
-        source.contiguous().numpy(),
-        loop.gates[0].contiguous().numpy(),
-        (torch.ones_like(source) if mask is None else mask.contiguous()).numpy(),
+    ring = Ring.of(loop.stages, None if loop.feedback is None else loop.feedback.weight, loop.quantum)
+    sizes = [stage.n_out for stage in loop.stages]
+    counts = source.new_zeros(len(source), sum(sizes))
+    masks = [mask for mask in loop.masks if mask is not None]
+    mask = torch.cat(masks, 1) if masks else counts[:0]
+    arrays = (source.contiguous(), torch.cat(list(loop.gates), 1), mask)
+    fired = adjoint_spikes(
+        *(ring.populations, ring.place, ring.starts, ring.targets, ring.weights),
+        *(array.numpy() for array in arrays),
         torch.tensor([neuron.upper, neuron.lower, neuron.quantum], dtype=source.dtype).numpy(),
         neuron.at_lower,
         steps,
         counts.numpy(),
     )
-    beta = counts * (neuron.quantum / steps)
-    return [beta], _statistics([beta], neuron.quantum, fired / steps, steps)
+    betas = [part.contiguous() for part in torch.split(counts * (neuron.quantum / steps), sizes, dim=1)]
+    return betas, _statistics(betas, neuron.quantum, fired / steps, steps)
 
 
 @torch.no_grad()

@@ -6,14 +6,16 @@ the kernel divided by the window. So a stage is a list of synapses whatever it i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Dense
-from .stages import Conv2d, Stage
+from .stages import Stage
 
 Array = NDArray[Any]
 
@@ -62,7 +64,8 @@ def synapses(stage: Stage) -> Synapses:
         shape = _pooled_shape(stage)
     else:
         shape = _pooled_shape(stage)
-        sources, targets, parameters = _convolution(shape, stage.out_shape, stage.connection)
+        conv = stage.connection
+        sources, targets, parameters = _convolution(shape, stage.out_shape, conv.kernel, conv.padding)
     window = 1
     for pool in stage.pools:
         window *= pool.size
@@ -79,14 +82,30 @@ def _pooled_shape(stage: Stage) -> tuple[int, ...]:
     return shape
 
 
-def _convolution(source: tuple[int, ...], target: tuple[int, ...], conv: Conv2d) -> tuple[Array, Array, Array]:
+@lru_cache(maxsize=8)
+def convolution_adjoint(
+    source: tuple[int, ...], target: tuple[int, ...], kernel: int, padding: int
+) -> tuple[Array, Array, Array]:
+    """Synapses of a convolution between maps of these shapes, sorted by target: what its neurons reach backwards.
+
+    ``(starts [neurons + 1], sources, parameters)``: neuron i has ``sources[starts[i]:starts[i + 1]]``, int32; read only.
+    """
+    sources, targets, parameters = _convolution(source, target, kernel, padding)
+    order = np.argsort(targets, kind="stable")
+    starts = _starts(targets, math.prod(target))
+    return starts, sources[order].astype(np.int32), parameters[order].astype(np.int32)
+
+
+def _convolution(
+    source: tuple[int, ...], target: tuple[int, ...], side: int, padding: int
+) -> tuple[Array, Array, Array]:
     """Walk over the kernel: every offset is one weight, at every place of the map."""
-    (depth, height, width), (channels, rows, columns), side = source, target, conv.kernel
+    (depth, height, width), (channels, rows, columns) = source, target
     c, o, dy, dx, y, x = np.meshgrid(
         *(np.arange(n) for n in (depth, channels, side, side, rows, columns)), indexing="ij"
     )
     # output (y, x) reads input (y + dy - padding, x + dx - padding)
-    row, column = y + dy - conv.padding, x + dx - conv.padding
+    row, column = y + dy - padding, x + dx - padding
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     c, o, dy, dx, y, x, row, column = (a[inside] for a in (c, o, dy, dx, y, x, row, column))
     return (
