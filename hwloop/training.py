@@ -30,7 +30,7 @@ from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
 from .progress import EpochProgress
 from .record import Record
-from .rules import Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
+from .rules import Augment, Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
 from .simulate import DEFAULT_FLOOR, FloorPolicy
 from .spikes import Spikes
 
@@ -237,6 +237,7 @@ def fit(
     floor: float = DEFAULT_FLOOR,
     policy: FloorPolicy = "clip",
     input_dropout: float = 0.0,
+    augment: Augment | None = None,
     averaging: float = 0.0,
     validation: Dataset | ValueSet | None = None,
     forward: Forward | None = None,
@@ -272,6 +273,9 @@ def fit(
     input_dropout : float
         Share of the input events (of the values, for a network in steps) left out of every training step, drawn anew
         each time (``seed``).
+    augment : callable, optional
+        ``augment(batch, generator) -> batch`` of :class:`hwloop.rules.Values` for every training step of a network in steps,
+        for instance :class:`hwloop.rules.RandomAffine`; its ``repr`` is kept with the checkpoints.
     averaging : float
         Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
     forward : callable, optional
@@ -301,6 +305,8 @@ def fit(
     decision = decision or method.decision(net)
     if not 0 <= input_dropout < 1:
         raise InputError(f"input_dropout = {input_dropout}; allowed: 0 <= input_dropout < 1")
+    if augment is not None and not isinstance(task, ValueTask):
+        raise InputError(f"augment changes values, and {task.name} has spikes; allowed: tasks of values (ValueTask)")
     if not 0 <= averaging < 1:
         raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
     if not clip_norm > 0:
@@ -325,6 +331,7 @@ def fit(
         "policy": policy,
         "input_dropout": input_dropout,
         "averaging": averaging,
+        **({} if augment is None else {"augment": repr(augment)}),
     }
     thinning = torch.Generator()
     simulated = None if isinstance(method, Exact) else method
@@ -332,7 +339,8 @@ def fit(
     def step(net: Model, inputs: Spikes | Values) -> Record:
         if run.average is not None:
             run.average.update_parameters(net)
-        seen = _thinned(inputs, input_dropout, thinning) if input_dropout else inputs
+        seen = inputs if augment is None else augment(cast(Values, inputs), thinning)
+        seen = _thinned(seen, input_dropout, thinning) if input_dropout else seen
         if forward is not None and isinstance(method, Exact):
             return forward(net, seen)
         return method.differentiable(net, seen, None if forward is None else forward(net, seen))

@@ -11,6 +11,8 @@ losses on its readout (:mod:`hwloop.rules.losses`).
     hl.evaluate(net, task.test)
 """
 
+from .augment import Augment as Augment
+from .augment import RandomAffine as RandomAffine
 from .base import Needs as Needs
 from .base import Rule as Rule
 from .base import find as find
@@ -49,11 +51,13 @@ __all__ = [
     "TraceError",
     "TracedNeurons",
     "WeightDecay",
+    "Augment",
     "AvgPool",
     "Conv2d",
     "Exact",
     "Needs",
     "Neurons",
+    "RandomAffine",
     "RateNeurons",
     "ReadoutCrossEntropy",
     "ReadoutError",

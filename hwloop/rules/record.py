@@ -73,7 +73,9 @@ class StepRecord(Record):
 
     @property
     def silent_samples(self) -> int:
-        """Samples in which no output neuron spiked."""
+        """Samples in which no output neuron spiked; 0 where the only layer is read out without spikes."""
+        if not self.counts:
+            return 0
         return int((self.counts[-1] == 0).all(1).sum())
 
     def with_readout(self, readout: Tensor) -> StepRecord:
