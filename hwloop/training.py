@@ -331,7 +331,7 @@ def fit(
         "policy": policy,
         "input_dropout": input_dropout,
         "averaging": averaging,
-        **({} if augment is None else {"augment": repr(augment)}),
+        "augment": None if augment is None else repr(augment),
     }
     thinning = torch.Generator()
     simulated = None if isinstance(method, Exact) else method
@@ -464,9 +464,9 @@ class _Run:
 
     def _take(self, state: dict[str, Any]) -> None:
         for name, value in self.options.items():
-            if state["options"][name] != value:
+            if (then := state["options"].get(name)) != value:
                 raise CheckpointError(
-                    f"the checkpoint was made with {name} = {state['options'][name]!r}, this run has {value!r}; "
+                    f"the checkpoint was made with {name} = {then!r}, this run has {value!r}; "
                     "use the same options, or name another folder"
                 )
         history = [Epoch(**{**e, "validation": Evaluation(**e["validation"])}) for e in state["history"]]
