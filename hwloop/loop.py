@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ HEALTH_BATCHES = 4
 #: network is placed anew: a replacement may be defective too.
 SILENCE_EVIDENCE, PLACEMENTS = 20, 4
 
-#: Called after every epoch with what it brought.
-OnLoopEpoch = Callable[["LoopEpoch"], None]
+#: Called after every epoch with what it brought; a program that it returns says where the network stands from now on.
+OnLoopEpoch = Callable[["LoopEpoch"], Program | None]
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,11 @@ def finetune(
     validation_repeats : int
         Runs of the validation set an epoch: the best of many noisy figures is biased, averaging lowers that.
     checkpoint_dir, resume : crash-safe: a checkpoint after every epoch, the noise of an emulated device included
-    progress, on_epoch : as in :func:`hwloop.training.fit`
+    progress : as in :func:`hwloop.training.fit`
+    on_epoch : callable, optional
+        Called with each :class:`LoopEpoch`, after its checkpoint is safe. A program that it returns moves the network: the
+        loop goes on with its placement and scales, and what was best where the network stood before no longer counts
+        (see ``on_epoch`` of :class:`hwloop_calibration.Sentinel`).
 
     Raises
     ------
@@ -321,8 +326,11 @@ def finetune(
             bar.epoch_done(
                 number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {device.device_id}"
             )
-            if on_epoch is not None:
-                on_epoch(epoch)
+            moved = None if on_epoch is None else on_epoch(epoch)
+            if moved is not None:
+                run.move(
+                    moved, partial(measure, device, task.validation, decision=decision, repeats=validation_repeats)
+                )
     return run.result()
 
 
@@ -478,6 +486,15 @@ class _Loop:
         if self.folder is not None:
             save_checkpoint(self.folder, self.net, self._state(), step=epoch.number)
 
+    def move(self, program: Program, validated: Callable[[], Evaluation]) -> None:
+        """Go on where ``program`` stands, with the weights that the network has now; they are the best until others are."""
+        self.program, self.best = program, None
+        self.average = [weight.detach().clone() for weight in self.weights]
+        self.load()
+        self._offer(len(self.history), validated())
+        if self.folder is not None:
+            save_checkpoint(self.folder, self.net, self._state(), step=len(self.history))
+
     def result(self) -> LoopResult:
         """Put the best weights into network and device."""
         if self.best is None or self.as_is is None:
@@ -547,6 +564,9 @@ class _Loop:
         self.average = list(state["average"])
         masked = _unused(state["neurons"], self.device)
         self.program = compile_for(self.net, self.device, weight_scale=state["scales"], mask=masked)
+        held = [np.array(neurons) for neurons in state["neurons"]]
+        if any((layer.neurons != neurons).any() for layer, neurons in zip(self.program.layers, held, strict=True)):
+            self.program = self.program.placed(held)  # some were moved while the loop ran
         with self.kept():  # what the device held when the checkpoint was written
             self.load()
         _restore_position(self.device, state["device"])

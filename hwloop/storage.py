@@ -79,16 +79,20 @@ def write_json(path: Path | str, document: Mapping[str, Any], *, kind: str, vers
     write_bytes(path, text.encode() + b"\n")
 
 
-def read_json(path: Path | str, *, kind: str, version: int, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+def read_json(
+    path: Path | str, *, kind: str, version: int, older: tuple[int, ...] = (), max_bytes: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
     """The document of :func:`write_json`, its ``format`` and ``version`` checked and still in it.
 
-    Raises :class:`DataError` naming file, found and allowed for anything else.
+    ``older``: versions that the caller reads besides. Raises :class:`DataError` naming file, found and allowed for anything
+    else.
     """
     document = parse_json(read_bytes(path, max_bytes), str(path))
-    for field, allowed in (("format", kind), ("version", version)):
+    for field, allowed in (("format", (kind,)), ("version", (*older, version))):
         found = document.get(field)
-        if type(found) is not type(allowed) or found != allowed:
-            raise DataError(f"{path}: {field} {_short(found)}; this version of hwloop reads {allowed!r}")
+        if not any(type(found) is type(one) and found == one for one in allowed):
+            known = " or ".join(map(repr, allowed))
+            raise DataError(f"{path}: {field} {_short(found)}; this version of hwloop reads {known}")
     return document
 
 

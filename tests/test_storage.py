@@ -104,3 +104,11 @@ def test_a_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         storage.read_bytes(tmp_path / "a", 10)
+
+
+def test_an_older_version_is_read_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    storage.write_json(path, {"value": 1}, kind="k", version=1)
+    assert storage.read_json(path, kind="k", version=2, older=(1,))["version"] == 1
+    with pytest.raises(DataError, match="version 1; this version of hwloop reads 3 or 2$"):
+        storage.read_json(path, kind="k", version=2, older=(3,))

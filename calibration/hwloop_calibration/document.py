@@ -3,6 +3,9 @@
 JSON with ``format`` and ``version``; a digest over its content detects an edited file. Potentials are in units of the
 asked swing above the asked v_reset, times in model seconds. Where the gauge is ``spikes``, membranes were not read:
 v_th and v_reset are held at what was asked, and v_leak and gain are what they are in units of the neuron's own swing.
+
+Version 2 adds ``measured``, when each neuron was measured last, which partial calibrations make differ. Documents of version
+1 are read and stay what they are, digest and id included.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from .model import Array
 from .quality import Verdict
 
 FORMAT: Final = "hwloop-calibration"
-VERSION: Final = 1
+VERSION: Final = 2
+#: Versions of before that are read.
+OLDER: Final = (1,)
 #: Largest document read (bytes): 4096 neurons of 256 synapses have 9 MB.
 MAX_BYTES = 256 * 2**20
 #: Digits that are kept of estimates and of synapse factors.
@@ -109,7 +114,7 @@ class Calibration(BaseModel):
     Attributes
     ----------
     device_id, target, revision, firmware : what it is bound to (``revision``: digest of the device's limits)
-    date : UTC, ISO 8601
+    date : UTC, ISO 8601; of the last measurement
     temperature : kelvin above reference, None where the device does not tell
     device_time : device s at its end
     gauge : "spikes" or "membranes"
@@ -120,12 +125,14 @@ class Calibration(BaseModel):
     codes : trim codes of **all** physical neurons by parameter; empty where nothing was trimmed
     verdict, reasons, notes : of each neuron; by physical neuron (as text) why masked, and what was not identified
     residual : ``[n]`` RMS of what the fit leaves, in units of the noise
+    measured : ``[n]`` date of each neuron's last measurement; empty: ``date`` for all
+    held_out, spread : of all sound neurons as they are now; ``held_out`` is None where that was not measured
     """
 
     model_config = _STRICT
 
     format: Literal["hwloop-calibration"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = VERSION
     device_id: _Text
     target: _Text
     revision: _Text
@@ -148,6 +155,7 @@ class Calibration(BaseModel):
     reasons: dict[str, _Text]
     notes: dict[str, _Text]
     residual: _Row
+    measured: list[_Text] = []
     noise: NoiseFound
     held_out: HeldOut | None
     spread: dict[str, Spread] = {}
@@ -164,6 +172,10 @@ class Calibration(BaseModel):
         for part, table in (("estimates", self.estimates), ("before", self.before)):
             for name, estimate in table.items():
                 rows |= {f"{part}.{name}.{key}": getattr(estimate, key) for key in ("value", "error", "identified")}
+        if self.measured:
+            if self.version == 1:
+                raise ValueError("measured has no place in version 1; allowed: version 2")
+            rows["measured"] = self.measured
         for name, row in rows.items():
             if len(row) != n:
                 raise ValueError(f"{name} has {len(row)} entries for {n} neurons")
@@ -171,7 +183,8 @@ class Calibration(BaseModel):
             raise ValueError(f"allowed targets: {', '.join(PARAMETERS)}; allowed estimates: {', '.join(ESTIMATED)}")
         if len({len(row) for row in self.weights}) > 1 or not set(self.codes) <= set(TRIMMED):
             raise ValueError("weights of different lengths, or codes of a parameter that has no trim cells")
-        datetime.fromisoformat(self.date)
+        for date in {self.date, *self.measured}:
+            datetime.fromisoformat(date)
         return self
 
     # -- queries ------------------------------------------------------------------------------
@@ -186,10 +199,16 @@ class Calibration(BaseModel):
         """Physical neurons not to be used."""
         return tuple(n for n, verdict in zip(self.neurons, self.verdict, strict=True) if verdict == "masked")
 
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """When each neuron was measured last ``[n]`` (UTC, ISO 8601)."""
+        return tuple(self.measured) or (self.date,) * len(self.neurons)
+
     def age(self, now: datetime | None = None) -> float:
-        """Seconds since it was made."""
+        """Seconds since the neuron was measured that was measured longest ago, of those that may be used."""
         moment = now or datetime.now(UTC)
-        return (moment - datetime.fromisoformat(self.date)).total_seconds()
+        used = [date for date, verdict in zip(self.dates, self.verdict, strict=True) if verdict != "masked"]
+        return (moment - min(map(datetime.fromisoformat, used or [self.date]))).total_seconds()
 
     def value(self, name: str) -> Array:
         """Estimates of parameter ``name`` ``[n]``, NaN where unknown."""
@@ -211,13 +230,18 @@ class Calibration(BaseModel):
         return self.model_copy(update={"digest": self._content_digest()})
 
     def _content_digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"digest"})
+        content = self.model_dump(mode="json", exclude=self._unwritten | {"digest"})
         return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def save(self, path: Path | str) -> None:
         """Write it to ``path`` in one step; raises :class:`DataError` where that fails, ``path`` is then unchanged."""
-        document = self.model_dump(mode="json", exclude={"format", "version"})
-        storage.write_json(path, document, kind=FORMAT, version=VERSION)
+        document = self.model_dump(mode="json", exclude=self._unwritten | {"format", "version"})
+        storage.write_json(path, document, kind=FORMAT, version=self.version)
+
+    @property
+    def _unwritten(self) -> set[str]:
+        """Fields that its version does not have."""
+        return {"measured"} if self.version == 1 else set()
 
     @classmethod
     def load(cls, path: Path | str, *, allow_edited: bool = False) -> Calibration:
@@ -230,7 +254,7 @@ class Calibration(BaseModel):
         CalibrationError
             It was edited: its digest is not that of its content.
         """
-        document = storage.read_json(path, kind=FORMAT, version=VERSION, max_bytes=MAX_BYTES)
+        document = storage.read_json(path, kind=FORMAT, version=VERSION, older=OLDER, max_bytes=MAX_BYTES)
         try:
             found = cls.model_validate(document)
         except ValidationError as error:

@@ -13,22 +13,30 @@ is made from eight times as many repeats, and the allowance k = 1.5 sigma lies a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from hwloop.errors import CalibrationError
+from hwloop.errors import CalibrationError, TargetError
 from hwloop.mapping import Program
 from hwloop.target import Device
 
 from .bench import Bench, Observations, targets_of
-from .calibrate import calibrate
+from .calibrate import calibrate, spreads
 from .design import choose
-from .document import Calibration
+from .document import FACTOR_DIGITS, VERSION, Calibration, as_array, as_row
 from .fit import Noise, normal_of
+from .held_out import held_out
 from .model import KEEP, LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
+from .parts import chunks, joint_held_out
 from .stimuli import candidates, on_columns, window
+from .twin import Deviations
+from .upkeep import Followed, Upkeep
+
+_log = logging.getLogger(__name__)
 
 #: Allowance and decision limit of the CUSUM (sigma).
 ALLOWANCE, LIMIT = 1.5, 9.0
@@ -37,6 +45,8 @@ PATTERNS, REPEATS, REFERENCE_REPEATS = 6, 8, 64
 #: Directions that are watched, as coordinates of the model; all weights of a neuron together come last.
 WATCHED = (TAU_MEM, TAU_SYN, LEAK)
 NAMES = ("tau_mem", "tau_syn", "leak", "weight")
+#: RMS of the other neurons' deviations (sigma) up to which a calibration that failed is the fault of its neurons.
+STEADY = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +64,35 @@ class Check:
         return bool(self.neurons)
 
 
+@dataclass(frozen=True, eq=False)
+class Tended:
+    """What :meth:`Sentinel.tend` found and did; ``followed`` is None where nothing had drifted, or nobody keeps a network up."""
+
+    check: Check
+    calibration: Calibration
+    followed: Followed | None
+
+
 @dataclass
 class Sentinel:
-    """Watches a calibrated device; :meth:`check` whenever a moment is free, :meth:`recalibrate` where it says so.
+    """Watches a calibrated device: :meth:`tend` whenever a moment is free.
+
+    Its parts alone: :meth:`check`, and :meth:`recalibrate` where that says so.
 
     Parameters
     ----------
     device : opened device, calibrated
     calibration : what it was calibrated to
-    program : what it runs; every check puts back what the device holds
+    program : what its neurons are asked to be; every check puts back what the device holds
     allowance, limit : of the CUSUM (sigma)
+    upkeep : Upkeep, optional
+        The network that runs on the device, and how it is kept working: see :meth:`Upkeep.follow`. Without one a neuron that
+        is masked by a re-calibration stays in use.
+
+    Raises
+    ------
+    CalibrationError
+        The calibration is of another device.
     """
 
     device: Device
@@ -72,6 +101,7 @@ class Sentinel:
     allowance: float = ALLOWANCE
     limit: float = LIMIT
     history: list[Check] = field(default_factory=list)
+    upkeep: Upkeep | None = None
 
     def __post_init__(self) -> None:
         if self.calibration.device_id != self.device.device_id:
@@ -114,28 +144,91 @@ class Sentinel:
         self.history.append(found)
         return found
 
-    def on_epoch(self, epoch: object) -> None:
-        """For ``on_epoch`` of :func:`hwloop.finetune`: check after every epoch, calibrate what has drifted, go on."""
-        if self.check().drifted:
-            self.recalibrate(synapses=False)
+    def tend(self) -> Tended:
+        """Check; calibrate anew what has drifted; let the network follow (:attr:`upkeep`).
 
-    def recalibrate(self, neurons: Sequence[int] | None = None, **options: object) -> Calibration:
+        Raises :class:`CalibrationError` where the network cannot follow: it needs neurons and none is free.
+        """
+        check, followed = self.check(), None
+        if check.drifted:
+            self.recalibrate(check.neurons, synapses=False)
+            followed = None if self.upkeep is None else self.upkeep.follow(self.calibration)
+        return Tended(check, self.calibration, followed)
+
+    def on_epoch(self, epoch: object) -> Program | None:
+        """For ``on_epoch`` of :func:`hwloop.finetune`: check after every epoch, calibrate what has drifted, go on.
+
+        With an :attr:`upkeep` of the network that is fine-tuned, neurons that can no longer be used are moved as
+        :meth:`tend` does, and the program that is returned tells the loop, whose own steps then adapt the weights.
+        """
+        check = self.check()
+        if not check.drifted:
+            return None
+        self.recalibrate(check.neurons, synapses=False)
+        if self.upkeep is None:
+            return None
+        self.upkeep.program = getattr(self.device, "program", None) or self.upkeep.program
+        return self.upkeep.program if self.upkeep.place(self.calibration) else None
+
+    def recalibrate(self, neurons: Sequence[int] | None = None, **options: Any) -> Calibration:
         """Calibrate the drifted neurons of the last check alone (or ``neurons``), and go on watching from there.
 
-        ``options``: of :func:`hwloop.calibrate`. Returns the calibration with the new rows; the others keep theirs.
+        ``options``: of :func:`hwloop.calibrate`. Returns the calibration with the new rows; the others keep theirs. The
+        held-out figures are measured anew, over all neurons. Neurons that cannot be calibrated are masked, as long as
+        those that were not to be calibrated answer as before.
+
+        Raises
+        ------
+        TargetError
+            The device as a whole does not answer as it did, or a write failed; the calibration of before stays.
         """
-        chosen = list(neurons if neurons is not None else self.history[-1].neurons if self.history else ())
+        chosen = sorted(neurons if neurons is not None else self.history[-1].neurons if self.history else ())
         if not chosen:
             return self.calibration
-        part = calibrate(self.device, self.program, neurons=sorted(chosen), **options)  # type: ignore[arg-type]
-        self.calibration = merged(self.calibration, part)
+        rows = np.searchsorted(self.calibration.neurons, chosen)
+        try:
+            part = calibrate(self.device, self.program, neurons=chosen, **options)
+        except TargetError as error:
+            if not self._others_steady(rows):
+                raise
+            _log.warning("%s: neurons %s are masked: %s", self.device.device_id, chosen, error)
+            found = given_up(self.calibration, chosen, str(error))
+        else:
+            found = merged(self.calibration, part)
+        self.calibration = self._verified(found)
         self.device.calibration = self.calibration  # type: ignore[attr-defined]
-        rows = np.searchsorted(self.calibration.neurons, sorted(chosen))
         self._sound[rows] = [self.calibration.verdict[r] != "masked" for r in rows]
         self._neurons = _neurons_of(self.calibration, self._bench)
         self._high[rows], self._low[rows] = 0.0, 0.0
         self._reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
         return self.calibration
+
+    def _others_steady(self, rows: Array) -> bool:
+        """Whether the sound neurons that are not among ``rows`` answer as in the reference."""
+        others = self._sound.copy()
+        others[rows] = False
+        z = deviations(self._neurons, self._reference, self._measure(REPEATS), self._noise)[others]
+        return len(z) > 0 and float(np.sqrt(np.mean(z**2))) < STEADY
+
+    def _verified(self, calibration: Calibration) -> Calibration:
+        """The calibration with held-out figures of what its neurons are now, sealed."""
+        loaded = getattr(self.device, "program", None) or self.program
+        columns = len(calibration.weights[0])
+        limits = self.device.capabilities
+        sound = {n for n, verdict in zip(calibration.neurons, calibration.verdict, strict=True) if verdict != "masked"}
+        found = []
+        try:
+            for part in chunks(calibration.neurons):
+                bench = Bench(self.device, targets_of(self.program, self.device, part), columns)
+                bench.load()
+                nominal = bench.targets.nominal(
+                    columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
+                )
+                usable = np.array([n in sound for n in part])
+                found.append(held_out(bench, _neurons_of(calibration, bench), nominal, usable))
+        finally:
+            self.device.load(loaded)
+        return calibration.model_copy(update={"held_out": joint_held_out(found)}).sealed()
 
 
 def deviations(neurons: Neurons, before: Observations, now: Observations, noise: Noise) -> Array:
@@ -155,19 +248,25 @@ def deviations(neurons: Neurons, before: Observations, now: Observations, noise:
 
 
 def merged(whole: Calibration, part: Calibration) -> Calibration:
-    """``whole`` with the rows of ``part``'s neurons replaced; codes, date and noise are those of ``part``.
+    """``whole`` with the rows of ``part``'s neurons replaced, each dated; codes and date are those of ``part``.
 
-    Raises :class:`CalibrationError` where they are of different devices, gauges or columns.
+    Spreads are those of the neurons as they are now, against ``before`` as it was; the noise is the mean over neurons.
+    Factors of synapses that ``part`` did not measure are the old ones, times what the neuron's gain has become of what it
+    was: drift moves a neuron, not single synapses. ``held_out`` is None: nobody has measured it of the two together.
+
+    Raises :class:`CalibrationError` where they are of different devices, gauges or neurons, or of fewer columns.
     """
-    if (whole.device_id, whole.gauge) != (part.device_id, part.gauge) or not set(part.neurons) <= set(whole.neurons):
+    columns = [len(calibration.weights[0]) for calibration in (whole, part)]
+    fits = set(part.neurons) <= set(whole.neurons) and columns[1] <= columns[0]
+    if (whole.device_id, whole.gauge) != (part.device_id, part.gauge) or not fits:
         raise CalibrationError(
-            f"calibration {part.id} of {part.device_id} ({part.gauge}) does not fit into {whole.id} of {whole.device_id} "
-            f"({whole.gauge}); calibrate the same device in the same way"
+            f"calibration {part.id} of {part.device_id} ({part.gauge}, {columns[1]} synapse columns) does not fit into {whole.id} of "
+            f"{whole.device_id} ({whole.gauge}, {columns[0]} columns); calibrate the same device in the same way"
         )
     place = {n: k for k, n in enumerate(whole.neurons)}
     rows = [place[n] for n in part.neurons]
 
-    def put(old: list[object], new: list[object]) -> list[object]:
+    def put(old: list[Any], new: list[Any]) -> list[Any]:
         result = list(old)
         for row, value in zip(rows, new, strict=True):
             result[row] = value
@@ -179,35 +278,78 @@ def merged(whole: Calibration, part: Calibration) -> Calibration:
     for name, estimate in data["estimates"].items():
         for key in estimate:
             estimate[key] = put(estimate[key], fresh["estimates"][name][key])
-    for name in ("weights", "verdict", "residual"):
+    for name in ("verdict", "residual"):
         data[name] = put(data[name], fresh[name])
+    data["weights"] = put(data["weights"], _factors(whole, part, rows))
+    data["measured"] = put(list(whole.dates), list(part.dates))
     own = {str(n) for n in part.neurons}
     for name in ("reasons", "notes"):
         data[name] = {**{k: v for k, v in data[name].items() if k not in own}, **fresh[name]}
-    for name in ("date", "temperature", "device_time", "firmware", "noise", "effort", "program_digest"):
+    for name in ("date", "temperature", "device_time", "firmware", "effort", "program_digest"):
         data[name] = fresh[name]
+    share = len(rows) / len(whole.neurons)
+    for name, old in data["noise"].items():
+        data["noise"][name] = float(np.sqrt((1 - share) * old**2 + share * fresh["noise"][name] ** 2))
     if fresh["codes"]:
         data["codes"] = fresh["codes"]
-    return Calibration.model_validate(data).sealed()
+    return _summed(Calibration.model_validate(data | {"version": VERSION}))
+
+
+def given_up(whole: Calibration, neurons: Sequence[int], reason: str) -> Calibration:
+    """``whole`` with ``neurons`` masked for ``reason``; what was known of them is dropped, the codes stay."""
+    gone = set(neurons)
+    rows = [n in gone for n in whole.neurons]
+    data = whole.model_dump()
+    for estimate in data["estimates"].values():
+        for key, nothing in (("value", None), ("error", None), ("identified", False)):
+            estimate[key] = [nothing if lost else x for x, lost in zip(estimate[key], rows, strict=True)]
+    data["verdict"] = ["masked" if lost else v for v, lost in zip(whole.verdict, rows, strict=True)]
+    data["reasons"] |= {str(n): f"cannot be calibrated anew: {reason}"[:500] for n in sorted(gone)}
+    data["measured"] = list(whole.dates)
+    return _summed(Calibration.model_validate(data | {"version": VERSION}))
+
+
+def _summed(calibration: Calibration) -> Calibration:
+    """The same with spreads of the neurons that it has now, without held-out figures, sealed."""
+    targets = {name: np.array(row) for name, row in calibration.targets.items()}
+    sound = np.array([verdict != "masked" for verdict in calibration.verdict])
+    spread = spreads(targets, calibration.before or calibration.estimates, calibration.estimates, sound)
+    return calibration.model_copy(update={"spread": spread, "held_out": None}).sealed()
+
+
+def _factors(whole: Calibration, part: Calibration, rows: list[int]) -> list[list[float | None]]:
+    """Synapse factors of ``part``'s neurons, the unknown ones those of ``whole`` in the ratio of the gains."""
+    ratio = part.value("gain") / whole.value("gain")[rows]
+    result = []
+    for row, factor, new in zip(rows, np.where(np.isfinite(ratio), ratio, 1.0), part.weights, strict=True):
+        old = as_array(whole.weights[row])
+        own = np.full(len(old), np.nan)
+        own[: len(new)] = as_array(new)
+        result.append(as_row(np.where(np.isnan(own), old * factor, own), FACTOR_DIGITS))
+    return result
 
 
 def _neurons_of(calibration: Calibration, bench: Bench) -> Neurons:
-    """The calibrated neurons in swing units, weights of the bench's columns; masked ones as the data sheet has them."""
+    """The bench's neurons in swing units, weights of its columns; masked ones as the data sheet has them."""
     limits = bench.device.capabilities
     nominal = bench.targets.nominal(
         bench.columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
     )
+    rows = np.searchsorted(calibration.neurons, bench.targets.neurons)
+
+    def value(name: str) -> Array:
+        return calibration.value(name)[rows]
 
     def known(values: Array, otherwise: Array) -> Array:
         return np.where(np.isfinite(values), values, otherwise)
 
-    swing = calibration.value("v_th") - calibration.value("v_reset")
-    leak = (calibration.value("v_leak") - calibration.value("v_reset")) / swing
-    gain = known(calibration.value("gain") * bench.targets.swing / swing, np.ones(len(nominal)))
+    swing = value("v_th") - value("v_reset")
+    leak = (value("v_leak") - value("v_reset")) / swing
+    own = known(bench.targets.swing / swing, np.ones(len(nominal)))
+    factors = Deviations.of(calibration).synapses(rows, bench.columns) * own[:, None]
     return Neurons(
-        known(calibration.value("tau_mem"), nominal.tau_mem), known(calibration.value("tau_syn"), nominal.tau_syn),
-        known(leak, nominal.leak), known(calibration.value("t_ref"), nominal.t_ref),
-        known(calibration.value("latency"), nominal.latency), bench.asked_weight * gain[:, None],
+        known(value("tau_mem"), nominal.tau_mem), known(value("tau_syn"), nominal.tau_syn), known(leak, nominal.leak),
+        known(value("t_ref"), nominal.t_ref), known(value("latency"), nominal.latency), bench.asked_weight * factors,
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def merged(parts: Sequence[Calibration], spreads: Spreads, spent: Effort | None 
             "notes": {key: text for part in parts for key, text in part.notes.items()},
             "residual": [x for part in parts for x in part.residual],
             "noise": NoiseFound(threshold=_rms(parts, "threshold"), jitter=_rms(parts, "jitter")),
-            "held_out": _held_out([part.held_out for part in parts if part.held_out is not None]),
+            "held_out": joint_held_out([part.held_out for part in parts if part.held_out is not None]),
             "spread": spreads({k: np.array(v) for k, v in targets.items()}, before or estimates, estimates, sound),
             "effort": Effort(**{name: _sum(efforts, name) for name in Effort.model_fields}),
         }
@@ -89,7 +89,7 @@ def _rms(parts: Sequence[Calibration], name: str) -> float:
     return float(np.sqrt(square / sum(len(part.neurons) for part in parts)))
 
 
-def _held_out(found: list[HeldOut]) -> HeldOut | None:
+def joint_held_out(found: list[HeldOut]) -> HeldOut | None:
     """Errors of all parts: mean squares over spikes; missing and extra spikes a neuron and sample over samples."""
     if not found:
         return None
@@ -111,4 +111,4 @@ def _sum(items: Sequence[Any], name: str) -> Any:
     return sum(getattr(item, name) for item in items)
 
 
-__all__ = ["CROWD", "CROWDED", "chunks", "merged"]
+__all__ = ["CROWD", "CROWDED", "chunks", "joint_held_out", "merged"]

@@ -36,16 +36,26 @@ def twin_of(net: Network, calibration: Calibration, program: Program | None = No
     CalibrationError
         The placement uses a neuron that was not calibrated or is masked, or ``program`` is of another network.
     """
+    twin = copy.deepcopy(net)
+    deviate(twin, calibration, program)
+    return twin
+
+
+def deviate(net: Network, calibration: Calibration, program: Program | None = None) -> None:
+    """Let ``net`` itself act as the device does from now on; arguments and errors as for :func:`twin_of`."""
     places = _placement(net, calibration, program)
     deviations = Deviations.of(calibration)
-    twin = copy.deepcopy(net)
-    for k, ((dense, lif), physical) in enumerate(zip(twin.blocks, places, strict=True)):
+    for k, ((dense, lif), physical) in enumerate(zip(net.blocks, places, strict=True)):
         rows = _rows(calibration, physical, k)
         dtype = dense.weight.dtype
         dense.mismatch = torch.from_numpy(deviations.synapses(rows, dense.n_in)).to(dtype)
         asked = {name: value.detach().double().numpy() for name, value in lif.parameters_dict().items()}
         lif.mismatch = torch.from_numpy(deviations.neurons(rows, asked)).to(dtype)
-    return twin
+
+
+def is_twin(net: Network) -> bool:
+    """Whether ``net`` acts as some device does."""
+    return any(dense.mismatch is not None or lif.mismatch is not None for dense, lif in net.blocks)
 
 
 class Deviations:
@@ -118,4 +128,4 @@ def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
     return rows
 
 
-__all__ = ["Deviations", "twin_of"]
+__all__ = ["Deviations", "deviate", "is_twin", "twin_of"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..neurons import PARAMETERS
 from .capabilities import Capabilities
 from .quantise import Array
@@ -136,6 +138,21 @@ class Program:
         from .compiler import compile_network
 
         return compile_network(net, self.capabilities, like=self)
+
+    def placed(self, neurons: Sequence[Array]) -> Program:
+        """The same on other physical neurons, ``[n_out]`` a layer.
+
+        Raises :class:`InputError` where one does not exist, stands twice, or their number is not that of the layer.
+        """
+        chosen = [np.asarray(part) for part in neurons]
+        sizes, found = [layer.n_out for layer in self.layers], [part.shape for part in chosen]
+        if found != [(size,) for size in sizes] or not all(np.issubdtype(part.dtype, np.integer) for part in chosen):
+            raise InputError(f"neurons of shapes {found}; allowed: whole numbers, {sizes} of them, one array a layer")
+        whole, limit = np.concatenate(chosen), self.capabilities.n_neurons
+        if whole.min() < 0 or whole.max() >= limit or len(np.unique(whole)) != len(whole):
+            raise InputError(f"neurons {whole.min()}..{whole.max()}; allowed: different ones of 0..{limit - 1}")
+        pairs = zip(self.layers, chosen, strict=True)
+        return replace(self, layers=tuple(replace(layer, neurons=part.astype(np.int64)) for layer, part in pairs))
 
     @cached_property
     def digest(self) -> str:

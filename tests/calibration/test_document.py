@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,33 @@ def test_an_edited_file_is_refused(calibrated: Calibrated, tmp_path: Path) -> No
     assert hl.Calibration.load(path, allow_edited=True).estimates["tau_mem"].value[0] == 9e-3
 
 
+def test_a_document_of_version_1_is_read_and_keeps_its_id(calibrated: Calibrated, tmp_path: Path) -> None:
+    content = calibrated.calibration.model_dump(mode="json", exclude={"digest", "measured"}) | {"version": 1}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({**content, "digest": digest}))
+    old = hl.Calibration.load(path)
+    assert old.id == digest[:12]
+    assert old.dates == (old.date,) * 48
+    old.save(path)
+    assert json.loads(path.read_text()) == {**content, "digest": digest}
+    path.write_text(json.dumps({**content, "digest": digest, "tolerance": 0.03}))
+    with pytest.raises(CalibrationError, match="edited or damaged"):
+        hl.Calibration.load(path)
+
+
+def test_a_calibration_is_as_old_as_the_neuron_measured_longest_ago(calibrated: Calibrated) -> None:
+    now = datetime.now(UTC)
+    dates = [now.isoformat(timespec="seconds")] * 48
+    dates[7] = (now - timedelta(hours=3)).isoformat(timespec="seconds")
+    partly = calibrated.calibration.model_copy(update={"measured": dates})
+    assert partly.age(now) == pytest.approx(3 * 3600.0, abs=1.0)
+    verdict = list(partly.verdict)
+    verdict[7] = "masked"
+    # a neuron that is not used does not make it old
+    assert partly.model_copy(update={"verdict": verdict}).age(now) == pytest.approx(0.0, abs=1.0)
+
+
 @pytest.mark.parametrize(
     "change, match",
     [
@@ -43,7 +71,10 @@ def test_an_edited_file_is_refused(calibrated: Calibrated, tmp_path: Path) -> No
         ({"codes": {"colour": [1]}}, "no trim cells"),
         ({"surprise": 1}, "surprise"),
         ({"tolerance": 7.0}, "tolerance"),
-        ({"version": 2}, "version 2; this version of hwloop reads 1"),
+        ({"version": 3}, "version 3; this version of hwloop reads 1 or 2"),
+        ({"measured": ["2026-01-01T00:00:00+00:00"]}, "measured has 1 entries for 48 neurons"),
+        ({"version": 1, "measured": ["2026-01-01T00:00:00+00:00"] * 48}, "no place in version 1"),
+        ({"measured": ["yesterday"] * 48}, "Invalid isoformat string: 'yesterday'"),
     ],
 )
 def test_a_malformed_file_is_refused_by_name(calibrated: Calibrated, tmp_path: Path, change: dict, match: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import CalibrationError
-from hwloop_calibration.drift import Sentinel
+from hwloop_calibration.drift import Sentinel, merged
 
 from .conftest import Calibrated
 from .support import network, opened, preset, program_for
@@ -47,6 +47,59 @@ def test_only_neurons_that_drift_are_found_and_calibrated_again() -> None:
     kept = [n for n in range(24) if n not in sentinel.history[-1].neurons]
     assert all(renewed.value("tau_mem")[n] == before[n] for n in kept)
     assert not sentinel.check().drifted
+    # figures of the whole are those of its neurons as they are now, and each row says when it was measured
+    assert renewed.held_out is not None
+    assert calibration.held_out is not None
+    assert renewed.held_out.samples == calibration.held_out.samples
+    # eight repeats leave errors of a third of the jitter; a drifted neuron would add several times that
+    assert renewed.held_out.twin < 1.7 * renewed.held_out.jitter
+    for name in ("tau_mem", "tau_syn", "gain"):
+        relative = renewed.value(name) / (renewed.asked(name) if name in renewed.targets else 1.0)
+        assert renewed.spread[name].after == pytest.approx(float(np.nanstd(relative)), rel=1e-9)
+        assert renewed.spread[name].before == calibration.spread[name].before
+    assert [date == calibration.date for date in renewed.dates].count(False) <= len(sentinel.history[-2].neurons)
+    assert renewed.age() >= 0
+
+
+def test_merging_keeps_what_was_not_measured_again_and_dates_every_row(calibrated: Calibrated) -> None:
+    whole = calibrated.calibration
+    chosen = [n for n in whole.neurons if n not in whole.mask][:2]
+    rows = [whole.neurons.index(n) for n in chosen]
+    data = whole.model_dump()
+    part = {name: data[name] for name in data if name not in ("estimates", "before", "targets", "codes")}
+    part |= {name: [data[name][r] for r in rows] for name in ("neurons", "verdict", "residual")}
+    part["targets"] = {name: [values[r] for r in rows] for name, values in data["targets"].items()}
+    part["estimates"] = {
+        name: {key: [values[r] for r in rows] for key, values in estimate.items()}
+        for name, estimate in data["estimates"].items()
+    }
+    old = whole.value("gain")[rows]
+    part["estimates"]["gain"]["value"] = [1.1 * g for g in old]
+    part["weights"] = [[1.25, None, None, None] for _ in rows]
+    part |= {"reasons": {}, "notes": {}, "date": "2030-01-01T00:00:00+00:00", "held_out": None}
+    part["noise"] = {"threshold": 10 * whole.noise.threshold, "jitter": whole.noise.jitter}
+    found = merged(whole, hl.Calibration.model_validate(part).sealed())
+    for k, neuron in enumerate(whole.neurons):
+        assert found.dates[k] == ("2030-01-01T00:00:00+00:00" if neuron in chosen else whole.date)
+        if neuron not in chosen:
+            assert found.weights[k] == whole.weights[k]
+    for row in rows:
+        before, now = whole.weights[row], found.weights[row]
+        assert now[0] == 1.25
+        # columns that were not measured move with the gain
+        for a, b in zip(before[1:], now[1:], strict=True):
+            assert (a is None and b is None) or b == pytest.approx(1.1 * a, rel=1e-5)
+    assert found.held_out is None
+    spread = np.std([g for g, v in zip(found.value("gain"), found.verdict, strict=True) if v != "masked"])
+    assert found.spread["gain"].after == pytest.approx(float(spread), rel=1e-9)
+    assert found.noise.threshold == pytest.approx(whole.noise.threshold * np.sqrt(46 / 48 + 100 * 2 / 48), rel=1e-9)
+
+
+def test_a_part_with_more_columns_than_the_whole_is_refused(calibrated: Calibrated) -> None:
+    whole = calibrated.calibration
+    wider = whole.model_copy(update={"weights": [[*row, 1.0] for row in whole.weights]})
+    with pytest.raises(CalibrationError, match="9 synapse columns.*8 columns"):
+        merged(whole, wider)
 
 
 def test_a_chip_that_stays_raises_no_alarm(calibrated: Calibrated) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 import hwloop as hl
 from hwloop.experiment import Experiment
-from hwloop_calibration import characterise
-from hwloop_calibration.drift import Sentinel
+from hwloop_calibration import Sentinel, Upkeep, characterise
 from hwloop_emulator import EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
 
@@ -120,31 +119,23 @@ def test_drift_of_one_sigma_a_minute_for_an_hour_is_followed() -> None:
     hl.fit(twin, task, experiment.build_loss(), progress=False, **experiment.fit_options())
     program = hl.deploy(twin, device, validation=task.validation)
     start = hl.measure(device, task.test, repeats=3).accuracy
-    sentinel = Sentinel(device, calibration, program)
-    renewed, lost, placements = set(), [], 0
-    for _ in range(60):
+    upkeep = Upkeep(twin, device, program, task, experiment.build_loss())
+    sentinel = Sentinel(device, calibration, program, upkeep=upkeep)
+    renewed, lost = set(), []
+    for minute in range(1, 61):
         device.advance(60.0)
-        if sentinel.check().drifted:
-            renewed |= set(sentinel.history[-1].neurons)
-            sentinel.recalibrate(synapses=False)
-            moved = hl.compile(twin, device, weight_scale=list(program.scales))
-            if any((a.neurons != b.neurons).any() for a, b in zip(program.layers, moved.layers, strict=True)):
-                # a neuron beyond its trim range is masked, and others take over: the twin of those is trained on
-                net.load_state_dict(twin.state_dict())
-                twin, placements = net.with_twin(sentinel.calibration), placements + 1
-                options = {**experiment.fit_options(), "epochs": 10}
-                fitted = hl.fit(twin, task, experiment.build_loss(), progress=False, **options)
-                print(
-                    f"placed anew after {len(sentinel.history)} min, twin {100 * fitted.best_validation.accuracy:.1f} %"
-                )
-            program = hl.deploy(twin, device, weight_scale=list(program.scales))
-            sentinel.program = program
-        if len(sentinel.history) % 15 == 0:
-            lost.append(start - hl.measure(device, task.test, repeats=3).accuracy)
+        done = sentinel.tend()
+        renewed |= set(done.check.neurons)
+        if done.followed is not None and done.followed.action == "move":
+            shown = ", ".join(f"{100 * accuracy:.1f}" for accuracy in done.followed.validation)
+            print(f"after {minute} min moved {done.followed.moved}; validation on the device {shown} %")
+        if minute % 15 == 0:
+            lost.append(round(start - hl.measure(device, task.test, repeats=3).accuracy, 4))
     moving = set(np.flatnonzero(device._chip.silicon.chosen("drift_share", np.arange(96))).tolist())
     print(
         f"drift: {len(renewed)} of {len(moving)} drifting neurons calibrated anew, accuracy {100 * start:.1f} %, lost {lost}; "
-        f"{placements} times placed anew"
+        f"{len(upkeep.history)} times followed, {sum(bool(f.moved) for f in upkeep.history)} times by moving, "
+        f"{sum(f.epochs for f in upkeep.history)} epochs trained"
     )
     assert renewed
     beside = {neuron + step for neuron in moving for step in (-1, 1)}  # writing a cell shifts its neighbours: crosstalk

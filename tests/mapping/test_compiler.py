@@ -227,3 +227,28 @@ def test_a_gain_is_part_of_the_weights_their_limit_and_the_digest() -> None:
 def test_without_weight_resolution_no_weight_is_too_large() -> None:
     program = compile_network(network(), dataclasses.replace(CHIP, weight_bits=None))
     assert math.isinf(program.layers[0].largest_weight())
+
+
+def test_a_program_placed_elsewhere_keeps_all_but_its_neurons() -> None:
+    first = compile_network(network(), CHIP)
+    there = [np.array([7, 1, 60, 2]), np.array([5, 4])]
+    second = first.placed(there)
+    assert [layer.neurons.tolist() for layer in second.layers] == [[7, 1, 60, 2], [5, 4]]
+    assert all(np.array_equal(a.codes, b.codes) for a, b in zip(first.layers, second.layers, strict=True))
+    assert second.digest != first.digest
+    assert second.placed([layer.neurons for layer in first.layers]).digest == first.digest
+    assert second.with_weights(network()).digest == second.digest
+
+
+@pytest.mark.parametrize(
+    "neurons, match",
+    [
+        ([[0, 1, 2], [4, 5]], r"\(3,\), \(2,\)\]; allowed: whole numbers, \[4, 2\] of them"),
+        ([[0, 1, 2, 3], [3, 5]], "allowed: different ones of 0..63"),
+        ([[0, 1, 2, 64], [3, 5]], "neurons 0..64; allowed: different ones of 0..63"),
+        ([[0.0, 1.0, 2.0, 3.0], [4.0, 5.0]], "whole numbers"),
+    ],
+)
+def test_neurons_that_do_not_fit_are_refused(neurons: list[list[int]], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        compile_network(network(), CHIP).placed([np.array(part) for part in neurons])

@@ -1,0 +1,284 @@
+"""Upkeep: what follows a re-calibration for the network that runs on the device.
+
+Where all neurons of the network can be used as before, its program is loaded again. Where some cannot (they left their trim
+range, or answer no more), only these are moved, each to a sound neuron that is free; all others stay where they are. The
+weights of a moved neuron are divided by the factors of its new synapses and multiplied by those of its old ones, so that what
+acts stays what was trained. Then the device itself says, on validation data, whether that was enough; where it was not, the
+twin of the new placement is trained on, epoch by epoch, as long as validation on the device gains from it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwloop.datasets import Task
+from hwloop.errors import CalibrationError, InputError
+from hwloop.hardening import FLOOR
+from hwloop.loop import measure
+from hwloop.losses import Decision, Loss
+from hwloop.mapping import Program
+from hwloop.network import Network
+from hwloop.noise import NoiseModel, NoisyForward
+from hwloop.record import Record
+from hwloop.target import Device
+from hwloop.training import Forward, set_lr, simulate_forward, train_epoch
+
+from .document import Calibration
+from .twin import Deviations, deviate, is_twin
+
+#: What was done: the same program again, or some neurons moved.
+Action: TypeAlias = Literal["reload", "move"]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What :meth:`Upkeep.follow` did; network and device hold its outcome.
+
+    Attributes
+    ----------
+    action : "reload" | "move"
+    moved : physical neuron to the one that took its place
+    program : Program, loaded
+    validation : accuracies on the device: after re-loading or moving, then after each epoch that was trained
+    best_epoch : index into ``validation`` of the weights that were kept; 0: no training, or none that helped
+    reference : accuracy on the device that was to be held
+    seconds : s of computing
+    """
+
+    action: Action
+    moved: dict[int, int]
+    program: Program
+    validation: tuple[float, ...]
+    best_epoch: int
+    reference: float
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained."""
+        return len(self.validation) - 1
+
+
+@dataclass
+class Upkeep:
+    """Keeps ``net`` working on ``device`` while neurons are calibrated anew; give it to :class:`~.drift.Sentinel`.
+
+    Parameters
+    ----------
+    net : Network
+        What was deployed: a device twin (:meth:`hwloop.Network.with_twin`), which learns of every re-calibration, or a plain
+        network. Its weights move.
+    device : opened device, with ``program`` loaded
+    program : Program, of ``net``
+    task, loss : as in :func:`hwloop.training.fit`; the test set is not touched
+    margin : accuracy on validation data (a share) that may be lost before anything is trained
+    epochs : most epochs that follow one re-calibration
+    patience : epochs without a better validation after which training ends; it ends too where the reference is reached
+    repeats : runs of the validation data on the device
+    noise : NoiseModel, optional
+        Noise in training, where ``net`` was trained with it (:func:`hwloop.hardening.harden`); by default none.
+    batch_size, lr, lr_decay, clip_norm, seed, decision : as in :func:`hwloop.training.fit`
+
+    Attributes
+    ----------
+    reference : float
+        Accuracy on validation data on the device, measured at the beginning: what is to be held.
+    history : list of Followed
+
+    Raises
+    ------
+    InputError
+        An option out of range, or a program or task of another network.
+    """
+
+    net: Network
+    device: Device
+    program: Program
+    task: Task
+    loss: Loss
+    margin: float = 0.005
+    epochs: int = 20
+    patience: int = 4
+    repeats: int = 3
+    noise: NoiseModel | None = None
+    batch_size: int = 25
+    lr: float = 2e-3
+    lr_decay: float = 0.9
+    clip_norm: float = 1.0
+    seed: int = 0
+    decision: Decision = "first"
+    reference: float = field(init=False)
+    history: list[Followed] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "repeats", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} = {value!r}; allowed: a whole number >= 1")
+        if not 0 <= self.margin < 1 or not 0 < self.lr < math.inf or not 0 < self.lr_decay <= 1:
+            raise InputError(
+                f"margin = {self.margin}, lr = {self.lr}, lr_decay = {self.lr_decay}; allowed: 0 <= margin < 1 (a share), lr finite "
+                "and > 0, 0 < lr_decay <= 1"
+            )
+        sizes, held = [lif.n for _, lif in self.net.blocks], [layer.n_out for layer in self.program.layers]
+        if sizes != held or (self.net.n_in, self.net.n_out) != (self.task.n_in, self.task.n_out):
+            raise InputError(
+                f"the network has {self.net.n_in} inputs and layers of {sizes}, the program layers of {held}, task {self.task.name} "
+                f"{self.task.n_in} inputs and {self.task.n_out} classes; give the program and the task of this network"
+            )
+        self.device.load(self.program)
+        self.reference = self._validated()
+
+    def follow(self, calibration: Calibration) -> Followed:
+        """Load, or move and load, what runs on the device, and train on where validation there asks for it.
+
+        Raises
+        ------
+        CalibrationError
+            Neurons of the network are masked and no sound calibrated neuron is free; nothing has changed then.
+        GradientError
+            Training diverged.
+        """
+        start = time.perf_counter()
+        moved = self.place(calibration)
+        self.device.load(self.program)
+        found = [self._validated()]
+        if found[0] < self.reference - self.margin:
+            best = self._train(found)
+        else:
+            best = 0
+        done = Followed(
+            "move" if moved else "reload", moved, self.program, tuple(found), best, self.reference, time.perf_counter() - start
+        )  # fmt: skip
+        self.history.append(done)
+        return done
+
+    def place(self, calibration: Calibration) -> dict[int, int]:
+        """Move neurons that ``calibration`` masks, and tell the twin of it; returns what was moved where.
+
+        :attr:`program` is then the one to load. Raises :class:`CalibrationError` where no sound neuron is free.
+        """
+        moved = replacements(self.program, calibration)
+        if moved:
+            neurons = [np.array([moved.get(int(n), int(n)) for n in layer.neurons]) for layer in self.program.layers]
+            placed = self.program.placed(neurons)
+            if is_twin(self.net):
+                self._keep_acting(calibration, placed, moved)
+            self.program = placed
+        if is_twin(self.net):
+            deviate(self.net, calibration, self.program)
+        self.program = self.program.with_weights(self.net)
+        return moved
+
+    @torch.no_grad()
+    def _keep_acting(self, calibration: Calibration, placed: Program, moved: dict[int, int]) -> None:
+        """Weights of moved neurons such that their product with the new synapses' factors is what it was with the old ones."""
+        deviations = Deviations.of(calibration)
+        for (dense, _), before, after in zip(self.net.blocks, self.program.layers, placed.layers, strict=True):
+            rows = np.flatnonzero([int(n) in moved for n in before.neurons])
+            if not len(rows) or dense.mismatch is None:
+                continue
+            known = np.searchsorted(calibration.neurons, after.neurons[rows])
+            factors = torch.from_numpy(deviations.synapses(known, dense.n_in)).to(dense.weight.dtype)
+            ratio = torch.where(factors > 0, dense.mismatch[rows] / torch.where(factors > 0, factors, 1.0), 1.0)
+            dense.weight[rows] *= ratio
+            dense.weight.copy_(_within(dense.weight, after.largest_weight()))
+
+    # -- training -----------------------------------------------------------------------------
+
+    def _train(self, found: list[float]) -> int:
+        """Train until validation on the device gains no more; appends to ``found``, returns the index of what is kept."""
+        weights = [dense.weight for dense, _ in self.net.blocks]
+        optimizer = torch.optim.Adam(weights, lr=self.lr)
+        best, kept = 0, [weight.detach().clone() for weight in weights]
+        forward = self._forward(weights)
+        for number in range(1, self.epochs + 1):
+            set_lr(optimizer, self.lr * self.lr_decay ** (number - 1))
+            train_epoch(
+                self.net, self.task.train, self.loss, optimizer, batch_size=self.batch_size,
+                generator=np.random.default_rng([self.seed, len(self.history), number]), decision=self.decision,
+                forward=forward, clip_norm=self.clip_norm,
+            )  # fmt: skip
+            self._load()
+            found.append(self._validated())
+            if found[-1] > found[best]:
+                best, kept = number, [weight.detach().clone() for weight in weights]
+            if found[best] >= self.reference or number - best >= self.patience:
+                break
+        with torch.no_grad():
+            for weight, value in zip(weights, kept, strict=True):
+                weight.copy_(value)
+        self._load()
+        return best
+
+    def _forward(self, weights: Sequence[Tensor]) -> Forward:
+        """A training step's simulation: weights within the program's codes, with the noise where there is one."""
+        limits = [layer.largest_weight() for layer in self.program.layers]
+        seed = self.seed + len(self.history)
+        noisy = None if self.noise is None else NoisyForward(self.noise, program=self.program, seed=seed, floor=FLOOR)
+
+        def forward(net: Any, inputs: Any) -> Record:
+            with torch.no_grad():
+                for weight, limit in zip(weights, limits, strict=True):
+                    weight.copy_(_within(weight, limit))
+            return simulate_forward(net, inputs) if noisy is None else noisy(net, inputs)
+
+        return forward
+
+    def _load(self) -> None:
+        self.program = self.program.with_weights(self.net)
+        self.device.load(self.program)
+
+    def _validated(self) -> float:
+        return measure(self.device, self.task.validation, decision=self.decision, repeats=self.repeats).accuracy
+
+
+def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
+    """For each neuron of ``program`` that ``calibration`` masks a sound calibrated one that is free.
+
+    Those are taken that were asked the same parameters, of them the ones that passed before marginal ones and so on.
+
+    Raises :class:`CalibrationError` where there are too few.
+    """
+    used = [int(n) for layer in program.layers for n in layer.neurons]
+    masked = set(calibration.mask)
+    leaving = [n for n in used if n in masked]
+    if not leaving:
+        return {}
+    rank = {"pass": 0, "marginal": 1, "fail": 2}
+    row = {n: k for k, n in enumerate(calibration.neurons)}
+    free = [n for n in calibration.neurons if n not in masked and n not in set(used)]
+    if len(free) < len(leaving):
+        reasons = "; ".join(f"{n}: {calibration.reasons.get(str(n), 'masked')}" for n in leaving[:3])
+        raise CalibrationError(
+            f"{calibration.device_id}: {len(leaving)} neurons of the network can no longer be used ({reasons}), and {len(free)} "
+            "sound calibrated ones are free. Calibrate more neurons than the network needs (neurons=...), or the whole chip"
+        )
+    chosen: dict[int, int] = {}
+    for neuron in leaving:
+
+        def cost(spare: int, own: int = row[neuron]) -> tuple[float, int, int]:
+            targets = calibration.targets.values()
+            unlike = sum(values[row[spare]] != values[own] for values in targets)
+            return unlike, rank.get(calibration.verdict[row[spare]], 3), spare
+
+        chosen[neuron] = min(free, key=cost)
+        free.remove(chosen[neuron])
+    return chosen
+
+
+def _within(weight: Tensor, limit: object) -> Tensor:
+    """``weight`` within the codes: ``limit`` of all, or ``[n, 1]``."""
+    bound = torch.as_tensor(limit, dtype=weight.dtype)
+    return torch.maximum(torch.minimum(weight, bound), -bound)
+
+
+__all__ = ["Action", "Followed", "Upkeep", "replacements"]
