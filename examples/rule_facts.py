@@ -19,11 +19,13 @@ from hwloop.rules.spikegrad_events import backward_events, forward_events, updat
 FOLLOWED, AVERAGED = 20, 1000
 
 
-def facts(rule: rules.Rule, net: rules.StepNetwork, task: rules.ValueTask, loss: Loss) -> dict[str, Any]:
-    """Further figures for the rows of ``rule``; none for a rule that has none."""
+def facts(
+    rule: rules.Rule, net: rules.StepNetwork, task: rules.ValueTask, loss: Loss, batch_size: int
+) -> dict[str, Any]:
+    """Further figures for the rows of ``rule``, trained in batches of that size; none for a rule that has none."""
     if isinstance(rule, SpikeGrad):
         return _spikegrad(rule, net, task, loss)
-    return _spide(rule, net, task, loss) if isinstance(rule, Spide) else {}
+    return _spide(rule, net, task, loss, batch_size) if isinstance(rule, Spide) else {}
 
 
 def _spikegrad(rule: SpikeGrad, net: rules.StepNetwork, task: rules.ValueTask, loss: Loss) -> dict[str, Any]:
@@ -49,12 +51,12 @@ def _spikegrad(rule: SpikeGrad, net: rules.StepNetwork, task: rules.ValueTask, l
     }  # fmt: skip
 
 
-def _spide(rule: Spide, net: rules.StepNetwork, task: rules.ValueTask, loss: Loss) -> dict[str, Any]:
+def _spide(rule: Spide, net: rules.StepNetwork, task: rules.ValueTask, loss: Loss, batch_size: int) -> dict[str, Any]:
     """Firing rates of both passes, and how far rates and gradients are from the equilibrium and the linear solver's."""
     part = task.train.select(slice(0, AVERAGED))
     record = rule.forward(net, part.inputs)
     # the scale acts on the mean over a batch as trained
-    grad = _gradient(net, record, part.labels, loss) * (AVERAGED / 100)
+    grad = _gradient(net, record, part.labels, loss) * (AVERAGED / batch_size)
     spiking = rule.gradients(net, record, grad)
     backward = record.traces["backward"]
     exact = replace(rule, solver="implicit").gradients(net, record, grad)

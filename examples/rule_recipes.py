@@ -131,21 +131,25 @@ def na_convolution(seed: int) -> rules.StepNetwork:
 
 
 def hm2bp_convolution(seed: int) -> rules.StepNetwork:
-    """The same network of HM2-BP's neurons, in 50 steps; thresholds by the fan-in, as for the dense one."""
+    """The same network of HM2-BP's neurons, in 20 steps; weights so small that neurons fire well below their limit."""
     generator = torch.Generator().manual_seed(seed)
+
+    def neurons(lateral: float = 0.0) -> LeakyNeurons:
+        return LeakyNeurons(1.0, tau_s=2.0, t_ref=0, lateral=lateral)
+
     layers: list[nn.Module] = [
-        rules.Conv2d(1, 15, 5).init_normal_(0.0, 0.6, generator),
-        LeakyNeurons(2.0, t_ref=0),
+        rules.Conv2d(1, 15, 5).init_normal_(0.0, 0.25, generator),
+        neurons(),
         rules.AvgPool(2),
-        rules.Conv2d(15, 40, 5).init_normal_(0.0, 0.6, generator),
-        LeakyNeurons(1.5, t_ref=0),
+        rules.Conv2d(15, 40, 5).init_normal_(0.0, 0.1, generator),
+        neurons(),
         rules.AvgPool(2),
-        hl.Dense(640, 300).init_normal_(0.0, 0.6, generator),
-        LeakyNeurons(1.5, t_ref=0),
-        hl.Dense(300, 10).init_normal_(0.0, 0.6, generator),
-        LeakyNeurons(3.0, t_ref=0, lateral=-1.0),
+        hl.Dense(640, 300).init_normal_(0.0, 0.1, generator),
+        neurons(),
+        hl.Dense(300, 10).init_normal_(0.0, 0.1, generator),
+        neurons(lateral=-0.1),
     ]
-    return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=50)
+    return rules.StepNetwork(layers, in_shape=(1, 28, 28), steps=20)
 
 
 def counting_network(seed: int) -> hl.Network:
@@ -193,9 +197,9 @@ RECIPES: dict[str, Recipe] = {
 CONVOLUTIONAL: dict[str, Recipe] = {
     "hm2bp": Recipe(
         hm2bp_convolution,
-        rules.ReadoutError(8.0, 1.0, margin=1.0),
-        HM2BP(teacher=8),
-        {"epochs": 1, "batch_size": 20, "lr": 1e-3},
+        rules.ReadoutError(8.0, 1.0, margin=1.5),
+        HM2BP(teacher=8, rate=0.5, empty=0.0),
+        {"epochs": 5, "batch_size": 50, "lr": 3e-3, "lr_decay": 0.5, "averaging": 0.998},
     ),
     "na": Recipe(
         na_convolution,
@@ -212,7 +216,7 @@ CONVOLUTIONAL: dict[str, Recipe] = {
     "spide": Recipe(
         spide_convolution,
         rules.ReadoutCrossEntropy(),
-        Spide(steps_back=25, loss_scale=100.0),
-        {"epochs": 2, "batch_size": 100, "lr": 1e-3, "lr_decay": 0.5},
+        Spide(steps_back=25, loss_scale=200.0),
+        {"epochs": 9, "batch_size": 50, "lr": 2e-3, "lr_decay": 0.68, "input_dropout": 0.1, "averaging": 0.998},
     ),
 }

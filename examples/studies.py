@@ -277,7 +277,7 @@ def _rule(row: Row, out: Path, data: str | None) -> Row:
         "best_epoch": result.best_epoch, "curve": [epoch.validation.accuracy for epoch in result.history],
         "training_seconds": round(sum(epoch.seconds for epoch in result.history), 1),
         "spikes_a_sample": [round(float(count.abs().sum(1).double().mean()), 1) for count in record.counts],
-        **facts(recipe.rule, net, task, recipe.loss),
+        **facts(recipe.rule, net, task, recipe.loss, recipe.fit["batch_size"]),
     }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ so every quantity of the rule is a product of matrices, without a backward loop 
 Two forward passes: the published simulation in steps (:class:`StepNetwork` of :class:`LeakyNeurons`), and the event
 simulator in continuous time (:class:`hwloop.network.Network`), where ``sum_j w_ij e_i|j = v_th o_i`` holds exactly.
 
-Silent trains: ``e/o`` is 1/2 in the bracket where ``o = 0``, and 1 in the hidden error where either train is empty. A
-silent output that is asked for more (``dL/do < 0``) is given ``teacher`` regular spikes before the gradient is taken.
+Silent trains: ``e/o`` is 1/2 in the bracket where ``o = 0``, and ``empty`` in the hidden error where either train is empty:
+1 as published, which revives neurons and lets errors pass through silent ones as if they fired; 0 stops them there, which
+is what a deep network needs, most of whose neurons are silent in every sample. A silent output that is asked for more (``dL/do < 0``) is given ``teacher`` regular spikes before the gradient is taken.
 
 The lateral factor is derived from the macro relation (:func:`hwloop.rules.hm2bp_step.lateral_factor`); the authors' data
 decide its sign alone. Their data also decide the cut: with ``c_f = t_(f-1)``, as the formula is sometimes given, the step of
@@ -51,6 +52,8 @@ class HM2BP(Rule):
         Regular spikes that a silent output is given where it is asked for more: the wanted count (35). 0: none.
     rate : float
         In steps: a value v is a Poisson spike with probability ``rate v`` a step (published: 1/5.5).
+    empty : float, 0..1
+        In steps: ``e/o`` of the hidden error where either train is empty (published: 1).
     """
 
     name: ClassVar[str] = "hm2bp"
@@ -58,12 +61,15 @@ class HM2BP(Rule):
 
     teacher: int = 35
     rate: float = 1 / 5.5
+    empty: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.teacher, int) or self.teacher < 0:
             raise InputError(f"teacher = {self.teacher!r} spikes; allowed: a whole number >= 0")
         if not 0 < self.rate <= 1:
             raise InputError(f"rate = {self.rate}; allowed: 0 < rate <= 1 spike a step")
+        if not 0 <= self.empty <= 1:
+            raise InputError(f"empty = {self.empty}; allowed: 0..1, the ratio e/o of an empty train")
 
     def decision(self, net: nn.Module) -> Decision:
         """The largest count; in continuous time the earlier spike among equal ones."""
@@ -96,7 +102,7 @@ class HM2BP(Rule):
     def gradients(self, net: Any, record: Record, grad: Tensor) -> dict[str, Tensor]:
         """Weight gradients from the loss gradient on the counts."""
         if isinstance(record, StepRecord):
-            return hm2bp_step.gradients(net, record, grad, self.teacher)
+            return hm2bp_step.gradients(net, record, grad, self.teacher, self.empty)
         return hm2bp_event.gradients(net, record, grad, self.teacher)
 
 

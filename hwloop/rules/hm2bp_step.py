@@ -79,21 +79,35 @@ def population(stage: Stage, inputs: Tensor, kept: Tensor | None = None) -> Tens
     return torch.from_numpy(spikes)
 
 
-def gradients(net: StepNetwork, record: StepRecord, grad: Tensor, teacher: int) -> dict[str, Tensor]:
-    """Weight gradients from ``grad``, the loss gradient on the output counts."""
-    rasters = [record.traces["inputs"], *(record.rasters or ())]
+def gradients(
+    net: StepNetwork, record: StepRecord, grad: Tensor, teacher: int, empty: float = 1.0
+) -> dict[str, Tensor]:
+    """Weight gradients from ``grad``, the loss gradient on the output counts; ``empty``: e/o of an empty train."""
+    if not bool(grad.any()):
+        weights = [stage.connection.weight for stage in net.stages]
+        return {net.parameter_name(weight): torch.zeros_like(weight) for weight in weights}
+    rasters, drives, grad = _with_error(net, record, grad)
     rasters[-1] = taught(rasters[-1], grad, teacher)
     delta = grad / _neurons(net.stages[-1]).v_th
     found: dict[str, Tensor] = {}
     for k in range(len(net.stages) - 1, -1, -1):
         stage, pre, post = net.stages[k], rasters[k], rasters[k + 1]
         with torch.no_grad():
-            drive = record.traces.get("drive", [None] * len(net.stages))[k]
-            gradient, below = _stage_gradient(stage, pre, post, delta, drive, want_below=k > 0)
+            gradient, below = _stage_gradient(stage, pre, post, delta, drives[k], empty if k else None)
         found[net.parameter_name(stage.connection.weight)] = gradient
         if k:
             delta = below / _neurons(net.stages[k - 1]).v_th
     return found
+
+
+def _with_error(net: StepNetwork, record: StepRecord, grad: Tensor) -> tuple[list[Tensor], list[Tensor | None], Tensor]:
+    """Rasters (inputs first), drives and gradient of the samples with an error: the others add nothing, whatever they did."""
+    rasters = [record.traces["inputs"], *(record.rasters or ())]
+    drives: list[Tensor | None] = list(record.traces.get("drive", (None,) * len(net.stages)))
+    wrong = grad.ne(0).any(1)
+    if bool(wrong.all()):
+        return rasters, drives, grad
+    return [x[wrong] for x in rasters], [None if x is None else x[wrong] for x in drives], grad[wrong]
 
 
 def taught(raster: Tensor, grad: Tensor, teacher: int) -> Tensor:
@@ -108,22 +122,27 @@ def taught(raster: Tensor, grad: Tensor, teacher: int) -> Tensor:
 
 
 def _stage_gradient(
-    stage: Stage, pre: Tensor, post: Tensor, delta: Tensor, drive: Tensor | None, want_below: bool
+    stage: Stage, pre: Tensor, post: Tensor, delta: Tensor, drive: Tensor | None, empty: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Gradient of the stage's weight, and ``sum_i delta_i w_ij e_i|j / o_j`` with its rules for silent trains."""
+    """Gradient of the stage's weight, and ``sum_i delta_i w_ij e_i|j / o_j``, e/o being ``empty`` for empty trains.
+
+    ``empty`` None: the second one is not wanted.
+    """
     dtype = stage.connection.weight.dtype
     o, delta = counts(post), delta.to(dtype)
     side = lateral_factor(post, _neurons(stage), dtype)
     if _sparse(stage):
-        gradient, effect = _sparse_gradient(stage, pre, post, o, delta, side, want_below)
+        gradient, effect = _sparse_gradient(stage, pre, post, o, delta, side, empty is not None)
     else:
-        gradient, effect = _mapped_gradient(stage, pre, post, o, delta, side, drive, want_below)
-    if not want_below:
+        gradient, effect = _mapped_gradient(stage, pre, post, o, delta, side, drive, empty is not None)
+    if empty is None:
         return gradient, effect
     o_pre = counts(pre).to(dtype)
-    silent = stage.adjoint(torch.where(o > 0, 0.0, delta))  # e/o := 1 where the neuron above is silent
-    below = effect / torch.clamp(o_pre, min=1) + silent
-    return gradient, torch.where(o_pre > 0, below, stage.adjoint(delta))  # ... or the one below
+    below = effect / torch.clamp(o_pre, min=1)
+    if empty:
+        silent = stage.adjoint(torch.where(o > 0, 0.0, delta))  # the neuron above is silent
+        below = torch.where(o_pre > 0, below + empty * silent, empty * stage.adjoint(delta))  # ... or the one below
+    return gradient, below
 
 
 def counts(raster: Tensor) -> Tensor:

@@ -153,6 +153,66 @@ def test_a_convolution_equals_the_dense_layer_that_it_is() -> None:
     torch.testing.assert_close(found["layers.0.weight"], used, rtol=1e-10, atol=1e-10)
 
 
+def pooled_network() -> rules.StepNetwork:
+    """Two maps, pools behind both of them, a refractory time: every path of a stage that is no plain dense one."""
+    generator = torch.Generator().manual_seed(0)
+    first, second, last = rules.Conv2d(1, 3, 3).double(), rules.Conv2d(3, 4, 2).double(), hl.Dense(4, 3).double()
+    for connection in (first, second, last):
+        connection.init_normal_(0.5, 0.8, generator)
+    layers = [first, LeakyNeurons(1.0), rules.AvgPool(2), second, LeakyNeurons(1.0), rules.AvgPool(2)]
+    return rules.StepNetwork([*layers, last, LeakyNeurons(1.0)], in_shape=(1, 8, 8), steps=STEPS)
+
+
+def test_what_training_keeps_changes_no_gradient() -> None:
+    net, given = pooled_network(), values(5, 64)
+    grad = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    kept, plain = RULE.training_forward(net, given), RULE.forward(net, given)
+    assert kept.traces["drive"][0] is not None  # type: ignore[attr-defined]
+    found, wanted = RULE.gradients(net, kept, grad), RULE.gradients(net, plain, grad)
+    for name, gradient in wanted.items():
+        assert gradient.abs().max() > 0.1
+        torch.testing.assert_close(found[name], gradient, rtol=1e-12, atol=1e-12)
+
+
+def test_a_batch_in_parts_and_samples_without_error_change_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, given = pooled_network(), values(5, 64)
+    grad = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    grad[[1, 4]] = 0.0
+    whole = RULE.gradients(net, RULE.forward(net, given), grad)
+    wrong = torch.tensor([0, 2, 3])
+    part = RULE.gradients(net, RULE.forward(net, given[wrong]), grad[wrong])
+    monkeypatch.setattr(hm2bp_step, "PART", 1)
+    single = RULE.gradients(net, RULE.forward(net, given), grad)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(part[name], gradient, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(single[name], gradient, rtol=1e-12, atol=1e-12)
+    nothing = RULE.gradients(net, RULE.forward(net, given), torch.zeros_like(grad))
+    assert not any(gradient.any() for gradient in nothing.values())
+
+
+def test_errors_stop_at_silent_neurons_where_empty_trains_count_nothing() -> None:
+    net, given = network(0.0), values()
+    with torch.no_grad():
+        net.stages[0].connection.weight[2] = -1.0  # a hidden neuron that never fires
+        net.stages[1].connection.weight[3] = -1.0  # and an output
+    record, stage = RULE.forward(net, given), net.stages[1]
+    assert isinstance(record, rules.StepRecord)
+    pre, post = record.rasters or ()
+    assert (hm2bp_step.counts(post) == 0).all(0).tolist() == [False, False, False, True, False]
+    delta = torch.rand(6, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + 0.5
+
+    def below(delta: torch.Tensor, empty: float) -> torch.Tensor:
+        return hm2bp_step._stage_gradient(stage, pre, post, delta, None, empty)[1]
+
+    published, stopped = below(delta, 1.0), below(delta, 0.0)
+    assert published[:, 2].abs().min() > 0.1
+    assert not stopped[:, 2].any()
+    others = delta.clone()
+    others[:, 3] = 0.0  # what the silent output asks for reaches no hidden neuron
+    torch.testing.assert_close(below(others, 0.0), stopped, rtol=0, atol=0)
+    assert (below(others, 1.0) - published)[:, 2].abs().min() > 0.1
+
+
 def test_the_regulariser_has_the_published_gradient() -> None:
     net = network()
     loss = WeightDecay()
@@ -360,7 +420,7 @@ def test_neurons_out_of_range_are_refused(options: dict[str, float]) -> None:
         LeakyNeurons(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"teacher": -1}, {"rate": 0.0}, {"rate": 1.5}])
+@pytest.mark.parametrize("options", [{"teacher": -1}, {"rate": 0.0}, {"rate": 1.5}, {"empty": -0.5}])
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         HM2BP(**options)  # type: ignore[arg-type]
