@@ -7,8 +7,19 @@ difference of times is projected on the model's derivatives, which gives a devia
     tau_mem, tau_syn, leak, and all weights of the neuron together (gain over v_th - v_reset)
 
 A CUSUM (Page 1954) of each deviation in both directions, ``S <- max(0, S + z - k)``, raises the alarm at ``h``: small
-shifts that last are found as surely as large ones at once. The reference has errors of its own, which all checks share; it
-is made from eight times as many repeats, and the allowance k = 1.5 sigma lies above what is left of them.
+shifts that last are found as surely as large ones at once. The reference has errors of its own, which all checks share: made
+from r times as many repeats it leaves every neuron with a constant offset of variance 1 / (1 + r), and that, not the noise
+of the checks, decides about false alarms. On a chip of 512 neurons that does not drift, watched once a minute, one expects
+
+    r    k, h      neurons in a false alarm a day    checks until a drift of 1 sigma a check is found, mean
+    8    1,   9    65                                5.2
+    8    1.5, 9     0.69                             5.7
+    16   1.5, 8     0.033 (one in a month)           5.4     <- the defaults
+    16   2,   6     0.001                            5.4     but a lasting shift of 2.5 sigma takes 11 checks, not 8
+    32   1.5, 7     0.011                            5.1     for twice the reference
+
+by the Markov chain of Brook & Evans (Biometrika 59:539, 1972), averaged over the offsets; see ``tests/calibration/test_cusum.py``.
+That holds as long as z is normal with variance 1: spikes that graze the threshold, whose times are neither, are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +39,7 @@ from .bench import Bench, Observations, targets_of
 from .calibrate import calibrate, spreads
 from .design import choose
 from .document import FACTOR_DIGITS, VERSION, Calibration, as_array, as_row
-from .fit import Noise, normal_of
+from .fit import Noise, mean_shift, normal_of
 from .held_out import held_out
 from .model import KEEP, LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
 from .parts import chunks, joint_held_out
@@ -39,9 +50,9 @@ from .upkeep import Followed, Upkeep
 _log = logging.getLogger(__name__)
 
 #: Allowance and decision limit of the CUSUM (sigma).
-ALLOWANCE, LIMIT = 1.5, 9.0
+ALLOWANCE, LIMIT = 1.5, 8.0
 #: Patterns and repeats of the sentinel, and repeats of its reference.
-PATTERNS, REPEATS, REFERENCE_REPEATS = 6, 8, 64
+PATTERNS, REPEATS, REFERENCE_REPEATS = 6, 8, 128
 #: Directions that are watched, as coordinates of the model; all weights of a neuron together come last.
 WATCHED = (TAU_MEM, TAU_SYN, LEAK)
 NAMES = ("tau_mem", "tau_syn", "leak", "weight")
@@ -235,12 +246,14 @@ def deviations(neurons: Neurons, before: Observations, now: Observations, noise:
     """How far each watched coordinate has moved, alone, in units of its error ``[n, 4]``.
 
     For one coordinate ``d = J^T Sigma^-1 (t_now - t_before)`` has the variance ``A (1 + m_now / m_before)`` with the numbers of
-    repeats ``m``, since both measurements have the same noise a repeat: ``z = d / sqrt`` of it.
+    repeats ``m``, since both measurements have the same noise a repeat: ``z = d / sqrt`` of it. Spikes whose time is no
+    straight line of the threshold within its noise are not used: their means over different numbers of repeats differ.
     """
     model = predict(neurons, now.stimuli)
     agreed = np.minimum(before.agreed, now.agreed)
     moved = replace(now, mean=model.times[..., :KEEP] + np.nan_to_num(now.mean - before.mean), agreed=agreed)
-    normal = normal_of(neurons, moved, noise, model)
+    straight = np.where(np.isnan(mean_shift(neurons, now, noise)), np.nan, 0.0)
+    normal = normal_of(neurons, moved, noise, model, straight)
     curvature = np.einsum("npp->np", normal.matrix)
     right = np.concatenate([normal.right[:, list(WATCHED)], normal.right[:, OWN:].sum(1, keepdims=True)], 1)
     power = np.concatenate([curvature[:, list(WATCHED)], curvature[:, OWN:].sum(1, keepdims=True)], 1)
