@@ -8,6 +8,9 @@ from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .datasets import Dataset as Dataset
 from .datasets import Task as Task
+from .deployment import deploy as deploy
+from .deployment import measure as measure
+from .deployment import run_on as run_on
 from .errors import CalibrationError as CalibrationError
 from .errors import CheckpointError as CheckpointError
 from .errors import CompileError as CompileError
@@ -17,10 +20,7 @@ from .errors import HwloopError as HwloopError
 from .errors import InputError as InputError
 from .errors import OptionError as OptionError
 from .errors import TargetError as TargetError
-from .loop import deploy as deploy
 from .loop import finetune as finetune
-from .loop import measure as measure
-from .loop import run_on as run_on
 from .mapping import Program as Program
 from .network import LIF as LIF
 from .network import Dense as Dense

@@ -15,8 +15,9 @@ import torch
 
 from .compare import Comparison, compare
 from .datasets import Task
+from .deployment import deploy, run_on
 from .experiment import Experiment
-from .loop import LoopResult, deploy, finetune, run_on
+from .loop import LoopResult, finetune
 from .mapping import Program
 from .network import Network
 from .record import Record

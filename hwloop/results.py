@@ -15,7 +15,7 @@ import torch
 from . import storage
 from .compare.source import Source
 from .datasets import Dataset
-from .loop import measure
+from .deployment import measure
 from .losses import Decision
 from .mapping import Program
 from .network import Network

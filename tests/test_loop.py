@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import datasets, loop, losses
+from hwloop import datasets, deployment, loop, losses
 from hwloop.datasets import Task
+from hwloop.deployment import place_around_silence, run_on
 from hwloop.errors import CheckpointError, InputError
-from hwloop.loop import LoopEpoch, LoopResult, finetune, run_on
+from hwloop.loop import finetune
+from hwloop.loop_state import LoopEpoch, LoopResult
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
@@ -214,12 +216,12 @@ def test_of_the_placements_tried_the_one_that_lacks_fewest_neurons_is_kept(
         tried.append(program.digest)
         return next(found)
 
-    monkeypatch.setattr(loop, "silent_neurons", silent)
+    monkeypatch.setattr(deployment, "silent_neurons", silent)
     net = network()
     with chip() as device:
         first = hl.compile(net, device)
         device.load(first)
-        kept = loop._place_around_silence(net, device, first, task.validation, ())
+        kept = place_around_silence(net, device, first, task.validation, ())
         assert len(set(tried)) == 5
         assert kept.digest == tried[1]
         assert device.run(task.test.inputs).program_digest == kept.digest

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from hwloop.datasets import Dataset, Task
+from hwloop.deployment import deploy, run_on
 from hwloop.errors import InputError, OptionError
 from hwloop.experiment import Experiment
 from hwloop.hardening import harden
-from hwloop.loop import deploy, finetune, run_on
+from hwloop.loop import finetune
 from hwloop.losses import Decision, accuracy, predict
 from hwloop.mapping import Capabilities, Program
 from hwloop.network import Network

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from hwloop.datasets import Dataset, Task
+from hwloop.deployment import deploy, measure, run_on, silent_neurons
 from hwloop.errors import InputError
-from hwloop.loop import deploy, measure, run_on, silent_neurons
 from hwloop.losses import Decision, FirstSpike, Loss
 from hwloop.mapping import Program
 from hwloop.network import Network

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from hwloop.datasets import Task
+from hwloop.deployment import measure
 from hwloop.errors import CalibrationError, InputError
 from hwloop.hardening import FLOOR
-from hwloop.loop import measure
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import Program
 from hwloop.network import Network

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars, training_curves
 from ..experiment import Experiment
-from ..loop import LoopEpoch, LoopResult
+from ..loop_state import LoopEpoch, LoopResult
 from ..mapping import Program
 from ..results import COLUMNS, Result, versions
 from ..training import FitResult

@@ -13,8 +13,9 @@ import torch
 from ..compare import Comparison, compare
 from ..demo import RUNS, DemoResult, run_demo
 from ..demo_report import demo_report
+from ..deployment import deploy, run_on
 from ..experiment import Experiment
-from ..loop import LoopResult, deploy, finetune, run_on
+from ..loop import LoopResult, finetune
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated, write_summary
 from ..target import Device, StepChoice, Target, choose_dt
