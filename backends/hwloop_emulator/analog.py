@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .drift import Drift
-from .silicon import Silicon
+from .silicon import Deviations
 from .streams import Array
 from .trimming import TrimCells
 
@@ -15,7 +15,7 @@ from .trimming import TrimCells
 class Analog:
     """Present factors and offsets by physical neuron, at ``clock`` (device s) and ``temperature`` (K above reference)."""
 
-    def __init__(self, silicon: Silicon, trims: TrimCells, clock: float) -> None:
+    def __init__(self, silicon: Deviations, trims: TrimCells, clock: float) -> None:
         self._silicon = silicon
         self._trims = trims
         self._drift = Drift(silicon)
@@ -28,14 +28,14 @@ class Analog:
         return (self._trims.writes, *self._drift.moment(self.clock, self.temperature))
 
     def factor(self, name: str, neurons: Array) -> Array | None:
-        """Factors ``[n]`` on parameter ``name``; None where nothing moves it."""
+        """Factors ``[*lead, n]`` on parameter ``name``; None where nothing moves it."""
         own, moved = self._silicon.factor(name, neurons), self._moved(name, neurons)
         if moved is None:
             return own
         return np.exp(moved) if own is None else own * np.exp(moved)
 
     def offset(self, name: str, neurons: Array) -> Array | None:
-        """Offsets ``[n]`` (swing) of potential ``name``; None where nothing moves it."""
+        """Offsets ``[*lead, n]`` (swing) of potential ``name``; None where nothing moves it."""
         own, moved = self._silicon.offset(name, neurons), self._moved(name, neurons)
         if moved is None:
             return own

@@ -5,7 +5,6 @@ All times inside are device seconds. The potential unit is the program's (``memb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,13 +15,14 @@ from torch import Tensor
 from hwloop import simulate
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
-from hwloop.neurons import PARAMETERS, check_reset
+from hwloop.neurons import check_reset
 from hwloop.spikes import Spikes
 from hwloop.target import Measured
 
 from . import events, membranes
 from .analog import Analog
 from .link import Link
+from .loaded import LEAST_SWING, Loaded, realise, to_device, true_parameters
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Silicon
@@ -31,24 +31,8 @@ from .trimming import TrimCells
 
 #: Events a stuck or hot neuron may add to a sample: a rate beyond it is a slip in the preset's unit, not a chip.
 MOST_EXTRA_EVENTS = 100_000
-#: Least distance of threshold and reset, of the asked swing: comparators of real chips cannot cross either.
-LEAST_SWING = 0.05
 #: Range of the membrane converter, in swings above reset.
 ADC_RANGE = (-1.0, 2.0)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """One layer as the silicon realises it: weights ``[n_out, n_in]``, parameters ``[n_out]`` (device s)."""
-
-    neurons: Array
-    weight: Tensor
-    parameters: dict[str, Tensor]
-    swing: Tensor
-    delay: Tensor | None
-    dead: Array
-    stuck: Array
-    hot: Array
 
 
 class Chip:
@@ -66,7 +50,7 @@ class Chip:
         """Forget what is loaded, and let the noise go on where that of ``session`` stood before run ``batch``."""
         self.session, self.batch = session, batch
         self.memory = SynapseMemory(self.silicon, self.analog, session)
-        self._layers: list[_Loaded] = []
+        self._layers: list[Loaded] = []
         self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
 
@@ -85,68 +69,24 @@ class Chip:
         self.analog.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
 
     def _realise(self, program: Program) -> None:
-        self._layers = [self.realise(layer) for layer in program.layers]
+        self._layers = [realise(layer, self.silicon, self.analog, self.memory) for layer in program.layers]
         self._realised = self.analog.state
-
-    def realise(self, layer: LayerProgram) -> _Loaded:
-        """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
-        neurons = layer.neurons
-        dead, stuck = self.silicon.chosen("dead", neurons), self.silicon.chosen("stuck", neurons)
-        weight = self.memory.weight(neurons, layer.n_in, layer.scale)
-        parameters, swing = self.true_parameters(layer)
-        silent = dead | stuck
-        if silent.any():
-            # without input and leak a membrane rests at its reset potential and never crosses
-            weight = np.where(silent[:, None], 0.0, weight)
-            parameters["v_leak"] = np.where(silent, parameters["v_reset"], parameters["v_leak"])
-        dtype = np.dtype(layer.dtype)
-        # the engine stores weights pre-major, [n_in, n_out]: no copy at each run if that is how they lie here
-        columns = torch.from_numpy(np.ascontiguousarray(weight.T, dtype=dtype))
-        tensors = {name: torch.from_numpy(value.astype(dtype)) for name, value in parameters.items()}
-        return _Loaded(
-            neurons=neurons,
-            weight=columns.t(),
-            parameters=tensors,
-            swing=torch.from_numpy(swing.astype(dtype)),
-            delay=None if layer.delay is None else torch.from_numpy(layer.delay * self._to_device),
-            dead=dead,
-            stuck=stuck,
-            hot=self.silicon.chosen("hot", neurons) & ~silent,
-        )
 
     @property
     def _to_device(self) -> float:
-        return 1.0 / float(self.preset.limits.speedup.value)
+        return to_device(self.preset)
 
     def true_parameters(self, layer: LayerProgram) -> tuple[dict[str, Array], Array]:
-        """The neurons' true parameters (device s), and the asked swing that threshold noise is measured in."""
-        asked = layer.parameters
-        swing = asked["v_th"].astype(np.float64) - asked["v_reset"].astype(np.float64)
-        values: dict[str, Array] = {}
-        for name in PARAMETERS:
-            if name.startswith("v_"):
-                offset = self.analog.offset(name, layer.neurons)
-                values[name] = asked[name] if offset is None else asked[name] + swing * offset
-            else:
-                factor = self.analog.factor(name, layer.neurons)
-                in_device = asked[name] if self._to_device == 1.0 else asked[name] * self._to_device
-                values[name] = in_device if factor is None else in_device * factor
-        least = float(self.preset.limits.refractory_min.value)
-        if least > 0:
-            factor = self.analog.factor("t_ref", layer.neurons)
-            values["t_ref"] = np.maximum(values["t_ref"], least if factor is None else least * factor)
-        if any(self.analog.offset(name, layer.neurons) is not None for name in ("v_th", "v_reset")):
-            values["v_th"] = np.maximum(values["v_th"], values["v_reset"] + LEAST_SWING * swing)
-        return values, swing
+        """See :func:`~hwloop_emulator.loaded.true_parameters`."""
+        return true_parameters(layer, self.preset, self.analog)
 
     # -- running ------------------------------------------------------------------------------
 
     def run(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         """Run ``spikes`` (model s, already repeated ``repeats`` times) through all layers."""
-        speedup = float(self.preset.limits.speedup.value)
         if self._realised != self.analog.state:
             self._realise(program)
-        inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+        inputs = self._received(spikes)
         stamped, lost, late = [], 0, 0
         for number, (layer, loaded) in enumerate(zip(program.layers, self._layers, strict=True)):
             fired, _, _ = self._fire(number, layer, loaded, inputs, repeats)
@@ -154,16 +94,21 @@ class Chip:
             stamps, n_lost, n_late = self._read_out(number, inputs)
             stamped.append(stamps)
             lost, late = lost + n_lost, late + n_late
-        delivered, n_lost, n_late = self._link.deliver(stamped)
-        recorded = tuple(events.rescaled(population, speedup, spikes.t_stop) for population in delivered)
+        recorded, n_lost, n_late = self._delivered(stamped, spikes.t_stop)
         self._passed(spikes)
         return Measured(recorded, lost + n_lost, late + n_late)
+
+    def _delivered(self, stamped: list[Spikes], t_stop: float) -> tuple[tuple[Spikes, ...], int, int]:
+        """What the link delivers of ``stamped`` (device s), in model seconds, and how many it loses or delivers late."""
+        delivered, lost, late = self._link.deliver(stamped)
+        speedup = float(self.preset.limits.speedup.value)
+        return tuple(events.rescaled(population, speedup, t_stop) for population in delivered), lost, late
 
     def read_membrane(self, program: Program, spikes: Spikes, population: int, neurons: Array, times: Array) -> Array:
         """Membranes ``[batch, k, samples]`` of ``neurons`` of layer ``population`` as its converter samples them."""
         if self._realised != self.analog.state:
             self._realise(program)
-        inputs = events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+        inputs = self._received(spikes)
         for number in range(population):
             layer, loaded = program.layers[number], self._layers[number]
             inputs = self._disturbed(number, loaded, self._fire(number, layer, loaded, inputs, 1)[0])
@@ -185,25 +130,34 @@ class Chip:
             share = np.clip(np.round(share / step) * step, *ADC_RANGE)
         return share
 
+    def _received(self, spikes: Spikes) -> Spikes:
+        """``spikes`` (model s) in device seconds."""
+        return events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+
     def _passed(self, spikes: Spikes) -> None:
         """A run is over: the noise goes on, and time has passed."""
         self.batch += 1
         self.analog.clock += len(spikes) * spikes.t_stop * self._to_device
 
     def _fire(
-        self, number: int, layer: LayerProgram, loaded: _Loaded, inputs: Spikes, repeats: int
+        self, number: int, layer: LayerProgram, loaded: Loaded, inputs: Spikes, repeats: int
     ) -> tuple[Spikes, Spikes, dict[str, Tensor]]:
         """Spikes (device s) that the layer fires, the events that reached it, and its parameters in this run."""
-        if loaded.delay is not None:
-            inputs = events.delayed(inputs, loaded.delay)
-        if (sigma := self.preset.scale("delay_jitter")) > 0:
-            inputs = events.jittered(inputs, sigma, self._noise("delay_jitter", number))
+        inputs = self._arriving(number, loaded, inputs)
         parameters = {**loaded.parameters, "v_th": self._threshold(number, loaded, len(inputs), repeats)}
         reset = check_reset(layer.reset)
         out = simulate.run(inputs, loaded.weight, parameters, reset=reset, max_spikes=layer.max_spikes)
         return out, inputs, parameters
 
-    def _disturbed(self, number: int, loaded: _Loaded, out: Spikes) -> Spikes:
+    def _arriving(self, number: int, loaded: Loaded, inputs: Spikes) -> Spikes:
+        """Events as they reach the layer: after delays."""
+        if loaded.delay is not None:
+            inputs = events.delayed(inputs, loaded.delay)
+        if (sigma := self.preset.scale("delay_jitter")) > 0:
+            inputs = events.jittered(inputs, sigma, self._noise("delay_jitter", number))
+        return inputs
+
+    def _disturbed(self, number: int, loaded: Loaded, out: Spikes) -> Spikes:
         """What leaves the layer and travels on: its spikes, those of defective neurons, jitter."""
         batch, t_stop = len(out), out.t_stop
         if (rate := self._rate("stuck_rate", t_stop)) > 0 and loaded.stuck.any():
@@ -213,7 +167,10 @@ class Chip:
             rng = self._noise("hot_rate", number)
             out = events.with_events(out, *events.spurious(batch, rate, np.flatnonzero(loaded.hot), t_stop, rng))
         sigma = self.preset.scale("jitter")
-        return events.jittered(out, sigma, self._noise("jitter", number)) if sigma > 0 else out
+        return self._jittered(number, out, sigma) if sigma > 0 else out
+
+    def _jittered(self, number: int, out: Spikes, sigma: float) -> Spikes:
+        return events.jittered(out, sigma, self._noise("jitter", number))
 
     def _rate(self, name: str, t_stop: float) -> float:
         rate = self.preset.scale(name)
@@ -234,7 +191,7 @@ class Chip:
         rng = Stream(self.preset.family, self.number, self.preset.stream("threshold_session"), self.session)
         return self.preset.scale("threshold_session") * rng.normal(self.silicon.n_neurons)
 
-    def _threshold(self, number: int, loaded: _Loaded, samples: int, repeats: int) -> Tensor:
+    def _threshold(self, number: int, loaded: Loaded, samples: int, repeats: int) -> Tensor:
         """Thresholds of this run, ``[n]``, or ``[batch, n]`` where they differ between samples."""
         v_th, n = loaded.parameters["v_th"], len(loaded.neurons)
         noise: Array | float = 0.0

@@ -19,8 +19,8 @@ import numpy as np
 
 from hwloop.trim import TRIMMED
 
-from .silicon import Silicon
-from .streams import Array, Stream
+from .silicon import Deviations
+from .streams import Array
 
 #: Steps of the Ornstein-Uhlenbeck grid in a correlation time; steps that one computation goes back at least, after
 #: which a share of e^-32 of the past is left.
@@ -33,7 +33,7 @@ _ROWS = {name: row for row, name in enumerate(TRIMMED)}
 class Drift:
     """Present shift of every neuron's parameters, a pure function of clock and temperature."""
 
-    def __init__(self, silicon: Silicon) -> None:
+    def __init__(self, silicon: Deviations) -> None:
         self._silicon = silicon
         preset = silicon.preset
         self._wander, self._power = preset.scale("drift_ou"), preset.scale("drift_power")
@@ -48,32 +48,32 @@ class Drift:
         return step, tick, temperature if self._warm > 0 or self._warm_all > 0 else 0.0
 
     def shift(self, parameter: str, neurons: Array, clock: float, temperature: float) -> Array | None:
-        """Shift ``[n]`` of ``parameter`` (log of the value, or swing); None where nothing has moved."""
+        """Shift ``[*lead, n]`` of ``parameter`` (log of the value, or swing); None where nothing has moved."""
         step, tick, warmth = self.moment(clock, temperature)
         if (step, tick, warmth) == (0, 0, 0.0):
             return None
         row, preset = _ROWS[parameter], self._silicon.preset
-        aged = np.zeros(len(neurons))
+        aged = np.zeros((*self._silicon.lead, len(neurons)))
         if step:
-            aged += self._wander * self._wandered(step)[row, neurons]
+            aged += self._wander * self._wandered(step)[..., row, neurons]
         if tick:
             share = (tick * TICK / preset.scale("drift_power_time")) ** preset.scale("drift_power_exponent")
-            aged += self._power * share * self._normal("drift_power")[row, neurons]
+            aged += self._power * share * self._normal("drift_power")[..., row, neurons]
         if "drift_share" in preset.effects:
             aged[~self._silicon.chosen("drift_share", neurons)] = 0.0
         if warmth:
             aged += warmth * self._warm_all
             if self._warm > 0:
-                aged += warmth * self._warm * self._normal("temperature")[row, neurons]
+                aged += warmth * self._warm * self._normal("temperature")[..., row, neurons]
         return aged
 
     def _wandered(self, step: int) -> Array:
-        """State ``[parameter, n]`` (stationary deviation 1) after ``step`` steps of the grid."""
+        """State ``[*lead, parameter, n]`` (stationary deviation 1) after ``step`` steps of the grid."""
         begin = max(0, step // MEMORY - 1) * MEMORY
         if self._state is not None and self._state[0] == begin and self._state[1] <= step:
             _, done, state = self._state
         else:
-            done, state = begin, np.zeros((len(_ROWS), self._silicon.n_neurons))
+            done, state = begin, np.zeros((*self._silicon.lead, len(_ROWS), self._silicon.n_neurons))
         left = math.exp(-1.0 / STEPS)
         for number in range(done, step):
             state = left * state + math.sqrt(1.0 - left * left) * self._drawn("drift_ou", number)
@@ -85,6 +85,4 @@ class Drift:
         return self._silicon.drawn(effect, "all", lambda rng: rng.normal(shape))
 
     def _drawn(self, effect: str, position: int) -> Array:
-        preset = self._silicon.preset
-        rng = Stream(preset.family, self._silicon.number, preset.stream(effect), position)
-        return rng.normal((len(_ROWS), self._silicon.n_neurons))
+        return self._silicon.normal_at(effect, (len(_ROWS), self._silicon.n_neurons), position)

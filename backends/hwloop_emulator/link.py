@@ -44,6 +44,16 @@ class Link:
             populations = self._unwrapped(populations)
         return populations, lost, late
 
+    def may_change(self, events: int, t_stop: float, latest: float) -> bool:
+        """Whether the link may lose, delay or misread any of at most ``events`` a sample, the last of them at ``latest``.
+
+        As :meth:`deliver` decides it for whole populations: within the depth of the FIFO, and early enough that a queue of
+        all of them leaves it in time.
+        """
+        if self.period > 0 and latest >= self.period:
+            return True
+        return self.rate > 0 and (events > self.depth or latest > t_stop - events / self.rate)
+
     def _may_overflow(self, populations: list[Spikes]) -> bool:
         """Whether any sample has more events than the FIFO, or any so late that a queue of all could delay it too far."""
         events = sum(population.counts for population in populations)
@@ -68,7 +78,8 @@ class Link:
         arrived = np.take_along_axis(times, order, 1)
         valid = np.isfinite(arrived)
         stamps = np.where(valid, np.mod(np.where(valid, arrived, 0.0), self.period), math.inf)
-        back = np.diff(stamps, axis=1, prepend=0.0) < 0
+        back = np.zeros(stamps.shape, dtype=bool)
+        back[:, 1:] = stamps[:, 1:] < stamps[:, :-1]
         seen = np.where(valid, stamps + self.period * np.cumsum(back & valid, axis=1), math.inf)
         result = np.empty_like(seen)
         np.put_along_axis(result, order, seen, 1)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .analog import Analog
-from .silicon import Silicon
-from .streams import Array, Stream
+from .silicon import Deviations
+from .streams import Array
 
 
 class SynapseMemory:
-    """Weight cells ``[physical neuron, synapse]``; written cell by cell, each with the error of its own write."""
+    """Weight cells ``[physical neuron, synapse]``; written cell by cell, each with the error of its own write.
 
-    def __init__(self, silicon: Silicon, analog: Analog, session: int) -> None:
+    ``silicon`` may be of several chips that are all written alike; their weights then lie beside each other.
+    """
+
+    def __init__(self, silicon: Deviations, analog: Analog, session: int) -> None:
         self._silicon = silicon
         self._analog = analog
         self._session = session
@@ -20,7 +25,9 @@ class SynapseMemory:
         self._max_code = None if bits is None else 2 ** (bits.value - 1) - 1
         self._codes = np.zeros((0, 0), dtype=np.float64 if bits is None else np.int32)
         self._written = np.zeros((0, 0), dtype=bool)
-        self._errors: Array | None = None if silicon.preset.scale("programming") == 0 else np.zeros((0, 0))
+        self._errors: Array | None = None
+        if silicon.preset.scale("programming") > 0:
+            self._errors = np.zeros((*silicon.lead, 0, 0))
         self._loads = 0
 
     def write(self, layers: list[tuple[Array, Array]]) -> int:
@@ -38,17 +45,20 @@ class SynapseMemory:
             self._codes[block] = codes
             self._written[block] = True
             if self._errors is not None:
-                self._errors[block] = np.where(changed, self._write_errors(codes.shape, number), self._errors[block])
+                error = self._write_errors(codes.shape, number)
+                of_all: tuple[Any, ...] = (..., *block)
+                self._errors[of_all] = np.where(changed, error, self._errors[of_all])
         return cells
 
     def weight(self, neurons: Array, n_in: int, scale: float) -> Array:
-        """Effective weights ``[n, n_in]`` (model units, ``scale`` each LSB) of ``neurons``."""
+        """Effective weights ``[*lead, n, n_in]`` (model units, ``scale`` each LSB) of ``neurons``."""
         block = np.ix_(neurons, np.arange(n_in))
         codes = self._codes[block]
         value = self._convert(neurons, codes) * scale
         if self._errors is not None:
             # a cell at code 0 is switched off: it has no current that could be wrong
-            value = value + np.where(codes != 0, self._errors[block], 0.0) * scale
+            of_all: tuple[Any, ...] = (..., *block)
+            value = value + np.where(codes != 0, self._errors[of_all], 0.0) * scale
         return self._transmit(neurons, value)
 
     def _convert(self, neurons: Array, codes: Array) -> Array:
@@ -62,12 +72,13 @@ class SynapseMemory:
         if bow > 0:
             share = magnitude / self._max_code
             z = self._silicon.synapses("dac_integral", neurons, codes.shape[1])[..., 0]
-            value += bow * z * self._max_code * 4 * share * (1 - share)
+            value = value + bow * z * self._max_code * 4 * share * (1 - share)
         if unit > 0:
             bits = np.arange(self._max_code.bit_length())
             z = self._silicon.synapses("dac_differential", neurons, codes.shape[1], depth=len(bits))
             # bit b is 2^b unit elements in parallel, whose independent errors add in square
-            value += np.einsum("ijb,ijb->ij", (magnitude[..., None] >> bits) & 1, unit * np.sqrt(2.0**bits) * z)
+            errors, chosen = unit * np.sqrt(2.0**bits) * z, (magnitude[..., None] >> bits) & 1
+            value = value + _summed(chosen, errors)
         signed: Array = np.sign(codes) * np.maximum(value, 0.0)
         return signed
 
@@ -76,22 +87,21 @@ class SynapseMemory:
         silicon, preset = self._silicon, self._silicon.preset
         gain = self._analog.factor("gain", neurons)
         if gain is not None:
-            value = value * gain[:, None]
+            value = value * gain[..., None]
         spread = preset.scale("synapse")
         if spread > 0:
-            z = silicon.synapses("synapse", neurons, value.shape[1])[..., 0]
+            z = silicon.synapses("synapse", neurons, value.shape[-1])[..., 0]
             value = value * np.maximum(1 + spread * z, 0.0)
         dead = preset.scale("dead_synapse")
         if dead > 0:
-            draw = silicon.synapses("dead_synapse", neurons, value.shape[1], uniform=True)[..., 0]
+            draw = silicon.synapses("dead_synapse", neurons, value.shape[-1], uniform=True)[..., 0]
             value = np.where(draw < dead, 0.0, value)
         return value
 
     def _write_errors(self, shape: tuple[int, ...], layer: int) -> Array:
         silicon = self._silicon
-        name = silicon.preset.stream("programming")
-        rng = Stream(silicon.preset.family, silicon.number, name, self._session, self._loads, layer)
-        return silicon.preset.scale("programming") * rng.normal(shape)
+        drawn = silicon.normal_at("programming", shape, self._session, self._loads, layer)
+        return silicon.preset.scale("programming") * drawn
 
     def _grow(self, neurons: int, synapses: int) -> None:
         rows, columns = self._codes.shape
@@ -103,7 +113,14 @@ class SynapseMemory:
             self._errors = _enlarged(self._errors, size)
 
 
+def _summed(chosen: Array, errors: Array) -> Array:
+    """Sum over bits of ``errors [*lead, n, n_in, bits]`` where ``chosen [n, n_in, bits]``; chip by chip, in one order."""
+    if errors.ndim > chosen.ndim:
+        return np.stack([_summed(chosen, chip) for chip in errors])
+    return np.asarray(np.einsum("ijb,ijb->ij", chosen, errors))
+
+
 def _enlarged(array: Array, size: tuple[int, int]) -> Array:
-    result = np.zeros(size, dtype=array.dtype)
-    result[: array.shape[0], : array.shape[1]] = array
+    result = np.zeros((*array.shape[:-2], *size), dtype=array.dtype)
+    result[..., : array.shape[-2], : array.shape[-1]] = array
     return result

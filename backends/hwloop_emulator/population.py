@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hwloop.errors import InputError, TargetError
@@ -16,19 +15,23 @@ from hwloop.record import Recording
 from hwloop.spikes import Spikes
 from hwloop.target import repeat
 
-from .chip import Chip
-from .device import FIRMWARE, EmulatorTarget
+from .device import FIRMWARE, EmulatorTarget, _chip_number
 from .preset import Preset
+from .quick import Batch, QuickChip
 
-#: Chips that one batch may hold, and how many are at work at once: their recordings lie in memory together.
+#: Chips that a population may have, and how many are prepared and run together.
 MOST_CHIPS, CHUNK = 1_000_000, 32
+#: Bytes that the synapses of those may take while they are drawn: fewer chips run together where networks are large.
+SYNAPSE_BYTES = 2**28
 
 
 class Population:
     """Chips ``numbers``; what each returns is, bit for bit, what it returns when opened, loaded and run alone.
 
-    What costs time in opening chips one by one is shared or drawn in bulk: the preset is read once, the network compiled
-    once, all synapse rows of a chip drawn in one call. Chips run on as many threads as torch is set to.
+    The network is compiled once; neurons and synapses of :data:`CHUNK` chips are drawn and realised beside each other; and
+    each chip then runs in a few compiled passes, on as many threads as torch is set to. Memory does not grow with the
+    population: it holds the synapses of one chunk (:data:`SYNAPSE_BYTES`) and the recordings of one chip, or, on several
+    threads, of one chunk.
 
     Parameters
     ----------
@@ -57,18 +60,18 @@ class Population:
                 f"{len(numbers)} chips, {len(set(numbers))} of them different; allowed: 1..{MOST_CHIPS}, each once"
             )
         options = {"spread": spread, "mismatch": mismatch, "trial_noise": trial_noise, "session": session}
-        loaded = EmulatorTarget(str(numbers[0]), preset=preset, **options).preset  # type: ignore[arg-type]
-        self._targets = [EmulatorTarget(str(number), preset=loaded, session=session) for number in numbers]
-        self.preset, self.session = loaded, session
-        self.capabilities = self._targets[0].capabilities
+        self.numbers = [_chip_number(str(number)) for number in numbers]
+        self._target = EmulatorTarget(str(numbers[0]), preset=preset, **options)  # type: ignore[arg-type]
+        self.preset, self.session = self._target.preset, session
+        self.capabilities = self._target.capabilities
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(self.numbers)
 
     @property
     def target(self) -> EmulatorTarget:
         """One of the chips, to compile for: all have the same limits."""
-        return self._targets[0]
+        return self._target
 
     def run(self, program: Program, spikes: Spikes, *, repeats: int = 1) -> Iterator[Recording]:
         """Load ``program`` and run ``spikes`` (model s) on every chip; one recording a chip, in order.
@@ -93,31 +96,46 @@ class Population:
 
     def _recordings(self, program: Program, inputs: Spikes, repeats: int) -> Iterator[Recording]:
         model = inputs.detach().to("cpu", getattr(torch, program.layers[0].dtype))
-        digest, name = self.preset.digest[:8], self.preset.name
+        identity, digest = f"{self.preset.name}/{self.preset.digest[:8]}", program.digest
 
-        def one(target: EmulatorTarget) -> Recording:
+        def run(numbers: Sequence[int]) -> Iterator[Recording]:
             start = time.perf_counter()
-            chip = Chip(self.preset, target.number, self.session)
-            for layer in program.layers:
-                chip.silicon.prepare(np.asarray(layer.neurons), layer.n_in)
-            chip.write(program)
-            measured = chip.run(program, model, repeats)
-            return Recording(
-                populations=measured.populations,
-                inputs=inputs,
-                ran_on="emulator",
-                device_id=f"{target.name}/{name}/{digest}",
-                firmware=FIRMWARE,
-                program_digest=program.digest,
-                lost_events=measured.lost_events,
-                late_events=measured.late_events,
-                wall_time=time.perf_counter() - start,
-            )
+            batch = Batch(self.preset, numbers, self.session, program, model)
+            shared = (time.perf_counter() - start) / len(numbers)
+            for index, number in enumerate(numbers):
+                start = time.perf_counter()
+                measured = QuickChip(batch, index).run(program, model, repeats)
+                yield Recording(
+                    populations=measured.populations,
+                    inputs=inputs,
+                    ran_on="emulator",
+                    device_id=f"emulator:{number}/{identity}",
+                    firmware=FIRMWARE,
+                    program_digest=digest,
+                    lost_events=measured.lost_events,
+                    late_events=measured.late_events,
+                    wall_time=shared + time.perf_counter() - start,
+                )
 
-        threads = torch.get_num_threads()
+        threads, size = torch.get_num_threads(), self._chunk(program)
         if threads == 1:
-            yield from map(one, self._targets)
+            for chunk in _parts(self.numbers, size):
+                yield from run(chunk)
             return
         with ThreadPoolExecutor(threads, thread_name_prefix="hwloop-chip") as pool:
-            for begin in range(0, len(self._targets), CHUNK):
-                yield from pool.map(one, self._targets[begin : begin + CHUNK])
+            for chunk in _parts(self.numbers, size):
+                parts = _parts(chunk, -(-len(chunk) // threads))
+                for recordings in pool.map(lambda part: list(run(part)), parts):
+                    yield from recordings
+
+    def _chunk(self, program: Program) -> int:
+        """Chips whose synapses fit into :data:`SYNAPSE_BYTES`, at least one and at most :data:`CHUNK`."""
+        bits = self.preset.limits.weight_bits
+        # three float64 a bit of a synapse's converter are alive at once, and some eight a synapse
+        arrays = 8 + 3 * (0 if bits is None else bits.value - 1)
+        synapses = sum(layer.codes.size for layer in program.layers)
+        return max(1, min(CHUNK, SYNAPSE_BYTES // (8 * arrays * synapses)))
+
+
+def _parts(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [numbers[begin : begin + size] for begin in range(0, len(numbers), size)]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 
-from . import bulk
 from .preset import Preset
 from .streams import Array, Stream
 
 #: Smallest factor that a normal relative spread can leave; no tau or gain turns negative.
 SMALLEST_FACTOR = 0.05
-#: Effects with one draw a neuron.
-_NORMAL = ("tau_mem", "tau_syn", "gain", "t_ref", "v_th", "v_leak", "v_reset")
-_UNIFORM = ("dead", "stuck", "hot")
 
 
-class Silicon:
-    """Deviations of chip ``number`` of the wafer ``preset``, by physical neuron and synapse."""
+class Deviations(ABC):
+    """Deviations by physical neuron and synapse, of one chip or of several: ``lead`` is ``()``, or ``(chips,)``.
 
-    def __init__(self, preset: Preset, number: int) -> None:
+    All arrays begin with the axes of ``lead``, and all that is computed from them works for any.
+    """
+
+    lead: tuple[int, ...] = ()
+
+    def __init__(self, preset: Preset) -> None:
         self.preset = preset
-        self.number = number
-        self._rows: dict[tuple[str, int], Array] = {}
-        self._blocks: dict[tuple[str, int], tuple[Array, Array]] = {}
 
     @cached_property
     def n_neurons(self) -> int:
@@ -33,40 +32,66 @@ class Silicon:
         return int(self.preset.limits.n_neurons.value)
 
     def factor(self, name: str, neurons: Array) -> Array | None:
-        """Factors ``[n]`` of relative effect ``name`` on physical ``neurons``; None where the effect is off."""
+        """Factors ``[*lead, n]`` of relative effect ``name`` on physical ``neurons``; None where the effect is off."""
         scale = self.preset.scale(name)
         if scale == 0:
             return None
-        z = self._normal(name)[neurons]
+        z = self._normal(name, neurons)
         if self.preset.effects[name].distribution == "lognormal":
             return np.exp(scale * z)
         return np.maximum(1 + scale * z, SMALLEST_FACTOR)
 
     def offset(self, name: str, neurons: Array) -> Array | None:
-        """Offsets ``[n]`` (swing) of absolute effect ``name``; None where the effect is off."""
+        """Offsets ``[*lead, n]`` (swing) of absolute effect ``name``; None where the effect is off."""
         scale = self.preset.scale(name)
-        return None if scale == 0 else scale * self._normal(name)[neurons]
+        return None if scale == 0 else scale * self._normal(name, neurons)
 
     def chosen(self, name: str, neurons: Array) -> Array:
-        """Bool ``[n]``: neurons that defect ``name`` has struck."""
+        """Bool ``[*lead, n]``: neurons that defect ``name`` has struck."""
         probability = self.preset.scale(name)
         if probability == 0:
-            return np.zeros(len(neurons), dtype=bool)
-        return self._uniform(name)[neurons] < probability
+            return np.zeros((*self.lead, len(neurons)), dtype=bool)
+        return self._uniform(name, neurons) < probability
 
     def phase(self, neurons: Array) -> Array:
-        """Phase in [0, 1) ``[n]`` at which a stuck neuron starts each sample."""
-        return self._uniform("stuck_phase")[neurons]
+        """Phase in [0, 1) ``[*lead, n]`` at which a stuck neuron starts each sample."""
+        return self._uniform("stuck_phase", neurons)
 
+    @abstractmethod
     def synapses(self, name: str, neurons: Array, n_in: int, uniform: bool = False, depth: int = 1) -> Array:
-        """Standard draws ``[n, n_in, depth]`` of effect ``name`` for the first ``n_in`` synapses of ``neurons``.
+        """Standard draws ``[*lead, n, n_in, depth]`` of effect ``name`` for the first ``n_in`` synapses of ``neurons``.
 
         Each neuron has its own stream, so a synapse's draw depends neither on the size of the program nor on the
         chip's limits.
         """
-        kept = self._blocks.get((name, n_in))
-        if kept is not None and np.array_equal(kept[0], neurons):
-            return kept[1]
+
+    @abstractmethod
+    def drawn(self, name: str, part: str, draw: Callable[[Stream], Array]) -> Array:
+        """What ``draw`` makes of the stream of ``part`` of effect ``name``, kept: drawn when first asked for."""
+
+    @abstractmethod
+    def normal_at(self, name: str, shape: tuple[int, ...], *position: int) -> Array:
+        """Standard normal draws ``[*lead, *shape]`` of the stream of effect ``name`` at ``position``."""
+
+    @abstractmethod
+    def _normal(self, name: str, neurons: Array) -> Array:
+        """Standard normal draws ``[*lead, n]`` of effect ``name``, one a physical neuron."""
+
+    @abstractmethod
+    def _uniform(self, name: str, neurons: Array) -> Array:
+        """As :meth:`_normal`, uniform in [0, 1)."""
+
+
+class Silicon(Deviations):
+    """Deviations of chip ``number`` of the wafer ``preset``."""
+
+    def __init__(self, preset: Preset, number: int) -> None:
+        super().__init__(preset)
+        self.number = number
+        self._rows: dict[tuple[str, int], Array] = {}
+
+    def synapses(self, name: str, neurons: Array, n_in: int, uniform: bool = False, depth: int = 1) -> Array:
+        """See :meth:`Deviations.synapses`."""
         result = np.empty((len(neurons), n_in, depth))
         for i, neuron in enumerate(neurons.tolist()):
             row = self._rows.get((name, neuron))
@@ -77,24 +102,8 @@ class Silicon:
             result[i] = row[:n_in]
         return result
 
-    def prepare(self, neurons: Array, n_in: int) -> None:
-        """Draw all synapses of ``neurons``, and what each neuron is, at once: the same draws as one by one."""
-        preset = self.preset
-        bits = preset.limits.weight_bits
-        depths = {"dac_differential": 1 if bits is None else max(1, bits.value - 1)}
-        for name in ("synapse", "dac_integral", "dac_differential", "dead_synapse"):
-            if preset.scale(name) > 0:
-                shape, stream = (n_in, depths.get(name, 1)), preset.stream(name)
-                drawn = bulk.rows(preset.family, self.number, stream, neurons, shape, name == "dead_synapse")
-                self._blocks[name, n_in] = (neurons, drawn)
-        for uniform, names in ((False, _NORMAL), (True, _UNIFORM)):
-            missing = [name for name in names if preset.scale(name) > 0 and (name, -1) not in self._rows]
-            streams = [preset.stream(name) for name in missing]
-            drawn = bulk.vectors(preset.family, self.number, streams, self.n_neurons, uniform)
-            self._rows.update({(name, -1): row for name, row in zip(missing, drawn, strict=True)})
-
     def drawn(self, name: str, part: str, draw: Callable[[Stream], Array]) -> Array:
-        """What ``draw`` makes of the stream of ``part`` of effect ``name``, kept: drawn when first asked for."""
+        """See :meth:`Deviations.drawn`."""
         key = (f"{name} {part}", -1)
         row = self._rows.get(key)
         if row is None:
@@ -102,11 +111,15 @@ class Silicon:
             self._rows[key] = row
         return row
 
-    def _normal(self, name: str) -> Array:
-        return self._cached(name, uniform=False)
+    def normal_at(self, name: str, shape: tuple[int, ...], *position: int) -> Array:
+        """See :meth:`Deviations.normal_at`."""
+        return Stream(self.preset.family, self.number, self.preset.stream(name), *position).normal(shape)
 
-    def _uniform(self, name: str) -> Array:
-        return self._cached(name, uniform=True)
+    def _normal(self, name: str, neurons: Array) -> Array:
+        return self._cached(name, uniform=False)[neurons]
+
+    def _uniform(self, name: str, neurons: Array) -> Array:
+        return self._cached(name, uniform=True)[neurons]
 
     def _cached(self, name: str, uniform: bool) -> Array:
         row = self._rows.get((name, -1))

@@ -8,7 +8,7 @@ import numpy as np
 
 from hwloop.trim import TrimRange, known_parameter
 
-from .silicon import Silicon
+from .silicon import Deviations
 from .streams import Array, Stream
 
 #: Largest bow of a converter, of full scale, and least slope: beyond them it would not be monotone.
@@ -18,7 +18,7 @@ LARGEST_BOW, LEAST_SLOPE = 0.2, 0.5
 class TrimCells:
     """One cell a parameter and physical neuron; at default codes no parameter moves."""
 
-    def __init__(self, silicon: Silicon, session: int) -> None:
+    def __init__(self, silicon: Deviations, session: int) -> None:
         self._silicon = silicon
         self._session = session
         self.ranges: dict[str, TrimRange] = silicon.preset.trim_ranges()
@@ -53,9 +53,7 @@ class TrimCells:
         preset = self._silicon.preset
         moved[neurons] = 0.0  # what neighbours did to a cell before is overwritten with it
         if (sigma := preset.scale("trim_write")) > 0:
-            stream = preset.stream("trim_write")
-            rng = Stream(preset.family, self._silicon.number, stream, self._session, self.writes)
-            moved[neurons] += sigma * rng.normal(len(neurons))
+            moved[neurons] += sigma * self._silicon.normal_at("trim_write", (len(neurons),), self._session, self.writes)
         if (share := preset.scale("trim_crosstalk")) > 0:
             written = np.zeros(len(moved), dtype=bool)
             written[neurons] = True
