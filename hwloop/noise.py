@@ -123,8 +123,7 @@ class NoisyForward:
             if held.max_code is not None:
                 codes = torch.clamp(torch.round(weight.detach() / held.scale), -held.max_code, held.max_code)
                 weight = weight + (codes * held.scale - weight.detach())
-        if dense.mismatch is not None:
-            weight = weight * dense.mismatch
+        weight = dense.transmitted(weight)
         rows = (weight.shape[0], 1)
         if (scale := self.noise.spread.get("gain", 0.0)) > 0:
             weight = weight * torch.exp(scale * self._normal(rows, weight))

@@ -5,6 +5,7 @@ from .apply import apply as apply
 from .calibrate import calibrate as calibrate
 from .characterise import Characterisation as Characterisation
 from .characterise import characterise as characterise
+from .converter import measure_bends as measure_bends
 from .document import Calibration as Calibration
 from .drift import Sentinel as Sentinel
 from .store import Store as Store
@@ -23,5 +24,6 @@ __all__ = [
     "apply",
     "calibrate",
     "characterise",
+    "measure_bends",
     "twin_of",
 ]

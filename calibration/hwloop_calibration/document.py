@@ -4,8 +4,8 @@ JSON with ``format`` and ``version``; a digest over its content detects an edite
 asked swing above the asked v_reset, times in model seconds. Where the gauge is ``spikes``, membranes were not read:
 v_th and v_reset are held at what was asked, and v_leak and gain are what they are in units of the neuron's own swing.
 
-Version 2 adds ``measured``, when each neuron was measured last, which partial calibrations make differ. Documents of version
-1 are read and stay what they are, digest and id included.
+Version 2 adds ``measured``, when each neuron was measured last, which partial calibrations make differ, and ``bends``. Documents
+of version 1 are read and stay what they are, digest and id included.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ class Calibration(BaseModel):
     targets : what was asked of them (model units, s)
     estimates : by name, see :data:`ESTIMATED`; ``before``: the same before trimming, empty without
     weights : ``[n][columns]`` factor of each synapse, measured over asked; 0: without effect, None: unknown
+    bends : ``[n][columns]`` bow of each synapse's converter: at a share s of full scale its factor is ``weights`` times
+        ``1 + bend (1 - s)``; empty where it was not measured (see :func:`~.converter.measure_bends`)
     codes : trim codes of **all** physical neurons by parameter; empty where nothing was trimmed
     verdict, reasons, notes : of each neuron; by physical neuron (as text) why masked, and what was not identified
     residual : ``[n]`` RMS of what the fit leaves, in units of the noise
@@ -150,6 +152,7 @@ class Calibration(BaseModel):
     estimates: dict[str, Estimate]
     before: dict[str, Estimate] = {}
     weights: list[_Row]
+    bends: list[_Row] = []
     codes: dict[str, list[int]] = {}
     verdict: list[Verdict]
     reasons: dict[str, _Text]
@@ -172,16 +175,17 @@ class Calibration(BaseModel):
         for part, table in (("estimates", self.estimates), ("before", self.before)):
             for name, estimate in table.items():
                 rows |= {f"{part}.{name}.{key}": getattr(estimate, key) for key in ("value", "error", "identified")}
-        if self.measured:
-            if self.version == 1:
-                raise ValueError("measured has no place in version 1; allowed: version 2")
-            rows["measured"] = self.measured
+        for name in ("measured", "bends"):
+            if found := getattr(self, name):
+                if self.version == 1:
+                    raise ValueError(f"{name} has no place in version 1; allowed: version 2")
+                rows[name] = found
         for name, row in rows.items():
             if len(row) != n:
                 raise ValueError(f"{name} has {len(row)} entries for {n} neurons")
         if set(self.targets) != set(PARAMETERS) or set(self.estimates) != set(ESTIMATED):
             raise ValueError(f"allowed targets: {', '.join(PARAMETERS)}; allowed estimates: {', '.join(ESTIMATED)}")
-        if len({len(row) for row in self.weights}) > 1 or not set(self.codes) <= set(TRIMMED):
+        if len({len(row) for row in [*self.weights, *self.bends]}) > 1 or not set(self.codes) <= set(TRIMMED):
             raise ValueError("weights of different lengths, or codes of a parameter that has no trim cells")
         for date in {self.date, *self.measured}:
             datetime.fromisoformat(date)
@@ -241,7 +245,7 @@ class Calibration(BaseModel):
     @property
     def _unwritten(self) -> set[str]:
         """Fields that its version does not have."""
-        return {"measured"} if self.version == 1 else set()
+        return {"measured", "bends"} if self.version == 1 else set()
 
     @classmethod
     def load(cls, path: Path | str, *, allow_edited: bool = False) -> Calibration:

@@ -41,10 +41,10 @@ from .design import choose
 from .document import FACTOR_DIGITS, VERSION, Calibration, as_array, as_row
 from .fit import Noise, mean_shift, normal_of
 from .held_out import held_out
+from .known import neurons_of
 from .model import KEEP, LEAK, OWN, TAU_MEM, TAU_SYN, Array, Neurons, predict
 from .parts import chunks, joint_held_out
 from .stimuli import candidates, on_columns, window
-from .twin import Deviations
 from .upkeep import Followed, Upkeep
 
 _log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Sentinel:
             )
         targets = targets_of(self.program, self.device, self.calibration.neurons)
         self._bench = Bench(self.device, targets, min(4, self.device.capabilities.fan_in))
-        self._neurons = _neurons_of(self.calibration, self._bench)
+        self._neurons = neurons_of(self.calibration, self._bench)
         self._noise = Noise(self.calibration.noise.threshold, self.calibration.noise.jitter, 0.0)
         self._sound = np.array([v != "masked" for v in self.calibration.verdict])
         tau_mem, tau_syn = targets.typical("tau_mem"), targets.typical("tau_syn")
@@ -209,7 +209,7 @@ class Sentinel:
         self.calibration = self._verified(found)
         self.device.calibration = self.calibration  # type: ignore[attr-defined]
         self._sound[rows] = [self.calibration.verdict[r] != "masked" for r in rows]
-        self._neurons = _neurons_of(self.calibration, self._bench)
+        self._neurons = neurons_of(self.calibration, self._bench)
         self._high[rows], self._low[rows] = 0.0, 0.0
         self._reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
         return self.calibration
@@ -236,7 +236,7 @@ class Sentinel:
                     columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
                 )
                 usable = np.array([n in sound for n in part])
-                found.append(held_out(bench, _neurons_of(calibration, bench), nominal, usable))
+                found.append(held_out(bench, neurons_of(calibration, bench), nominal, usable))
         finally:
             self.device.load(loaded)
         return calibration.model_copy(update={"held_out": joint_held_out(found)}).sealed()
@@ -294,6 +294,11 @@ def merged(whole: Calibration, part: Calibration) -> Calibration:
     for name in ("verdict", "residual"):
         data[name] = put(data[name], fresh[name])
     data["weights"] = put(data["weights"], _factors(whole, part, rows))
+    if part.bends:
+        unknown = [[None] * columns[0] for _ in whole.neurons]
+        data["bends"] = put(
+            data["bends"] or unknown, [[*row, *[None] * (columns[0] - columns[1])] for row in part.bends]
+        )
     data["measured"] = put(list(whole.dates), list(part.dates))
     own = {str(n) for n in part.neurons}
     for name in ("reasons", "notes"):
@@ -340,30 +345,6 @@ def _factors(whole: Calibration, part: Calibration, rows: list[int]) -> list[lis
         own[: len(new)] = as_array(new)
         result.append(as_row(np.where(np.isnan(own), old * factor, own), FACTOR_DIGITS))
     return result
-
-
-def _neurons_of(calibration: Calibration, bench: Bench) -> Neurons:
-    """The bench's neurons in swing units, weights of its columns; masked ones as the data sheet has them."""
-    limits = bench.device.capabilities
-    nominal = bench.targets.nominal(
-        bench.columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
-    )
-    rows = np.searchsorted(calibration.neurons, bench.targets.neurons)
-
-    def value(name: str) -> Array:
-        return calibration.value(name)[rows]
-
-    def known(values: Array, otherwise: Array) -> Array:
-        return np.where(np.isfinite(values), values, otherwise)
-
-    swing = value("v_th") - value("v_reset")
-    leak = (value("v_leak") - value("v_reset")) / swing
-    own = known(bench.targets.swing / swing, np.ones(len(nominal)))
-    factors = Deviations.of(calibration).synapses(rows, bench.columns) * own[:, None]
-    return Neurons(
-        known(value("tau_mem"), nominal.tau_mem), known(value("tau_syn"), nominal.tau_syn), known(leak, nominal.leak),
-        known(value("t_ref"), nominal.t_ref), known(value("latency"), nominal.latency), bench.asked_weight * factors,
-    )  # fmt: skip
 
 
 def _replaced(old: Observations, new: Observations, rows: Array) -> Observations:

@@ -29,7 +29,8 @@ def twin_of(net: Network, calibration: Calibration, program: Program | None = No
     net : Network
     calibration : Calibration
     program : Program, optional
-        Whose placement counts; by default that of compiling ``net`` with ``mask=calibration.mask``.
+        Whose placement counts, and whose weight of full scale where the bows of the converters were measured; by default
+        that of compiling ``net`` with ``mask=calibration.mask``, and the converters are taken as straight.
 
     Raises
     ------
@@ -51,6 +52,14 @@ def deviate(net: Network, calibration: Calibration, program: Program | None = No
         dense.mismatch = torch.from_numpy(deviations.synapses(rows, dense.n_in)).to(dtype)
         asked = {name: value.detach().double().numpy() for name, value in lif.parameters_dict().items()}
         lif.mismatch = torch.from_numpy(deviations.neurons(rows, asked)).to(dtype)
+        bend = None if program is None else deviations.bend(rows, dense.n_in)
+        layer = None if program is None else program.layers[k]
+        if bend is None or layer is None or layer.max_code is None:
+            dense.bend = dense.full_scale = None
+        else:
+            dense.bend = torch.from_numpy(bend).to(dtype)
+            gain = 1.0 if layer.gain is None else layer.gain[:, None]
+            dense.full_scale = torch.as_tensor(layer.max_code * layer.scale * gain, dtype=dtype)
 
 
 def is_twin(net: Network) -> bool:
@@ -61,8 +70,15 @@ def is_twin(net: Network) -> bool:
 class Deviations:
     """What a device makes of what is asked, by row of the calibration."""
 
-    def __init__(self, factors: dict[str, Array], shifts: dict[str, Array], weights: Array, gain: Array) -> None:
-        self._factors, self._shifts, self._weights, self._gain = factors, shifts, weights, gain
+    def __init__(
+        self,
+        factors: dict[str, Array],
+        shifts: dict[str, Array],
+        weights: Array,
+        gain: Array,
+        bends: Array | None = None,
+    ) -> None:
+        self._factors, self._shifts, self._weights, self._gain, self._bends = factors, shifts, weights, gain, bends
 
     @classmethod
     def of(cls, calibration: Calibration) -> Deviations:
@@ -81,13 +97,21 @@ class Deviations:
             shifts[name] = _known((calibration.value(name) - calibration.asked(name)) / swing, 0.0)
         gain = _known(calibration.value("gain"), 1.0)
         weights = np.array([as_array(row) for row in calibration.weights])
-        return cls(factors, shifts, np.where(np.isnan(weights), gain[:, None], weights), gain)
+        bends = np.array([_known(as_array(row), 0.0) for row in calibration.bends]) if calibration.bends else None
+        return cls(factors, shifts, np.where(np.isnan(weights), gain[:, None], weights), gain, bends)
 
     def synapses(self, rows: Array, n_in: int) -> Array:
         """Factors ``[n, n_in]`` of the weights of neurons ``rows``; columns that were not measured have the neuron's gain."""
         measured = self._weights[rows][:, :n_in]
         rest = np.repeat(self._gain[rows][:, None], n_in - measured.shape[1], 1)
         return np.concatenate([measured, rest], 1)
+
+    def bend(self, rows: Array, n_in: int) -> Array | None:
+        """Bows ``[n, n_in]`` of the converters of neurons ``rows``, 0 where unknown; None where none was measured."""
+        if self._bends is None:
+            return None
+        measured = self._bends[rows][:, :n_in]
+        return np.concatenate([measured, np.zeros((len(rows), n_in - measured.shape[1]))], 1)
 
     def neurons(self, rows: Array, asked: dict[str, Array]) -> Array:
         """``[2, 6, n]`` for :meth:`hwloop.network.LIF.acting_parameters`."""

@@ -25,15 +25,17 @@ from hwloop.errors import CalibrationError, InputError
 from hwloop.hardening import FLOOR
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import Program
-from hwloop.network import Network
+from hwloop.network import Dense, Network
 from hwloop.noise import NoiseModel, NoisyForward
 from hwloop.record import Record
 from hwloop.target import Device
 from hwloop.training import Forward, set_lr, simulate_forward, train_epoch
 
 from .document import Calibration
-from .twin import Deviations, deviate, is_twin
+from .twin import deviate, is_twin
 
+#: Iterations for a weight whose factor depends on it by some per cent: each gains two digits.
+SOLVED = 4
 #: What was done: the same program again, or some neurons moved.
 Action: TypeAlias = Literal["reload", "move"]
 
@@ -167,30 +169,19 @@ class Upkeep:
         :attr:`program` is then the one to load. Raises :class:`CalibrationError` where no sound neuron is free.
         """
         moved = replacements(self.program, calibration)
+        acting = [dense.acting_weight().detach().clone() for dense, _ in self.net.blocks]
+        leaving = [np.flatnonzero(np.isin(layer.neurons, list(moved))) for layer in self.program.layers]
         if moved:
             neurons = [np.array([moved.get(int(n), int(n)) for n in layer.neurons]) for layer in self.program.layers]
-            placed = self.program.placed(neurons)
-            if is_twin(self.net):
-                self._keep_acting(calibration, placed, moved)
-            self.program = placed
+            self.program = self.program.placed(neurons)
         if is_twin(self.net):
             deviate(self.net, calibration, self.program)
+            for (dense, _), rows, wanted, layer in zip(
+                self.net.blocks, leaving, acting, self.program.layers, strict=True
+            ):
+                _keep_acting(dense, torch.from_numpy(rows), wanted, layer.largest_weight())
         self.program = self.program.with_weights(self.net)
         return moved
-
-    @torch.no_grad()
-    def _keep_acting(self, calibration: Calibration, placed: Program, moved: dict[int, int]) -> None:
-        """Weights of moved neurons such that their product with the new synapses' factors is what it was with the old ones."""
-        deviations = Deviations.of(calibration)
-        for (dense, _), before, after in zip(self.net.blocks, self.program.layers, placed.layers, strict=True):
-            rows = np.flatnonzero([int(n) in moved for n in before.neurons])
-            if not len(rows) or dense.mismatch is None:
-                continue
-            known = np.searchsorted(calibration.neurons, after.neurons[rows])
-            factors = torch.from_numpy(deviations.synapses(known, dense.n_in)).to(dense.weight.dtype)
-            ratio = torch.where(factors > 0, dense.mismatch[rows] / torch.where(factors > 0, factors, 1.0), 1.0)
-            dense.weight[rows] *= ratio
-            dense.weight.copy_(_within(dense.weight, after.largest_weight()))
 
     # -- training -----------------------------------------------------------------------------
 
@@ -273,6 +264,19 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
         chosen[neuron] = min(free, key=cost)
         free.remove(chosen[neuron])
     return chosen
+
+
+@torch.no_grad()
+def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> None:
+    """Weights of neurons ``rows`` such that what acts is ``acting`` again, as far as codes and live synapses allow it."""
+    for _ in range(SOLVED):
+        now = dense.transmitted(dense.weight)
+        # a synapse without effect cannot be made up for
+        factor = torch.where(now != 0, now / torch.where(dense.weight != 0, dense.weight, 1.0), 0.0)
+        asked = torch.where(factor > 0, acting / torch.where(factor > 0, factor, 1.0), dense.weight)
+        dense.weight[rows] = asked[rows]
+    if len(rows):
+        dense.weight.copy_(_within(dense.weight, limit))
 
 
 def _within(weight: Tensor, limit: object) -> Tensor:

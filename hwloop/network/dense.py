@@ -36,6 +36,8 @@ class Dense(nn.Module):
 
     delay: Tensor | None
     mismatch: Tensor | None
+    bend: Tensor | None
+    full_scale: Tensor | None
 
     def __init__(
         self, n_in: int, n_out: int, *, delay: ParameterValue | None = None, generator: torch.Generator | None = None
@@ -46,7 +48,8 @@ class Dense(nn.Module):
                 raise InputError(f"Dense: {name} = {value!r}; allowed: a whole number >= 1")
         self.n_in, self.n_out = n_in, n_out
         self.weight = nn.Parameter(torch.empty(n_in, n_out).t())
-        self.register_buffer("mismatch", None, persistent=False)
+        for name in ("mismatch", "bend", "full_scale"):
+            self.register_buffer(name, None, persistent=False)
         self.init_normal_(6.0 / n_in, 3.0 / math.sqrt(n_in), generator)
         if delay is None:
             self.delay = None
@@ -65,8 +68,21 @@ class Dense(nn.Module):
         return self
 
     def acting_weight(self) -> Tensor:
-        """``[n_out, n_in]``: what the neurons feel. The weight itself, times ``mismatch [n_out, n_in]`` in a device twin."""
-        return self.weight if self.mismatch is None else self.weight * self.mismatch
+        """``[n_out, n_in]``: what the neurons feel. The weight itself, or in a device twin :meth:`transmitted`."""
+        return self.transmitted(self.weight)
+
+    def transmitted(self, weight: Tensor) -> Tensor:
+        """What the synapses of a device make of ``weight [n_out, n_in]``: the same where this is no device twin.
+
+        In one it is ``weight * mismatch * (1 + bend * (1 - |weight| / full_scale))``: the synapse's factor at full scale, and
+        the bow of its converter below (``bend [n_out, n_in]``, ``full_scale`` a number or ``[n_out, 1]``; None: straight).
+        """
+        if self.mismatch is None:
+            return weight
+        if self.bend is None or self.full_scale is None:
+            return weight * self.mismatch
+        share = torch.clamp(weight.abs() / self.full_scale, max=1.0)
+        return weight * self.mismatch * (1.0 + self.bend * (1.0 - share))
 
     def transmit(self, spikes: Spikes) -> Spikes:
         """Input spikes as the neurons receive them: delayed, sorted again; differentiable in times and delay."""

@@ -69,7 +69,9 @@ def test_trim_held_out_and_cost_against_binary_search(number: int) -> None:
     spread = {name: (round(100 * s.before, 1), round(100 * s.after, 2)) for name, s in calibration.spread.items()}
     usable = 1 - len(calibration.mask) / len(calibration.neurons)
     effort = calibration.effort
-    own = residuals(device, program, np.array([v != "masked" for v in calibration.verdict]))
+    # each by the gain that it aims at: the mean over the synapse columns of the program, or over the four that it drives
+    columns = max(layer.n_in for layer in program.layers)
+    own = residuals(device, program, np.array([v != "masked" for v in calibration.verdict]), columns)
     print(
         f"chip {number}: spread {spread}; usable {100 * usable:.1f} %; held out twin {held.twin / held.jitter:.3f}, nominal "
         f"{held.nominal / held.jitter:.2f} of the jitter; {effort.seconds:.0f} s computing, {effort.trim_cells_written} trim "
