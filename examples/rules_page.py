@@ -245,6 +245,7 @@ def _carried(name: str, target: str) -> str:
 
 def _deployed(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     body = []
+    software = {row["experiment"]: f"{100 * found['test']:.2f} %" for row, found in rows if row["study"] == "counting"}
     for row, found in rows:
         if row["study"] == "rule-on":
             equal = f"{100 * found['agreement']['equal']:.2f} %"
@@ -254,7 +255,8 @@ def _deployed(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
         if row["study"] == "counting-chip":
             chip = found["device"] + (" without mismatch" if row["variant"] else "")
             tuned, as_is = (f"{100 * found[key]:.2f} %" for key in ("tuned", "as_is"))
-            body.append([row["experiment"], chip, found["ran_on"], "", as_is, "", tuned])
+            simulated = software.get(row["experiment"], "")
+            body.append([row["experiment"], chip, found["ran_on"], simulated, as_is, "", tuned])
     if not body:
         return []
     header = [

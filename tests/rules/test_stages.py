@@ -41,6 +41,19 @@ def test_adjoint_and_weight_gradient_belong_to_the_map(k: int) -> None:
         assert float((weight * stage.weight_gradient(x, y)).sum()) == pytest.approx(forth, rel=1e-11)
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_units_behind_pools_are_those_that_places_name_and_the_bare_stage_takes(k: int) -> None:
+    stage = conv_net().stages[k]
+    x = torch.randn(4, stage.n_in, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+    place, share = stage.places
+    pooled = torch.zeros(4, int(place.max()) + 1, dtype=torch.float64).index_add_(1, place, share * x)
+    torch.testing.assert_close(stage.pooled(x), pooled)
+    wanted = torch.nn.functional.avg_pool2d(x.reshape(4, *stage.in_shape), stage.pools[0].size).reshape(4, -1)
+    torch.testing.assert_close(pooled, wanted)
+    torch.testing.assert_close(stage.bare.drive(pooled), stage.drive(x))
+    assert not stage.bare.pools
+
+
 def test_shapes_follow_from_the_layers() -> None:
     net = conv_net()
     assert [stage.out_shape for stage in net.stages] == [(3, 8, 8), (2, 3, 3), (4,)]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.rules import Stage
-from hwloop.rules.synapses import synapses
+from hwloop.rules import Conv2d, Stage
+from hwloop.rules.synapses import convolution_adjoint, synapses
 
 from .spikegrad_support import conv_net, dense_net
 
 STAGES = [*dense_net().stages, *conv_net().stages]
+CONVOLUTIONS = [stage for stage in STAGES if isinstance(stage.connection, Conv2d)]
 
 
 def _matrix(stage: Stage) -> np.ndarray:
@@ -46,3 +47,17 @@ def test_transposed_synapses_are_the_same_ones_sorted_by_target(stage: Stage) ->
     again = zip(back.targets, np.repeat(np.arange(stage.n_out), np.diff(back.starts)), back.parameters, strict=True)
     assert sorted(there) == sorted(again)
     assert len(forward.targets) == len(back.targets) > 0
+
+
+@pytest.mark.parametrize("stage", CONVOLUTIONS, ids=[stage.name for stage in CONVOLUTIONS])
+def test_a_convolution_backwards_is_its_transposed_synapses(stage: Stage) -> None:
+    conv = stage.connection
+    listed = synapses(stage.bare).transposed(stage.n_out)
+    starts, sources, parameters = convolution_adjoint(stage.bare.in_shape, stage.out_shape, conv.kernel, conv.padding)
+    assert np.array_equal(starts, listed.starts)
+    for i in range(stage.n_out):
+        part = slice(starts[i], starts[i + 1])
+        pairs = (
+            zip(a[part], b[part], strict=True) for a, b in ((sources, parameters), (listed.targets, listed.parameters))
+        )
+        assert sorted(next(pairs)) == sorted(next(pairs))
