@@ -12,7 +12,7 @@ from hwloop.compare.report import MapPanel, Report, Table, neuron_map
 from .document import Calibration, as_array
 from .figures import distributions, drift_chart, error_bars, relative, residuals, source_of
 from .model import Array
-from .text import COLUMNS, gauge_line, held_out_line, parameter_rows, reason_rows, verdict_line
+from .text import COLUMNS, dates_lines, gauge_line, held_out_line, parameter_rows, reason_rows, verdict_line
 
 if TYPE_CHECKING:
     from .drift import Check
@@ -26,7 +26,7 @@ def calibration_report(
     *,
     truth: Mapping[str, Array] | None = None,
     checks: Sequence[Check] = (),
-    limit: float = 9.0,
+    limit: float = 8.0,
 ) -> Report:
     """The report of a calibration.
 
@@ -40,7 +40,14 @@ def calibration_report(
     report = Report(f"Calibration of {calibration.device_id}", verdict_line(calibration), _facts(calibration))
     report.add_section(
         "In short",
-        "\n\n".join([verdict_line(calibration) + ".", held_out_line(calibration) + ".", gauge_line(calibration)]),
+        "\n\n".join(
+            [
+                verdict_line(calibration) + ".",
+                *(line + "." for line in dates_lines(calibration)),
+                held_out_line(calibration) + ".",
+                gauge_line(calibration),
+            ]
+        ),
     )
     table = Table(
         "Medians over the sound neurons; spread: standard deviation over neurons.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from .document import ESTIMATED, Calibration
@@ -67,6 +69,13 @@ def verdict_line(calibration: Calibration) -> str:
     return f"{total} neurons: {', '.join(parts)}; usable: {usable:.1f} %"
 
 
+def dates_lines(calibration: Calibration) -> list[str]:
+    """How many neurons were measured last when, oldest first, where that differs; and whether converters were."""
+    counts = sorted(Counter(calibration.dates).items())
+    lines = [] if len(counts) == 1 else ["measured last: " + ", ".join(f"{n} neurons {date}" for date, n in counts)]
+    return lines + (["the bow of every synapse's converter was measured"] if calibration.bends else [])
+
+
 def reason_rows(calibration: Calibration) -> list[tuple[str, int, str]]:
     """``(reason, how many, which)``, most frequent first."""
     found: dict[str, list[str]] = {}
@@ -84,7 +93,9 @@ def _some(names: list[str]) -> str:
 def held_out_line(calibration: Calibration) -> str:
     """The errors on held-out stimuli."""
     found = calibration.held_out
-    if found is None or not found.spikes:
+    if found is None:
+        return "held-out stimuli: not measured of these neurons together"
+    if not found.spikes:
         return "held-out stimuli: no spikes to compare"
     return (
         f"held-out stimuli: the twin misses spike times by {found.twin * 1e3:.3g} ms RMS, the nominal model by "
@@ -112,6 +123,7 @@ def to_text(calibration: Calibration, width: int = 100) -> str:
     lines = [
         f"Calibration {calibration.id} of {calibration.device_id} ({calibration.ran_on}), {calibration.date}",
         verdict_line(calibration),
+        *dates_lines(calibration),
         *[f"  masked: {reason} ({which})" for reason, _, which in reason_rows(calibration)[:MOST_REASONS]],
         "",
         *table,

@@ -40,6 +40,17 @@ def test_the_text_names_verdicts_spreads_and_cost(calibrated: Calibrated) -> Non
         assert words in text
 
 
+def test_neurons_measured_at_other_times_are_named(calibrated: Calibrated) -> None:
+    calibration = calibrated.calibration
+    assert "measured last" not in calibration.to_text()
+    dates = [calibration.date] * 46 + ["2031-02-03T04:05:06+00:00"] * 2
+    later = calibration.model_copy(update={"measured": dates, "held_out": None, "bends": [[0.0]] * 48})
+    for shown in (later.to_text(), calibration_report(later).html()):
+        assert f"measured last: 46 neurons {calibration.date}, 2 neurons 2031-02-03T04:05:06+00:00" in shown
+        assert "held-out stimuli: not measured of these neurons together" in shown
+        assert "converter was measured" in shown
+
+
 def test_a_device_called_like_markup_is_escaped(calibrated: Calibrated) -> None:
     hostile = calibrated.calibration.model_copy(update={"device_id": "<b>chip</b>"}).sealed()
     assert "<b>chip" not in calibration_report(hostile).html()
