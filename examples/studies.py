@@ -37,6 +37,7 @@ from rule_recipes import (
     RECIPES,
     Recipe,
     counting_network,
+    counting_task,
 )  # fmt: skip
 
 import hwloop as hl
@@ -315,19 +316,21 @@ def _rule_on(row: Row, out: Path, data: str | None) -> Row:
 
 
 def _counting(row: Row, out: Path, data: str | None) -> Row:
-    """Train Yin-Yang by HM2-BP in continuous time; keep the network for the chips."""
-    task, net = hl.datasets.yin_yang(data, source="published"), counting_network(row["seed"])
+    """Train by HM2-BP in continuous time; keep the network for the chips."""
+    task, net = counting_task(data), counting_network(row["seed"])
+    kept = {"checkpoint_dir": out / "checkpoints" / _name(row), "resume": True}
     result = hl.fit(
-        net, task, COUNTING_LOSS, rule=COUNTING_RULE, seed=row["seed"], progress=False, **COUNTING_FIT
+        net, task, COUNTING_LOSS, rule=COUNTING_RULE, seed=row["seed"], progress=False, **kept, **COUNTING_FIT
     )  # fmt: skip
     save_checkpoint(_network(out, row["experiment"], row["seed"]), net, {"weights": dict(net.state_dict())}, step=0)
     test = hl.evaluate(net, task.test, decision="count").accuracy
-    return {"ran_on": "simulator", "validation": result.best_validation.accuracy, "test": test}
+    curve = [epoch.validation.accuracy for epoch in result.history]
+    return {"ran_on": "simulator", "validation": result.best_validation.accuracy, "test": test, "curve": curve}
 
 
 def _counting_chip(row: Row, out: Path, data: str | None) -> Row:
     """Fine-tune that network in the loop, by HM2-BP from measured spikes."""
-    task, net = hl.datasets.yin_yang(data, source="published"), counting_network(row["seed"])
+    task, net = counting_task(data), counting_network(row["seed"])
     kept = load_checkpoint(_network(out, row["experiment"], row["seed"]), net)
     if kept is None:
         raise SystemExit(f"no base network for {_name(row)}; run its software row first")
@@ -358,11 +361,10 @@ def _rules() -> list[list[Row]]:
     convolutional = [row("rule", maps, name, 0) for name in CONVOLUTIONAL]
     on_loihi = [row("rule-on", dense, name, 0, target="loihi", samples=10_000, looped=10_000) for name in RECIPES]
     on_lava = [row("rule-on", dense, name, 0, target="lava", samples=200) for name in ("spikegrad", "spide")]
-    yin_yang = "yin-yang-hm2bp"
-    counting: Row = {"study": "counting", "experiment": yin_yang, "seed": 0}
+    small = "mnist-256-128-10-hm2bp"
+    counting: Row = {"study": "counting", "experiment": small, "seed": 0}
     chips: list[Row] = [
-        {"study": "counting-chip", "experiment": yin_yang, "seed": 0, "chip": chip, "variant": {}}
-        for chip in MNIST_CHIPS
+        {"study": "counting-chip", "experiment": small, "seed": 0, "chip": chip, "variant": {}} for chip in MNIST_CHIPS
     ]
     ceiling: Row = {**chips[0], "variant": {"mismatch": False}}
     return [[*trained, *convolutional, counting], [*on_loihi, *on_lava, ceiling, *chips]]
