@@ -226,9 +226,10 @@ def fire_range(
                     long_propagators(e_m, e_s, g, dt, rates, bases, powers)
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
                 bits = forward_step(state, weight, unit, e_m, e_s, g, c)
-                for lane in range(LANES):
-                    lanes[flagged] = lane
-                    flagged += (bits >> lane) & 1 | held[lane]
+                if bits != 0 or held_words[0] | held_words[1]:
+                    for lane in range(LANES):
+                        lanes[flagged] = lane
+                        flagged += (bits >> lane) & 1 | held[lane]
             else:
                 long_propagators(e_m, e_s, g, dt, rates, bases, powers)
                 u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
