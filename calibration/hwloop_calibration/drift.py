@@ -120,7 +120,15 @@ class Sentinel:
                 f"calibration {self.calibration.id} is of device {self.calibration.device_id}; this is {self.device.device_id}"
             )
         targets = targets_of(self.program, self.device, self.calibration.neurons)
-        self._bench = Bench(self.device, targets, min(4, self.device.capabilities.fan_in))
+        columns = min(4, self.device.capabilities.fan_in)
+        self._bench = Bench(self.device, targets, columns)
+        # bursts of very many neurons overflow a device's event link: they take turns
+        parts = chunks(self.calibration.neurons)
+        self._turns = (
+            [self._bench]
+            if len(parts) == 1
+            else [Bench(self.device, targets_of(self.program, self.device, part), columns) for part in parts]
+        )
         self._neurons = neurons_of(self.calibration, self._bench)
         self._noise = Noise(self.calibration.noise.threshold, self.calibration.noise.jitter, 0.0)
         self._sound = np.array([v != "masked" for v in self.calibration.verdict])
@@ -138,8 +146,11 @@ class Sentinel:
         """Run the sentinel, and put the program back that the device holds."""
         loaded = getattr(self.device, "program", None) or self.program
         try:
-            self._bench.load()
-            return self._bench.measure(self._stimuli, repeats)
+            found = []
+            for bench in self._turns:
+                bench.load()
+                found.append(bench.measure(self._stimuli, repeats))
+            return _beside(found)
         finally:
             self.device.load(loaded)
 
@@ -345,6 +356,21 @@ def _factors(whole: Calibration, part: Calibration, rows: list[int]) -> list[lis
         own[: len(new)] = as_array(new)
         result.append(as_row(np.where(np.isnan(own), old * factor, own), FACTOR_DIGITS))
     return result
+
+
+def _beside(parts: list[Observations]) -> Observations:
+    """Observations of the same stimuli on disjoint neurons as one."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def joint(name: str, axis: int) -> Array:
+        return np.concatenate([getattr(part, name) for part in parts], axis)
+
+    first = parts[0]
+    return Observations(
+        first.stimuli, joint("mean", 1), joint("variance", 1), joint("support", 1), joint("agreed", 1), first.repeats,
+        joint("extra", 0), joint("spikes", 0), joint("halves", 2),
+    )  # fmt: skip
 
 
 def _replaced(old: Observations, new: Observations, rows: Array) -> Observations:

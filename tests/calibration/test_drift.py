@@ -7,6 +7,7 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import CalibrationError
+from hwloop_calibration import parts
 from hwloop_calibration.drift import Sentinel, merged
 
 from .conftest import Calibrated
@@ -113,6 +114,24 @@ def test_a_chip_that_stays_raises_no_alarm(calibrated: Calibrated) -> None:
     offset = z.mean(0) / np.sqrt(1 / 17 + 16 / 17 / 40)
     assert np.abs(offset).max() < 5.0
     assert np.mean(offset**2) == pytest.approx(1.0, abs=0.5)
+
+
+def test_very_many_neurons_are_watched_in_turns(calibrated: Calibrated, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = opened(preset(48), 5)  # of its own: a cell is written
+    device.apply(calibrated.calibration)
+    device.load(calibrated.program)
+    whole = Sentinel(device, calibrated.calibration, calibrated.program)
+    monkeypatch.setattr(parts, "CROWD", 20)
+    turns = Sentinel(device, calibrated.calibration, calibrated.program)
+    for sentinel in (whole, turns):
+        assert not any(sentinel.check().drifted for _ in range(6))
+    z = np.array([check.z for check in turns.history])
+    assert z.shape == np.array([check.z for check in whole.history]).shape
+    # the same neurons are sound, and what is measured of them has its variance: 47 neurons, 6 checks
+    assert np.sqrt(np.mean(z[:, np.abs(z).sum((0, 2)) > 0] ** 2)) == pytest.approx(1.0, abs=0.15)
+    # a neuron that moves is found at its own place
+    device.write_trim("tau_mem", device.trim_codes("tau_mem")[[30]] + 40, np.array([30]))
+    assert turns.check().neurons == (30,)
 
 
 def test_a_sentinel_watches_fine_tuning_and_leaves_its_program(calibrated: Calibrated) -> None:
