@@ -102,6 +102,7 @@ def test_a_study_adds_up_to_its_report(finished: tuple[YieldPlan, list[RowResult
     page = (tmp_path / "report.html").read_text()
     assert "no mismatch, hardened" in page
     assert "<svg" in page
+    assert "mathdefault" not in page  # labels of a logarithmic axis are plain numbers
     assert len(json.loads((tmp_path / "yield.json").read_text())["rows"]) == len(results)
     text = report.to_text()
     assert "2 chips of bss2, test accuracy (emulator)" in text
