@@ -188,7 +188,9 @@ def budget_figure(groups: Sequence[Group], source: Source) -> Figure:
             axes.plot([x], [100 * group.worst], "_", color=colour, markersize=9)
             axes.annotate(group.label, (x, 100 * group.mean), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
         axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("{x:,.0f}" if high < 10 * low else "")  # without a power of ten in between
         axes.set_xlabel("samples run on a chip before it is used")
         axes.set_ylabel("test accuracy (%)")
         axes.grid()
