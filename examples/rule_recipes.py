@@ -212,7 +212,14 @@ CONVOLUTIONAL: dict[str, Recipe] = {
         na_convolution,
         rules.TraceError(),
         NA(),
-        {"epochs": 14, "batch_size": 50, "lr": 1.5e-3, "lr_decay": 0.78, "input_dropout": 0.1, "averaging": 0.998},
+        {
+            "epochs": 18,
+            "batch_size": 50,
+            "lr": 1.5e-3,
+            "lr_decay": 0.82,
+            "augment": rules.RandomAffine(),
+            "averaging": 0.998,
+        },
     ),
     "spikegrad": Recipe(
         spikegrad_convolution,
