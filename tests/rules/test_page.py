@@ -53,6 +53,31 @@ def test_accuracies_are_those_of_the_rows_and_what_lacks_is_said(page: ModuleTyp
     text = "\n".join(page._accuracy(list(page._rows([tmp_path]))))
     assert "| mnist-784-400-10-na | 1 | 98.09 % | 98.09 % | 98.09 % | 2 | 120 + 5 |" in text
     assert "Not measured yet: hm2bp, spikegrad, spide." in text
+    assert "moved, turned" not in text
+
+
+def test_a_row_of_augmented_images_is_named(page: ModuleType) -> None:
+    found = {"validation": 0.99, "test": 0.99, "curve": [0.99], "spikes_a_sample": [1.0]}
+    rows = [({"study": "rule", "experiment": f"mnist-conv-{name}"}, found) for name in page.CONVOLUTIONAL]
+    augmented = [f"mnist-conv-{name}" for name, recipe in page.CONVOLUTIONAL.items() if "augment" in recipe.fit]
+    assert augmented
+    assert f"scaled a little: {', '.join(augmented)};" in "\n".join(page._accuracy(rows))
+
+
+def test_chips_stand_beside_their_ceiling_and_software_and_say_on_how_many_samples(page: ModuleType) -> None:
+    common = {"experiment": "small-hm2bp", "seed": 0}
+    chip = {"ran_on": "emulator", "device": "emulator:1/bss2/x", "as_is": 0.8, "tuned": 0.97}
+    on = {"ran_on": "lava-nc", "device": "lava/fixed", "simulated": 0.99, "as_is": 0.98, "agreement": {"equal": 1.0}}
+    rows = [
+        ({**common, "study": "counting"}, {"test": 0.974}),
+        ({**common, "study": "counting-chip", "variant": {}}, chip),
+        ({**common, "study": "counting-chip", "variant": {"mismatch": False}}, chip),
+        ({**common, "study": "rule-on", "samples": 200}, on),
+    ]
+    lines = page._deployed(rows)
+    assert "| small-hm2bp | emulator:1/bss2/x | emulator | all | 97.40 % | 80.00 % |  | 97.00 % |" in lines
+    assert sum("without mismatch: the ceiling" in line for line in lines) == 1
+    assert "| small-hm2bp | lava/fixed | lava-nc | first 200 | 99.00 % | 98.00 % | 100.00 % |  |" in lines
 
 
 def test_a_cell_does_not_break_its_table(page: ModuleType) -> None:
