@@ -8,7 +8,8 @@ import pytest
 import hwloop as hl
 from hwloop.errors import CalibrationError
 from hwloop_calibration import parts
-from hwloop_calibration.drift import Sentinel, merged
+from hwloop_calibration.drift import Sentinel
+from hwloop_calibration.renewed import merged
 
 from .conftest import Calibrated
 from .support import network, opened, preset, program_for

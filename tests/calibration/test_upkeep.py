@@ -16,7 +16,7 @@ from hwloop.experiment import Experiment
 from hwloop.losses import Loss
 from hwloop.mapping import Program
 from hwloop_calibration import Sentinel, Upkeep, drift
-from hwloop_calibration.drift import given_up
+from hwloop_calibration.renewed import given_up
 from hwloop_emulator import EmulatorDevice
 
 from .support import opened, preset
