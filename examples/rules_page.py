@@ -54,6 +54,8 @@ EXACT = {
 }
 #: Batch of the timed training step, runs of which the fastest counts, share of pixels that are lit (MNIST: 0.19).
 BATCH, RUNS, LIT = 100, 3, 0.19
+#: The exact rule's network on MNIST.
+EXACT_NETWORK = "mnist-784-350-10"
 TARGETS = ("emulator:0", "loihi", "lava")
 
 
@@ -138,7 +140,7 @@ def _images() -> torch.Tensor:
 
 
 def _exact_step() -> tuple[Callable[[], None], str]:
-    experiment = Experiment.load("mnist-784-350-10")
+    experiment = Experiment.load(EXACT_NETWORK)
     net, loss = experiment.build_network(), experiment.build_loss()
     images = _images()
     spikes = Spikes.from_first_times(torch.where(images > 0, (1 - images) * 10e-3, torch.inf), 40e-3)
@@ -148,7 +150,7 @@ def _exact_step() -> tuple[Callable[[], None], str]:
         net.zero_grad(set_to_none=True)
         loss(net, net(spikes), labels).backward()
 
-    return step, "784-350-10, events"
+    return step, f"{EXACT_NETWORK.removeprefix('mnist-')}, events"
 
 
 def _rule_step(name: str) -> tuple[Callable[[], None], str]:
@@ -169,6 +171,8 @@ def _accuracy(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     for row, found in rows:
         if row["study"] == "rule":
             groups.setdefault(row["experiment"], []).append(found)
+        elif row["study"] == "software" and row["experiment"] == EXACT_NETWORK and "curve" in found:
+            groups.setdefault(f"{EXACT_NETWORK}-exact", []).append(found)
     body = []
     for experiment, group in sorted(groups.items()):
         test, validation = ([found[key] for found in group] for key in ("test", "validation"))
@@ -195,6 +199,7 @@ def _accuracy(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
         for experiment, group in sorted(groups.items())
     ]
     missing = [name for name in RECIPES if f"mnist-784-400-10-{name}" not in groups]
+    missing += [] if f"{EXACT_NETWORK}-exact" in groups else ["exact"]
     note = [f"Not measured yet: {', '.join(missing)}.", ""] if missing else []
     augmented = [f"mnist-conv-{name}" for name, recipe in CONVOLUTIONAL.items() if "augment" in recipe.fit]
     if augmented := [name for name in augmented if name in groups]:

@@ -52,8 +52,16 @@ def test_accuracies_are_those_of_the_rows_and_what_lacks_is_said(page: ModuleTyp
     write_row(tmp_path, "na", 0.9809)
     text = "\n".join(page._accuracy(list(page._rows([tmp_path]))))
     assert "| mnist-784-400-10-na | 1 | 98.09 % | 98.09 % | 98.09 % | 2 | 120 + 5 |" in text
-    assert "Not measured yet: hm2bp, spikegrad, spide." in text
+    assert "Not measured yet: hm2bp, spikegrad, spide, exact." in text
     assert "moved, turned" not in text
+
+
+def test_the_exact_rule_stands_beside_the_others(page: ModuleType) -> None:
+    row = {"study": "software", "experiment": "mnist-784-350-10", "seed": 0}
+    found = {"validation": 0.978, "test": 0.9793, "curve": [0.9, 0.978], "spikes_a_sample": [90.0, 3.0]}
+    text = "\n".join(page._accuracy([(row, found)]))
+    assert "| mnist-784-350-10-exact | 1 | 97.80 % | 97.93 % | 97.93 % | 2 | 90 + 3 |" in text
+    assert "exact." not in text
 
 
 def test_a_row_of_augmented_images_is_named(page: ModuleType) -> None:
