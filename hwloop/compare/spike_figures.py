@@ -219,7 +219,7 @@ def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
             bias / factor, color=p.BLUE, linewidth=1.3, linestyle="--", label=f"mean {format_time(bias, micro='µs')}"
         )
         axes.legend(loc="upper right")
-    note = f" ({beyond} beyond, in the end bins)" if beyond else ""
+    note = f" ({beyond} beyond the axis)" if beyond else ""
     axes.set_title(f"{errors.label}: {len(values)} pairs{note}" if len(values) else f"{errors.label}: no pairs")
     axes.set_xlabel(f"measured - simulated spike time ({_micro(unit)}); right: device late")
     axes.set_ylabel("spike pairs")
