@@ -206,7 +206,14 @@ CONVOLUTIONAL: dict[str, Recipe] = {
         hm2bp_convolution,
         rules.ReadoutError(8.0, 1.0, margin=1.5),
         HM2BP(teacher=8, rate=0.5, empty=0.0),
-        {"epochs": 3, "batch_size": 50, "lr": 3e-3, "lr_decay": 0.4, "averaging": 0.998},
+        {
+            "epochs": 10,
+            "batch_size": 50,
+            "lr": 3e-3,
+            "lr_decay": 0.75,
+            "augment": rules.RandomAffine(),
+            "averaging": 0.998,
+        },
     ),
     "na": Recipe(
         na_convolution,
