@@ -409,7 +409,9 @@ def test_feedback_beyond_its_norm_is_scaled_back() -> None:
 
 
 def test_a_network_without_feedback_is_its_feed_forward_case() -> None:
-    layers = [hl.Dense(12, 8), RateNeurons(), hl.Dense(8, 5), RateNeurons()]
+    generator = torch.Generator().manual_seed(3)
+    layers = [hl.Dense(12, 8).init_normal_(0.0, 0.5, generator), RateNeurons()]
+    layers += [hl.Dense(8, 5).init_normal_(0.0, 0.5, generator), RateNeurons()]
     net = rules.StepNetwork(layers, in_shape=12, steps=20).double()
     rule, inputs = Spide(solver="implicit", loss_scale=1.0), values(net, 4)
     record = rule.forward(net, inputs)
