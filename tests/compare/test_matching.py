@@ -50,8 +50,20 @@ def test_kernel_equals_its_plain_twin(a: list[float], b: list[float], rate: floa
     # equal costs may be reached by other pairs; what the pairs cost is what counts
     paid = sum(rate * abs(ours.times[i] - theirs.times[j]) for i, j in found)
     assert paid + len(a) + len(b) - 2 * len(found) == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    if len(set(a)) == len(a) and len(set(b)) == len(b) and not np.isclose((expected * 20 / rate) % 1, 0):
-        assert found == pairs
+    assert sum(rate * abs(ours.times[i] - theirs.times[j]) - 2 for i, j in pairs) == pytest.approx(
+        sum(rate * abs(ours.times[i] - theirs.times[j]) - 2 for i, j in found), rel=1e-9, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_kernel_pairs_what_its_plain_twin_pairs_where_no_two_matchings_cost_the_same(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    a, b = (sorted(generator.uniform(0, 10, size=generator.integers(0, 10)).tolist()) for _ in range(2))
+    ours, theirs = paired_trains(trains(a), trains(b))
+    rate = [0.1, 0.7, 2.0, 11.0][seed % 4]
+    partner, _ = align_trains(ours, theirs, rate)
+    _, pairs = align(ours.times, theirs.times, rate)
+    assert [(i, int(j)) for i, j in enumerate(partner) if j >= 0] == pairs
 
 
 @settings(max_examples=60, deadline=None)
