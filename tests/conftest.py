@@ -7,7 +7,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from hwloop.errors import DataError
 from hwloop.files import data_folder
@@ -19,6 +21,13 @@ def _ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Weights that a test leaves to chance are the same whichever tests ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
 
 
 def _real(name: str, pattern: str) -> Path:
