@@ -17,7 +17,8 @@ from .compare import Comparison, compare
 from .datasets import Task
 from .deployment import deploy, run_on
 from .experiment import Experiment
-from .loop import LoopResult, finetune
+from .loop import finetune
+from .loop_state import LoopResult
 from .mapping import Program
 from .network import Network
 from .record import Record

@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 from .datasets import Dataset
 from .errors import CompileError, InputError
 from .losses import Decision, accuracy, predict, silent_samples
-from .mapping import Program, ScaleRule
+from .mapping import LayerProgram, Program, ScaleRule
 from .network import Network
 from .record import Recording
 from .spikes import Spikes
@@ -103,6 +104,15 @@ def deploy(
     best = max(tried, key=lambda pair: pair[0])[1]
     device.load(best)
     return best
+
+
+@torch.no_grad()
+def stay_in_range(weights: Sequence[Tensor], layers: Sequence[LayerProgram]) -> None:
+    """Keep ``weights`` where the codes of ``layers`` can follow: beyond saturation a step would have no effect for long."""
+    for weight, layer in zip(weights, layers, strict=True):
+        if layer.max_code is not None:
+            limit = torch.as_tensor(layer.largest_weight(), dtype=weight.dtype, device=weight.device)
+            weight.clamp_(-limit, limit)
 
 
 def silent_neurons(net: Network, device: Device, program: Program, data: Dataset) -> tuple[tuple[int, ...], ...]:

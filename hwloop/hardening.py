@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .datasets import Task
+from .deployment import stay_in_range
 from .errors import InputError
 from .losses import Decision, Loss
 from .mapping import Program
@@ -112,7 +113,7 @@ def harden(
     noisy = NoisyForward(noise, program=program, seed=seed, floor=floor)
 
     def forward(net: Network, inputs: Spikes) -> Record:
-        _stay_in_range(weights, program)
+        stay_in_range(weights, program.layers)
         for average, weight in zip(mean, weights, strict=True):
             average.lerp_(weight.detach(), 1.0 - averaging)
         return noisy(net, inputs)
@@ -138,7 +139,7 @@ def harden(
     if best is None:
         raise InputError("no epoch was run")
     _put(weights, best[2])
-    _stay_in_range(weights, program)
+    stay_in_range(weights, program.layers)
     return HardenResult(tuple(history), best[1], best[0], program.with_weights(net))
 
 
@@ -169,15 +170,6 @@ def _validated(
 def _put(weights: list[Tensor], values: list[Tensor]) -> None:
     for weight, value in zip(weights, values, strict=True):
         weight.copy_(value)
-
-
-@torch.no_grad()
-def _stay_in_range(weights: list[Tensor], program: Program) -> None:
-    """Keep weights where codes can follow: beyond saturation a step would have no effect for long."""
-    for weight, layer in zip(weights, program.layers, strict=True):
-        if layer.max_code is not None:
-            limit = layer.scale * (layer.max_code + 0.5)
-            weight.clamp_(-limit, limit)
 
 
 def _check(

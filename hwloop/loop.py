@@ -24,9 +24,7 @@ from torch import Tensor
 from .datasets import Task
 from .deployment import deploy, measure, place_around_silence
 from .errors import CheckpointError, InputError
-from .loop_state import GradientHealth as GradientHealth
-from .loop_state import Loop, LoopEpoch, Tally
-from .loop_state import LoopResult as LoopResult
+from .loop_state import Loop, LoopEpoch, LoopResult, Tally
 from .losses import Decision, Loss
 from .mapping import Program, ScaleRule
 from .network import Network

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
-from .deployment import run_on
-from .errors import CheckpointError, InputError
+from .checkpoint import check_same_options, resume_from, save_checkpoint
+from .deployment import run_on, stay_in_range
+from .errors import InputError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .mapping import Program
 from .network import Network
@@ -181,7 +181,7 @@ class Loop:
         if value.requires_grad:
             torch.nn.utils.clip_grad_norm_(self.weights, clip_norm, error_if_nonfinite=True)
             self.optimizer.step()
-            self._stay_in_range()
+            stay_in_range(self.weights, self.program.layers)
         for mean, weight in zip(self.average, self.weights, strict=True):
             mean.lerp_(weight.detach(), 1.0 - self.averaging)
         tally.loss += float(value.detach()) * len(labels)
@@ -190,14 +190,6 @@ class Loop:
         tally.lost += measured.lost_events
         tally.late += measured.late_events
         tally.health(record)
-
-    @torch.no_grad()
-    def _stay_in_range(self) -> None:
-        """Keep shadow weights where the device can follow: beyond saturation a step would have no effect for long."""
-        for weight, layer in zip(self.weights, self.program.layers, strict=True):
-            if layer.max_code is not None:
-                limit = torch.as_tensor(layer.largest_weight(), dtype=weight.dtype, device=weight.device)
-                weight.clamp_(-limit, limit)
 
     # -- epochs and checkpoints ---------------------------------------------------------------
 
@@ -270,34 +262,14 @@ class Loop:
 
     def resumed(self, resume: bool) -> bool:
         """Go on from the newest checkpoint; false where the run starts anew."""
-        if self.folder is None:
-            if resume:
-                raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")
+        path = resume_from(self.folder, self.net, resume, self._take, "finetune")
+        if path is None:
             return False
-        if not resume:
-            existing = newest_manifest(self.folder)
-            if existing is not None:
-                raise CheckpointError(f"{existing} is there already; pass resume=True, or name another folder")
-            return False
-        checkpoint = load_checkpoint(self.folder, self.net)
-        if checkpoint is None:
-            return False
-        try:
-            self._take(checkpoint.state)
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{checkpoint.path} is no checkpoint of finetune ({type(error).__name__}: {error}); name another folder"
-            ) from error
-        _log.info("resumed %s after epoch %d", checkpoint.path, len(self.history))
+        _log.info("resumed %s after epoch %d", path, len(self.history))
         return True
 
     def _take(self, state: dict[str, Any]) -> None:
-        for name, value in self.options.items():
-            if state["options"][name] != value:
-                raise CheckpointError(
-                    f"the checkpoint was made with {name} = {state['options'][name]!r}, this run has {value!r}; "
-                    "use the same options, or name another folder"
-                )
+        check_same_options(state["options"], self.options)
         self.net.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [_epoch_of(entry) for entry in state["history"]]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from .checkpoint import check_same_options, resume_from, save_checkpoint
 from .datasets import Dataset, Task
 from .encoding import thinned
 from .errors import CheckpointError, GradientError, InputError
@@ -275,7 +275,8 @@ def fit(
         each time (``seed``).
     augment : callable, optional
         ``augment(batch, generator) -> batch`` of :class:`hwloop.rules.Values` for every training step of a network in steps,
-        for instance :class:`hwloop.rules.RandomAffine`; its ``repr`` is kept with the checkpoints.
+        for instance :class:`hwloop.rules.RandomAffine`. Its ``repr`` is kept with the checkpoints and has to be the same on
+        resuming: a dataclass does, a plain function does not.
     averaging : float
         Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
     forward : callable, optional
@@ -411,27 +412,12 @@ class _Run:
 
     def begin(self, resume: bool, epochs: int) -> None:
         """Load the newest checkpoint if asked to; refuse to write over one if not."""
-        if self.folder is None:
-            if resume:
-                raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")
+        path = resume_from(self.folder, self.net, resume, self._take, "fit")
+        if path is None:
             return
-        if not resume:
-            existing = newest_manifest(self.folder)
-            if existing is not None:
-                raise CheckpointError(f"{existing} is there already; pass resume=True, or name another folder")
-            return
-        checkpoint = load_checkpoint(self.folder, self.net)
-        if checkpoint is None:
-            return
-        try:
-            self._take(checkpoint.state)
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{checkpoint.path} is no checkpoint of fit ({type(error).__name__}: {error}); name another folder"
-            ) from error
         if self.finished > epochs:
-            raise CheckpointError(f"{checkpoint.path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
-        _log.info("resumed %s after epoch %d", checkpoint.path, self.finished)
+            raise CheckpointError(f"{path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
+        _log.info("resumed %s after epoch %d", path, self.finished)
 
     def kept(self) -> Model:
         """The network that is validated and kept: the average where there is one."""
@@ -463,12 +449,7 @@ class _Run:
         }
 
     def _take(self, state: dict[str, Any]) -> None:
-        for name, value in self.options.items():
-            if (then := state["options"].get(name)) != value:
-                raise CheckpointError(
-                    f"the checkpoint was made with {name} = {then!r}, this run has {value!r}; "
-                    "use the same options, or name another folder"
-                )
+        check_same_options(state["options"], self.options)
         history = [Epoch(**{**e, "validation": Evaluation(**e["validation"])}) for e in state["history"]]
         best = state["best"]
         self.net.load_state_dict(state["network"])

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from hwloop.datasets import Task
-from hwloop.deployment import measure
+from hwloop.deployment import measure, stay_in_range
 from hwloop.errors import CalibrationError, InputError
 from hwloop.hardening import FLOOR
 from hwloop.losses import Decision, Loss
-from hwloop.mapping import Program
+from hwloop.mapping import LayerProgram, Program
 from hwloop.network import Dense, Network
 from hwloop.noise import NoiseModel, NoisyForward
 from hwloop.record import Record
@@ -179,7 +179,7 @@ class Upkeep:
             for (dense, _), rows, wanted, layer in zip(
                 self.net.blocks, leaving, acting, self.program.layers, strict=True
             ):
-                _keep_acting(dense, torch.from_numpy(rows), wanted, layer.largest_weight())
+                _keep_acting(dense, torch.from_numpy(rows), wanted, layer)
         self.program = self.program.with_weights(self.net)
         return moved
 
@@ -212,14 +212,11 @@ class Upkeep:
 
     def _forward(self, weights: Sequence[Tensor]) -> Forward:
         """A training step's simulation: weights within the program's codes, with the noise where there is one."""
-        limits = [layer.largest_weight() for layer in self.program.layers]
         seed = self.seed + len(self.history)
         noisy = None if self.noise is None else NoisyForward(self.noise, program=self.program, seed=seed, floor=FLOOR)
 
         def forward(net: Any, inputs: Any) -> Record:
-            with torch.no_grad():
-                for weight, limit in zip(weights, limits, strict=True):
-                    weight.copy_(_within(weight, limit))
+            stay_in_range(weights, self.program.layers)
             return simulate_forward(net, inputs) if noisy is None else noisy(net, inputs)
 
         return forward
@@ -267,7 +264,7 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
 
 
 @torch.no_grad()
-def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> None:
+def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, layer: LayerProgram) -> None:
     """Weights of neurons ``rows`` such that what acts is ``acting`` again, as far as codes and live synapses allow it."""
     for _ in range(SOLVED):
         now = dense.transmitted(dense.weight)
@@ -276,13 +273,7 @@ def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> N
         asked = torch.where(factor > 0, acting / torch.where(factor > 0, factor, 1.0), dense.weight)
         dense.weight[rows] = asked[rows]
     if len(rows):
-        dense.weight.copy_(_within(dense.weight, limit))
-
-
-def _within(weight: Tensor, limit: object) -> Tensor:
-    """``weight`` within the codes: ``limit`` of all, or ``[n, 1]``."""
-    bound = torch.as_tensor(limit, dtype=weight.dtype)
-    return torch.maximum(torch.minimum(weight, bound), -bound)
+        stay_in_range([dense.weight], [layer])
 
 
 __all__ = ["Action", "Followed", "Upkeep", "replacements"]

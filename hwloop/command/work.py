@@ -15,7 +15,8 @@ from ..demo import RUNS, DemoResult, run_demo
 from ..demo_report import demo_report
 from ..deployment import deploy, run_on
 from ..experiment import Experiment
-from ..loop import LoopResult, finetune
+from ..loop import finetune
+from ..loop_state import LoopResult
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated, write_summary
 from ..target import Device, StepChoice, Target, choose_dt
