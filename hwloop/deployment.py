@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -33,18 +32,8 @@ SILENCE_EVIDENCE, PLACEMENTS = 20, 4
 
 
 def run_on(device: Device, spikes: Spikes, repeats: int = 1) -> Recording:
-    """Run ``spikes`` and subtract the read-out's constant latency; times that fall before 0 become 0."""
-    recording = device.run(spikes, repeats=repeats)
-    latency = device.capabilities.latency * device.capabilities.speedup
-    if latency != 0.0:
-        recording.populations = tuple(_earlier(population, latency) for population in recording.populations)
-    return recording
-
-
-def _earlier(spikes: Spikes, shift: float) -> Spikes:
-    times = torch.clamp(spikes.times - shift, min=0.0, max=spikes.t_stop)
-    times = torch.where(spikes.valid, times, math.inf)
-    return Spikes.trusted(times, spikes.units, spikes.counts, spikes.n_units, spikes.t_stop)
+    """``device.run(spikes, repeats=repeats)``: a recording's times are corrected for the constant latency in any case."""
+    return device.run(spikes, repeats=repeats)
 
 
 def measure(

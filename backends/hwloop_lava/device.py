@@ -182,8 +182,10 @@ class LavaDevice(DeviceBase):
             self._worker.stop()
             self._worker = None
 
-    def _write(self, program: Program) -> int:
+    def _check_program(self, program: Program) -> None:
         _graph_of(program, self.device_id)
+
+    def _write(self, program: Program) -> int:
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)

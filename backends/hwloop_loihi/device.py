@@ -18,7 +18,7 @@ from hwloop.target import DeviceBase, Measured, repeat
 
 from .compiler import compile_loihi
 from .emulator import Emulator
-from .graph import Array
+from .graph import Array, FixedGraph
 from .limits import capabilities
 from .program import LoihiProgram
 from .ticks import decode, encode
@@ -125,10 +125,11 @@ class LoihiDevice(DeviceBase):
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
         self._emulator: Emulator | None = None
 
+    def _check_program(self, program: Program) -> None:
+        _graph_of(program, self.device_id)
+
     def _write(self, program: Program) -> int:
-        if not isinstance(program, LoihiProgram):
-            raise TargetError(f"{self.device_id} runs programs compiled for loihi; got {type(program).__name__}")
-        self._emulator = Emulator(program.graph)
+        self._emulator = Emulator(_graph_of(program, self.device_id))
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)
@@ -149,6 +150,12 @@ class LoihiDevice(DeviceBase):
             for k, ticks in enumerate(ran.layers, start=1)
         )
         return Measured(populations, lost_events=merged * repeats)
+
+
+def _graph_of(program: Program, device: str) -> FixedGraph:
+    if not isinstance(program, LoihiProgram):
+        raise TargetError(f"{device} runs programs compiled for loihi; got {type(program).__name__}")
+    return program.graph
 
 
 def _ticks(t_stop: float, dt: float, n_ticks: int) -> int:
