@@ -104,7 +104,7 @@ class _Changes:
     @staticmethod
     def BoolOp(node: ast.BoolOp) -> Iterator[Change]:
         yield "and for or", _with(node, op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
-        for i, value in enumerate(node.values):
+        for i in range(len(node.values)):
             rest = [*node.values[:i], *node.values[i + 1 :]]
             yield "forgotten condition", rest[0] if len(rest) == 1 else _with(node, values=rest)
 
