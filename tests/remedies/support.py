@@ -13,13 +13,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from hwloop.errors import HwloopError
 
 SOURCES = ("hwloop", "backends", "calibration")
+
+
+class Said(NamedTuple):
+    """An error by the function that raises it and a piece of its text, where several are followed in one way."""
+
+    at: str
+    text: str
 
 
 @dataclass(frozen=True)
