@@ -230,7 +230,9 @@ def _published(data: Path | str | None) -> list[tuple[NDArray[np.float64], NDArr
         if not ((features >= 0) & (features <= 1)).all():
             raise DataError(f"{folder / f'{part}_samples.npy'}: features outside 0..1 or NaN; get the file again")
         if labels.min() < 0 or labels.max() >= len(YIN_YANG_CLASSES):
-            raise DataError(f"{folder / f'{part}_labels.npy'}: labels {labels.min()}..{labels.max()}; allowed: 0..2")
+            raise DataError(
+                f"{folder / f'{part}_labels.npy'}: labels {labels.min()}..{labels.max()}; allowed: 0..2; get the file again"
+            )
         parts.append((features, labels))
     return parts
 

@@ -62,7 +62,7 @@ class StepRecord(Record):
     def populations(self) -> tuple[Spikes, ...]:  # type: ignore[override]  # made from the rasters where asked for
         """Every population as event lists: a spike of step t at ``t dt``."""
         if self.rasters is None:
-            raise InputError("this record holds counts alone; run the rule's step-by-step path for spike times")
+            raise InputError("this record holds counts alone, no spike times; use record.counts")
         if any(bool((raster < 0).any()) for raster in self.rasters):
             raise InputError("negative spikes have no place in an event list; use record.rasters")
         dtype = self.readout.dtype
