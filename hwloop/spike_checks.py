@@ -52,6 +52,17 @@ def whole_numbers(name: str, values: Any) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def how_to_spikes(value: Any) -> str:
+    """The constructor that makes spikes of what looks like ``value``."""
+    ndim = value.ndim if isinstance(value, (Tensor, np.ndarray)) else None
+    dense = "a raster [batch, steps, units]: Spikes.from_dense(raster, dt)"
+    first = "spike times (s) [batch, units]: Spikes.from_first_times(times, t_stop)"
+    values = "values in 0..1 [batch, units]: hwloop.encoding.latency(values, t_early, t_late, t_stop)"
+    events = "lists of events: Spikes.from_events([(times, units), ...], n_units, t_stop)"
+    fitting = {2: [first, values], 3: [dense]}.get(ndim or 0, [events, dense, first, values])
+    return "From " + "; from ".join(fitting)
+
+
 def check_shapes(times: Tensor, units: Tensor, counts: Tensor) -> None:
     """Shapes and dtypes of the three tensors."""
     for name, value in (("times", times), ("units", units), ("counts", counts)):

@@ -256,8 +256,9 @@ class Spikes:
         )
 
 
-def concatenate(batches: Sequence[Spikes]) -> Spikes:
+def concatenate(batches: Iterable[Spikes]) -> Spikes:
     """Join batches of equal ``n_units`` and ``t_stop`` along the batch."""
+    batches = list(batches)
     if not batches:
         raise InputError("nothing to concatenate; give at least one batch")
     first = batches[0]
