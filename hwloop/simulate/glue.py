@@ -188,7 +188,10 @@ class SpikingLayer(torch.autograd.Function):
         d_params: list[Tensor | None] = [None] * len(PARAMETERS)
         if any(needs[3:]):
             if layer.threshold.shape[0] > 1:
-                raise InputError("neuron parameters with a threshold of its own in each sample have no gradient here")
+                raise InputError(
+                    "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
+                    "noise off (threshold=0), or give the neurons plain numbers"
+                )
             s = run.sensitivities(layer, inputs, call.t_stop, trace, upstream, floor)
             by_name = {
                 "tau_mem": s.tau_mem, "tau_syn": s.tau_syn, "v_th": s.threshold, "v_leak": -s.threshold - s.reset,
@@ -212,7 +215,10 @@ def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
 
     upstream = np.empty(trace.spikes.times.shape, layer.weight.dtype)
     if not masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream):
-        raise GradientError("the gradient of the loss with respect to a spike time is NaN or infinite; check the loss")
+        raise GradientError(
+            "the gradient of the loss with respect to a spike time is NaN or infinite; leave the neurons without a spike "
+            "out with torch.where: their first time is inf"
+        )
     return upstream
 
 
@@ -226,10 +232,13 @@ def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
     )
     if options.policy == "raise" and found:
         neuron = spikes.units[sample, spike]
-        slope = trace.current[sample, spike] - layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
+        threshold = layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
+        slope, swing = trace.current[sample, spike] - threshold, threshold - layer.reset[neuron]
+        # rounded down: the printed floor is one that the spike passes
+        lower = f"lower the floor to {0.9995 * slope / swing:.4g} or less, or " if slope > 0 else ""
         raise GradientError(
             f"sample {sample}, neuron {neuron}, t = {spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
-            f"below the floor {options.floor:g} (v_th - v_reset); lower the floor, or use policy 'clip' or 'skip'"
+            f"below the floor {options.floor:g} (v_th - v_reset); {lower}use policy 'clip' or 'skip'"
         )
     return int(found)
 
