@@ -43,6 +43,7 @@ def compile_float(
     Refractory times are carried, in whole ticks (process LIFRefractory). Raises :class:`CompileError` for the rest of
     what :func:`hwloop_loihi.float_graph` refuses.
     """
+    graph = float_graph(net, dt)  # first: its refusals name remedies that were tried
     program = compile_network(net, capabilities(dt), weight_scale=weight_scale, mask=mask, like=like)
     inherited = {field.name: getattr(program, field.name) for field in fields(program)}
-    return FloatProgram(**inherited, graph=float_graph(net, dt))
+    return FloatProgram(**inherited, graph=graph)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hwloop.mapping import Program, ResourceReport
 
 from .graph import FixedGraph
+from .remedy import Compilation
 
 if TYPE_CHECKING:
     from hwloop.network import Network
@@ -65,11 +66,14 @@ class LoihiReport(ResourceReport):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LoihiProgram(Program):
-    """A program with the graph that runs. Codes are half the mantissas; ``scale`` is the model weight of one code."""
+    """A program with the graph that runs. Codes are half the mantissas; ``scale`` is the model weight of one code.
+
+    ``source`` is what was compiled: a remedy is tried on it.
+    """
 
     graph: FixedGraph
     fits: tuple[LayerFit, ...]
-    exponents: bool = True
+    source: Compilation
 
     @property
     def dt(self) -> float:
@@ -78,11 +82,11 @@ class LoihiProgram(Program):
 
     def with_weights(self, net: Network) -> LoihiProgram:
         """The same scales with ``net``'s present weights; raises as compiling does."""
-        from .compiler import (
-            compile_loihi,
-        )  # it builds these programs: at module level the two imports would form a ring
+        # it builds these programs: at module level the two imports would form a ring
+        from .compiler import compile_loihi
 
-        return compile_loihi(net, self.dt, like=self, exponents=self.exponents)
+        how = self.source
+        return compile_loihi(net, self.dt, like=self, exponents=how.exponents, headroom=how.headroom)
 
     def report(self) -> LoihiReport:
         """Resources, what rounding did, and the headroom to the wrap."""

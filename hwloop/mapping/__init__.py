@@ -17,6 +17,7 @@ from .quantise import Quantised as Quantised
 from .quantise import ScaleRule as ScaleRule
 from .quantise import quantise as quantise
 from .quantise import scale_of as scale_of
+from .quantise import scale_rules as scale_rules
 from .report import LayerUse as LayerUse
 from .report import ResourceReport as ResourceReport
 
@@ -40,4 +41,5 @@ __all__ = [
     "quantise",
     "rules_and_placement",
     "scale_of",
+    "scale_rules",
 ]
