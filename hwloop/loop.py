@@ -30,6 +30,7 @@ from .loop_state import LoopResult as LoopResult
 from .losses import Decision, Loss
 from .mapping import Program, ScaleRule
 from .network import Network
+from .ownership import holds_checkpoints
 from .progress import EpochProgress
 from .rules import Exact, Rule, find
 from .simulate import FloorPolicy
@@ -44,6 +45,7 @@ LOOP_FLOOR = 0.1
 OnLoopEpoch = Callable[["LoopEpoch"], Program | None]
 
 
+@holds_checkpoints
 def finetune(
     net: Network,
     device: Device,
