@@ -28,6 +28,7 @@ from .loop_state import Loop, LoopEpoch, LoopResult, Tally
 from .losses import Decision, Loss
 from .mapping import Program, ScaleRule
 from .network import Network
+from .ownership import holds_checkpoints
 from .progress import EpochProgress
 from .rules import Exact, Rule, find
 from .simulate import FloorPolicy
@@ -42,6 +43,7 @@ LOOP_FLOOR = 0.1
 OnLoopEpoch = Callable[["LoopEpoch"], Program | None]
 
 
+@holds_checkpoints
 def finetune(
     net: Network,
     device: Device,

@@ -28,6 +28,7 @@ from .encoding import thinned
 from .errors import CheckpointError, GradientError, InputError
 from .losses import Decision, Loss, accuracy, predict, silent_samples
 from .network import Network
+from .ownership import holds_checkpoints
 from .progress import EpochProgress
 from .record import Record
 from .rules import Augment, Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
@@ -219,6 +220,7 @@ def evaluate(
     return Evaluation(right / len(data), len(data), silent, None if loss is None else total / len(data))
 
 
+@holds_checkpoints
 def fit(
     net: Model,
     task: Task | ValueTask,

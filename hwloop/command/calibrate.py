@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..results import measured, simulated
 from ..target import compile as compile_for
 from . import terminal
-from .folder import Trained
+from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
-
-    from .work import Output
 
 
 def calibrate_run(
@@ -24,14 +22,13 @@ def calibrate_run(
     trim: bool,
     repeats: int,
     store: Path | None,
-    output: Output | None,
+    folder: RunFolder | None,
 ) -> None:
     """Calibrate the chosen device for a trained network, store the calibration, and measure accuracy before and after."""
     from hwloop_calibration import Store, calibrate
 
     from .work import load_on, open_chosen, summarise
 
-    folder = None if output is None else output.prepare("calibrate")
     experiment, device, chosen = open_chosen(trained, choice)
     task, net = experiment.build_task(), trained.net
     how: dict[str, Any] = {"decision": experiment.decision, "runs": runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from .errors import FAILED, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
 if TYPE_CHECKING:
-    from .work import Output
+    from .folder import RunFolder
 
 app = typer.Typer(
     cls=Commands,
@@ -84,10 +85,11 @@ def demo(
     """The main job on Yin-Yang: train, deploy to three emulated chips as is, compare, fine-tune each in the loop."""
     from ..experiment import Experiment
     from .demo_command import demo_run
-    from .work import Output
+    from .folder import opened
 
     experiment = Experiment.load("demo-quick" if quick else "demo")
-    demo_run(experiment if seed is None else experiment.changed(seed=seed), Output(out, force=force))
+    with opened(out, "demo", force=force) as folder:
+        demo_run(experiment if seed is None else experiment.changed(seed=seed), folder)
 
 
 @_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
@@ -105,11 +107,13 @@ def train(
 ) -> None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
     from . import work
+    from .folder import opened
 
     chosen = work.experiment_of(experiment, out if resume else None)
     chosen = work.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
-    folder = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
-    work.train(chosen, work.Output(folder, resume, force))
+    path = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
+    with opened(path, "train", resume=resume, force=force) as folder:
+        work.train(chosen, folder)
 
 
 @_command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
@@ -133,7 +137,8 @@ def deploy(
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    work.deploy_run(work.load(run, experiment, data), choice, runs, _output(out, force))
+    with _opened(out, "deploy", force) as folder:
+        work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
 
 
 @_command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
@@ -157,7 +162,8 @@ def compare(
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    work.compare_run(work.load(run, experiment, data), choice, samples, _output(out, force))
+    with _opened(out, "compare", force) as folder:
+        work.compare_run(work.load(run, experiment, data), choice, samples, folder)
 
 
 @_command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
@@ -181,12 +187,14 @@ def finetune(
 ) -> None:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
     from . import work
+    from .folder import opened
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
-    folder = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
-    work.finetune_run(trained, choice, runs, work.Output(folder, resume, force))
+    path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
+    with opened(path, "finetune", resume=resume, force=force) as folder:
+        work.finetune_run(trained, choice, runs, folder)
 
 
 @_command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
@@ -214,7 +222,8 @@ def calibrate(
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
-    calibrate_run(trained, choice, runs, trim, repeats, store, _output(out, force))
+    with _opened(out, "calibrate", force) as folder:
+        calibrate_run(trained, choice, runs, trim, repeats, store, folder)
 
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
@@ -242,11 +251,13 @@ def yield_study(
 ) -> None:
     """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
     from . import work
+    from .folder import opened
     from .yield_command import make_plan, yield_run
 
     trained = work.load(run, experiment, data)
     plan = make_plan(preset, spread, chips, strategy, effort, runs)
-    yield_run(trained, plan, jobs, dask, work.Output(out or work.beside(run, "yield"), resume, force))
+    with opened(out or work.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
+        yield_run(trained, plan, jobs, dask, folder)
 
 
 @_command(epilog="Example: hwloop targets emulator:7 --preset bss2")
@@ -274,7 +285,8 @@ def doctor() -> None:
         raise typer.Exit(FAILED)
 
 
-def _output(out: Path | None, force: bool) -> Output | None:
-    from .work import Output
+def _opened(out: Path | None, kind: str, force: bool) -> AbstractContextManager[RunFolder | None]:
+    """The folder of a run that writes one where it is told to."""
+    from .folder import opened
 
-    return None if out is None else Output(out, force=force)
+    return nullcontext() if out is None else opened(out, kind, force=force)

@@ -8,12 +8,12 @@ from ..demo import RUNS, DemoResult, run_demo
 from ..demo_report import demo_report
 from ..experiment import Experiment
 from . import terminal
-from .work import Output, layers, loop_document, summarise
+from .folder import RunFolder
+from .work import layers, loop_document, summarise
 
 
-def demo_run(experiment: Experiment, output: Output) -> None:
+def demo_run(experiment: Experiment, folder: RunFolder) -> None:
     """The main job on Yin-Yang."""
-    folder = output.prepare("demo")
     done = run_demo(experiment, runs=RUNS, on_stage=terminal.status)
     folder.begin(experiment)
     terminal.status("writing the report")

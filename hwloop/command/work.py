@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +16,27 @@ from ..experiment import Experiment
 from ..loop import finetune
 from ..loop_state import LoopResult
 from ..mapping import Program
-from ..results import Result, measured, read_summary, simulated, write_summary
+from ..results import Result, measured, read_summary, simulated
 from ..target import Device, StepChoice, Target, choose_dt
 from ..target import compile as compile_for
 from ..training import fit
 from . import pages, terminal
-from .folder import RunFolder, Trained, load_trained, prepare, refuse_other, stored_experiment
+from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
 #: Validation samples on which ``--dt auto`` compares steps.
 STEP_SAMPLES = 300
 
 
-@dataclass(frozen=True)
-class Output:
-    """Where a run goes: ``--out``, ``--resume``, ``--force``."""
-
-    path: Path
-    resume: bool = False
-    force: bool = False
-
-    def prepare(self, kind: str) -> RunFolder:
-        """See :func:`hwloop.command.folder.prepare`."""
-        return prepare(self.path, kind, resume=self.resume, force=self.force)
-
-
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, output: Output) -> None:
+def train(experiment: Experiment, folder: RunFolder) -> None:
     """Train in software and save the network."""
-    folder = output.prepare("train")
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     folder.begin(experiment)
-    write_summary(folder.path, "train", status="running", seed=experiment.seed)
     with folder.resumable():
         done = fit(
             net, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **experiment.fit_options()
@@ -63,7 +48,7 @@ def train(experiment: Experiment, output: Output) -> None:
     ]
     pages.train_page(experiment, done, results).write(folder.path / "report.html")
     history = {"best_epoch": done.best_epoch, "history": [asdict(epoch) for epoch in done.history]}
-    write_summary(folder.path, "train", status="finished", seed=experiment.seed, results=results, **history)
+    folder.finish(experiment, results, **history)
     terminal.results(results)
     terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
     terminal.say(f"network and report: {folder.path}")
@@ -72,9 +57,8 @@ def train(experiment: Experiment, output: Output) -> None:
 # -- deploy ---------------------------------------------------------------------------------------
 
 
-def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output | None) -> None:
+def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> None:
     """Compile a trained network, load it as it is, and measure what it does."""
-    folder = None if output is None else output.prepare("deploy")
     experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
     with device:
@@ -149,16 +133,15 @@ def _state(trained: Trained, device: Device) -> str:
 
 def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
     """Write the summary of a finished run, and say where its report is."""
-    write_summary(folder.path, folder.kind, status="finished", seed=experiment.seed, results=results, **content)
+    folder.finish(experiment, results, **content)
     terminal.say(f"report: {folder.path / 'report.html'}")
 
 
 # -- compare --------------------------------------------------------------------------------------
 
 
-def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, output: Output | None) -> None:
+def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> None:
     """Compare simulated and measured spikes on test samples."""
-    folder = None if output is None else output.prepare("compare")
     experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
     data = task.test if samples is None else task.test.select(slice(0, samples))
@@ -190,9 +173,8 @@ def layers(comparison: Comparison) -> list[dict[str, Any]]:
 # -- finetune -------------------------------------------------------------------------------------
 
 
-def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Output) -> None:
+def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder) -> None:
     """Fine-tune a trained network in the loop with a device, and save it."""
-    folder = output.prepare("finetune")
     stored = stored_experiment(folder.path) if folder.resumed else None
     experiment, device, chosen = open_chosen(trained, choice, stored)
     if stored is not None:
@@ -209,8 +191,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Outp
                 measured(_state(trained, device), device, program, task.test, "test", decision=decision, runs=runs),
             ]
             options |= {"weight_scale": list(program.scales)}
-        folder.begin(experiment)
-        write_summary(folder.path, "finetune", status="running", seed=experiment.seed, results=begun)
+        folder.begin(experiment, begun)
         with folder.resumable():
             done = finetune(
                 net, device, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **options
