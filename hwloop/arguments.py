@@ -49,7 +49,7 @@ def seconds(name: str, value: Any, *, zero: bool = False) -> float:
     if math.isfinite(number) and (number > 0 or (zero and number == 0)):
         return number
     unit = " s" if isinstance(value, (int, float, np.number)) else ""
-    raise InputError(f"{name} = {shown(value)}{unit}; allowed: finite and {'>=' if zero else '>'} 0{_hint(value)}")
+    raise InputError(f"{name} = {shown(value)}{unit}; allowed: finite and {'>=' if zero else '>'} 0{hint(value)}")
 
 
 def floats(name: str, value: Any, *, keep: bool = False) -> Tensor:
@@ -81,14 +81,14 @@ def real_array(name: str, value: Any) -> NDArray[Any]:
     """
     if unit := unit_of(value):
         raise InputError(
-            f"{name} has the unit {unit}, which would be dropped; allowed: plain numbers in seconds{_hint(value)}"
+            f"{name} has the unit {unit}, which would be dropped; allowed: plain numbers in seconds{hint(value)}"
         )
     try:
         array = np.array(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} = {shown(value)} is no array of numbers ({error}); allowed: numbers") from None
     if array.dtype.kind not in "fiu" or array.dtype.itemsize == 0:
-        raise InputError(f"{name} = {shown(value)}; allowed: numbers{_hint(value)}")
+        raise InputError(f"{name} = {shown(value)}; allowed: numbers{hint(value)}")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -142,8 +142,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _hint(value: Any) -> str:
-    """What to write instead."""
+def hint(value: Any) -> str:
+    """What to write instead of ``value``, as a sentence that follows a message; empty where that is not known."""
     if unit_of(value):
         return ". Convert it: value.rescale('s').magnitude (quantities, Neo), value.to('s').magnitude (pint)"
     found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
