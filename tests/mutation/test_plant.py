@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .plant import main
+from .trials import Copy, Setup
 
 TOY = "def clamp(x, top=10):\n    if x > top:\n        return top\n    return x\n\n\ndef never(x):\n    return x * 2\n"
 TEST = "from toy import clamp\n\n\ndef test_clamp():\n    assert (clamp(11), clamp(3)) == (10, 3)\n"
@@ -95,3 +96,11 @@ def test_a_change_without_end_is_ended_and_counts_as_noticed(project: Path, monk
     endless = [entry for entry in document["tried"] if entry["after"] in ("x += 1", "pass")]  # type: ignore[attr-defined]
     assert len(endless) == 2
     assert all(entry["noticed"] and entry["by"].startswith("no end within 1 s") for entry in endless)
+
+
+def test_two_runs_do_not_share_a_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = project.parent / "copies"
+    with Copy(project, folder / "job-0", Setup([], [])):
+        assert run(project)[0] == 2
+    assert "another run is using" in capsys.readouterr().err
+    assert run(project, "--places", "1", "--at-least", "0")[0] == 0

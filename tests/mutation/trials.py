@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import filelock
+
 from .places import Mutant, Place
 
 #: Not copied: version control, environments, caches, results.
@@ -65,6 +67,12 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path, setup: Setup) -> None:
         self.options = list(setup.options)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise BrokenError(f"another run is using {folder}; name another folder with --keep") from None
         self.folder, self.output = folder / "tree", folder / "output.txt"
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(root, self.folder, ignore=LEFT_OUT, symlinks=True)  # keeps times, which Numba's cache goes by
@@ -89,6 +97,7 @@ class Copy:
         if kind is not None:
             self._server.terminate()
         self._server.communicate()
+        self._lock.release()
 
     def coverage(self, files: Sequence[str], sources: Sequence[str]) -> Coverage:
         """Run all tests of ``files`` unchanged, twice: the first run compiles what is compiled on first use."""
@@ -120,9 +129,16 @@ class Copy:
             path.write_bytes(before)
             os.utime(path, (times.st_atime, times.st_mtime))
         if answer["status"] is None:
+            self._check(coverage)
             return Outcome(mutant, True, f"no end within {limit:.0f} s, or the process ended")
         failed = answer["failed"] or f"exit status {answer['status']} of pytest"
         return Outcome(mutant, answer["status"] != 0, failed if answer["status"] else f"{len(tests)} tests passed")
+
+    def _check(self, coverage: Coverage) -> None:
+        """A run without an answer says something about a change only where runs without one still answer."""
+        quickest = min(coverage.seconds, key=lambda name: coverage.seconds[name])
+        if self._run([quickest.split("::")[0]], [quickest], None, CPU_MORE)["status"] != 0:
+            raise BrokenError(f"{quickest} no longer passes without any change: {self.output.read_text()[-2000:]}")
 
     def _run(
         self, files: Sequence[str], tests: list[str] | None, trace: Sequence[str] | None, limit: float
