@@ -188,7 +188,10 @@ class SpikingLayer(torch.autograd.Function):
         d_params: list[Tensor | None] = [None] * len(PARAMETERS)
         if any(needs[3:]):
             if layer.threshold.shape[0] > 1:
-                raise InputError("neuron parameters with a threshold of its own in each sample have no gradient here")
+                raise InputError(
+                    "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
+                    "noise off (threshold=0), or give the neurons plain numbers"
+                )
             s = run.sensitivities(layer, inputs, call.t_stop, trace, upstream, floor)
             by_name = {
                 "tau_mem": s.tau_mem, "tau_syn": s.tau_syn, "v_th": s.threshold, "v_leak": -s.threshold - s.reset,
@@ -212,7 +215,10 @@ def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
 
     upstream = np.empty(trace.spikes.times.shape, layer.weight.dtype)
     if not masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream):
-        raise GradientError("the gradient of the loss with respect to a spike time is NaN or infinite; check the loss")
+        raise GradientError(
+            "the gradient of the loss with respect to a spike time is NaN or infinite; leave the neurons without a spike "
+            "out with torch.where: their first time is inf"
+        )
     return upstream
 
 
@@ -227,11 +233,22 @@ def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
     if options.policy == "raise" and found:
         neuron = spikes.units[sample, spike]
         slope = trace.current[sample, spike] - layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
+        least = _least_floor(layer, trace)
+        # rounded down: the printed floor is one that every spike passes
+        lower = f"lower the floor to {0.9995 * least:.4g} or less, or " if least > 0 else ""
         raise GradientError(
             f"sample {sample}, neuron {neuron}, t = {spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
-            f"below the floor {options.floor:g} (v_th - v_reset); lower the floor, or use policy 'clip' or 'skip'"
+            f"below the floor {options.floor:g} (v_th - v_reset); {lower}use policy 'clip' or 'skip'"
         )
     return int(found)
+
+
+def _least_floor(layer: Layer, trace: Trace) -> float:
+    """Smallest ``D_k`` of all spikes, as a share of ``v_th - v_reset``."""
+    units = trace.spikes.units
+    threshold = np.take_along_axis(np.broadcast_to(layer.threshold, (len(units), layer.threshold.shape[1])), units, 1)
+    share = (trace.current - threshold) / (threshold - layer.reset[units])
+    return float(share[np.arange(units.shape[1]) < trace.spikes.counts[:, None]].min())
 
 
 class MembraneMaximum(torch.autograd.Function):
