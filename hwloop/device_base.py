@@ -235,7 +235,7 @@ class DeviceBase(ABC):
             sample = int(spikes.counts.argmax())
             raise TargetError(
                 f"sample {sample} has {int(spikes.counts.max())} input events; {self.device_id} takes {limit} a sample: "
-                "send fewer spikes (a sparser encoding, a shorter window)"
+                f"send {limit} or fewer (a sparser encoding, a shorter window)"
             )
 
 

@@ -175,9 +175,11 @@ class Chip:
     def _rate(self, name: str, t_stop: float) -> float:
         rate = self.preset.scale(name)
         if rate * t_stop > MOST_EXTRA_EVENTS:
+            most = 0.999 * MOST_EXTRA_EVENTS  # what is printed may be rounded up
             raise TargetError(
                 f"preset {self.preset.name}: effects.{name}.scale = {rate:g} device_hz gives {rate * t_stop:g} events a "
-                f"sample of {t_stop:g} device s; allowed: {MOST_EXTRA_EVENTS}. Lower the rate or shorten the sample"
+                f"sample of {t_stop:g} device s; allowed: {MOST_EXTRA_EVENTS}. Lower the rate to {most / t_stop:.4g} "
+                f"device_hz, or shorten the sample to {most / rate:.4g} device s"
             )
         return rate
 

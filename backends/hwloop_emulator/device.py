@@ -258,7 +258,7 @@ class EmulatorDevice(DeviceBase):
         if fails is not None:
             raise TargetError(
                 f"{self.device_id}: writing {parameter} broke off after {done} of {len(chosen)} cells; read trim_codes "
-                "and write again what is missing, or write the codes of before"
+                "and write again what is missing, or write the previous codes"
             )
 
     def _breaks_off(self, cells: int) -> int | None:
@@ -288,7 +288,9 @@ class EmulatorDevice(DeviceBase):
 
 def _chip_number(address: str) -> int:
     if not (address.isascii() and address.isdigit()) or int(address) > LARGEST_NUMBER:
-        raise TargetError(f"emulator:{address} is no chip; allowed: emulator:N, N a whole number >= 0, e.g. emulator:7")
+        raise TargetError(
+            f"emulator:{address} is no chip; allowed: emulator:N, N a whole number >= 0 and <= {LARGEST_NUMBER}, e.g. emulator:7"
+        )
     return int(address)
 
 
@@ -298,5 +300,5 @@ def _counter(name: str, value: int) -> int:
     except TypeError:
         whole = -1
     if not 0 <= whole <= LARGEST_NUMBER:
-        raise InputError(f"{name} = {value!r}; allowed: a whole number >= 0")
+        raise InputError(f"{name} = {value!r}; allowed: a whole number 0..{LARGEST_NUMBER}")
     return whole

@@ -375,10 +375,12 @@ def _read(preset: str | Path) -> tuple[str, str]:
         )
     try:
         if path.stat().st_size > MAX_FILE:
-            raise DataError(f"preset {path} has {path.stat().st_size} bytes; allowed: at most {MAX_FILE}")
+            raise DataError(
+                f"preset {path} has {path.stat().st_size} bytes; allowed: at most {MAX_FILE}; shorten its texts"
+            )
         return path.read_text("utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"preset {path} cannot be read: {error}") from error
+        raise DataError(f"preset {path} cannot be read: {error}; check the path, and that it is UTF-8 text") from error
 
 
 def _explain(where: str, error: ValidationError) -> InputError:

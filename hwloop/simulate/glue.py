@@ -232,15 +232,23 @@ def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
     )
     if options.policy == "raise" and found:
         neuron = spikes.units[sample, spike]
-        threshold = layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
-        slope, swing = trace.current[sample, spike] - threshold, threshold - layer.reset[neuron]
-        # rounded down: the printed floor is one that the spike passes
-        lower = f"lower the floor to {0.9995 * slope / swing:.4g} or less, or " if slope > 0 else ""
+        slope = trace.current[sample, spike] - layer.threshold[sample if len(layer.threshold) > 1 else 0, neuron]
+        least = _least_floor(layer, trace)
+        # rounded down: the printed floor is one that every spike passes
+        lower = f"lower the floor to {0.9995 * least:.4g} or less, or " if least > 0 else ""
         raise GradientError(
             f"sample {sample}, neuron {neuron}, t = {spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
             f"below the floor {options.floor:g} (v_th - v_reset); {lower}use policy 'clip' or 'skip'"
         )
     return int(found)
+
+
+def _least_floor(layer: Layer, trace: Trace) -> float:
+    """Smallest ``D_k`` of all spikes, as a share of ``v_th - v_reset``."""
+    units = trace.spikes.units
+    threshold = np.take_along_axis(np.broadcast_to(layer.threshold, (len(units), layer.threshold.shape[1])), units, 1)
+    share = (trace.current - threshold) / (threshold - layer.reset[units])
+    return float(share[np.arange(units.shape[1]) < trace.spikes.counts[:, None]].min())
 
 
 class MembraneMaximum(torch.autograd.Function):
