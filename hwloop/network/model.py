@@ -187,7 +187,7 @@ class Network(nn.Module):
         check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
         result: Record = super().__call__(*args, **kwargs)
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
-            warn_of_scales(self.blocks, result)
+            warn_of_scales(self, result)
         return result
 
 
