@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import encoding, files
-from .arguments import Numbers, allowed_dtype, shown, whole
+from .arguments import Numbers, allowed_dtype, seconds, shown, whole
 from .errors import DataError, InputError
 from .spike_checks import how_to_spikes, whole_numbers
 from .spikes import Index, Spikes, concatenate
@@ -116,6 +116,12 @@ class Task:
     t_stop: float
 
     def __post_init__(self) -> None:
+        for name in ("n_in", "n_out"):
+            object.__setattr__(self, name, whole(f"{self.name}: {name}", getattr(self, name)))
+        t_stop = seconds(f"{self.name}: t_stop", self.t_stop)
+        # a float32 of NumPy or torch is the window of the data, once rounded
+        same = np.float32(t_stop) == np.float32(self.train.inputs.t_stop)
+        object.__setattr__(self, "t_stop", self.train.inputs.t_stop if same else t_stop)
         for part in ("train", "validation", "test"):
             data: Dataset = getattr(self, part)
             found = (data.inputs.n_units, data.inputs.t_stop)

@@ -43,7 +43,7 @@ class Network(nn.Module):
 
     def __init__(self, layers: Iterable[nn.Module], *more: nn.Module) -> None:
         super().__init__()
-        layers = as_layers(layers, more)
+        layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
         if len(layers) < 2 or len(layers) % 2:
             raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
         for k, layer in enumerate(layers):
