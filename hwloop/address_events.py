@@ -6,6 +6,7 @@ A pixel ``(x, y)`` of polarity ``p`` on a sensor of ``(w, h, n_p)`` is unit ``(p
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -14,12 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from .arguments import SECONDS, clock_dtype, real_array, seconds, shown, whole
-from .errors import InputError, OptionError
+from .errors import InputError, OptionError, TimeScaleWarning
 from .spike_checks import whole_numbers
 from .spikes import Spikes
 
 Array: TypeAlias = NDArray[Any]
 
+#: Fewer events than this say nothing about their clock.
+FEW = 10
+#: A window of so many times the events' is not theirs, but may be a thousand times theirs.
+EMPTY = (300.0, 10_000.0)
 #: Fields that are read; an array with any other is refused, since it would be dropped.
 FIELDS = ("t", "x", "y", "p")
 
@@ -69,6 +74,7 @@ def from_aer(
         t_stop = (np.floor(last) + 1) * tick
     t_stop = seconds("t_stop", t_stop)
     _check_window(clocks, tick, t_stop)
+    _warn_of_units(clocks, tick, t_stop)
     pairs = [(clock * tick, unit) for clock, unit in zip(clocks, units, strict=True)]
     return Spikes.from_events(pairs, n_units, t_stop, clock_dtype(t_stop, tick, dtype))
 
@@ -230,3 +236,19 @@ def _check_window(clocks: list[Array], tick: float, t_stop: float) -> None:
                 f"sample {sample} begins at {float(clock[0]) * tick:g} s of its clock, behind t_stop = {t_stop:g} s; allowed: "
                 "start='first', which counts from each sample's first event, or start=<tick of t = 0>"
             )
+
+
+def _warn_of_units(clocks: list[Array], tick: float, t_stop: float) -> None:
+    """Ask where the window or the clock looks as if it counted in another unit."""
+    n_events, last = sum(map(len, clocks)), max((float(clock[-1]) for clock in clocks if len(clock)), default=0.0)
+    if n_events < FEW or last <= 0:
+        return
+    question = None
+    if t_stop >= 1 and EMPTY[0] < t_stop / (last * tick) < EMPTY[1]:
+        question = (
+            f"the last event lies at {last * tick:g} s, t_stop = {t_stop:g} s; is t_stop in ms? Write {t_stop:g}e-3"
+        )
+    elif last < n_events and any(clock.dtype.kind == "f" and (clock % 1).any() for clock in clocks) and tick < 1:
+        question = f"times are fractions up to {last:g} ticks of {tick:g} s; are they in seconds? Write time_unit='s'"
+    if question:
+        warnings.warn(question, TimeScaleWarning, stacklevel=4)

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data._utils.collate import default_collate_fn_map
 
 from . import encoding, files
-from .arguments import Numbers, shown, whole
+from .arguments import Numbers, allowed_dtype, seconds, shown, whole
 from .errors import DataError, InputError
 from .spike_checks import how_to_spikes, whole_numbers
 from .spikes import Index, Spikes, concatenate
@@ -117,6 +116,12 @@ class Task:
     t_stop: float
 
     def __post_init__(self) -> None:
+        for name in ("n_in", "n_out"):
+            object.__setattr__(self, name, whole(f"{self.name}: {name}", getattr(self, name)))
+        t_stop = seconds(f"{self.name}: t_stop", self.t_stop)
+        # a float32 of NumPy or torch is the window of the data, once rounded
+        same = np.float32(t_stop) == np.float32(self.train.inputs.t_stop)
+        object.__setattr__(self, "t_stop", self.train.inputs.t_stop if same else t_stop)
         for part in ("train", "validation", "test"):
             data: Dataset = getattr(self, part)
             found = (data.inputs.n_units, data.inputs.t_stop)
@@ -155,15 +160,6 @@ def mnist_stimulus(tau_syn: float = 5e-3) -> Stimulus:
 def collate(samples: Sequence[tuple[Spikes, Tensor]]) -> tuple[Spikes, Tensor]:
     """Join single samples of a :class:`Dataset` into a batch, for a torch ``DataLoader``."""
     return concatenate([spikes for spikes, _ in samples]), torch.stack([label for _, label in samples])
-
-
-def _join(samples: Sequence[Spikes], *, collate_fn_map: Any = None) -> Spikes:
-    """Single samples as a batch, in the form in which torch's default collate asks for it."""
-    return concatenate(samples)
-
-
-# the documented way to teach torch's default collate a type; also a worker process comes by here, to know Spikes
-default_collate_fn_map[Spikes] = _join
 
 
 def split(data: Dataset, n_second: int, seed: int) -> tuple[Dataset, Dataset]:
@@ -345,7 +341,7 @@ def _encode_images(images: NDArray[np.uint8], size: int, how: Stimulus, dtype: t
 
 
 def _values(features: NDArray[np.float64], dtype: torch.dtype | None) -> Tensor:
-    return torch.from_numpy(features).to(dtype or torch.get_default_dtype())
+    return torch.from_numpy(features).to(allowed_dtype(dtype) or torch.get_default_dtype())
 
 
 def _task(name: str, parts: list[Dataset], n_out: int) -> Task:

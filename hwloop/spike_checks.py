@@ -48,7 +48,9 @@ def whole_numbers(name: str, values: Any) -> NDArray[np.int64]:
     else:
         bad = array > np.int64(2**63 - 1) if array.dtype == np.uint64 else np.zeros(array.shape, bool)
     if bad.any():
-        raise InputError(f"{name} must be whole numbers, found {array[bad][0]}")
+        raise InputError(
+            f"{name} must be whole numbers, found {array[bad][0]}; round them first, nothing is rounded here"
+        )
     return array.astype(np.int64)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .arguments import DTYPES, Numbers, allowed_dtype, floats, seconds, shown, whole
 from .errors import InputError
@@ -274,6 +275,15 @@ def concatenate(batches: Iterable[Spikes]) -> Spikes:
     )
     units = torch.cat([torch.nn.functional.pad(b.units, (0, width - b.units.shape[1])) for b in batches])
     return Spikes.trusted(times, units, torch.cat([b.counts for b in batches]), first.n_units, first.t_stop)
+
+
+def _collate(samples: Sequence[Spikes], *, collate_fn_map: Any = None) -> Spikes:
+    """Samples as a batch, in the form in which torch's default collate asks for it."""
+    return concatenate(samples)
+
+
+# the documented way to teach torch's default collate a type; a worker process comes by here too
+default_collate_fn_map[Spikes] = _collate
 
 
 def _dtype_of(times: Sequence[Any]) -> torch.dtype:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwloop.errors import InputError, OptionError
+from hwloop.errors import InputError, OptionError, TimeScaleWarning
 from hwloop.spikes import Spikes
 
 F64 = torch.float64
@@ -41,6 +41,7 @@ def test_pixels_polarities_and_ticks_of_any_clock_come_back(
         assert [(e["x"], e["y"], e["t"] + first, e["p"]) for e in array] == rows
 
 
+@pytest.mark.filterwarnings("ignore::hwloop.errors.TimeScaleWarning")  # chance may draw a nearly empty window
 @settings(deadline=None, max_examples=60)
 @given(st.lists(recordings, min_size=1, max_size=3), st.integers(0, 10**10))
 def test_a_window_keeps_the_zero_of_its_clock(samples: list[list[tuple[int, ...]]], zero: int) -> None:
@@ -50,6 +51,7 @@ def test_a_window_keeps_the_zero_of_its_clock(samples: list[list[tuple[int, ...]
         assert back["t"].tolist() == array["t"].tolist()
 
 
+@pytest.mark.filterwarnings("ignore::hwloop.errors.TimeScaleWarning")  # chance may draw a nearly empty window
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 10**8), st.integers(0, 4)), max_size=12).map(sorted), min_size=1))
 def test_units_and_ticks_without_a_sensor_come_back(samples: list[list[tuple[int, int]]]) -> None:
@@ -112,6 +114,21 @@ def test_a_polarity_that_says_nothing_needs_no_unit() -> None:
     assert Spikes.from_aer([array], 3, 1.0).units.tolist() == [[1, 2]]
     assert Spikes.from_aer([array], sensor_size=(3, 1, 1)).units.tolist() == [[1, 2]]
     assert Spikes.from_aer([array], sensor_size=(3, 1)).n_units == 3
+
+
+def test_a_window_in_ms_and_a_clock_in_seconds_are_asked_about() -> None:
+    array = events([(0, k * 1000) for k in range(300)], "xt")
+    with pytest.warns(
+        TimeScaleWarning, match="last event lies at 0.299 s, t_stop = 300 s; is t_stop in ms?.*Write 300e-3"
+    ):
+        Spikes.from_aer([array], 1, 300)
+    in_seconds = events([(0, k * 1e-3) for k in range(300)], "xt", "<f8")
+    with pytest.warns(TimeScaleWarning, match="fractions up to 0.299 ticks of 1e-06 s; .*Write time_unit='s'"):
+        Spikes.from_aer([in_seconds], 1, 0.3)
+    remedied = (Spikes.from_aer([array], 1, 300e-3), Spikes.from_aer([in_seconds], 1, 0.3, time_unit="s"))
+    torch.testing.assert_close(remedied[0].times, remedied[1].times)
+    Spikes.from_aer([events([(0, 5)], "xt")], 1, 300)  # one event says nothing
+    Spikes.from_aer([events([(0, k + 0.5) for k in range(20)], "xt", "<f8")], 1)  # a jittered clock
 
 
 # -- refusals -------------------------------------------------------------------------------------

@@ -194,6 +194,14 @@ def test_samples_are_picked_by_numpys_numbers_slices_and_lists() -> None:
     assert len(datasets.yin_yang(seed=np.int64(1), sizes=np.array([5, 5, 5])).train) == 5  # type: ignore[arg-type]
 
 
+def test_a_task_takes_numpys_numbers() -> None:
+    inputs = Spikes.from_first_times(torch.zeros(3, 2), 0.05)
+    data = Dataset(inputs, [0, 1, 2])
+    task = Task("t", data, data, data, np.int64(2), np.int64(3), np.float32(0.05))  # type: ignore[arg-type]
+    assert (task.n_in, task.n_out, task.t_stop) == (2, 3, 0.05)
+    assert [type(n) for n in (task.n_in, task.n_out, task.t_stop)] == [int, int, float]
+
+
 def test_subset_takes_the_first_samples() -> None:
     task = datasets.subset(Task("t", tiny(), tiny(), tiny(), 2, 3, 2.0), 4, 3, 2)
     assert [len(part) for part in (task.train, task.validation, task.test)] == [4, 3, 2]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 import tomllib
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hwloop as hl
 from hwloop.errors import DataError, HwloopError, InputError, OptionError
@@ -116,6 +119,30 @@ def test_mnist_is_read_cropped_resampled_and_cut_to_size(tmp_path: Path) -> None
 def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_back() -> None:
     nasty = {"a": 'quote " and \\ and \x7f \n tab\t é 漢 😀', "b c": {"d.e": [1, 2.5e-10, True, []]}, "f": False}
     assert tomllib.loads(toml_text(nasty)) == nasty
+
+
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+scalars = st.one_of(
+    keys, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.floats(width=32).filter(math.isfinite).map(np.float32)
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.recursive(
+        st.dictionaries(keys, st.one_of(scalars, st.lists(scalars)), max_size=4),
+        lambda d: st.dictionaries(keys, d, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_any_document_of_plain_values_is_written_and_read_back(document: dict[str, Any]) -> None:
+    assert tomllib.loads(toml_text(document)) == document
+
+
+@pytest.mark.parametrize("value", [None, 1j, Path("x"), [{"a": 1}], np.zeros(2)])
+def test_a_value_that_toml_does_not_have_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="in a TOML document; allowed: text"):
+        toml_text({"a": value})
 
 
 # -- refusals -------------------------------------------------------------------------------------

@@ -187,6 +187,15 @@ def test_data_loader_batches_join_to_the_whole() -> None:
     assert torch.equal(joined.units, spikes.units)
 
 
+def test_a_plain_data_loader_joins_samples_and_what_holds_them() -> None:
+    spikes = Spikes.from_events([([k * 1e-3], [0]) for k in range(5)], 1, 0.01, F64)
+    loader: Any = DataLoader(spikes, batch_size=2)  # type: ignore[arg-type]
+    assert [batch.times[:, 0].tolist() for batch in loader] == [[0.0, 1e-3], [2e-3, 3e-3], [4e-3]]
+    nested: Any = DataLoader([{"x": s, "k": k} for k, s in enumerate(spikes)], batch_size=5)  # type: ignore[arg-type, var-annotated]
+    (batch,) = nested
+    assert torch.equal(batch["x"].times, spikes.times)
+
+
 def test_joined_batches_are_padded_to_the_widest() -> None:
     joined = concatenate([two()[1], two()[0]])
     assert joined.counts.tolist() == [0, 3]

@@ -43,7 +43,7 @@ class Network(nn.Module):
 
     def __init__(self, layers: Iterable[nn.Module], *more: nn.Module) -> None:
         super().__init__()
-        layers = as_layers(layers, more)
+        layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
         if len(layers) < 2 or len(layers) % 2:
             raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
         for k, layer in enumerate(layers):
@@ -187,7 +187,7 @@ class Network(nn.Module):
         check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
         result: Record = super().__call__(*args, **kwargs)
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
-            warn_of_scales(self.blocks, result)
+            warn_of_scales(self, result)
         return result
 
 

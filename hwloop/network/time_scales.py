@@ -7,6 +7,7 @@ alone is no evidence; its ratio to the window and to the times of the input is, 
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from ..record import Record
 from ..spikes import Spikes
 from .dense import Dense
 from .lif import LIF
+
+if TYPE_CHECKING:
+    from .model import Network
 
 #: Nobody counts less than 1 ms in milliseconds: smaller numbers are seconds.
 LEAST = 1.0
@@ -31,8 +35,8 @@ MOVED = 1e-3
 _CALLER = 3
 
 
-def warn_of_scales(blocks: list[tuple[Dense, LIF]], record: Record) -> None:
-    """Warn, once per layer, where ``record`` of a simulation shows that a unit of time is wrong.
+def warn_of_scales(net: Network, record: Record) -> None:
+    """Warn, once per layer, where ``record`` of a simulation of ``net`` shows that a unit of time is wrong.
 
     Costs nothing where every layer spikes and the window is short.
     """
@@ -40,8 +44,10 @@ def warn_of_scales(blocks: list[tuple[Dense, LIF]], record: Record) -> None:
     if received is None or record.health is None:
         return
     if received.t_stop >= LONG:
-        _warn(_too_fine(blocks, received))
-    for k, ((dense, lif), layer) in enumerate(zip(blocks, record.health.layers, strict=True)):
+        _warn(_too_fine(net.blocks, received))
+    elif all(layer.used for layer in record.health.layers):
+        return
+    for k, ((dense, lif), layer) in enumerate(zip(net.blocks, record.health.layers, strict=True)):
         if layer.used == 0 and int(received.counts.sum()):
             reason = _late(dense, received.t_stop) or _slow(lif, received.t_stop)
             reason = reason or (_sparse(lif, received) if k == 0 else None)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import hwloop as hl
+from hwloop import encoding
 from hwloop.errors import InputError
 
 
@@ -41,7 +42,7 @@ def test_what_is_no_spikes_is_answered_with_how_to_make_them(given: Any, message
 def test_the_ways_that_the_message_names_give_an_input() -> None:
     for spikes in (
         hl.Spikes.from_first_times(torch.rand(2, 3) * 1e-2, 0.05),
-        hl.encoding.latency(torch.rand(2, 3), 0.0, 1e-2, 0.05),
+        encoding.latency(torch.rand(2, 3), 0.0, 1e-2, 0.05),
         hl.Spikes.from_dense(torch.rand(2, 5, 3) < 0.5, 1e-3),
         hl.Spikes.from_events([([1e-3], [0])], 3, 0.05),
     ):
