@@ -9,7 +9,9 @@ point is a function ``(address: str, **options) -> Target``; built-in backends r
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
@@ -21,9 +23,10 @@ from .device_base import checked_repeats as checked_repeats
 from .device_base import earlier as earlier
 from .device_base import repeat as repeat
 from .device_base import repetitions as repetitions
-from .errors import InputError, OptionError, TargetError
+from .errors import CompileWarning, InputError, OptionError, TargetError
 from .losses import Decision
 from .mapping import Capabilities, Program, ScaleRule
+from .mapping.probe import probe_losses
 from .network import Network
 from .record import RanOn, Recording
 from .spikes import Spikes
@@ -42,6 +45,7 @@ __all__ = [
     "checked_repeats",
     "choose_dt",
     "compile",
+    "compile_quietly",
     "describe",
     "earlier",
     "factory",
@@ -213,8 +217,12 @@ def compile(
     weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
     mask: Iterable[int] = (),
     like: Program | None = None,
+    probe: Spikes | None = None,
 ) -> Program:
     """``net`` as a program for ``target``, a target or an opened device.
+
+    Warns (:class:`~hwloop.errors.CompileWarning`) of what compiling lost, with a remedy that was tried; the report of the
+    program begins with it too.
 
     Parameters
     ----------
@@ -225,6 +233,8 @@ def compile(
     mask : physical neurons not to use, e.g. those known to be dead; those that the calibration applied to a device masks
         are avoided too
     like : a program whose placement and scales are reused; ``weight_scale`` and ``mask`` are then not looked at
+    probe : inputs (model s), e.g. validation data, of which up to 200 samples are simulated: layers that fall silent or
+        saturate with the weights that the codes stand for are told
 
     Raises
     ------
@@ -233,13 +243,32 @@ def compile(
     InputError
         A parameter, scale or mask is outside its bounds.
     """
+    program = compile_quietly(net, target, weight_scale=weight_scale, mask=mask, like=like, probe=probe)
+    for text in program.warnings:
+        warnings.warn(text, CompileWarning, stacklevel=2)
+    return program
+
+
+def compile_quietly(
+    net: Network,
+    target: Target | Device,
+    *,
+    weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+    mask: Iterable[int] = (),
+    like: Program | None = None,
+    probe: Spikes | None = None,
+) -> Program:
+    """As :func:`compile`, for one of several candidates: what was lost stands in the program's ``warnings`` alone."""
     described = target.target if isinstance(target, Device) else target
     if not isinstance(described, Target):
         raise InputError(f"cannot compile for {type(target).__name__}; give what hwloop.open(name) returns")
     calibration = getattr(target, "calibration", None)
-    if calibration is not None:
-        mask = {*mask, *calibration.mask}
-    return described.compile(net, weight_scale=weight_scale, mask=mask, like=like)
+    avoided = [*mask, *(() if calibration is None else calibration.mask)]
+    program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)
+    if probe is None:
+        return program
+    found = probe_losses(net, program, probe, lambda rule: described.compile(net, weight_scale=rule, mask=avoided))
+    return replace(program, warnings=(*program.warnings, *found))
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:

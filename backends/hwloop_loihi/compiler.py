@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,8 +31,10 @@ from hwloop.mapping import (
     rules_and_placement,
     scale_of,
 )
+from hwloop.mapping.loss import weight_losses
 from hwloop.network import Network
 
+from .delays import delay_losses
 from .discretise import Discrete, discretise
 from .graph import (
     BIAS_EXPONENT,
@@ -100,13 +103,15 @@ def compile_loihi(
         been tried.
     InputError
         A parameter, scale or mask is outside its bounds.
+
+    What rounding lost stands in the program's ``warnings``.
     """
     asked = Compilation(tuple(network_values(net)), dt, weight_scale, tuple(mask), like, exponents, headroom)
     try:
         program = compile_values(asked)
     except CompileError as error:
         raise mended(error, asked, compile_values) from None
-    return program
+    return program if like is not None else replace(program, warnings=tuple(_losses(asked, program)))
 
 
 def compile_values(asked: Compilation) -> LoihiProgram:
@@ -158,6 +163,21 @@ def _layer(
         bias_exp=shift,
     )
     return program, fixed, _fit(index, fixed, discrete, dt, exact, volley)
+
+
+def _losses(asked: Compilation, program: LoihiProgram) -> list[str]:
+    """What rounding of weights and delays lost, with remedies that were tried."""
+
+    def requantised(index: int, rule: ScaleRule) -> LayerProgram | None:
+        try:
+            return _layer(index, asked.layers[index], rule, program.layers[index].neurons, asked)[0]
+        except CompileError:
+            return None
+
+    return [
+        *weight_losses(asked.layers, program.layers, asked.rules(), requantised),
+        *delay_losses(asked, compile_values),
+    ]
 
 
 def _with_headroom(layer: LayerValues, program: LayerProgram, headroom: float) -> LayerProgram:

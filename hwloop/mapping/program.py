@@ -93,12 +93,17 @@ class Program:
     layers : tuple of LayerProgram
     membrane_scale : float
         Device potential of one model unit.
+    notes : tuple of str
+        What the device does otherwise than asked.
+    warnings : tuple of str
+        What compiling lost, with the remedy; not looked for where another program's scales were reused.
     """
 
     capabilities: Capabilities
     layers: tuple[LayerProgram, ...]
     membrane_scale: float = 1.0
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
     @property
     def target(self) -> str:
@@ -199,6 +204,7 @@ class Program:
             "weight_bits": limits.weight_bits,
             "layers": rows,
             "notes": self.notes,
+            "warnings": self.warnings,
         }
 
 

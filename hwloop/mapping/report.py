@@ -24,7 +24,7 @@ class LayerUse:
 
 @dataclass(frozen=True)
 class ResourceReport:
-    """Resources of a program; ``str()`` is a table, :meth:`to_dict` plain values."""
+    """Resources of a program; ``str()`` is a table, what was lost first; :meth:`to_dict` plain values."""
 
     target: str
     digest: str
@@ -33,6 +33,7 @@ class ResourceReport:
     weight_bits: int | None
     layers: tuple[LayerUse, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def neurons(self) -> int:
@@ -67,6 +68,7 @@ class ResourceReport:
     def __str__(self) -> str:
         bits = "real-valued weights" if self.weight_bits is None else f"{self.weight_bits}-bit weights"
         lines = [
+            *(f"warning: {warning}" for warning in self.warnings),
             f"program {self.digest[:12]} for {self.target}: {self.neurons} of {self.neurons_available} neurons, "
             f"{self.synapses} synapses, {bits}",
             f"{'population':>10} {'neurons':>8} {'fan-in':>7} {'free':>6} {'bits':>5} {'1 LSB':>10} "
