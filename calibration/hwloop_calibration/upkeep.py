@@ -22,14 +22,14 @@ from torch import Tensor
 from hwloop.datasets import Task
 from hwloop.deployment import measure
 from hwloop.errors import CalibrationError, InputError
-from hwloop.hardening import FLOOR
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import Program
 from hwloop.network import Dense, Network
-from hwloop.noise import NoiseModel, NoisyForward
 from hwloop.record import Record
 from hwloop.target import Device
 from hwloop.training import Forward, set_lr, simulate_forward, train_epoch
+from hwloop.training.harden import FLOOR
+from hwloop.training.noise import NoiseModel, NoisyForward
 
 from .document import Calibration
 from .twin import deviate, is_twin
@@ -86,7 +86,7 @@ class Upkeep:
     patience : epochs without a better validation after which training ends; it ends too where the reference is reached
     repeats : runs of the validation data on the device
     noise : NoiseModel, optional
-        Noise in training, where ``net`` was trained with it (:func:`hwloop.hardening.harden`); by default none.
+        Noise in training, where ``net`` was trained with it (:func:`hwloop.training.harden`); by default none.
     batch_size, lr, lr_decay, clip_norm, seed, decision : as in :func:`hwloop.training.fit`
 
     Attributes

@@ -12,11 +12,11 @@ import hwloop as hl
 from hwloop.datasets import Task, subset, yin_yang
 from hwloop.errors import InputError
 from hwloop.experiment import Experiment
-from hwloop.hardening import NoisyRunner, harden
 from hwloop.losses import Loss
 from hwloop.mapping import Program
-from hwloop.noise import NoiseModel
 from hwloop.training import evaluate
+from hwloop.training.harden import NoisyRunner, harden
+from hwloop.training.noise import NoiseModel
 
 #: The magnitudes of bss2, in model seconds.
 NOISE = NoiseModel(threshold=0.015, jitter=1e-4, time_step=1e-4, event_loss=1e-3)

@@ -1,7 +1,7 @@
 """Hardening: training for a chip without the chip, on its noise, its weight codes and what is known of its mismatch.
 
 A network that was trained without them loses most of what it loses on a chip without mismatch to rounding and to spikes
-with too little margin. Here every step runs on a :class:`~hwloop.noise.NoisyForward`, weights stay within the program's
+with too little margin. Here every step runs on a :class:`~hwloop.training.noise.NoisyForward`, weights stay within the program's
 codes, and the best epoch is chosen by validation under the same noise. No device runs.
 """
 
@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .datasets import Task
-from .errors import InputError
-from .losses import Decision, Loss
-from .mapping import Program
-from .network import Network
+from ..datasets import Task
+from ..errors import InputError
+from ..losses import Decision, Loss
+from ..mapping import Program
+from ..network import Network
+from ..progress import EpochProgress
+from ..record import Record
+from ..spikes import Spikes
+from .fit import Epoch, Evaluation, evaluate, set_lr, train_epoch
 from .noise import NoiseModel, NoisyForward
-from .progress import EpochProgress
-from .record import Record
-from .spikes import Spikes
-from .training import Epoch, Evaluation, evaluate, set_lr, train_epoch
 
 __all__ = ["HardenResult", "NoisyRunner", "harden"]
 

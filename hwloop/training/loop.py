@@ -21,20 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .datasets import Task
-from .deployment import deploy, measure, place_around_silence
-from .errors import CheckpointError, InputError
+from ..datasets import Task
+from ..deployment import deploy, measure, place_around_silence
+from ..errors import CheckpointError, InputError
+from ..losses import Decision, Loss
+from ..mapping import Program, ScaleRule
+from ..network import Network
+from ..progress import EpochProgress
+from ..rules import Exact, Rule, find
+from ..simulate import FloorPolicy
+from ..target import Device
+from .fit import set_lr
 from .loop_state import GradientHealth as GradientHealth
 from .loop_state import Loop, LoopEpoch, Tally
 from .loop_state import LoopResult as LoopResult
-from .losses import Decision, Loss
-from .mapping import Program, ScaleRule
-from .network import Network
-from .progress import EpochProgress
-from .rules import Exact, Rule, find
-from .simulate import FloorPolicy
-from .target import Device
-from .training import set_lr
 
 #: Floor of D_k in the loop, as a share of v_th - v_reset. Larger than in simulation: a measured spike may fall where
 #: the model's membrane hardly rises, or falls.

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
-from .datasets import Dataset, Task
-from .encoding import thinned
-from .errors import CheckpointError, GradientError, InputError
-from .losses import Decision, Loss, accuracy, predict, silent_samples
-from .network import Network
-from .progress import EpochProgress
-from .record import Record
-from .rules import Augment, Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
-from .simulate import DEFAULT_FLOOR, FloorPolicy
-from .spikes import Spikes
+from ..checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from ..datasets import Dataset, Task
+from ..encoding import thinned
+from ..errors import CheckpointError, GradientError, InputError
+from ..losses import Decision, Loss, accuracy, predict, silent_samples
+from ..network import Network
+from ..progress import EpochProgress
+from ..record import Record
+from ..rules import Augment, Exact, Rule, StepNetwork, Values, ValueSet, ValueTask, find
+from ..simulate import DEFAULT_FLOOR, FloorPolicy
+from ..spikes import Spikes
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .errors import InputError, OptionError
-from .mapping import Program
-from .network import Dense, Network
-from .neurons import PARAMETERS
-from .record import Record
-from .simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
-from .spikes import Spikes
+from ..errors import InputError, OptionError
+from ..mapping import Program
+from ..network import Dense, Network
+from ..neurons import PARAMETERS
+from ..record import Record
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from ..spikes import Spikes
 
 __all__ = ["SPREADS", "NoiseModel", "NoisyForward"]
 

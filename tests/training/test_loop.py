@@ -6,16 +6,17 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import datasets, deployment, loop, losses
+from hwloop import datasets, deployment, losses
 from hwloop.datasets import Task
 from hwloop.deployment import place_around_silence, run_on
 from hwloop.errors import CheckpointError, InputError
-from hwloop.loop import finetune
-from hwloop.loop_state import LoopEpoch, LoopResult
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 from hwloop.target import Device
+from hwloop.training import loop
+from hwloop.training.loop import finetune
+from hwloop.training.loop_state import LoopEpoch, LoopResult
 
 LOSS = losses.FirstSpike(1e-3) + 30 * losses.SilentHinge(-1, 0.5, only_label=True)
 QUICK = {"epochs": 2, "batch_size": 25, "lr": 4e-3, "progress": False, "weight_scale": "max", "validation_repeats": 1}
@@ -148,12 +149,12 @@ def test_the_network_keeps_float_weights_where_the_device_holds_codes(task: Task
 
 def test_a_rule_that_needs_validation_data_is_refused_without() -> None:
     with chip() as device, pytest.raises(InputError, match="give validation"):
-        loop.deploy(network(), device)
+        deployment.deploy(network(), device)
 
 
 def test_the_scale_is_chosen_on_validation_data(task: Task) -> None:
     with chip() as device:
-        program = loop.deploy(network(), device, validation=task.validation)
+        program = deployment.deploy(network(), device, validation=task.validation)
         assert device.run(task.test.inputs).program_digest == program.digest
 
 

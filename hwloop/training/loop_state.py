@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checkpoint import load_checkpoint, newest_manifest, save_checkpoint
-from .deployment import run_on
-from .errors import CheckpointError, InputError
-from .losses import Decision, Loss, accuracy, predict, silent_samples
-from .mapping import Program
-from .network import Network
-from .record import RanOn, Record
-from .rules import Rule
-from .spikes import Spikes
-from .target import Device
-from .target import compile as compile_for
-from .training import Evaluation
+from ..checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from ..deployment import run_on
+from ..errors import CheckpointError, InputError
+from ..losses import Decision, Loss, accuracy, predict, silent_samples
+from ..mapping import Program
+from ..network import Network
+from ..record import RanOn, Record
+from ..rules import Rule
+from ..spikes import Spikes
+from ..target import Device
+from ..target import compile as compile_for
+from .fit import Evaluation
 
 _log = logging.getLogger(__name__)
 
