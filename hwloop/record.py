@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -38,22 +37,32 @@ class LayerHealth:
     silent_samples: int
 
 
+class Ran(Protocol):
+    """A layer as it ran, which can tell how its model differs from it."""
+
+    def difference(self) -> tuple[int, int]:
+        """``(missing, extra)`` of this layer."""
+
+
 @dataclass
 class Health:
     """Gradient health of a record: one entry a spiking layer.
 
-    ``missing`` and ``extra`` compare with the model's own spikes and are computed at first access.
+    ``missing`` and ``extra`` compare with the model's own spikes, of the weights that ran whatever became of them since; they
+    are computed at first access. ``ran`` None: the model itself ran, nothing differs.
     """
 
     layers: tuple[LayerHealth, ...]
     floor: float
     policy: str
-    _differences: Callable[[], list[tuple[int, int]]] = field(repr=False, default=list)
+    ran: tuple[Ran, ...] | None = field(repr=False, default=None)
     _cached: list[tuple[int, int]] | None = field(repr=False, default=None)
 
     def _pairs(self) -> list[tuple[int, int]]:
         if self._cached is None:
-            self._cached = self._differences()
+            self._cached = (
+                [(0, 0)] * len(self.layers) if self.ran is None else [layer.difference() for layer in self.ran]
+            )
         return self._cached
 
     @property
