@@ -9,7 +9,7 @@ from ..experiment import Experiment
 from ..mapping import Program
 from ..results import COLUMNS, Result, versions
 from ..training import FitResult
-from ..training.loop_state import LoopEpoch, LoopResult
+from ..training.loop_figures import LoopEpoch, LoopResult
 
 
 def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result]) -> Report:

@@ -3,24 +3,24 @@
 The loop stands above what this package exports: it deploys, and deployment measures with :class:`Evaluation`.
 """
 
-from .fit import EVALUATION_BATCH as EVALUATION_BATCH
-from .fit import Best as Best
-from .fit import Epoch as Epoch
-from .fit import Evaluation as Evaluation
+from .epochs import Epoch as Epoch
+from .epochs import OnEpoch as OnEpoch
+from .evaluate import EVALUATION_BATCH as EVALUATION_BATCH
+from .evaluate import Evaluation as Evaluation
+from .evaluate import Runner as Runner
+from .evaluate import Samples as Samples
+from .evaluate import evaluate as evaluate
 from .fit import FitResult as FitResult
-from .fit import Forward as Forward
-from .fit import Model as Model
-from .fit import OnEpoch as OnEpoch
-from .fit import OptimizerFactory as OptimizerFactory
-from .fit import Runner as Runner
-from .fit import Samples as Samples
-from .fit import evaluate as evaluate
 from .fit import fit as fit
-from .fit import set_lr as set_lr
-from .fit import simulate_forward as simulate_forward
-from .fit import train_epoch as train_epoch
 from .harden import HardenResult as HardenResult
 from .harden import NoisyRunner as NoisyRunner
 from .harden import harden as harden
 from .noise import NoiseModel as NoiseModel
 from .noise import NoisyForward as NoisyForward
+from .options import Model as Model
+from .options import OptimizerFactory as OptimizerFactory
+from .step import Forward as Forward
+from .step import set_lr as set_lr
+from .step import simulate_forward as simulate_forward
+from .step import train_epoch as train_epoch
+from .weights import Best as Best

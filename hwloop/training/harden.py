@@ -7,24 +7,32 @@ codes, and the best epoch is chosen by validation under the same noise. No devic
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import whole
 from ..datasets import Task
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program
 from ..network import Network
-from ..progress import EpochProgress
 from ..record import Record
+from ..simulate import FloorPolicy
+from ..simulate.threads import one_thread
 from ..spikes import Spikes
-from .fit import Epoch, Evaluation, evaluate, set_lr, train_epoch
+from .epochs import Epoch, Epochs, OnEpoch
+from .evaluate import Evaluation, score
 from .noise import NoiseModel, NoisyForward
+from .options import OptimizerFactory, Schedule, check_loss, check_task, check_trainable, real, without_address
+from .step import train_epoch
+from .weights import Weights
 
 __all__ = ["HardenResult", "NoisyRunner", "harden"]
 
@@ -69,14 +77,19 @@ def harden(
     batch_size: int = 25,
     lr: float = 4e-3,
     lr_decay: float = 0.85,
+    lr_min: float = 0.0,
     clip_norm: float = 1.0,
     averaging: float = 0.99,
     floor: float = FLOOR,
+    policy: FloorPolicy = "clip",
     seed: int = 0,
     decision: Decision = "first",
     validation_repeats: int = 2,
+    optimizer: OptimizerFactory = torch.optim.Adam,
+    checkpoint_dir: Path | str | None = None,
+    resume: bool = False,
     progress: bool | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> HardenResult:
     """Train ``net``, a network or a device twin, for a chip of ``noise``; leaves it with the weights of the best epoch.
 
@@ -88,111 +101,111 @@ def harden(
         Its weights move; a twin's known mismatch acts on them.
     program : Program
         Compiled from ``net``: its scales and code ranges hold throughout.
-    task, loss, epochs, batch_size, lr, lr_decay, clip_norm, seed, decision : as in :func:`hwloop.training.fit`
+    task, loss, epochs, batch_size, lr, lr_decay, lr_min, clip_norm, optimizer, seed, decision : as in :func:`hwloop.training.fit`
     noise : NoiseModel
         Drawn anew for every batch; ``noise.spread`` makes every batch run on another chip.
     averaging : float
         Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
-    floor : float
-        Of the derivative, as a share of ``v_th - v_reset``.
+    floor, policy : see :meth:`hwloop.network.Network.forward`
     validation_repeats : int
         Noisy runs of the validation set an epoch.
+    checkpoint_dir, resume, progress, on_epoch : as in :func:`hwloop.training.fit`; the noise goes on where it stood
 
     Raises
     ------
     InputError
         Options out of range; a program or task of another network.
+    CheckpointError
+        A checkpoint of another network or other options, or one that is there without ``resume``.
     GradientError
-        Training diverged.
+        Training diverged: names the batch; weights and optimiser are as before it.
     """
-    _check(net, program, task, epochs, batch_size, averaging, validation_repeats)
-    weights: list[Tensor] = [dense.weight for dense, _ in net.blocks]
-    mean = [weight.detach().clone() for weight in weights]
-    optimizer = torch.optim.Adam(weights, lr=lr)
-    noisy = NoisyForward(noise, program=program, seed=seed, floor=floor)
+    schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
+    repeats, floor = whole("validation_repeats", validation_repeats), real("floor", floor)
+    _check_program(net, program)
+    check_task(net, task)
+    check_trainable(net)
+    check_loss(loss)
+    weights = Weights(net, [dense.weight for dense, _ in net.blocks])
+    noisy = NoisyForward(noise, program=program, seed=schedule.seed, floor=floor, policy=policy)
+    options = {
+        "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "noise": repr(noise),
+        "scales": list(program.scales), "optimizer": getattr(optimizer, "__name__", "custom"), "decision": decision,
+        "validation_repeats": repeats, "floor": floor, "policy": policy, **schedule.recorded(),
+    }  # fmt: skip
+    run = _Hardening(
+        net,
+        weights,
+        optimizer(weights.tensors, lr=schedule.lr),
+        options,
+        checkpoint_dir,
+        schedule.averaging,
+        noisy.generator,
+    )
+    run.resumed(resume, schedule.epochs)
 
-    def forward(net: Network, inputs: Spikes) -> Record:
-        _stay_in_range(weights, program)
-        for average, weight in zip(mean, weights, strict=True):
-            average.lerp_(weight.detach(), 1.0 - averaging)
-        return noisy(net, inputs)
+    def moved() -> None:
+        weights.limit(program)
+        run.moved()
 
-    history: list[Epoch] = []
-    best: tuple[Evaluation, int, list[Tensor]] | None = None
-    with EpochProgress(epochs, len(task.train), 0, progress).shown() as bar:
-        for number in range(1, epochs + 1):
-            start, rate = time.perf_counter(), lr * lr_decay ** (number - 1)
-            set_lr(optimizer, rate)
-            trained = train_epoch(
-                net, task.train, loss, optimizer, batch_size=batch_size, generator=np.random.default_rng([seed, number]),
-                decision=decision, forward=forward, clip_norm=clip_norm, on_batch=bar.advance,
-            )  # fmt: skip
-            found = _validated(net, weights, mean, noise, program, task, decision, seed, validation_repeats)
-            if best is None or found.accuracy > best[0].accuracy:
-                best = found, number, [average.clone() for average in mean]
-            seconds = time.perf_counter() - start
-            history.append(Epoch(number, rate, trained.loss or 0.0, trained.accuracy, trained.silent, found, seconds))
-            bar.epoch_done(number, f"loss {history[-1].loss:.3f}, validation {100 * found.accuracy:.1f} % with noise")
-            if on_epoch is not None:
-                on_epoch(history[-1])
-    if best is None:
-        raise InputError("no epoch was run")
-    _put(weights, best[2])
-    _stay_in_range(weights, program)
-    return HardenResult(tuple(history), best[1], best[0], program.with_weights(net))
+    def train(number: int, on_batch: Callable[[int], None]) -> Evaluation:
+        return train_epoch(
+            net, task.train, loss, run.optimizer, batch_size=schedule.batch_size, decision=decision, forward=noisy,
+            generator=np.random.default_rng([schedule.seed, number]), clip_norm=schedule.clip_norm, on_batch=on_batch,
+            on_step=moved,
+        )  # fmt: skip
 
+    def validate() -> Evaluation:
+        runner = NoisyRunner(net, noise, program, schedule.seed + VALIDATION_SEED)
+        found = [score(runner.run, task.validation, decision=decision, loss=partial(loss, net)) for _ in range(repeats)]
+        return _mean(found)
 
-def _validated(
-    net: Network,
-    weights: list[Tensor],
-    mean: list[Tensor],
-    noise: NoiseModel,
-    program: Program,
-    task: Task,
-    decision: Decision,
-    seed: int,
-    repeats: int,
-) -> Evaluation:
-    """Accuracy of the averaged weights under noise, mean over ``repeats`` runs; the network keeps its own weights."""
-    own = [weight.detach().clone() for weight in weights]
-    _put(weights, mean)
-    try:
-        runner = NoisyRunner(net, noise, program, seed + VALIDATION_SEED)
-        found = [evaluate(runner, task.validation, decision=decision) for _ in range(repeats)]
-    finally:
-        _put(weights, own)
-    accuracy = sum(one.accuracy for one in found) / repeats
-    return Evaluation(accuracy, len(task.validation), sum(one.silent for one in found) // repeats)
+    with one_thread():
+        run.go(schedule, len(task.train), train, validate, progress, on_epoch)
+    best = run.restore_best()
+    weights.limit(program)
+    return HardenResult(tuple(run.history), run.best.epoch, best, program.with_weights(net))
 
 
-@torch.no_grad()
-def _put(weights: list[Tensor], values: list[Tensor]) -> None:
-    for weight, value in zip(weights, values, strict=True):
-        weight.copy_(value)
+class _Hardening(Epochs):
+    """A run whose noise goes on where it stood."""
+
+    loop = "harden"
+
+    def __init__(
+        self,
+        net: Network,
+        weights: Weights,
+        optimizer: torch.optim.Optimizer,
+        options: dict[str, Any],
+        folder: Path | str | None,
+        averaging: float,
+        noise: torch.Generator,
+    ) -> None:
+        super().__init__(net, weights, optimizer, options, folder, averaging)
+        self._noise = noise
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {**super().state(), "noise": self._noise.get_state()}
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` stands."""
+        noise: Tensor = state["noise"]
+        super().take(state)
+        self._noise.set_state(noise)
 
 
-@torch.no_grad()
-def _stay_in_range(weights: list[Tensor], program: Program) -> None:
-    """Keep weights where codes can follow: beyond saturation a step would have no effect for long."""
-    for weight, layer in zip(weights, program.layers, strict=True):
-        if layer.max_code is not None:
-            limit = layer.scale * (layer.max_code + 0.5)
-            weight.clamp_(-limit, limit)
+def _mean(found: list[Evaluation]) -> Evaluation:
+    """Means over evaluations of the same data."""
+    accuracy, loss = (
+        sum(values) / len(found) for values in ([e.accuracy for e in found], [e.loss or 0.0 for e in found])
+    )
+    return Evaluation(accuracy, found[0].samples, sum(one.silent for one in found) // len(found), loss)
 
 
-def _check(
-    net: Network, program: Program, task: Task, epochs: int, batch_size: int, averaging: float, repeats: int
-) -> None:
-    for name, count in {"epochs": epochs, "batch_size": batch_size, "validation_repeats": repeats}.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} = {count!r}; allowed: a whole number >= 1")
-    if not 0 <= averaging < 1:
-        raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
+def _check_program(net: Network, program: Program) -> None:
     shapes = [tuple(dense.weight.shape) for dense, _ in net.blocks]
     held = [(layer.n_out, layer.n_in) for layer in program.layers]
     if shapes != held:
         raise InputError(f"the program has layers of {held}, the network of {shapes}; compile this network")
-    if (net.n_in, net.n_out) != (task.n_in, task.n_out):
-        raise InputError(
-            f"the network has {net.n_in} inputs and {net.n_out} outputs; task {task.name} needs {task.n_in} and {task.n_out}"
-        )

@@ -16,7 +16,7 @@ from hwloop.spikes import Spikes
 from hwloop.target import Device
 from hwloop.training import loop
 from hwloop.training.loop import finetune
-from hwloop.training.loop_state import LoopEpoch, LoopResult
+from hwloop.training.loop_figures import LoopEpoch, LoopResult
 
 LOSS = losses.FirstSpike(1e-3) + 30 * losses.SilentHinge(-1, 0.5, only_label=True)
 QUICK = {"epochs": 2, "batch_size": 25, "lr": 4e-3, "progress": False, "weight_scale": "max", "validation_repeats": 1}
@@ -62,6 +62,24 @@ def test_on_an_ideal_chip_a_step_of_the_loop_is_a_step_of_training(task: Task) -
     if result.best_epoch == 1:
         for mine, theirs in zip(in_loop.parameters(), software.parameters(), strict=True):
             assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"repeats": 2, "averaging": 0.9}, {"optimizer": torch.optim.SGD, "lr": 10.0}])
+def test_an_ideal_chip_lacks_no_spike_of_the_model_and_has_none_beside_in_any_epoch(
+    task: Task, options: dict[str, object]
+) -> None:
+    with chip(preset="ideal") as device:
+        result = finetune(network(), device, task, LOSS, **{**QUICK, "epochs": 3, **options})  # type: ignore[arg-type]
+    assert [(epoch.health.missing, epoch.health.extra) for epoch in result.history] == [(0.0, 0.0)] * 3
+    assert all(epoch.health.spikes > 0 for epoch in result.history)
+
+
+def test_the_loss_of_a_validation_on_the_device_is_that_of_what_it_measured(task: Task) -> None:
+    net = network()
+    with chip(preset="ideal") as device:
+        result = finetune(net, device, task, LOSS, **{**QUICK, "epochs": 1})  # type: ignore[arg-type]
+    simulated = hl.evaluate(net, task.validation, loss=LOSS)
+    assert result.best_validation.loss == pytest.approx(simulated.loss, rel=1e-5)
 
 
 def test_own_spikes_of_an_ideal_chip_give_equal_gradients_bit_for_bit(task: Task) -> None:
