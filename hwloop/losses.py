@@ -224,14 +224,14 @@ class _Counts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, times: Tensor, spikes: Spikes) -> Tensor:
-        ctx.spikes = spikes.detach()
+        ctx.save_for_backward(spikes.units, spikes.valid)
         return spikes.unit_counts().to(times.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        spikes: Spikes = ctx.spikes
-        return torch.where(spikes.valid, -torch.gather(grad, 1, spikes.units), 0.0), None
+        units, valid = ctx.saved_tensors
+        return torch.where(valid, -torch.gather(grad, 1, units), 0.0), None
 
 
 def differentiable_counts(spikes: Spikes) -> Tensor:

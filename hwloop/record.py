@@ -114,6 +114,12 @@ class Record:
         """Samples in which no output neuron spiked."""
         return int((self.output.counts == 0).sum())
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors that the record holds, in a fixed order."""
+        trains = [*self.populations, *([] if self.inputs is None else [self.inputs])]
+        held = [tensor for train in trains for tensor in (train.times, train.units, train.counts)]
+        return held if self.readout is None else [*held, self.readout]
+
     def with_readout(self, readout: Tensor) -> Record:
         """The same record with another readout."""
         return replace(self, readout=readout)
