@@ -27,7 +27,7 @@ _WRITTEN = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(s|ms|us|µs|ns)?\s*", r
 
 def whole(name: str, value: Any, least: int = 1) -> int:
     """``value`` as an int: Python's, NumPy's, or a tensor of one; :class:`InputError` where it is none, or < ``least``."""
-    if not _is_bool(value):
+    if not is_bool(value):
         try:
             number = operator.index(value)
         except (TypeError, RuntimeError):
@@ -41,7 +41,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 def seconds(name: str, value: Any, *, zero: bool = False) -> float:
     """``value`` as a float (s), finite and > 0 (>= 0 where ``zero``); :class:`InputError` otherwise."""
     number = math.nan
-    if isinstance(value, (int, float, np.generic, np.ndarray, Tensor)) and not _is_bool(value) and not unit_of(value):
+    if isinstance(value, (int, float, np.generic, np.ndarray, Tensor)) and not is_bool(value) and not unit_of(value):
         try:
             number = float(value.detach() if isinstance(value, Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
@@ -156,5 +156,6 @@ def hint(value: Any) -> str:
     return f". Times are numbers in seconds: write {worth:g}"
 
 
-def _is_bool(value: Any) -> bool:
+def is_bool(value: Any) -> bool:
+    """Whether ``value`` is a truth value, of Python, NumPy or torch."""
     return isinstance(value, bool) or getattr(value, "dtype", None) in (torch.bool, np.dtype(bool))

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,57 +138,6 @@ def load_checkpoint(folder: Path | str, net: nn.Module) -> Checkpoint | None:
         )
     state = _unpack_state(newest, document["state"], data)
     return Checkpoint(document["step"], state, newest)
-
-
-def resume_from(
-    folder: Path | str | None, net: nn.Module, resume: bool, take: Callable[[dict[str, Tree]], None], what: str
-) -> Path | None:
-    """Hand the state of the newest checkpoint in ``folder`` to ``take``; its manifest's path, None where a run starts anew.
-
-    Parameters
-    ----------
-    folder : path, optional
-        None: nothing is kept.
-    resume : whether a run goes on; where it does not, a checkpoint that is there already is not to be written over
-    take : called with the state
-    what : who wrote it, for errors
-
-    Raises
-    ------
-    InputError
-        ``resume`` without a folder.
-    CheckpointError
-        A checkpoint is there and ``resume`` is not set, or its state is not what ``take`` expects.
-    """
-    if folder is None:
-        if resume:
-            raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")
-        return None
-    if not resume:
-        existing = newest_manifest(folder)
-        if existing is not None:
-            raise CheckpointError(f"{existing} is there already; pass resume=True, or name another folder")
-        return None
-    checkpoint = load_checkpoint(folder, net)
-    if checkpoint is None:
-        return None
-    try:
-        take(checkpoint.state)
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{checkpoint.path} is no checkpoint of {what} ({type(error).__name__}: {error}); name another folder"
-        ) from error
-    return checkpoint.path
-
-
-def check_same_options(then: dict[str, Tree], now: dict[str, Tree]) -> None:
-    """Raise :class:`CheckpointError` where a run's options ``now`` are not those that its checkpoint was made with."""
-    for name, value in now.items():
-        if (found := then.get(name)) != value:
-            raise CheckpointError(
-                f"the checkpoint was made with {name} = {found!r}, this run has {value!r}; use the same options, or name "
-                "another folder"
-            )
 
 
 def newest_manifest(folder: Path | str) -> Path | None:

@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
 
 from .datasets import Dataset
 from .errors import CompileError, CompileWarning, InputError
 from .losses import Decision, accuracy, predict, silent_samples
-from .mapping import LayerProgram, Program, ScaleRule
+from .mapping import Program, ScaleRule
 from .network import Network
 from .record import Recording
+from .simulate.threads import one_thread
 from .spikes import Spikes
 from .target import Device, compile_quietly
 from .training import Evaluation
@@ -36,6 +36,7 @@ def run_on(device: Device, spikes: Spikes, repeats: int = 1) -> Recording:
     return device.run(spikes, repeats=repeats)
 
 
+@one_thread()
 def measure(
     device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
 ) -> Evaluation:
@@ -48,6 +49,7 @@ def measure(
     return Evaluation(right / len(data), len(data), silent // repeats)
 
 
+@one_thread()
 def deploy(
     net: Network,
     device: Device,
@@ -99,15 +101,6 @@ def deploy(
     return best
 
 
-@torch.no_grad()
-def stay_in_range(weights: Sequence[Tensor], layers: Sequence[LayerProgram]) -> None:
-    """Keep ``weights`` where the codes of ``layers`` can follow: beyond saturation a step would have no effect for long."""
-    for weight, layer in zip(weights, layers, strict=True):
-        if layer.max_code is not None:
-            limit = torch.as_tensor(layer.largest_weight(), dtype=weight.dtype, device=weight.device)
-            weight.clamp_(-limit, limit)
-
-
 def silent_neurons(net: Network, device: Device, program: Program, data: Dataset) -> tuple[tuple[int, ...], ...]:
     """Physical neurons, a tuple a layer, that never fired on ``data`` although the model makes them fire in many samples."""
     fired = [torch.zeros(layer.n_out, dtype=torch.int64) for layer in program.layers]
@@ -122,6 +115,7 @@ def silent_neurons(net: Network, device: Device, program: Program, data: Dataset
     return tuple(tuple(int(layer.neurons[n]) for n in b.tolist()) for layer, b in zip(program.layers, bad, strict=True))
 
 
+@one_thread()
 def place_around_silence(
     net: Network, device: Device, program: Program, data: Dataset, mask: tuple[int, ...]
 ) -> Program:

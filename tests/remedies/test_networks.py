@@ -10,7 +10,7 @@ import torch
 
 from hwloop import LIF, Dense, Network, Record, Spikes, losses, simulate
 from hwloop.neurons import PARAMETERS
-from hwloop.noise import NoiseModel, NoisyForward
+from hwloop.training.noise import NoiseModel, NoisyForward
 from hwloop.simulate import cpu
 
 from .support import Case, option, refused
