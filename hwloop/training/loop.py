@@ -48,7 +48,6 @@ OnLoopEpoch = Callable[["LoopEpoch"], Program | None]
 
 
 @holds_checkpoints
-@holds_checkpoints
 def finetune(
     net: Network,
     device: Device,

@@ -10,8 +10,8 @@ import torch
 
 from hwloop import LIF, Dense, Network, Record, Spikes, losses, simulate
 from hwloop.neurons import PARAMETERS
-from hwloop.training.noise import NoiseModel, NoisyForward
 from hwloop.simulate import cpu
+from hwloop.training.noise import NoiseModel, NoisyForward
 
 from .support import Case, option, refused
 
