@@ -6,7 +6,6 @@ tau_syn i' = -i                       an input spike of weight w -> i += w
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import shown, whole
-from ..errors import InputError, TimeScaleWarning
+from ..errors import InputError
 from ..neurons import PARAMETERS, ParameterValue, ResetKind, as_parameter, check_parameters, check_reset
 from .dense import HALF_A_LAYER
 
@@ -82,7 +81,6 @@ class LIF(nn.Module):
                 self.register_buffer(name, tensor.clone())
         self.register_buffer("mismatch", None, persistent=False)
         self.check("LIF")
-        self._warn_of_milliseconds()
 
     def parameters_dict(self) -> dict[str, Tensor]:
         """The six neuron parameters by name, each ``[n]``."""
@@ -107,18 +105,6 @@ class LIF(nn.Module):
     def check(self, where: str) -> None:
         """Refuse parameters that left their bounds (training may move them)."""
         check_parameters(self.parameters_dict(), where)
-
-    def _warn_of_milliseconds(self) -> None:
-        """A refractory time of many time constants, in a number that is usual in ms."""
-        t_ref = float(self.t_ref.detach().min())
-        slowest = float(torch.maximum(self.tau_mem, self.tau_syn).detach().max())
-        if 1 <= t_ref <= 100 and t_ref > 10 * slowest:
-            warnings.warn(
-                f"LIF: t_ref = {t_ref:g} s beside time constants of {slowest:g} s; is this in ms? Times are in seconds: "
-                f"write {t_ref:g}e-3",
-                TimeScaleWarning,
-                stacklevel=3,
-            )
 
     def forward(self, *_: Any) -> NoReturn:
         """No step of its own; raises :class:`InputError` that says what runs it."""

@@ -54,6 +54,7 @@ class Network(nn.Module):
                     f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)"
                 )
         self.layers = nn.ModuleList(layers)
+        self.has_run = False  # whether its refractory times were compared with a window
         for k, (dense, lif) in enumerate(self.blocks):
             if dense.n_out != lif.n:
                 raise InputError(f"layer {2 * k}: Dense has {dense.n_out} outputs, the LIF after it {lif.n} neurons")

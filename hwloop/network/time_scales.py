@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Nobody counts less than 1 ms in milliseconds: smaller numbers are seconds.
 LEAST = 1.0
+#: Longer refractory times are meant: one spike per neuron, said another way.
+USUAL = 100.0
 #: A membrane whose time constant is so many windows long stays within a tenth of its drive.
 SLOW = 10.0
 #: Input events so many time constants apart do not add up (e^-20 is left of one at the next).
@@ -38,11 +40,15 @@ _CALLER = 3
 def warn_of_scales(net: Network, record: Record) -> None:
     """Warn, once per layer, where ``record`` of a simulation of ``net`` shows that a unit of time is wrong.
 
-    Costs nothing where every layer spikes and the window is short.
+    Costs nothing where every layer spikes and the window is short; refractory times are looked at in the first run.
     """
     received = record.inputs
     if received is None or record.health is None:
         return
+    if not net.has_run:
+        net.has_run = True
+        for k, (_, lif) in enumerate(net.blocks):
+            _warn(_refractory(lif, f"layer {2 * k + 1} (LIF)", received.t_stop))
     if received.t_stop >= LONG:
         _warn(_too_fine(net.blocks, received))
     elif all(layer.used for layer in record.health.layers):
@@ -73,6 +79,17 @@ def _slow(lif: LIF, t_stop: float) -> str | None:
         if least >= LEAST and least > SLOW * t_stop:
             return f"{name} = {least:g} s beside a window of t_stop = {t_stop:g} s; {_question(least)}"
     return None
+
+
+def _refractory(lif: LIF, where: str, t_stop: float) -> str | None:
+    """A refractory time beyond the window and many time constants long, in a number that is usual in ms."""
+    t_ref = float(lif.t_ref.detach().min())
+    if not (LEAST <= t_ref <= USUAL and t_ref > t_stop):
+        return None
+    slowest = float(torch.maximum(lif.tau_mem, lif.tau_syn).detach().max())
+    if t_ref <= SLOW * slowest:
+        return None
+    return f"{where}: t_ref = {t_ref:g} s beside time constants of {slowest:g} s; {_question(t_ref)}"
 
 
 def _sparse(lif: LIF, spikes: Spikes) -> str | None:

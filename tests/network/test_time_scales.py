@@ -96,16 +96,14 @@ def test_a_measured_run_and_a_layer_without_input_raise_no_question() -> None:
         slow(hl.Spikes.from_events([([], [])], 5, 0.05))
 
 
-def test_a_refractory_time_in_ms_is_asked_where_it_is_stated() -> None:
-    with pytest.warns(
-        TimeScaleWarning, match="t_ref = 2 s beside time constants of 0.01 s; is this in ms?.*write 2e-3"
-    ):
-        hl.LIF(2, 10e-3, 5e-3, t_ref=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        hl.LIF(2, 10e-3, 5e-3, t_ref=2e-3)
-        hl.LIF(2, 1.0, 0.5, t_ref=2.0)
-        hl.LIF(2, 10e-3, 5e-3, t_ref=1e9)  # one spike per sample, said another way
+def test_a_refractory_time_in_ms_is_asked_once() -> None:
+    asked = net({"t_ref": 2}, weight=3.0)
+    (message,) = said(asked, given())
+    assert message.startswith("layer 1 (LIF): t_ref = 2 s beside time constants of 0.01 s; is this in ms?")
+    assert "write 2e-3" in message
+    assert said(asked, given()) == []
+    for lif in ({"t_ref": 2e-3}, {"tau_mem": 1.0, "tau_syn": 0.5, "t_ref": 2.0}, {"t_ref": 1e9}):  # 1e9: one spike each
+        assert said(net(lif, weight=400.0), given()) == []
 
 
 def test_a_float32_network_is_warned_of_a_window_that_it_cannot_resolve() -> None:
