@@ -20,6 +20,7 @@ from .quantise import scale_of as scale_of
 from .quantise import scale_rules as scale_rules
 from .report import LayerUse as LayerUse
 from .report import ResourceReport as ResourceReport
+from .report import ResourceTable as ResourceTable
 
 __all__ = [
     "Capabilities",
@@ -30,6 +31,7 @@ __all__ = [
     "Quantised",
     "Range",
     "ResourceReport",
+    "ResourceTable",
     "ScaleRule",
     "check_layer",
     "compile_network",
