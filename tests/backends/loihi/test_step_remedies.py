@@ -44,7 +44,7 @@ def test_the_refractory_time_and_several_hidden_populations_are_mended_as_said()
     open_network(hm2bp(t_ref=0), "loihi")
 
 
-@pytest.mark.parametrize("quantum", [1e-6, 1e-3, 3e-3])
+@pytest.mark.parametrize("quantum", [1e-6, 1e-3, 1.9e-3])
 def test_the_quantum_that_is_named_fits(quantum: float) -> None:
     found = re.search(r"a quantum of (\S+) or more", refused(spide_net(quantum=quantum)).fix)
     assert found is not None
