@@ -262,6 +262,8 @@ def compile_quietly(
     described = target.target if isinstance(target, Device) else target
     if not isinstance(described, Target):
         raise InputError(f"cannot compile for {type(target).__name__}; give what hwloop.open(name) returns")
+    if not isinstance(mask, Iterable):
+        raise InputError(f"mask = {mask!r}; allowed: a list of physical neurons, e.g. [{mask!r}]")
     calibration = getattr(target, "calibration", None)
     avoided = [*mask, *(() if calibration is None else calibration.mask)]
     program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)

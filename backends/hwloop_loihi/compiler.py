@@ -28,6 +28,8 @@ from hwloop.mapping import (
     layer_program,
     lif_name,
     network_values,
+    rounded_down,
+    rounded_up,
     rules_and_placement,
     scale_of,
 )
@@ -57,8 +59,6 @@ from .remedy import (
     Refusal,
     mended,
     parameter_of,
-    rounded_down,
-    rounded_up,
     scale_of_layer,
     step_of,
     swing_times,

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwloop.errors import CompileError, InputError
-from hwloop.mapping import LayerValues, lif_name, network_values
+from hwloop.mapping import LayerValues, lif_name, network_values, rounded_down
 from hwloop.network import Network
 
 from .graph import Array, FloatGraph, FloatLayer
 from .limits import check_features, delay_ticks
-from .remedy import Compilation, Refusal, mended, rounded_down, step_of
+from .remedy import Compilation, Refusal, mended, step_of
 
 
 @dataclass(frozen=True, eq=False)

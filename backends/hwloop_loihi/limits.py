@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.errors import CompileError
-from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name
+from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name, rounded_up
 
 from .graph import MAX_DELAY, Array
-from .remedy import Refusal, delays_up_to, rounded_up, step_of
+from .remedy import Refusal, delays_up_to, step_of
 
 #: Neurons of one Loihi 2 chip: 128 cores of 8192 (Intel, Loihi 2 technology brief, 2021).
 NEURONS = 128 * 8192

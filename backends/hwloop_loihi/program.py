@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hwloop.mapping import Program, ResourceReport
+from hwloop.mapping import Program, ResourceReport, ResourceTable
 
 from .graph import FixedGraph
 from .remedy import Compilation
@@ -48,6 +48,24 @@ class LoihiReport(ResourceReport):
 
     dt: float = 0.0
     fits: tuple[LayerFit, ...] = ()
+
+    def tables(self) -> tuple[ResourceTable, ...]:
+        """The resources, and the fit of every population to the fixed-point numbers."""
+        columns = (
+            "layer", "du", "dv", "vth", "weight exponent", "tau_syn error", "tau_mem error", "v_th error", "headroom",
+        )  # fmt: skip
+        rows = tuple(
+            (
+                fit.population, fit.du, fit.dv, fit.vth, fit.weight_exp, f"{fit.tau_syn_error:+.2%}", f"{fit.tau_mem_error:+.2%}",
+                f"{fit.threshold_error:+.3%}", f"{fit.headroom:.1f}x",
+            )
+            for fit in self.fits
+        )  # fmt: skip
+        caption = (
+            f"Fixed point at one tick of {self.dt:g} s: decays and thresholds as rounded, their relative errors, and the headroom: "
+            "how many times over all inputs may spike in one tick before a current wraps."
+        )
+        return (*super().tables(), ResourceTable(caption, columns, rows))
 
     def __str__(self) -> str:
         lines = [

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwloop.errors import CompileError, InputError
-from hwloop.mapping import LayerValues, Program, ScaleRule, dense_name, lif_name, scale_rules
+from hwloop.mapping import LayerValues, Program, ScaleRule, dense_name, lif_name, rounded, scale_rules
 
 from .graph import DECAY_UNITY, MAX_DELAY, Array
 
@@ -223,27 +223,6 @@ def _steps(asked: Compilation) -> list[float]:
     best = max(taus[0] / FINE, math.sqrt(low * taus[0]))
     found = {rounded(float(dt), 2) for dt in np.geomspace(low, taus[0], STEPS)}
     return sorted((dt for dt in found if low <= dt <= taus[0]), key=lambda dt: abs(math.log(dt / best)))
-
-
-def rounded(value: float, digits: int) -> float:
-    """``value`` to ``digits`` significant digits."""
-    return float(f"{value:.{digits}g}")
-
-
-def rounded_up(value: float, digits: int) -> float:
-    """The least number of ``digits`` significant digits that is not below ``value``."""
-    near = rounded(value, digits)
-    if near >= value:
-        return near
-    return rounded(near + 10.0 ** (math.floor(math.log10(near)) - digits + 1), digits)
-
-
-def rounded_down(value: float, digits: int) -> float:
-    """The largest number of ``digits`` significant digits that is not above ``value > 0``."""
-    near = rounded(value, digits)
-    if near <= value:
-        return near
-    return rounded(near - 10.0 ** (math.floor(math.log10(near * (1 - 1e-9))) - digits + 1), digits)
 
 
 def shown(rules: Sequence[ScaleRule]) -> str:

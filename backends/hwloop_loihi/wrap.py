@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from hwloop.errors import CompileError, TargetError
-from hwloop.mapping import ScaleRule, dense_name
+from hwloop.mapping import ScaleRule, dense_name, rounded_up
 from hwloop.spikes import Spikes
 
 from .compiler import MAX_CODE, VOLLEYS, compile_values
 from .emulator import Emulator
 from .graph import Array
 from .program import LoihiProgram
-from .remedy import Compilation, rounded_up, shown
+from .remedy import Compilation, shown
 from .ticks import encode
 
 #: Samples on which a remedy is looked for before it is tried on all.

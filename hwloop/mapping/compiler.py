@@ -51,7 +51,7 @@ def compile_network(
     """
     layers = network_values(net)
     for index, layer in enumerate(layers):
-        check_layer(index, layer, capabilities)
+        check_layer(index, layer, capabilities, layers)
     rules, placement = rules_and_placement(layers, capabilities, weight_scale, mask, like)
     programs = tuple(map(layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
     lost: list[str] = []

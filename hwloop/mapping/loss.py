@@ -42,11 +42,21 @@ class Lost:
 def lost(weight: Array, program: LayerProgram) -> Lost:
     """What the codes of ``program`` lost of ``weight [n_out, n_in]``; neurons without weights lose nothing."""
     size = np.abs(np.asarray(weight, np.float64))
+    return Lost(
+        _share(size, np.where(program.codes == 0, size, 0.0)),
+        _share(size, np.maximum(size - program.largest_weight(), 0.0)),
+    )
+
+
+def zeroed_share(weight: Array, held: Array) -> float:
+    """Share of an average neuron's input that is lost where ``held [n_out, ...]`` is 0 and ``weight`` is not."""
+    size = np.abs(np.asarray(weight, np.float64)).reshape(len(weight), -1)
+    return _share(size, np.where(held.reshape(size.shape) == 0, size, 0.0))
+
+
+def _share(size: Array, gone: Array) -> float:
     total = size.sum(1)
-    total = np.where(total > 0, total, 1.0)
-    zeroed = np.where(program.codes == 0, size, 0.0).sum(1) / total
-    cut = np.maximum(size - program.largest_weight(), 0.0).sum(1) / total
-    return Lost(float(zeroed.mean()), float(cut.mean()))
+    return float(np.mean(gone.sum(1) / np.where(total > 0, total, 1.0)))
 
 
 def weight_losses(

@@ -17,7 +17,7 @@ from hwloop.mapping import network_values
 from hwloop.network import LIF, Dense, Network
 from hwloop_lava.device import LavaTarget
 from hwloop_loihi import choose_dt, compile_loihi
-from hwloop_loihi.remedy import Compilation, Refusal, mended, rounded_down, rounded_up, shown, step_of
+from hwloop_loihi.remedy import Compilation, Refusal, mended, shown, step_of
 
 from .support import network, with_weight
 
@@ -266,16 +266,6 @@ def test_a_step_that_wraps_is_left_out_of_the_choice_of_steps() -> None:
 
 
 # -- rounding -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "up", "down"),
-    [(6.4e-3 / 63, 3, 1.02e-4, 1.01e-4), (1.0, 2, 1.0, 1.0), (0.999, 2, 1.0, 0.99), (1.001, 2, 1.1, 1.0), (12345.0, 3, 12400.0, 12300.0),
-     (9.96, 2, 10.0, 9.9), (0.0001, 1, 0.0001, 0.0001), (10.4, 2, 11.0, 10.0)],
-)  # fmt: skip
-def test_numbers_are_rounded_in_the_safe_direction(value: float, digits: int, up: float, down: float) -> None:
-    assert rounded_up(value, digits) == up
-    assert rounded_down(value, digits) == down
 
 
 def test_scale_rules_are_shown_as_they_are_written() -> None:
