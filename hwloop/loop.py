@@ -129,7 +129,10 @@ def finetune(
         run.begin(measure(device, task.validation, decision=decision, repeats=validation_repeats))
         run.program = place_around_silence(net, device, run.program, task.validation, mask)
     if len(run.history) > epochs:
-        raise CheckpointError(f"the checkpoint holds {len(run.history)} epochs; allowed: up to epochs = {epochs}")
+        raise CheckpointError(
+            f"the checkpoint holds {len(run.history)} epochs, this run asks for {epochs}; pass epochs={len(run.history)} or more, "
+            "or name another folder"
+        )
     bar = EpochProgress(epochs, len(task.train), len(run.history), progress)
     with bar.shown():
         for number in range(len(run.history) + 1, epochs + 1):

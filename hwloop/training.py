@@ -430,7 +430,10 @@ class _Run:
                 f"{checkpoint.path} is no checkpoint of fit ({type(error).__name__}: {error}); name another folder"
             ) from error
         if self.finished > epochs:
-            raise CheckpointError(f"{checkpoint.path} holds {self.finished} epochs; allowed: up to epochs = {epochs}")
+            raise CheckpointError(
+                f"{checkpoint.path} holds {self.finished} epochs, this run asks for {epochs}; pass epochs={self.finished} or more, "
+                "or name another folder"
+            )
         _log.info("resumed %s after epoch %d", checkpoint.path, self.finished)
 
     def kept(self) -> Model:
