@@ -199,7 +199,7 @@ def test_the_store_finds_what_it_lists_and_a_folder_that_is_named(
     made: Calibrated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    message = "name another folder with HWLOOP_CALIBRATIONS"
+    message = "cannot make {}: {}; name another folder with {}"
     refused("Store.save", message, lambda: Store(tmp_path / "file").save(made.whole))
     monkeypatch.setenv("HWLOOP_CALIBRATIONS", str(tmp_path / "folder"))
     Store().save(made.whole)
@@ -238,9 +238,10 @@ def twin(calibration: Calibration, program: hl.Program) -> hl.Network:
 
 
 def test_neurons_that_were_not_calibrated_are_calibrated_or_left_out(made: Calibrated) -> None:
-    message = "Calibrate the neurons that the program uses (neurons=...), or compile with mask={}"
+    message = "Calibrate the neurons that the program uses (neurons=...), or compile with mask="
     later = hl.calibrate(made.device, made.program, neurons=range(3, 12), trim=False, synapses=False, repeats=4)
-    said = refused("twin._rows", message, lambda: twin(later, made.program))
+    said = refused("twin._rows", "({} such neurons). {}", lambda: twin(later, made.program))
+    assert message in said
     assert "physical neuron 0 was not calibrated (3 such neurons)" in said
     twin(made.whole, made.program)
     mask = eval(said.split("mask=", 1)[1], {"device": made.device, "calibration": later})  # noqa: S307
@@ -250,7 +251,9 @@ def test_neurons_that_were_not_calibrated_are_calibrated_or_left_out(made: Calib
 def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated) -> None:
     verdict = ["masked", *made.whole.verdict[1:]]
     masked = made.whole.model_copy(update={"verdict": verdict, "reasons": {"0": "silent"}})
-    refused("twin._rows", "Compile with mask=calibration.mask", lambda: twin(masked, made.program))
+    said = refused("twin._rows", "physical neuron {} {}", lambda: twin(masked, made.program))
+    assert "is masked: silent" in said
+    assert said.endswith("Compile with mask=calibration.mask")
     twin(masked, hl.compile(network(), made.device.target, mask=masked.mask))
 
 

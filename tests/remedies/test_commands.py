@@ -82,8 +82,8 @@ def test_a_run_that_cannot_be_resumed_is_replaced_or_made_elsewhere(trained: Pat
     done(*deploy, tmp_path / "run", "--force")
     done(*deploy, tmp_path / "another")
     # nor does it hold a network for the next command
-    error = Said("_without_network", "give the folder that `hwloop train --out` or `hwloop finetune --out` made")
-    refused(*error, lambda: load_trained(tmp_path / "run"))
+    text = refused("load_trained", "holds no trained network {}", lambda: load_trained(tmp_path / "run"))
+    assert "give the folder that `hwloop train --out` or `hwloop finetune --out` made" in text
     load_trained(trained)
 
 
@@ -152,8 +152,8 @@ def test_an_interrupted_run_is_finished_with_resume(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(work, "fit", interrupted)
         assert run("train", file_of(tmp_path), "--out", out).exit_code == 130
-    refused("load_trained", "holds no trained network {}", lambda: load_trained(out))
-    refused("_without_network", "(was its run interrupted?); finish it with --resume", lambda: load_trained(out))
+    text = refused("load_trained", "holds no trained network {}", lambda: load_trained(out))
+    assert "(was its run interrupted?); finish it with --resume" in text
     done("train", file_of(tmp_path), "--out", out, "--resume")
     load_trained(out)
 
@@ -165,7 +165,7 @@ OPTIONS = [
          (lambda: TargetChoice(step="1e-4").dt, lambda: TargetChoice(step="auto").dt)),
     Case("target_choice._pair", "allowed: KEY=VALUE, e.g. --option session=3", lambda: TargetChoice(extra=["session"]).find_named("emulator:7"),
          lambda: TargetChoice(extra=["session=3"]).find_named("emulator:7")),
-    Case("TargetChoice._find", "available: {}", lambda: TargetChoice().find_named("loihi3"),
+    Case("target._load", "available: {}", lambda: TargetChoice().find_named("loihi3"),
          lambda: TargetChoice().find_named("loihi")),
 ]  # fmt: skip
 
@@ -264,7 +264,8 @@ def test_keys_that_are_known_are_those_that_are_printed(tmp_path: Path) -> None:
     assert "'yin-yang'" in text
     text = refused(
         "experiment._explain",
-        "allowed: greater than or equal to",
+        "{} = {}; allowed: {}",
         lambda: load(tmp_path, "batch_size = 25", "batch_size = 0"),
     )
     load(tmp_path, "batch_size = 25", f"batch_size = {text.rsplit(' ', 1)[1]}")
+    assert "allowed: greater than or equal to 1" in text
