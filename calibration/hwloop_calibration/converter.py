@@ -53,12 +53,10 @@ def measure_bends(device: Device, program: Program, calibration: Calibration, *,
     """
     most = device.capabilities.max_code
     if calibration.device_id != device.device_id or most is None:
-        what = (
-            f"is of device {calibration.device_id}"
-            if most is not None
-            else "has nothing to bend: weights have no codes"
-        )
-        raise CalibrationError(f"calibration {calibration.id} {what}; this is {device.device_id}")
+        what, todo = "has nothing to bend: weights have no codes", ", whose twin needs no bends"
+        if most is not None:
+            what, todo = f"is of device {calibration.device_id}", ": calibrate it"
+        raise CalibrationError(f"calibration {calibration.id} {what}; this is {device.device_id}{todo}")
     if not isinstance(repeats, int) or repeats < 4:
         raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
     loaded = getattr(device, "program", None)

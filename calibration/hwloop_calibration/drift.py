@@ -119,7 +119,8 @@ class Sentinel:
     def __post_init__(self) -> None:
         if self.calibration.device_id != self.device.device_id:
             raise CalibrationError(
-                f"calibration {self.calibration.id} is of device {self.calibration.device_id}; this is {self.device.device_id}"
+                f"calibration {self.calibration.id} is of device {self.calibration.device_id}; this is "
+                f"{self.device.device_id}: calibrate it"
             )
         targets = targets_of(self.program, self.device, self.calibration.neurons)
         columns = min(4, self.device.capabilities.fan_in)

@@ -125,7 +125,10 @@ class Run(ABC, Generic[E]):
             self._check_same(checkpoint.state)
             found = len(checkpoint.state["history"])
             if found > epochs:
-                raise CheckpointError(f"{checkpoint.path} holds {found} epochs; allowed: up to epochs = {epochs}")
+                raise CheckpointError(
+                    f"{checkpoint.path} holds {found} epochs, this run asks for {epochs}; pass epochs={found} or more, "
+                    "or name another folder"
+                )
             self.take(checkpoint.state)
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
             raise CheckpointError(

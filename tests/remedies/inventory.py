@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .support import SOURCES, is_at, module_of
+from .support import SOURCES, is_at, module_of, pattern
 
 #: Calls of :mod:`.support` whose first two arguments name an error.
 NAMING = ("Case", "Said", "option", "refused")
@@ -35,7 +36,7 @@ class Entry:
     test: str
 
     def is_of(self, made: Made) -> bool:
-        return self.text in made.text and is_at(self.at, made.where)
+        return is_at(self.at, made.where) and re.search(pattern(self.text), made.text, re.DOTALL) is not None
 
 
 def made() -> list[Made]:
@@ -55,15 +56,34 @@ def provoked() -> list[Entry]:
     """What the tests of this folder provoke: the first two arguments of each call in ``NAMING``."""
     found = []
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("Case", "option", "refused")
-            ):
-                at, text = (str(ast.literal_eval(argument)) for argument in node.args[:2])
-                found.append(Entry(at, text, str(path.relative_to(ROOT))))
+        tree = ast.parse(path.read_text())
+        named = _named_texts(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAMING:
+                at, text = (_constant(argument, named) for argument in (*node.args, None, None)[:2])
+                if at is not None and text is not None:
+                    found.append(Entry(at, text, str(path.relative_to(ROOT))))
     return found
+
+
+def _named_texts(tree: ast.Module) -> dict[str, list[tuple[int, str]]]:
+    """Texts that were given a name, with their lines."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                found.setdefault(name, []).append((node.lineno, text))
+    return found
+
+
+def _constant(node: ast.expr | None, named: dict[str, list[tuple[int, str]]]) -> str | None:
+    """The text of an argument, written down or given a name above."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Name(id=name):
+            return max(((line, text) for line, text in named.get(name, ()) if line < node.lineno), default=(0, None))[1]
+    return None
 
 
 def _errors(node: ast.AST, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], ast.Call]]:

@@ -90,7 +90,8 @@ def is_at(at: str, where: str) -> bool:
 def module_of(path: Path) -> str:
     """``hwloop.network.lif`` for its file."""
     parts = list(path.with_suffix("").parts)
-    return ".".join(parts[max(index for index, part in enumerate(parts) if part in SOURCES) :])
+    first = max(index for index, part in enumerate(parts) if part in SOURCES)
+    return ".".join(part for part in parts[first:] if part != "__init__")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

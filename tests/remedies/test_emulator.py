@@ -229,7 +229,7 @@ def test_a_variant_within_the_printed_range_is_made() -> None:
     said = refused("_check_effect", "allowed: 0..{}", lambda: Preset.load("bss2").with_spread(2.0))
     Preset.load("bss2").with_spread(float(said.split("0..")[1].split()[0]))
     Preset.load("bss2").with_spread(0.0)
-    refused("preset._explain", "greater than or equal to 0", lambda: Preset.load("bss2").with_spread(-0.1))
+    refused("preset._explain", "{} = {}; {}", lambda: Preset.load("bss2").with_spread(-0.1))
 
 
 def test_a_preset_that_is_named_as_the_message_says_is_found(tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def test_a_backend_is_there_once_the_module_that_it_lacks_is_installed(
     known = target._entry_points()
     known["mine"] = metadata.EntryPoint("mine", "my_backend:Target", target.ENTRY_POINT_GROUP)
     monkeypatch.setattr(target, "_entry_points", lambda: known)
-    refused("target._load", "No module named 'my_vendor'; install what it needs", lambda: target.find("mine:7"))
+    refused(
+        "target._load", "does not import: {}; install what it needs, or uninstall it", lambda: target.find("mine:7")
+    )
     (tmp_path / "my_vendor.py").write_text("")
     assert target.find("mine:7").name == "emulator:7"
 
