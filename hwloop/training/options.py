@@ -110,7 +110,7 @@ def resolved(rule: str | Rule, floor: float | None, policy: FloorPolicy | None, 
             return find(rule)
         rule = Exact()
     own_floor = _agreed("floor", rule, rule.floor, None if floor is None else real("floor", floor))
-    own_policy = _agreed("policy", rule, rule.policy, policy)
+    own_policy: FloorPolicy = _agreed("policy", rule, rule.policy, policy) or "clip"
     return replace(
         rule,
         floor=default_floor if own_floor is None else own_floor,
