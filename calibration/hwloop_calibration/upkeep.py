@@ -30,7 +30,7 @@ from hwloop.training import Best, Evaluation, Forward, set_lr, simulate_forward,
 from hwloop.training.harden import FLOOR
 from hwloop.training.loop_state import validated, weights_of
 from hwloop.training.noise import NoiseModel, NoisyForward
-from hwloop.training.options import Schedule, check_loss, real
+from hwloop.training.options import Schedule, check_loss, made, real
 from hwloop.training.weights import within
 
 from .document import Calibration
@@ -188,7 +188,7 @@ class Upkeep:
     def _train(self, found: list[Evaluation]) -> int:
         """Train until validation on the device gains no more; appends to ``found``, returns the index of what is kept."""
         weights, best, plan = weights_of(self.net), Best(), self._schedule
-        optimizer = torch.optim.Adam(weights.tensors, lr=plan.lr)
+        optimizer = made(torch.optim.Adam, weights.tensors, plan.lr)
         best.offer(0, found[0], self.net)
         forward = self._forward()
         weights.limit(self.program)

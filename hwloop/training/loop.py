@@ -36,7 +36,7 @@ from .loop_figures import LoopEpoch as LoopEpoch
 from .loop_figures import LoopResult as LoopResult
 from .loop_figures import Tally
 from .loop_state import Loop, weights_of
-from .options import OptimizerFactory, Schedule, check_loss, check_task, resolved, used, without_address
+from .options import OptimizerFactory, Schedule, check_loss, check_task, made, resolved, used, without_address
 from .step import set_lr
 
 #: Floor of D_k in the loop, as a share of v_th - v_reset. Larger than in simulation: a measured spike may fall where
@@ -133,7 +133,7 @@ def finetune(
         **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
     run = Loop(
-        net, device, optimizer(trained, lr=schedule.lr), options, checkpoint_dir, schedule.averaging, loss=loss, method=method,
+        net, device, made(optimizer, trained, schedule.lr), options, checkpoint_dir, schedule.averaging, loss=loss, method=method,
         clip_norm=schedule.clip_norm, decision=decision,
     )  # fmt: skip
     with one_thread():
