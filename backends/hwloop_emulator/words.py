@@ -69,7 +69,8 @@ def effects_in_words(preset: Preset) -> tuple[list[str], list[str]]:
     Derived from the preset's values: an effect counts as emulated where its scale is above 0, one that needs a rate
     (stuck, hot neurons) where the rate is too.
     """
-    emulated, left_out = [], []
+    emulated: list[str] = []
+    left_out: list[str] = []
     for name, text in [*LIMIT_WORDS.items(), *WORDS.items()]:
         (emulated if _acts(preset, name) else left_out).append(text)
     return emulated, left_out
