@@ -14,6 +14,7 @@ from .deployment import run_on as run_on
 from .errors import CalibrationError as CalibrationError
 from .errors import CheckpointError as CheckpointError
 from .errors import CompileError as CompileError
+from .errors import CompileWarning as CompileWarning
 from .errors import DataError as DataError
 from .errors import GradientError as GradientError
 from .errors import HwloopError as HwloopError
@@ -52,6 +53,7 @@ __all__ = [
     "CheckpointError",
     "Comparison",
     "CompileError",
+    "CompileWarning",
     "DataError",
     "Dataset",
     "Dense",
