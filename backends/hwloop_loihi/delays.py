@@ -44,7 +44,8 @@ def _steps(dt: float, delays: list[Array]) -> Iterator[float]:
 
 def _fits(dt: float, delays: list[Array]) -> bool:
     return all(
-        float(ticks_off(delay, dt).max()) <= FAR_FROM_TICK and float(delay.max()) / dt <= MAX_DELAY for delay in delays
+        float(ticks_off(delay, dt).max()) <= FAR_FROM_TICK and round(float(delay.max()) / dt) <= MAX_DELAY
+        for delay in delays
     )
 
 

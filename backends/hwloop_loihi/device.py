@@ -158,7 +158,7 @@ class LoihiDevice(DeviceBase):
 
 
 def _step(dt: Any) -> float:
-    if isinstance(dt, bool) or not isinstance(dt, Real) or not SMALLEST_DT <= float(dt) <= LARGEST_DT:
+    if not _is_number(dt) or not SMALLEST_DT <= float(dt) <= LARGEST_DT:
         raise InputError(f"dt = {dt!r}; allowed: a step of {SMALLEST_DT:g}..{LARGEST_DT:g} s, e.g. 1e-4")
     return float(dt)
 
@@ -167,15 +167,18 @@ def _headroom(headroom: Any) -> Headroom:
     """``headroom`` as floats, hashable; :class:`InputError` for what is no number >= 1."""
     listed = isinstance(headroom, Sequence) and not isinstance(headroom, str)
     for value in headroom if listed else [headroom]:
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, Real) or not 1 <= float(value) < math.inf
-        ):
+        if value is not None and (not _is_number(value) or not 1 <= float(value) < math.inf):
             raise InputError(
                 f"headroom = {headroom!r}; allowed: a finite number >= 1, e.g. 16, or one (or None) a layer"
             )
     if listed:
         return tuple(None if value is None else float(value) for value in headroom)
     return None if headroom is None else float(headroom)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number, Python's or NumPy's."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _graph_of(program: Program, device: str) -> FixedGraph:

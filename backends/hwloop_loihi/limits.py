@@ -64,6 +64,6 @@ def delay_ticks(index: int, delay: Array, dt: float) -> Array:
             value=f"a delay of {longest:g} s, {int(ticks[unit])} ticks (input unit {unit})",
             layer=dense_name(index),
             fix=f"shorten the delays to {MAX_DELAY * dt:g} s; a larger dt does not fit the time constants",
-            suggestions=[step_of(rounded_up(longest / MAX_DELAY, 3)), delays_up_to(index, MAX_DELAY * dt)],
+            suggestions=[step_of(rounded_up(longest / MAX_DELAY, 6)), delays_up_to(index, MAX_DELAY * dt)],
         )
     return ticks

@@ -215,9 +215,9 @@ class Sentinel:
         with unless_complete(self.device):
             verified = self._verified(self._renewed(chosen, rows, options))
             reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
-            renewed = neurons_of(verified, self._bench)
+            found = neurons_of(verified, self._bench)
             self.device.calibration = verified  # type: ignore[attr-defined]
-        self.calibration, self._reference, self._neurons = verified, reference, renewed
+        self.calibration, self._reference, self._neurons = verified, reference, found
         self._sound[rows] = [verified.verdict[r] != "masked" for r in rows]
         self._high[rows], self._low[rows] = 0.0, 0.0
         return self.calibration

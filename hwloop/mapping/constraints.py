@@ -159,8 +159,8 @@ def _factor_in_words(layers: Sequence[LayerValues], limits: Capabilities) -> str
                 least = max(least, allowed.low * limits.speedup / float(values.min()))
         if layer.delay is not None and limits.max_delay is not None and layer.delay.max() > 0:
             most = min(most, limits.max_delay * limits.speedup / float(layer.delay.max()))
-    # the rounding of the quotients must not add a digit
-    least, most = least * (1 - 1e-9), most * (1 + 1e-9)
+    # float32 times that are meant to be a limit itself must not add a digit; the check allows twice as much
+    least, most = least * (1 - 5e-7), most * (1 + 5e-7)
     factor = rounded_up(least, 3) if least > 1 else rounded_down(most, 3) if most < 1 else 1.0
     if not least <= factor <= most or factor == 1.0:
         return ""

@@ -30,7 +30,7 @@ class LayerProgram:
     codes : ``[n_out, n_in]``
         Weight codes, integers; real numbers on a target without weight resolution.
     scale : float
-        Model weight of 1 LSB; 1 on a target without weight resolution.
+        Model weight of 1 LSB, without :attr:`gain` (:meth:`lsb` has both); 1 on a target without weight resolution.
     neurons : ``[n_out]`` int64
         Physical neuron of each logical one.
     parameters : dict of ``[n_out]``
@@ -79,7 +79,7 @@ class LayerProgram:
         return float("inf") if self.max_code is None else self.lsb() * (self.max_code + 0.5)
 
     def lsb(self) -> Array | float:
-        """Model weight of 1 LSB, of all neurons or ``[n_out, 1]``; 1 without resolution."""
+        """Model weight of 1 LSB, for all neurons or ``[n_out, 1]``: :attr:`scale` with the neurons' own :attr:`gain`."""
         return self.scale if self.gain is None else self.scale * self.gain[:, None]
 
 

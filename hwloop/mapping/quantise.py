@@ -51,7 +51,7 @@ def scale_of(weight: Array, rule: ScaleRule, max_code: int) -> float:
 
 def scale_rules(rule: ScaleRule | Sequence[ScaleRule], n_layers: int) -> tuple[ScaleRule, ...]:
     """One rule a layer from what the user gave: one for all, or one each."""
-    if isinstance(rule, str) or not hasattr(rule, "__len__") or getattr(rule, "ndim", 1) == 0:
+    if isinstance(rule, (str, float)) or not hasattr(rule, "__len__") or getattr(rule, "ndim", 1) == 0:
         return (_one_rule(rule),) * n_layers
     if len(rule) != n_layers:
         raise InputError(f"weight_scale has {len(rule)} entries; the network has {n_layers} layers: give one for each")

@@ -114,7 +114,7 @@ def resolved(rule: str | Rule, floor: float | None, policy: FloorPolicy | None, 
     return replace(
         rule,
         floor=default_floor if own_floor is None else own_floor,
-        policy=own_policy or "clip",
+        policy=own_policy,
     )
 
 

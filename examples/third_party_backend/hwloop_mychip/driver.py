@@ -63,7 +63,7 @@ class Driver:
         recorded, current = [], spikes
         for number in sorted(self._layers):
             settings = self._layers[number]
-            weight = torch.from_numpy((self._codes[number] * settings.scale).astype(settings.dtype))
+            weight = torch.from_numpy((self._codes[number] * settings.lsb()).astype(settings.dtype))
             parameters = {name: torch.from_numpy(value) for name, value in settings.parameters.items()}
             current = simulate.run(current, weight, parameters, reset=check_reset(settings.reset))
             recorded.append(self._stamped(current))
