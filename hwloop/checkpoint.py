@@ -38,6 +38,7 @@ LOCK_TIMEOUT = 10.0
 #: What a checkpoint can hold: tensors, numbers, text, None, and lists, tuples and dicts of these.
 Tree: TypeAlias = Any
 
+_AFTER_DAMAGE = "Restore the file, or remove it to start from an older one or anew"
 _MANIFEST = re.compile(r"step-(\d{8})\.json")
 _DATA = re.compile(r"step-\d{8}-[0-9a-f]{16}\.safetensors")
 
@@ -107,7 +108,9 @@ def save_checkpoint(folder: Path | str, net: nn.Module, state: dict[str, Tree], 
             storage.write_bytes(data_path, data)
             storage.write_json(manifest, document, kind=FORMAT, version=VERSION)
             if hashlib.sha256(_read_manifest(manifest)[1]).hexdigest() != digest:
-                raise DataError(f"{data_path} does not hold what was written")
+                raise DataError(
+                    f"{data_path} does not hold what was written; save again, to another disk where that happens again"
+                )
         except DataError as error:
             raise CheckpointError(f"checkpoint of step {step} not saved: {error}") from error
         _remove_others(folder, {manifest.name, data_path.name})
@@ -128,9 +131,7 @@ def load_checkpoint(folder: Path | str, net: nn.Module) -> Checkpoint | None:
     try:
         newest, document, data = _read_newest(Path(folder), newest)
     except DataError as error:
-        raise CheckpointError(
-            f"damaged checkpoint: {error}. Restore the file, or remove it to start from an older one or anew"
-        ) from error
+        raise CheckpointError(f"damaged checkpoint: {error}. {_AFTER_DAMAGE}") from error
     if document["network"] != signature(net):
         raise CheckpointError(
             f"{newest} is a checkpoint of another network. Saved: {_clean(document['network'])}. "
@@ -249,9 +250,13 @@ def _unpack_state(path: Path, tree: Any, data: bytes) -> dict[str, Tree]:
                 raise ValueError("a tensor holds inf or NaN")
         state = _unpack(tree, tensors)
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError, struct.error) as error:
-        raise CheckpointError(f"damaged checkpoint: {path}: {_clean(str(error))}; allowed: what hwloop saved") from None
+        raise CheckpointError(
+            f"damaged checkpoint: {path}: {_clean(str(error))}; allowed: what hwloop saved. {_AFTER_DAMAGE}"
+        ) from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"damaged checkpoint: {path}: state is {type(state).__name__}; allowed: dict")
+        raise CheckpointError(
+            f"damaged checkpoint: {path}: state is {type(state).__name__}; allowed: dict. {_AFTER_DAMAGE}"
+        )
     return state
 
 

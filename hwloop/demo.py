@@ -21,7 +21,6 @@ from .compare import Comparison, compare
 from .datasets import Task
 from .deployment import deploy, run_on
 from .experiment import Experiment
-from .loop import LoopResult, finetune
 from .mapping import Program
 from .network import Network
 from .progress import say
@@ -31,6 +30,7 @@ from .target import Device, describe, factory, find
 from .target import compile as compile_for
 from .target import open as open_device
 from .training import FitResult, fit
+from .training.loop import LoopResult, finetune
 from .workers import how_many, workers
 
 if TYPE_CHECKING:

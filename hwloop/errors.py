@@ -9,6 +9,8 @@ HwloopError
 ├── CalibrationError             the owner of a calibration: foreign, stale, edited, or of other neurons
 ├── TargetError                  the owner of the target: unknown, not openable, failed while running
 └── GradientError                the caller: a gradient that the chosen policy refuses
+
+Warnings: CompileWarning (what compiling lost, with the remedy), CalibrationWarning (a foreign or stale calibration in use).
 """
 
 from __future__ import annotations
@@ -38,8 +40,16 @@ class CalibrationError(HwloopError):
     """A calibration is foreign, stale, edited, or does not cover what it is used for."""
 
 
+class CompileWarning(UserWarning):
+    """Compiling lost something of the network: weights that became zero, delays off their ticks, a layer that falls silent."""
+
+
 class CalibrationWarning(UserWarning):
     """A foreign or stale calibration is used, since the policy says "warn"."""
+
+
+class TimeScaleWarning(UserWarning):
+    """Times and time constants do not go together: another unit, or finer than the dtype tells apart."""
 
 
 class TargetError(HwloopError):

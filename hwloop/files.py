@@ -68,8 +68,8 @@ def data_folder(data: Path | str | None, name: str, pattern: str) -> Path:
 
 
 def _candidates(data: Path | str | None) -> list[Path]:
-    named = data if data is not None else os.environ.get(DATA_VARIABLE)
-    if named:
+    named = data if data is not None else os.environ.get(DATA_VARIABLE) or None
+    if named is not None:
         return [Path(named).expanduser()]
     tree = Path(__file__).resolve().parents[1]
     found = [(base / folder).resolve() for folder in DEFAULT_FOLDERS for base in (Path.cwd(), tree)]
@@ -90,7 +90,8 @@ def read_npy(path: Path, dtype: np.dtype[np.generic], shape: tuple[int | None, .
             present = os.fstat(file.fileno()).st_size - file.tell()
             if declared != present or declared > MAX_NPY_BYTES:
                 raise DataError(
-                    f"{path}: {present} bytes of data; its header declares {declared}; allowed: up to {MAX_NPY_BYTES}"
+                    f"{path}: {present} bytes of data; its header declares {declared}; "
+                    f"allowed: what it declares, up to {MAX_NPY_BYTES}; get the file again"
                 )
             return np.frombuffer(file.read(declared), dtype=dtype).reshape(found_shape)
     except OSError as error:
@@ -146,16 +147,20 @@ def _parse_idx(
     header = file.read(4 + 4 * n_dims)
     magic = bytes([0, 0, _UBYTE, n_dims])
     if header[:4] != magic:
-        raise DataError(f"{path}: magic number {header[:4].hex() or 'missing'}; allowed: {magic.hex()}; wrong file?")
+        raise DataError(
+            f"{path}: magic number {header[:4].hex() or 'missing'}; allowed: {magic.hex()}; get the file again"
+        )
     if len(header) < 4 + 4 * n_dims:
         raise DataError(f"{path}: truncated in its header; get the file again")
     n, *items = struct.unpack(f">{n_dims}I", header[4:])
     if tuple(items) != item_shape or not 1 <= n <= MAX_IMAGES:
-        raise DataError(f"{path}: declares {n} items of {tuple(items)}; allowed: 1..{MAX_IMAGES} of {item_shape}")
+        raise DataError(
+            f"{path}: declares {n} items of {tuple(items)}; allowed: 1..{MAX_IMAGES} of {item_shape}; get the file again"
+        )
     declared = n * math.prod(item_shape)
     if declared > most - len(header):
         raise DataError(
-            f"{path}: declares {declared} bytes; the file can hold {max(0, most - len(header))}; truncated?"
+            f"{path}: declares {declared} bytes; the file can hold {max(0, most - len(header))}; truncated, get it again"
         )
     data = file.read(declared)
     if len(data) < declared:
@@ -187,10 +192,10 @@ def read_mnist(folder: Path, part: str, *, verify: bool = False) -> tuple[NDArra
     labels = read_idx(labels_path, (), md5=sums.get(labels_name))
     if len(labels) != len(images):
         raise DataError(
-            f"{labels_path}: {len(labels)} labels for {len(images)} images; the files do not belong together"
+            f"{labels_path}: {len(labels)} labels for {len(images)} images; the files do not belong together, get both again"
         )
     if labels.max() > 9:
-        raise DataError(f"{labels_path}: label {labels.max()}; allowed: 0..9")
+        raise DataError(f"{labels_path}: label {labels.max()}; allowed: 0..9; get the file again")
     return images, labels.astype(np.int64)
 
 
@@ -198,4 +203,6 @@ def _idx_path(folder: Path, name: str) -> Path:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{folder} lacks {name} (or {name}.gz); MNIST consists of {', '.join(MNIST_MD5)}")
+    raise DataError(
+        f"{folder} lacks {name} (or {name}.gz); MNIST consists of {', '.join(MNIST_MD5)}; get what is missing"
+    )

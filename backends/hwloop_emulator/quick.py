@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from hwloop.mapping import LayerProgram, Program
-from hwloop.simulate.cpu import FIRST_ROOM, LEAST_ROOM, MAX_EVENTS
+from hwloop.simulate.cpu import MAX_EVENTS
 from hwloop.simulate.forward import forward_range
 from hwloop.simulate.narrow import LANES
+from hwloop.simulate.room import FIRST_ROOM, LEAST_ROOM
 from hwloop.simulate.scalar import GENERAL
 from hwloop.simulate.vector import rate_tables
 from hwloop.spikes import Spikes

@@ -13,6 +13,7 @@ from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.neurons import PARAMETERS
+from hwloop.record import Recording
 from hwloop.target import Device
 
 from .kernels import agree, tabulate
@@ -171,6 +172,12 @@ class Bench:
         # the target itself: a calibration that the device has now masks nothing here
         return self.device.target.compile(net, mask=unused.tolist())
 
+    def nominal(self, columns: int | None = None) -> Neurons:
+        """The neurons as the data sheet promises them, with ``columns`` synapse columns (default: all of the bench)."""
+        limits = self.device.capabilities
+        latency, least = limits.latency * limits.speedup, limits.refractory_min * limits.speedup
+        return self.targets.nominal(self.columns if columns is None else columns, latency, least)
+
     def load(self) -> None:
         """Write the bench's program to the device."""
         self.device.load(self.program)
@@ -206,13 +213,18 @@ class Bench:
                 )
             block = slice(first, first + size)
             tabulate(
-                np.ascontiguousarray(out.times.detach().double().numpy()), np.ascontiguousarray(out.units.numpy()),
+                stamps(recording), np.ascontiguousarray(out.units.numpy()),
                 out.counts.numpy(), times[block].reshape(size * samples, n, ROOM),
                 found[block].reshape(size * samples, n),
             )  # fmt: skip
             self.runs, self.samples = self.runs + 1, self.samples + size * samples
             self.lost, self.late = self.lost + recording.lost_events, self.late + recording.late_events
         return reduce(stimuli, times, found, self.tick, self.device.capabilities.speedup)
+
+
+def stamps(recording: Recording) -> Array:
+    """Time stamps of the output ``[batch, events]`` (model s) as the device sent them: latency is one of the estimates."""
+    return np.ascontiguousarray(recording.output.times.detach().double().numpy() + recording.latency)
 
 
 def reduce(stimuli: Stimuli, times: Array, found: Array, tick: float, speedup: float) -> Observations:
@@ -238,4 +250,4 @@ def _agree(times: Array, found: Array, resolution: float) -> tuple[Array, Array,
     return mean, variance, support, np.minimum(agreed, KEEP), extra
 
 
-__all__ = ["SHARED", "Bench", "Observations", "Targets", "reduce", "targets_of"]
+__all__ = ["SHARED", "Bench", "Observations", "Targets", "reduce", "stamps", "targets_of"]

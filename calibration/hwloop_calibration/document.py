@@ -264,7 +264,9 @@ class Calibration(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "document"
-            raise DataError(f"{path}: {place}: {first['msg']}; this is no calibration that hwloop wrote") from None
+            raise DataError(
+                f"{path}: {place}: {first['msg']}; this is no calibration that hwloop wrote: calibrate again"
+            ) from None
         if not allow_edited and found.digest != found._content_digest():
             raise CalibrationError(
                 f"{path}: edited or damaged: digest {found.digest[:ID_DIGITS] or 'missing'}, its content has "

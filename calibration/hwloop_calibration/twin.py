@@ -143,11 +143,18 @@ def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
     lacking = physical[known[rows] != physical]
     masked = physical[np.isin(physical, calibration.mask)]
     if len(lacking) or len(masked):
-        bad, what = (lacking, "was not calibrated") if len(lacking) else (masked, "is masked: ")
-        reason = "" if len(lacking) else calibration.reasons.get(str(int(bad[0])), "")
+        bad = lacking if len(lacking) else masked
+        if len(lacking):
+            what = "was not calibrated"
+            todo = (
+                "Calibrate the neurons that the program uses (neurons=...), or compile with "
+                "mask=set(range(device.capabilities.n_neurons)) - set(calibration.neurons) | set(calibration.mask)"
+            )
+        else:
+            what = f"is masked: {calibration.reasons.get(str(int(bad[0])), '')}"
+            todo = "Compile with mask=calibration.mask"
         raise CalibrationError(
-            f"layer {2 * layer + 1} (LIF): physical neuron {int(bad[0])} {what}{reason} ({len(bad)} such neurons). "
-            "Compile with mask=calibration.mask, or calibrate the neurons that the program uses"
+            f"layer {2 * layer + 1} (LIF): physical neuron {int(bad[0])} {what} ({len(bad)} such neurons). {todo}"
         )
     return rows
 

@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hwloop import storage
 from hwloop.errors import DataError, HwloopError, InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
-from hwloop.hardening import harden
 from hwloop.network import Network
-from hwloop.noise import NoiseModel
 from hwloop.target import compile as compile_for
 from hwloop.target import find
+from hwloop.training.harden import harden
+from hwloop.training.noise import NoiseModel
 
 from .document import Calibration
 from .strategies import (
@@ -172,7 +172,7 @@ def prepare(
         nets[name] = experiment.build_network()
         path = folder / f"{name}-{_origin(experiment, software, model, epochs, plan.seed)}.safetensors"
         if path.exists():
-            nets[name].load_state_dict(_weights(storage.read_bytes(path, MAX_WEIGHTS)))
+            nets[name].load_state_dict(_weights(storage.read_bytes(path, MAX_WEIGHTS), str(path)))
             continue
         on_stage(f"hardening the network for {'noise' if name == 'hardened' else 'random mismatch'}, {epochs} epochs")
         nets[name].load_state_dict(software.state_dict())
@@ -199,14 +199,14 @@ def _saved(net: Network) -> bytes:
     return bytes(save({key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}))
 
 
-def _weights(content: bytes) -> dict[str, torch.Tensor]:
+def _weights(content: bytes, where: str = "what the worker was sent") -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         return dict(load(content))
     except SafetensorError as error:
-        raise DataError(f"weights of a hardened network are damaged ({error}); remove the file") from error
+        raise DataError(f"{where}: weights of a hardened network are damaged ({error}); remove it") from error
 
 
 # -- rows -----------------------------------------------------------------------------------------

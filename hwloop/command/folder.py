@@ -199,11 +199,14 @@ def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
     net = experiment.build_network()
     checkpoint = load_checkpoint(folder, net)
     if checkpoint is None:
-        raise DataError(f"{path} holds no trained network (was its run interrupted?); finish it with --resume")
+        raise DataError(f"{path} holds no trained network {_without_network(run)}")
     try:
         tuned = _restore(net, checkpoint.state)
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint.path} holds no network ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{checkpoint.path} holds no network ({type(error).__name__}: {error}); "
+            "give the folder of a run, such as `hwloop train --out` made"
+        ) from error
     if not tuned:
         return Trained(path, experiment, net)
     return Trained(path, experiment, net, str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"]))
@@ -218,6 +221,17 @@ def _network_of(folder: Path) -> tuple[Path, Path]:
         terminal.note(f"the run under way in {folder} has no network yet; this is the one of the run that it replaces")
         return before / "network", before
     return folder / "network", folder
+
+
+def _without_network(run: Path | None) -> str:
+    """What to do about a folder without a network: what its run was decides."""
+    try:
+        kind = None if run is None else read_summary(run).get("kind")
+    except DataError:
+        kind = None
+    if kind in ("train", "finetune"):
+        return "(was its run interrupted?); finish it with --resume"
+    return "at all; give the folder that `hwloop train --out` or `hwloop finetune --out` made"
 
 
 def _restore(net: Network, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,12 +13,12 @@ import torch
 from ..compare import Comparison, compare
 from ..deployment import deploy, run_on
 from ..experiment import Experiment
-from ..loop import LoopResult, finetune
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated
 from ..target import Device, StepChoice, Target, choose_dt
 from ..target import compile as compile_for
 from ..training import fit
+from ..training.loop import LoopResult, finetune
 from . import pages, terminal
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice

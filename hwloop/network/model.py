@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..errors import InputError
-from ..record import Health, LayerHealth, Record, count_differences
-from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call, run
+from ..record import Health, LayerHealth, Record
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from ..simulate.checks import mean_residuals
 from ..simulate.glue import LayerCall
 from ..spikes import Spikes
 from .dense import Dense
+from .differences import RanLayer
+from .habits import as_layers, check_input
 from .lif import LIF
+from .time_scales import warn_of_scales
 
 if TYPE_CHECKING:
     from nir import NIRGraph
@@ -38,8 +43,9 @@ class Network(nn.Module):
         Layers in another order, or sizes that do not fit, naming the layer.
     """
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
+    def __init__(self, layers: Iterable[nn.Module], *more: nn.Module) -> None:
         super().__init__()
+        layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
         if len(layers) < 2 or len(layers) % 2:
             raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
         for k, layer in enumerate(layers):
@@ -49,6 +55,7 @@ class Network(nn.Module):
                     f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)"
                 )
         self.layers = nn.ModuleList(layers)
+        self.has_run = False  # whether its refractory times were compared with a window
         for k, (dense, lif) in enumerate(self.blocks):
             if dense.n_out != lif.n:
                 raise InputError(f"layer {2 * k}: Dense has {dense.n_out} outputs, the LIF after it {lif.n} neurons")
@@ -105,51 +112,26 @@ class Network(nn.Module):
         GradientError
             Policy ``raise`` and a spike below the floor.
         """
-        if measured is not None and len(measured) != len(self.blocks):
-            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(self.blocks)}")
+        blocks = self.blocks
+        if measured is not None and len(measured) != len(blocks):
+            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(blocks)}")
         populations: list[Spikes] = []
         calls: list[LayerCall] = []
+        captured: list[RanLayer] = []
         current = spikes
-        for k, (dense, lif) in enumerate(self.blocks):
-            options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
+        for k, (dense, lif) in enumerate(blocks):
+            options = _options(lif.reset, lif.max_spikes, floor, policy, engine)
             given = None if measured is None else measured[k]
             where = f"layer {2 * k + 1} (LIF)"
-            current, call = layer_call(
-                dense.transmit(current), dense.acting_weight(), lif.acting_parameters(), options, given, where
-            )
+            received, weight, parameters = dense.transmit(current), dense.acting_weight(), lif.acting_parameters()
+            current, call = layer_call(received, weight, parameters, options, given, where)
+            if given is not None:
+                captured.append(RanLayer.of(received, weight, parameters, current, lif.reset, lif.max_spikes))
             populations.append(current)
             calls.append(call)
-        return Record(tuple(populations), spikes, self._health(spikes, populations, calls, floor, policy, measured))
-
-    def _health(
-        self,
-        spikes: Spikes,
-        populations: list[Spikes],
-        calls: list[LayerCall],
-        floor: float,
-        policy: str,
-        measured: Record | None,
-    ) -> Health:
         layers = tuple(_layer_health(p, c) for p, c in zip(populations, calls, strict=True))
-
-        def differences() -> list[tuple[int, int]]:
-            if measured is None:
-                return [(0, 0)] * len(populations)
-            result, current = [], spikes.detach()
-            for (dense, lif), population in zip(self.blocks, populations, strict=True):
-                with torch.no_grad():
-                    model = run(
-                        dense.transmit(current),
-                        dense.acting_weight(),
-                        lif.acting_parameters(),
-                        reset=lif.reset,
-                        max_spikes=lif.max_spikes,
-                    )
-                result.append(count_differences(model, population))
-                current = population.detach()
-            return result
-
-        return Health(layers, floor, policy, differences)
+        ran = None if measured is None else tuple(captured)
+        return Record(tuple(populations), spikes, Health(layers, floor, policy, ran))
 
     def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
         """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.
@@ -167,28 +149,35 @@ class Network(nn.Module):
         return to_nir(self)
 
     @classmethod
-    def from_nir(cls, graph: NIRGraph, time_unit: str | None = None) -> Network:
-        """A network from a NIR graph; ``time_unit`` ("s", "ms", "us") overrides what the graph says."""
-        from .nir import from_nir
+    def from_nir(cls, graph: NIRGraph | Path | str, time_unit: str | None = None) -> Network:
+        """A network from a NIR graph or the path of its file; ``time_unit`` ("s", "ms", "us") overrides what it says.
 
-        return from_nir(graph, time_unit)
+        Raises :class:`InputError` as :func:`hwloop.network.nir.from_nir`, and :class:`DataError` for a file that is
+        missing or no NIR.
+        """
+        from .nir import from_nir
+        from .nir_file import read_graph
+
+        return from_nir(read_graph(graph), time_unit)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
+        """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""
+        check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
         result: Record = super().__call__(*args, **kwargs)
+        if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
+            warn_of_scales(self, result)
         return result
 
 
+#: Equal options are made and checked once.
+_options = lru_cache(Options)
+
+
 def _layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
-    trace, counts = call.trace, population.counts.numpy()
-    residual = torch.zeros(population.n_units, dtype=torch.float64)
-    if trace is not None and call.measured is not None:
-        valid = population.valid
-        units = population.units[valid]
-        residual.index_add_(0, units, torch.from_numpy(trace.residual)[valid].double())
-        residual /= torch.clamp(torch.bincount(units, minlength=population.n_units), min=1)
-    return LayerHealth(
-        used=int(counts.sum()),
-        below_floor=call.below_floor,
-        residual=residual,
-        silent_samples=len(counts) - int(np.count_nonzero(counts)),
-    )
+    if call.trace is None or call.measured is None:
+        residual = torch.zeros(population.n_units, dtype=torch.float64)
+    else:
+        spikes = call.trace.spikes
+        found = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
+        residual = torch.from_numpy(found)
+    return LayerHealth(call.used, call.below_floor, residual, call.silent)

@@ -117,7 +117,7 @@ class StepNetwork(nn.Module):
         if (feedback.n_in, feedback.n_out) != (source, sink):
             raise InputError(
                 f"feedback is {feedback.n_in} -> {feedback.n_out}; the last hidden population has {source} neurons, "
-                f"the first {sink}"
+                f"the first {sink}; build Dense({source}, {sink})"
             )
 
     def extra_repr(self) -> str:

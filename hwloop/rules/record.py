@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -62,7 +63,7 @@ class StepRecord(Record):
     def populations(self) -> tuple[Spikes, ...]:  # type: ignore[override]  # made from the rasters where asked for
         """Every population as event lists: a spike of step t at ``t dt``."""
         if self.rasters is None:
-            raise InputError("this record holds counts alone; run the rule's step-by-step path for spike times")
+            raise InputError("this record holds counts alone, no spike times; use record.counts")
         if any(bool((raster < 0).any()) for raster in self.rasters):
             raise InputError("negative spikes have no place in an event list; use record.rasters")
         dtype = self.readout.dtype
@@ -78,6 +79,22 @@ class StepRecord(Record):
             return 0
         return int((self.counts[-1] == 0).all(1).sum())
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors that the record holds, in a fixed order; not what was made from them since."""
+        held = (self.rasters, self._counts, self.readout, self.values.values, self.values.keys, self.traces)
+        return list(_tensors_in(held))
+
     def with_readout(self, readout: Tensor) -> StepRecord:
         """The same record with another readout tensor (the one that carries the gradient)."""
         return StepRecord(self.rasters, readout, self.values, self.dt, counts=self._counts, traces=self.traces)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors_in(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors_in(part)

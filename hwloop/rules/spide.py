@@ -36,7 +36,7 @@ from .network import StepNetwork
 from .neurons import Neurons
 from .poisson import poisson_raster
 from .record import StepRecord
-from .spide_backward import BackwardStatistics, Feedback, Loop, implicit_adjoint, spiking_adjoint
+from .spide_backward import BackwardStatistics, Feedback, Loop, implicit_adjoint, resting_norm, spiking_adjoint
 from .stages import Stage
 from .values import Values
 
@@ -282,9 +282,10 @@ def equilibrium(
             rates[k] = new
         if change <= tolerance:
             return rates
+    loop = Loop(stages, feedback, rates, [None] * len(stages), quantum)
     raise InputError(
         f"no equilibrium after {MAX_ITERATIONS} iterations (last change {change:.3g}); allowed: feedback whose loop gain is "
-        "below 1, lower feedback_norm"
+        f"below 1, such as feedback_norm={resting_norm(loop):.3g} or less"
     )
 
 

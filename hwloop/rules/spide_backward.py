@@ -30,6 +30,8 @@ from .stages import Stage
 SATURATION = 0.99
 #: Last change of the linear solver, in roundings of the largest beta, and iterations after which it gives up.
 ROUNDINGS, MAX_ITERATIONS = 16, 1000
+#: Power iterations for a spectral norm that is good to a few per cent, which a gain of .9 leaves room for.
+STRETCH_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def implicit_adjoint(loop: Loop, source: Tensor) -> tuple[list[Tensor], Backward
     """
     last = len(loop.stages) - 1
     betas = [torch.zeros(len(source), stage.n_out, dtype=source.dtype) for stage in loop.stages]
+    given = bool(torch.isfinite(source).all())
     for iteration in range(1, MAX_ITERATIONS + 1):
         change, largest = 0.0, 0.0
         for k in range(last, -1, -1):
@@ -176,12 +179,41 @@ def implicit_adjoint(loop: Loop, source: Tensor) -> tuple[list[Tensor], Backward
             change = max(change, float((new - betas[k]).abs().max()))
             largest = max(largest, float(new.abs().max()))
             betas[k] = new
-        if change <= (limit := ROUNDINGS * torch.finfo(source.dtype).eps * largest):
+        limit = ROUNDINGS * torch.finfo(source.dtype).eps * largest
+        if given and not math.isfinite(largest):  # a beta that has overflowed changes no more
+            break
+        if change <= limit:
             return betas, _statistics(betas, math.inf, math.nan, iteration)
     raise GradientError(
-        f"the adjoint equation does not converge: after {MAX_ITERATIONS} iterations beta still changes by {change:.3g} "
-        f"(allowed {limit:.3g}); lower the norm of the feedback (feedback_norm)"
+        f"the adjoint equation does not converge: after {iteration} iterations beta still changes by {change:.3g} "
+        f"(allowed {limit:.3g}); build the rule with feedback_norm={resting_norm(loop):.3g} or less"
     )
+
+
+@torch.no_grad()
+def resting_norm(loop: Loop) -> float:
+    """A Frobenius norm of the feedback for which ``loop`` comes to rest whatever its gates: a loop gain of .9 at most."""
+    if loop.feedback is None:
+        return math.inf
+    gain = float(torch.linalg.matrix_norm(loop.feedback.weight, 2)) / loop.quantum
+    for stage in loop.stages[1:]:
+        gain *= _largest_stretch(stage, loop.feedback.weight.dtype) / loop.quantum
+    for mask in loop.masks:
+        gain *= 1.0 if mask is None else float(mask.max())
+    return 0.9 * float(loop.feedback.weight.norm()) / gain if gain else math.inf
+
+
+def _largest_stretch(stage: Stage, dtype: torch.dtype) -> float:
+    """Spectral norm of a stage's linear map, by power iteration."""
+    x = torch.ones(1, stage.n_in, dtype=dtype)
+    x[:, ::2] += 0.5  # no start is orthogonal to what it looks for by a symmetry of the weights
+    stretch = 0.0
+    for _ in range(STRETCH_ITERATIONS):
+        stretch = float(stage.drive(x / x.norm()).norm())
+        x = stage.adjoint(stage.drive(x / x.norm()))
+        if not float(x.norm()):
+            break
+    return stretch
 
 
 def _statistics(betas: list[Tensor], limit: float, fired_a_step: float, steps: int) -> BackwardStatistics:

@@ -130,7 +130,7 @@ class SpikeGrad(Rule):
             )
         if net.feedback is not None:
             raise InputError(
-                "rule 'spikegrad' and a network with feedback; leave the feedback out, or use rule 'spide'"
+                "rule 'spikegrad' and a network with feedback; leave the feedback out, or build it of RateNeurons and use rule 'spide'"
             )
 
     @torch.no_grad()

@@ -218,10 +218,19 @@ def _out_shape(where: str, shape: Shape, pools: Sequence[AvgPool], connection: D
         if connection.delay is not None:
             raise InputError(f"{where}: a delay in a network that runs in steps; build Dense without delay")
         if connection.n_in != math.prod(shape):
-            raise InputError(f"{where}: takes {connection.n_in} inputs, the units before it are {shape}")
+            raise InputError(
+                f"{where}: takes {connection.n_in} inputs, the units before it are {shape}; "
+                f"build Dense({math.prod(shape)}, ...)"
+            )
         return (connection.n_out,)
-    if len(shape) != 3 or connection.c_in != shape[0]:
-        raise InputError(f"{where}: takes {connection.c_in} channels, the units before it are {shape}")
+    if len(shape) != 3:
+        raise InputError(
+            f"{where}: takes {connection.c_in} channels, the units before it are {shape}; allowed: maps, (channels, height, width)"
+        )
+    if connection.c_in != shape[0]:
+        raise InputError(
+            f"{where}: takes {connection.c_in} channels, the units before it are {shape}; build Conv2d({shape[0]}, ...)"
+        )
     sides = [side + 2 * connection.padding - connection.kernel + 1 for side in shape[1:]]
     if min(sides) < 1:
         raise InputError(f"{where}: kernel {connection.kernel} on maps of {shape[1:]}; give it larger maps or padding")

@@ -270,16 +270,3 @@ def forward_range(  # type: ignore[no-untyped-def]
                 out_t[b, k], out_u[b, k], out_current[b, k] = times[a], units[a], currents[a]
                 if holding:
                     out_release[b, k], out_released[b, k] = release[a], released[a]
-
-
-@kernel()
-def pack_range(  # type: ignore[no-untyped-def]
-    lo, hi, counts, times, units, current, to_times, to_units, to_current, to_release
-):  # fmt: skip
-    """Copy the spikes of samples ``lo .. hi`` to arrays that are just wide enough, released as they spike."""
-    for b in range(lo, hi):
-        for k in range(counts[b]):
-            to_times[b, k], to_units[b, k], to_current[b, k] = times[b, k], units[b, k], current[b, k]
-            to_release[b, k] = times[b, k]
-        for k in range(counts[b], to_times.shape[1]):
-            to_times[b, k], to_units[b, k], to_current[b, k], to_release[b, k] = np.inf, 0, 0, 0

@@ -447,12 +447,12 @@ def test_feedback_without_an_equilibrium_is_refused() -> None:
         net.stages[0].connection.weight.zero_()
         net.stages[0].neurons.bias.fill_(1.5)
     inputs = values(net, 2)
-    with pytest.raises(InputError, match="lower feedback_norm"):
+    with pytest.raises(InputError, match="such as feedback_norm="):
         equilibrium(net, inputs, feedback_norm=100.0)
     rule = Spide(solver="implicit", feedback_norm=100.0)
     record = rule.forward(net, inputs)
     record.traces["rates"] = [torch.full((2, 24), 0.5).double()]
-    with pytest.raises(GradientError, match="lower the norm of the feedback"):
+    with pytest.raises(GradientError, match="with feedback_norm="):
         rule.gradients(net, record, torch.ones(2, 5).double())
 
 

@@ -44,6 +44,10 @@ class Driver:
         self._codes[layer], self._placed[layer] = codes.copy(), neurons.copy()
         return changed
 
+    def forget(self) -> None:
+        """Take nothing for written: the next write writes everything."""
+        self._codes.clear()
+
     def configure(self, layer: int, settings: LayerProgram) -> None:
         """Set the neuron parameters of a layer."""
         self._layers[layer] = settings

@@ -1,0 +1,159 @@
+"""Files of data sets: what to do about each that is missing, damaged, or another one."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwloop import datasets, files
+from hwloop.download import download_mnist
+
+from .data_files import idx, idx_files
+from .support import Case, Said, refused
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """MNIST of a few images, and Yin-Yang, whole."""
+    idx_files(tmp_path, train=6, test=2)
+    for part in ("train", "validation", "test"):
+        np.save(tmp_path / f"{part}_samples.npy", np.full((3, 4), 0.5))
+        np.save(tmp_path / f"{part}_labels.npy", np.arange(3))
+    return tmp_path
+
+
+def read(folder: Path) -> None:
+    files.read_mnist(folder, "train")
+
+
+def yin_yang(folder: Path) -> None:
+    datasets.yin_yang(folder, source="published")
+
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+WHOLE = idx(np.zeros((6, 28, 28)))
+
+
+def npy(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
+def content(data: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(data) and None
+
+
+def array(values: np.ndarray) -> Callable[[Path], None]:
+    return lambda path: np.save(path, values)
+
+
+#: What happened to a file, by the function and the text that says so; each text asks for the file to be got again.
+DAMAGE = [
+    (Said("read_idx", "truncated or damaged gzip file ({}); get the file again"), IMAGES, content(gzip.compress(WHOLE)[:-9])),
+    (Said("_parse_idx", "magic number {}; allowed: {}; get the file again"), IMAGES, content(idx(np.zeros(6)))),
+    (Said("_parse_idx", "truncated in its header; get the file again"), IMAGES, content(WHOLE[:6])),
+    (Said("_parse_idx", "declares {} items of {}; allowed: 1..{} of {}"), IMAGES, content(idx(np.zeros((6, 27, 28))))),
+    (Said("_parse_idx", "declares {} bytes; the file can hold {}"), IMAGES, content(WHOLE[:-9])),
+    (Said("_parse_idx", "bytes of data; its header declares {}; truncated, get it again"), IMAGES, content(gzip.compress(WHOLE[:-9]))),
+    (Said("_parse_idx", "holds more than the {} bytes that its header declares; get the file again"), IMAGES, content(WHOLE + b"x")),
+    (Said("read_mnist", "labels for {} images; the files do not belong together"), LABELS, content(idx(np.zeros(5)))),
+    (Said("read_mnist", "label {}; allowed: 0..9"), LABELS, content(idx(np.full(6, 10)))),
+    (Said("_idx_path", "lacks {} (or {}.gz); MNIST consists of {}"), IMAGES, Path.unlink),
+    (Said("read_npy", "allowed: {} ({})"), "test_samples.npy", array(np.zeros((3, 4), np.float32))),
+    (Said("read_npy", "bytes of data; its header declares {}"), "test_samples.npy", npy(lambda data: data[:-8])),
+    (Said("read_npy", "check the path and its permissions"), "test_labels.npy", Path.unlink),
+    (Said("_npy_header", "not a valid .npy file ({}); get the file again"), "test_samples.npy", content(b"a picture")),
+    (Said("datasets._published", "features outside 0..1 or NaN; get the file again"), "test_samples.npy", array(np.full((3, 4), 2.0))),
+    (Said("datasets._published", "labels {}..{}; allowed: 0..2"), "test_labels.npy", array(np.arange(3) + 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "damage"), DAMAGE, ids=lambda value: value[1] if isinstance(value, Said) else None
+)
+def test_the_file_got_again_is_read(error: Said, name: str, damage: Callable[[Path], None], folder: Path) -> None:
+    run = yin_yang if name.endswith("npy") else read
+    again = (folder / name).read_bytes()
+    run(folder)
+    damage(folder / name)
+    refused(*error, lambda: run(folder))
+    (folder / name).write_bytes(again)
+    run(folder)
+
+
+def test_a_path_that_is_checked_is_read(folder: Path) -> None:
+    refused("read_idx", "check the path and its permissions", lambda: files.read_idx(folder, (28, 28)))
+    files.read_idx(folder / IMAGES, (28, 28))
+
+
+def test_labels_of_another_set_are_got_again_too(folder: Path) -> None:
+    (folder / LABELS).write_bytes(idx(np.zeros(5)))
+    refused("read_mnist", "get both again", lambda: read(folder))
+    idx_files(folder, train=6, test=2)
+    read(folder)
+
+
+def test_a_folder_of_data_is_found_once_it_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv(files.DATA_VARIABLE, str(elsewhere))
+    load = lambda data=None: datasets.mnist(data, n_validation=2)  # noqa: E731
+    refused("data_folder", "Name the folder that holds it with --data DIR or the environment variable", load)
+    load(folder)
+    monkeypatch.setenv(files.DATA_VARIABLE, str(folder))
+    load()
+
+
+@pytest.mark.parametrize("right", [{"size": 1}, {"crop": 2}, {"crop": 28}], ids=str)
+def test_images_of_the_allowed_sizes_are_encoded(folder: Path, right: dict[str, int]) -> None:
+    wrong = {"size": 0} if "size" in right else {"crop": 5}
+    Case(
+        "datasets.mnist",
+        "allowed: size >= 1, crop an even number of 2..28",
+        lambda: datasets.mnist(folder, n_validation=2, **wrong),
+        lambda: datasets.mnist(folder, n_validation=2, **right),
+    ).follow()
+
+
+def test_another_file_with_the_same_shape_is_refused_until_the_right_one_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(WHOLE)
+    right = files.hashlib.md5(WHOLE, usedforsecurity=False).hexdigest()
+    path.write_bytes(idx(np.ones((6, 28, 28))))
+    refused("check_md5", "get the file again", lambda: files.read_idx(path, (28, 28), md5=right))
+    path.write_bytes(WHOLE)
+    files.read_idx(path, (28, 28), md5=right)
+
+
+def unreachable(url: str) -> bytes:
+    raise OSError("no network")
+
+
+def test_files_copied_by_hand_take_the_place_of_a_download(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copied"
+    said = refused("_from_a_mirror", "copy the four files", lambda: download_mnist(target, get=unreachable))
+    names = [name.rstrip(",") for name in said.split("the four files ")[1].split() if name.rstrip(",").endswith(".gz")]
+    assert len(names) == 4
+    for name in names:
+        (target / name).write_bytes(gzip.compress((folder / name.removesuffix(".gz")).read_bytes()))
+    assert download_mnist(target, get=unreachable) == target
+    datasets.mnist(target, n_validation=2)
+
+
+def test_a_download_goes_into_a_folder_that_is_writable(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    wrong, right = tmp_path / "a file" / "mnist", tmp_path / "mnist"
+    refused("download_mnist", "name a folder that is writable", lambda: download_mnist(wrong, get=unreachable))
+    right.mkdir()
+    for name in files.MNIST_MD5:
+        shutil.copy(folder / name, right / f"{name}.gz")
+    assert download_mnist(right, get=unreachable) == right

@@ -1,0 +1,223 @@
+"""Fixed-point graphs, their emulator, and their files: what is asked for in the place of what is refused.
+
+What a network has to change to fit (:class:`hwloop.CompileError`) is followed in ``tests/backends/loihi``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import hwloop as hl
+from hwloop import rules
+from hwloop.target import find
+from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, choose_dt, read_netx, write_netx
+from hwloop_loihi import emulator as emulators
+from hwloop_loihi.discretise import float_graph
+from hwloop_loihi.graph import FloatGraph, FloatLayer
+from hwloop_loihi.soft_codes import spikegrad_codes
+from hwloop_loihi.soft_reset import run_population
+from hwloop_loihi.step_device import EmulatedStepDevice
+from hwloop_loihi.ticks import TickSpikes
+
+from .step_networks import N_IN, N_OUT, stepped, values
+from .support import Case, Said, option, refused
+
+WEIGHT = np.full((2, 3), 20, np.int32)
+
+
+def layer(n: int = 2, n_in: int = 3, vth: Any = 10, **options: Any) -> FixedLayer:
+    return FixedLayer(Synapses(np.full((n, n_in), 20, np.int32)), du=1000, dv=500, vth=vth, **options)
+
+
+def float_layer(
+    n: int = 2, n_in: int = 3, weight: Any = None, du: float = 0.2, vth: float = 1.0, bias: Any = None
+) -> FloatLayer:
+    return FloatLayer(np.ones((n, n_in)) if weight is None else weight, du, 0.1, vth, bias=bias)
+
+
+def synapses(weight: Any = WEIGHT, **options: Any) -> Synapses:
+    return Synapses(weight, **options)
+
+
+def fixed(*layers: FixedLayer, dt: float = 1e-3) -> FixedGraph:
+    return FixedGraph(layers or (layer(),), dt)
+
+
+def parts(**changes: Any) -> FixedGraph:
+    document, arrays = fixed().to_parts()
+    return FixedGraph.from_parts({**document, **changes}, arrays)
+
+
+def ran(raster: np.ndarray, n_ticks: int = 5, graph: FixedGraph | None = None) -> Any:
+    return Emulator(fixed() if graph is None else graph).run(TickSpikes.from_raster(raster), n_ticks)
+
+
+def network() -> hl.Network:
+    return hl.Network([hl.Dense(3, 2), hl.LIF(2, 10e-3, 5e-3)])
+
+
+SPIKES = hl.Spikes.from_events([([1e-3, 2e-3], [0, 1])], 3, 0.02)
+ONES = np.ones((2, 3, 3), bool)
+
+GRAPHS = [
+    option("Synapses.__post_init__", "sign_mode = {}; allowed: {}", synapses, "sign_mode", "both", "auto", "mixed", "excitatory", "inhibitory"),
+    option("FloatLayer.__post_init__", "{} = {}; allowed: 0..1", float_layer, "du", 1.5, 0, 1),
+    option("FloatLayer.__post_init__", "vth = {}; allowed: finite", float_layer, "vth", math.inf, 1e300),
+    Case("_Graph.__post_init__", "a graph of no layers; give at least one", lambda: FloatGraph((), 1e-3), lambda: FloatGraph((float_layer(),), 1e-3)),
+    option("_Graph.__post_init__", "dt = {} s; allowed: finite and > 0", fixed, "dt", 0.0, 5e-324),
+    Case("_Graph.__post_init__", "inputs; the layer before has {} neurons", lambda: fixed(layer(), layer()), lambda: fixed(layer(), layer(n_in=2))),
+    option("_Graph.from_parts", "kind {}; expected {}", parts, "kind", "FloatGraph", "FixedGraph"),
+    option("_Graph.from_parts", "parts of a {} do not fit", parts, "layers", [{}], fixed().to_parts()[0]["layers"]),
+    option("graph._bounded", "{} = {}; allowed: a whole number {}..{}", layer, "vth", 2**17, 0, 2**17 - 1),
+    option("graph._whole", "has dtype {}; allowed: whole numbers", synapses, "weight", WEIGHT / 1.0, WEIGHT),
+    option("graph._whole", "spans {}..{}; allowed: {}..{}", synapses, "delay", WEIGHT + 44, WEIGHT * 0, WEIGHT * 0 + 63),
+    option("graph._finite", "allowed: finite", float_layer, "weight", np.full((2, 3), np.nan), np.ones((2, 3))),
+    option("graph._ranked", "expected an array of {} dimensions, not empty", synapses, "weight", WEIGHT[0], WEIGHT[:1]),
+    option("graph._shaped", "has shape {}; expected {}", float_layer, "bias", np.zeros(3), np.zeros(2)),
+    Case("TickSpikes.from_raster", "expected [batch >= 1, ticks, n_units >= 1]", lambda: ran(ONES[0]), lambda: ran(ONES[:1])),
+    Case("Emulator.run", "the input has {} units; the graph takes {}", lambda: ran(ONES[:, :, :2]), lambda: ran(ONES)),
+    Case("Emulator.run", "n_ticks = {}; allowed: >= 1", lambda: ran(ONES, 0), lambda: ran(ONES, 1)),
+    option("float_graph", "dt = {} s; allowed: finite and > 0", lambda dt: float_graph(network(), dt), "dt", 0.0, 1e-4),
+    Case("choose_dt", "steps is empty; name at least one step (s)", lambda: choose_dt(network(), SPIKES, steps=[]),
+         lambda: choose_dt(network(), SPIKES, steps=[1e-4])),
+    option("LoihiTarget.__init__", "allowed: a step of {}..{} s", lambda dt: find("loihi", dt=dt), "dt", 0.0, 1e-4, 1e-9, 1.0),
+    Case("LoihiTarget.__init__", "allowed: loihi, with the option dt (s)", lambda: find("loihi:0"), lambda: find("loihi", dt=1e-4)),
+]  # fmt: skip
+
+
+def population(*shape: int) -> Any:
+    codes = spikegrad_codes(stepped("spikegrad"), signed=True)
+    found = codes.populations[0]
+    return run_population(found, np.zeros((1, 2, *shape), np.int32), np.zeros((1, found.n), np.int32))
+
+
+def opened(rule: str = "na", steps: int = 5) -> Any:
+    net = rules.StepNetwork([hl.Dense(N_IN, N_OUT), rules.TracedNeurons(tau_m=4.0)], in_shape=N_IN, steps=steps)
+    return rules.open_network(net, "loihi")
+
+
+def closed() -> Any:
+    device = opened()
+    device.close()
+    return device
+
+
+def expected(*layers: Any, in_shape: Any) -> Any:
+    net = rules.StepNetwork(layers, in_shape=in_shape, steps=3)
+    device = EmulatedStepDevice(net, "loihi")
+    return device, rules.Values(values(net.n_in).values.float(), values().keys)
+
+
+def compared(*layers: Any, in_shape: Any) -> Any:
+    device, batch = expected(*layers, in_shape=in_shape)
+    return device.expected(batch)
+
+
+def accuracies(*layers: Any, in_shape: Any) -> Any:
+    device, batch = expected(*layers, in_shape=in_shape)
+    return device.run(batch)
+
+
+def neurons() -> rules.TracedNeurons:
+    return rules.TracedNeurons(tau_m=4.0)
+
+
+HELD = [
+    Case("run_population", "expected [batch, ticks, {}] and [batch, {}]", lambda: population(N_IN + 1), lambda: population(N_IN)),
+    Case("HeldNetwork._parts", "is closed; open the network again with rules.open_network", lambda: closed().run(values()), lambda: opened().run(values())),
+    Case("HeldNetwork._parts", "give those of its task", lambda: opened().run(values(N_IN + 1)), lambda: opened().run(values(N_IN))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*GRAPHS, *HELD], ids=str)
+def test_what_fixed_point_asks_for_is_accepted(case: Case) -> None:
+    case.follow()
+
+
+def test_a_convolution_is_compared_by_its_accuracy() -> None:
+    def layers() -> list[Any]:
+        return [rules.Conv2d(1, 1, 3), neurons(), rules.Conv2d(1, 1, 3), neurons()]
+
+    message = "expected() compares dense stages alone; compare accuracies instead"
+    refused("EmulatedStepDevice.expected", message, lambda: compared(*layers(), in_shape=(1, 6, 6)))
+    accuracies(*layers(), in_shape=(1, 6, 6))
+
+
+def test_a_runaway_layer_is_held_by_each_of_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulators, "MAX_EVENTS", 1000)
+    raster = np.ones((4, 200, 3), bool)
+    message = "Use smaller batches, lower weights, or a shorter window"
+    refused("_Ready.run", message, lambda: ran(raster, 200))
+    ran(raster[:1], 200)
+    ran(raster, 100)
+    quiet = fixed(replace(layer(), synapses=Synapses(WEIGHT * 0 + 2), vth=2**17 - 1))
+    ran(raster, 200, quiet)
+
+
+# -- netx -----------------------------------------------------------------------------------------
+
+
+def changed(folder: Path, **entries: Any) -> Path:
+    """The file of a small network with entries of its first layer replaced; None: removed."""
+    path = folder / "net.net"
+    net = network()
+    write_netx(path, net, dt=1e-4)
+    with h5py.File(path, "r+") as file:
+        for name, value in entries.items():
+            group = file if name == "dt" else file["layer/0"]
+            key = name.replace("__", "/")
+            if name == "dt":
+                for attribute in list(file.attrs):
+                    del file.attrs[attribute]
+                continue
+            if key in group:
+                del group[key]
+            if value is not None:
+                group.create_dataset(key, data=value)
+    return path
+
+
+def test_a_step_that_is_named_takes_the_place_of_a_missing_one(tmp_path: Path) -> None:
+    path = changed(tmp_path, dt=None)
+    refused("read_netx", "does not state its step; name it: read_netx(path, dt=...)", lambda: read_netx(path))
+    assert read_netx(path, dt=1e-4).dt == 1e-4
+
+
+def test_a_file_exported_again_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "net.net"
+    path.write_bytes(b"a picture")
+    refused("read_netx", "export it again", lambda: read_netx(path))
+    read_netx(changed(tmp_path))
+
+
+#: What a layer may not be, and what it may.
+LAYERS = [
+    (Said("_read_layer", "type {}; allowed: 'dense'"), {"type": np.array([b"conv"])}, {"type": np.array([b"dense"])}),
+    (Said("_read_layer", "neuron/type {}; allowed: 'CUBA' or 'LOIHI'"), {"neuron__type": b"ALIF"}, {"neuron__type": b"LOIHI"}),
+    (Said("_read_layer", "Export without delays"), {"delay": np.ones(3)}, {"delay": None}),
+    (Said("netx._number", "differs between neurons; allowed: one value a layer"), {"neuron__vThMant": np.array([1, 2])}, {"neuron__vThMant": np.array([2, 2])}),
+    (Said("netx._whole", "no whole numbers of 32 bits"), {"neuron__vThMant": 1.5}, {"neuron__vThMant": 2.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "entries", "mended"), LAYERS, ids=lambda value: getattr(value, "text", None))
+def test_a_layer_of_the_allowed_kind_is_read(
+    tmp_path: Path, error: Said, entries: dict[str, Any], mended: dict[str, Any]
+) -> None:
+    refused(*error, lambda: read_netx(changed(tmp_path, **entries)))
+    read_netx(changed(tmp_path, **mended))
+
+
+def test_a_file_of_the_allowed_number_of_layers_is_read(tmp_path: Path) -> None:
+    path = changed(tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["layer/0"]
+    refused("read_netx", "has {} layers; allowed: 1..{}", lambda: read_netx(path))
+    read_netx(changed(tmp_path))
