@@ -69,7 +69,7 @@ class RunFolder:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", experiment.to_toml().encode())
 
-    def finish(self, experiment: Experiment, results: Sequence[Result] = (), **content: Any) -> None:
+    def finish(self, experiment: Experiment, results: Sequence[Result] = (), /, **content: Any) -> None:
         """Write the summary of a finished run; what it replaced goes."""
         write_summary(self.path, self.kind, status="finished", seed=experiment.seed, results=results, **content)
         replaced.forget(self.path)
