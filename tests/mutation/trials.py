@@ -74,6 +74,7 @@ class Copy:
         except filelock.Timeout:
             raise BrokenError(f"another run is using {folder}; name another folder with --keep") from None
         self.folder, self.output = folder / "tree", folder / "output.txt"
+        self._cold = not (folder / "numba").exists()
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(root, self.folder, ignore=LEFT_OUT, symlinks=True)  # keeps times, which Numba's cache goes by
         sources = [self.folder, self.folder / "backends", self.folder / "calibration"]
@@ -100,8 +101,9 @@ class Copy:
         self._lock.release()
 
     def coverage(self, files: Sequence[str], sources: Sequence[str]) -> Coverage:
-        """Run all tests of ``files`` unchanged, twice: the first run compiles what is compiled on first use."""
-        self._run(files, None, None, FIRST_RUN)
+        """Run all tests of ``files`` unchanged; in a new folder twice, since the first run compiles what is used."""
+        if self._cold:
+            self._run(files, None, None, FIRST_RUN)
         answer = self._run(files, None, sources, FIRST_RUN)
         if answer["status"] != 0:
             raise BrokenError(
