@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from hwloop.noise import NoiseModel
 
 import hwloop as hl
 from hwloop.command.calibrate import differences
 from hwloop.datasets import yin_yang
 from hwloop.errors import CalibrationWarning
 from hwloop.losses import FirstSpike
+from hwloop.training.noise import NoiseModel
 from hwloop_calibration import Sentinel, Store, Upkeep, characterise
 from hwloop_calibration.bench import Bench, targets_of
 from hwloop_calibration.calibrate import spreads

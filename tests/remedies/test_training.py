@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hwloop.hardening import harden
-from hwloop.noise import NoiseModel
 
 import hwloop as hl
 from hwloop import rules
@@ -19,6 +17,8 @@ from hwloop.datasets import yin_yang
 from hwloop.losses import FirstSpike, Loss, SilentHinge
 from hwloop.spikes import Spikes
 from hwloop.training import evaluate, train_epoch
+from hwloop.training.harden import harden
+from hwloop.training.noise import NoiseModel
 
 from .support import Case, Said, option, refused
 
