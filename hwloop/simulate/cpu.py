@@ -16,7 +16,7 @@ from .forward import forward_range
 from .narrow import LANES as NARROW
 from .parameters import jacobian_range, maximum_gradient_range, maximum_range
 from .room import borrow, expected, give_back, remember
-from .scalar import GENERAL, RATIO_1, RATIO_2
+from .scalar import GENERAL, RATIO_2
 from .threads import spread
 from .vector import rate_tables
 
@@ -175,7 +175,7 @@ class _Plan:
     start: FloatArray
     moves: bool
     holding: bool
-    tables: tuple[FloatArray | None, FloatArray | None, FloatArray | None]
+    tables: tuple[FloatArray | None, FloatArray | None]
 
 
 def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
@@ -195,7 +195,7 @@ def _neurons(layer: Layer) -> _Plan:
     if more > 0:
         start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
         table = np.concatenate([table, np.repeat(table[:1], more, 0)])
-    tables = (None, None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
+    tables = (None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
     moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
     return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
@@ -211,11 +211,7 @@ def _kind(layer: Layer) -> tuple[int, bool]:
     """The closed form that fits the layer's taus, and whether all its neurons share them."""
     tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
     shared = bool((tau_mem == tau_mem[0]).all() and (tau_syn == tau_syn[0]).all())
-    if not shared:
-        return GENERAL, False
-    if tau_mem[0] == 2 * tau_syn[0]:
-        return RATIO_2, True
-    return (RATIO_1 if tau_mem[0] == tau_syn[0] else GENERAL), True
+    return (RATIO_2 if shared and tau_mem[0] == 2 * tau_syn[0] else GENERAL), shared
 
 
 def _check_room(batch: int, room: int) -> None:
