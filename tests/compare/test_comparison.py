@@ -138,3 +138,18 @@ def test_a_missing_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         compare(*pair()).to_html(tmp_path / "none" / "r.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_keeps_what_it_compared_whatever_becomes_of_the_records() -> None:
+    spikes = Spikes.from_events([([0.1, 0.4], [0, 1])], 2, 1.0)
+    records = [Record((Spikes.from_events([([0.2, 0.5], [0, 1])], 2, 1.0),), inputs=spikes) for _ in range(2)]
+    comparison = compare(*records)
+    document = comparison.to_dict()
+    for record in records:
+        record.output.times.zero_()
+    spikes.times.zero_()
+    assert comparison.to_dict() == document
+    for kept in (comparison.simulated, comparison.measured):
+        assert kept.output.times.tolist() == [[pytest.approx(0.2), 0.5]]
+        assert kept.inputs is not None
+        assert kept.inputs.times.tolist() == [[pytest.approx(0.1), pytest.approx(0.4)]]
