@@ -273,6 +273,35 @@ def test_an_epochs_figures_add_up_over_its_batches(task: Task) -> None:
     )
 
 
+def test_health_is_the_models_own_over_the_epoch_and_compared_on_its_first_four_batches(task: Task) -> None:
+    net = network()
+    with torch.no_grad():
+        for dense, _ in net.blocks:
+            dense.weight.copy_(torch.round(dense.weight / 0.1) * 0.1)  # what the codes hold
+    model = network()
+    model.load_state_dict(net.state_dict())
+    with chip("bss2") as device:
+        watch = Watch(device, net)
+        result = tuned(net, device, task, batch_size=5, lr=1e-15, weight_scale=0.1)
+    runs = [run for run in watch.runs if len(run.output) == 5]
+    assert len(runs) == 8
+    healths = [
+        record.health for run in runs if (record := model(run.inputs, measured=run, floor=0.1)).health is not None
+    ]
+    used, floored = (
+        sum(getattr(layer, name) for h in healths for layer in h.layers) for name in ("used", "below_floor")
+    )
+    compared = sum(layer.used for h in healths[:4] for layer in h.layers)
+    health = result.history[0].health
+    assert health.spikes == used
+    assert health.below_floor == pytest.approx(floored / used, rel=1e-12)
+    for name in ("missing", "extra"):
+        first, rest = (sum(sum(getattr(h, name)) for h in part) for part in (healths[:4], healths[4:]))
+        assert first > 0
+        assert rest > 0
+        assert getattr(health, name) == pytest.approx(first / compared, rel=1e-12)
+
+
 def test_shadow_weights_stay_where_the_codes_can_follow(task: Task) -> None:
     net = network()
     with chip("bss2") as device:
