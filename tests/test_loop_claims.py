@@ -73,6 +73,7 @@ class Watch:
 
         def watched_run(spikes: Any, **options: Any) -> Any:
             self.runs.append(run(spikes, **options))
+            self.runs[-1].late_events = len(self.runs)  # as if the link had been slow
             return self.runs[-1]
 
         def watched_load(program: Program) -> None:
@@ -368,28 +369,33 @@ def test_scales_and_mask_hold_for_the_whole_run(task: Task) -> None:
 
 def test_a_program_returned_after_an_epoch_moves_the_network(task: Task, tmp_path: Path) -> None:
     net = network()
-    there = [np.arange(100, 106), np.arange(7, 10)]
-    numbers: list[int] = []
+    places = {2: [np.arange(100, 106), np.arange(7, 10)], 3: [np.arange(20, 26), np.arange(50, 53)]}
+    seen: list[tuple[int, list[list[int]]]] = []
+    shadow: list[torch.Tensor] = []
     with chip() as device:
 
         def move(epoch: Any) -> Program | None:
-            numbers.append(epoch.number)
+            seen.append((epoch.number, [layer.neurons.tolist() for layer in device.program.layers]))
             manifest = newest_manifest(tmp_path)
             assert manifest is not None
             assert manifest.name == f"step-{epoch.number:08d}.json"  # its checkpoint is safe
-            return device.program.placed(there) if epoch.number == 2 else None
+            shadow[:] = weights_of(net)
+            return device.program.placed(places[epoch.number]) if epoch.number in places else None
 
-        result = tuned(net, device, task, epochs=3, on_epoch=move, checkpoint_dir=tmp_path)
-        assert numbers == [1, 2, 3]
-        assert [layer.neurons.tolist() for layer in result.program.layers] == [part.tolist() for part in there]
+        result = tuned(net, device, task, epochs=3, averaging=0.9, on_epoch=move, checkpoint_dir=tmp_path)
+        there = [part.tolist() for part in places[3]]
+        assert seen == [(1, seen[0][1]), (2, seen[0][1]), (3, [part.tolist() for part in places[2]])]
+        assert [layer.neurons.tolist() for layer in result.program.layers] == there
         assert device.program.digest == result.program.digest
-    assert result.best_epoch in (2, 3)  # what was best elsewhere no longer counts
-    assert result.best_validation.accuracy in [epoch.validation.accuracy for epoch in result.history[1:]]
+        device.load(result.program)
+        # what was best elsewhere no longer counts: the weights at hand do, as they are measured where they now stand
+        assert (result.best_epoch, result.best_validation) == (3, measure(device, task.validation))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights_of(net), shadow, strict=True))
     again = network(seed=1)
     with chip() as device:
-        resumed = tuned(again, device, task, epochs=3, checkpoint_dir=tmp_path, resume=True)
+        resumed = tuned(again, device, task, epochs=3, averaging=0.9, checkpoint_dir=tmp_path, resume=True)
     assert resumed.program.digest == result.program.digest
-    assert resumed.history == result.history
+    assert (resumed.history, resumed.best_validation) == (result.history, result.best_validation)
 
 
 # -- checkpoints ----------------------------------------------------------------------------------
@@ -449,6 +455,25 @@ def test_a_run_is_resumed_with_its_own_loss_rule_data_and_length(saved: Path, ta
 
 def test_a_checkpoint_of_something_else_is_refused(task: Task, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, network(), {"weights": 1}, step=1)
+    with pytest.raises(CheckpointError, match="is no checkpoint of finetune"):
+        resumed(tmp_path, task)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": {}}, {"network": {}}, {"optimizer": {"state": {}, "param_groups": []}}, {"history": [{"number": 1}]},
+        {"as_is": {"share": 1.0}}, {"best_validation": None}, {"best": {"weights": []}}, {"average": 3}, {"neurons": []},
+        {"device": 3},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_state_that_the_loop_did_not_write_is_refused(
+    saved: Path, task: Task, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    found = load_checkpoint(saved, network())
+    assert found is not None
+    save_checkpoint(tmp_path, network(), {**found.state, **change}, step=2)
     with pytest.raises(CheckpointError, match="is no checkpoint of finetune"):
         resumed(tmp_path, task)
 
