@@ -182,7 +182,7 @@ def report(outcomes: Sequence[tuple[str, Outcome]], same: Counter[str], gone: Se
         right = sum(noticed)
         lines.append(f"{name:<16} {len(noticed):>6} {right:>8} {len(noticed) - right:>9} {equal:>22}")
     lines += [f"equivalent.toml is stale, look at it again: {entry}" for entry in gone]
-    return "\n".join(lines), sum(rows["all"]) / max(1, len(outcomes))
+    return "\n".join(lines), sum(rows["all"]) / len(outcomes) if outcomes else 1.0
 
 
 def _document(outcomes: Sequence[tuple[str, Outcome]], same: Counter[str]) -> dict[str, Any]:
