@@ -142,15 +142,15 @@ def test_a_range_in_device_seconds_holds_to_a_millionth_of_its_larger_end(tau_me
     assert error.fix == f"move tau_mem to {tau_mem:g} s, or scale all times of the model"
 
 
-@pytest.mark.parametrize(("leak", "end"), [(-1.0, -1), (2.0, 1)])
+@pytest.mark.parametrize(("leak", "end"), [(-4.0, -1), (2.0, 1)])
 def test_a_range_in_swings_is_measured_from_the_reset(leak: float, end: int) -> None:
-    chip = limits(ranges={"v_leak": Range(-1.0, 2.0, "swing")})
-    # v_reset = .5, a swing of .25; slack 1e-6 x 2 swings
+    chip = limits(ranges={"v_leak": Range(-4.0, 2.0, "swing")})
+    # v_reset = .5, a swing of .25; slack 1e-6 x 4 swings
     values = {"v_reset": 0.5, "v_th": 0.75}
     compile_network(network(v_leak=0.5 + 0.25 * leak, **values), chip)
-    compile_network(network(v_leak=0.5 + 0.25 * (leak + end * 1.8e-6), **values), chip)
-    error = refused(network(v_leak=0.5 + 0.25 * (leak + end * 2.2e-6), **values), chip)
-    assert error.limit == "v_leak of -1..2 of v_th - v_reset in the model (-1..2 of v_th - v_reset)"
+    compile_network(network(v_leak=0.5 + 0.25 * (leak + end * 3.6e-6), **values), chip)
+    error = refused(network(v_leak=0.5 + 0.25 * (leak + end * 4.4e-6), **values), chip)
+    assert error.limit == "v_leak of -4..2 of v_th - v_reset in the model (-4..2 of v_th - v_reset)"
     assert error.value == f"v_leak = {leak:g} of v_th - v_reset (2 neurons, first: neuron 0)"
     assert error.fix == f"move v_leak to {leak:g} of v_th - v_reset"
 

@@ -73,6 +73,12 @@ def read_equivalent(path: Path) -> dict[tuple[str, str, str, str], str]:
     return {(entry["path"], entry["owner"], entry["before"], entry["after"]): entry["reason"] for entry in entries}
 
 
+def survivors(result: Path) -> set[tuple[str, str, str, str]]:
+    """Keys of the changes that no test noticed in an earlier run, from what its ``--json`` wrote."""
+    tried = json.loads(result.read_text())["tried"]
+    return {(t["path"], t["owner"], t["before"], t["after"]) for t in tried if not t["noticed"]}
+
+
 def stale(root: Path, parts: Sequence[Part], equivalent: dict[tuple[str, str, str, str], str]) -> list[str]:
     """Listed changes of the parts' files that no place has any more."""
     ours = {path for part in parts for path in part.sources}
@@ -105,13 +111,16 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, here: Path =
     options = _parser(list(table)).parse_args(arguments)
     parts = [table[name] for name in options.modules]
     equivalent = read_equivalent(here / "equivalent.toml")
+    again = None if options.again is None else survivors(options.again)
     chosen, same = [], Counter[str]()
-    for drawn in draw(root, parts, options.places, random.Random(options.seed)):
+    for drawn in draw(root, parts, 0 if again else options.places, random.Random(options.seed)):
+        if again is not None and drawn.mutant.key not in again:
+            continue
         if drawn.mutant.key in equivalent:
             same[drawn.part] += 1
         else:
             chosen.append(drawn)
-        if len(chosen) == options.places > 0:
+        if again is None and len(chosen) == options.places > 0:
             break
     try:
         with ExitStack() as stack:
@@ -173,7 +182,7 @@ def report(outcomes: Sequence[tuple[str, Outcome]], same: Counter[str], gone: Se
         right = sum(noticed)
         lines.append(f"{name:<16} {len(noticed):>6} {right:>8} {len(noticed) - right:>9} {equal:>22}")
     lines += [f"equivalent.toml is stale, look at it again: {entry}" for entry in gone]
-    return "\n".join(lines), sum(rows["all"]) / max(1, len(outcomes))
+    return "\n".join(lines), sum(rows["all"]) / len(outcomes) if outcomes else 1.0
 
 
 def _document(outcomes: Sequence[tuple[str, Outcome]], same: Counter[str]) -> dict[str, Any]:
@@ -207,6 +216,7 @@ def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="copies of the project that run tests at the same time")
     parser.add_argument("--keep", type=Path, help="folder of the copies and of compiled kernels, kept between runs")
     parser.add_argument("--at-least", type=float, default=0.95, help="share that has to be noticed for exit status 0")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="only what survived in a run whose --json this is")
     parser.add_argument("--json", type=Path, help="write every change and what noticed it")
     return parser
 

@@ -62,6 +62,18 @@ def test_slips_that_a_test_runs_into_are_noticed_others_printed_and_the_tree_is_
     assert run(project, "--places", "0", "--at-least", "0.45")[0] == 0
 
 
+def test_survivors_of_a_run_are_tried_again(project: Path) -> None:
+    run(project, "--places", "0")
+    earlier = (project.parent / "result.json").rename(project.parent / "earlier.json")
+    (project / "test_toy.py").write_text(
+        TEST + "\n\ndef test_never():\n    from toy import never\n\n    assert never(3) == 6\n"
+    )
+    _, document = run(project, "--again", str(earlier))
+    found = {entry["after"]: entry["noticed"] for entry in document["tried"]}  # type: ignore[attr-defined]
+    doubled = ("return x / 2", "return x", "return x * 1", "return x * 3", "return x * 4")
+    assert found == {"if x >= top:": False, **dict.fromkeys(doubled, True)}
+
+
 def test_a_listed_equivalent_change_is_counted_apart_and_a_stale_entry_is_reported(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from itertools import pairwise
 from typing import Any
 
 import nir
@@ -434,3 +435,17 @@ def test_layers_are_delay_weights_neurons_in_this_order(nodes: tuple[nir.NIRNode
 def test_sizes_that_do_not_fit_are_named_by_both_nodes() -> None:
     with pytest.raises(InputError, match=r"node 'cubalif'( and the weights 'linear' before it)?: .*\(2,\)"):
         from_nir(graph(nir.Linear(np.ones((3, 3))), neurons(2), time_unit="s"))
+
+
+def test_a_cycle_is_named_along_its_edges() -> None:
+    row = [("in", "w"), ("w", "lif"), ("lif", "out")]
+    cycle = [("lif", "a"), ("a", "b"), ("b", "lif")]
+    nodes = {
+        "in": nir.Input(np.array([2])), "w": nir.Linear(np.ones((2, 2))), "lif": neurons(), "out": nir.Output(np.array([2])),
+        "a": nir.Linear(np.ones((2, 2))), "b": nir.Linear(np.ones((2, 2))),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="recurrent edges .*; allowed: feed-forward networks") as caught:
+        from_nir(nir.NIRGraph(nodes, [*row, *cycle], metadata={"time_unit": "s"}, type_check=False))
+    names = re.findall(r"'(\w+)'", str(caught.value))
+    assert names[0] == names[-1]
+    assert sorted(pairwise(names)) == sorted(cycle)
