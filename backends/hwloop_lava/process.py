@@ -29,6 +29,8 @@ from .worker.protocol import Message, ProtocolError
 
 WORKER = Path(__file__).with_name("worker")
 
+#: What a worker does first; its deadline is not that of the option.
+TO_BE_READY = "to be ready"
 #: Longest time from start to ready (s): importing Lava takes .3 s, and ten times that on a busy machine.
 START_DEADLINE = 60.0
 #: Longest silence of a worker that has been asked something (s); it speaks every few ticks.
@@ -98,7 +100,7 @@ class Worker:
             self, _end, os.getpid(), self._process, self.token, self._folder, (self._requests, self._answers)
         )
         try:
-            hello = self._receive(time.monotonic() + start, "to be ready", start)
+            hello = self._receive(time.monotonic() + start, TO_BE_READY, start)
             if hello.kind != "hello":
                 raise self._failure(hello)
             self.versions: dict[str, Any] = hello.fields
@@ -188,9 +190,12 @@ class Worker:
             if dead:
                 raise self._died()
             if time.monotonic() >= until:
+                todo = f"give it longer: open the target with deadline={2 * deadline:g}"
+                if what == TO_BE_READY:
+                    todo = "where that happens again, build its environment anew: hwloop lava setup --force"
                 raise TargetError(
-                    f"the Lava worker took more than {deadline:g} s {what}; allowed: {deadline:g} s (option deadline). "
-                    f"It has been ended, and the next run starts a new one{self._said()}"
+                    f"the Lava worker took more than {deadline:g} s {what}. It has been ended, and the next run starts a "
+                    f"new one; {todo}{self._said()}"
                 )
 
     def _died(self) -> TargetError:
