@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def finetune(
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "rule": without_address(method.key),
         "optimizer": getattr(optimizer, "__name__", "custom"), "repeats": repeats, "decision": decision,
-        "validation_repeats": validation_repeats, "device": device.device_id, "target": device.capabilities.name,
+        "validation_repeats": validation_repeats, "mask": sorted(mask), "weight_scale": _plain(weight_scale), "device": device.device_id, "target": device.capabilities.name,
         **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
     run = Loop(
@@ -145,6 +146,13 @@ def finetune(
             run.program = place_around_silence(net, device, run.program, task.validation, mask)
         _epochs(run, schedule, task, repeats, validation_repeats, progress, on_epoch)
         return run.result()
+
+
+def _plain(weight_scale: ScaleRule | Sequence[ScaleRule]) -> Any:
+    """The rule for scales as a checkpoint holds it."""
+    if isinstance(weight_scale, str):
+        return weight_scale
+    return [_plain(rule) for rule in weight_scale] if isinstance(weight_scale, Sequence) else float(weight_scale)
 
 
 def _epochs(
