@@ -148,18 +148,22 @@ def forward_range(  # type: ignore[no-untyped-def]
                     hit = (u_end >= c_j) | (u_j + (dtype.type(1) - m_j) * (i_j - u_j) >= c_j)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
+            waiting = np.uint64(0)
+            if holding:
+                for word in range(held_words.shape[0]):
+                    waiting |= held_words[word]
             if t_meas is not None:
                 first = seen
                 while seen < n_meas[b] and t_meas[b, seen] <= t_next:
                     seen += 1
-                if seen > first or holding:
+                if seen > first or waiting != 0:
                     replay_lanes(
                         b, first, seen, kind, t_now, t_next, subtract, holding, state, (u_old, i_old, u_new, i_new), c,
                         (weight, unit), table, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
                         out_residual, out_release, out_released,
                     )  # fmt: skip
                 count = seen
-            if t_meas is None and (hits or holding):
+            if t_meas is None and (hits or waiting != 0):
                 flagged = 0
                 if n == NARROW:
                     for lane in range(NARROW):
