@@ -135,6 +135,13 @@ def test_the_hinge_measures_from_the_leak_potential() -> None:
     assert float(losses.silent_hinge(net, net(ONCE), 0, 0.0).detach()) == pytest.approx((0.25 + 0.75) / 2, rel=1e-12)
 
 
+def test_a_neuron_whose_silence_the_model_does_not_explain_costs_nothing() -> None:
+    # a device did not fire where the model rises to 1.5 and, the second neuron, to .5
+    net, silence = one_input(6.0, 2.0), Spikes.from_events([([], []), ([], [])], 2, 20 * TAU, torch.float64)
+    cost = losses.silent_hinge(net, Record((silence,), ONCE), 0, 0.25)
+    assert float(cost.detach()) == pytest.approx((0.75 + 2 * 1.25) / 2, rel=1e-12)
+
+
 def test_the_hinge_of_a_masked_neuron_is_left_out() -> None:
     net = one_input(2.0, 1.0)
     mask = torch.tensor([[True, False], [False, False]])

@@ -421,7 +421,7 @@ def test_a_row_has_one_input_and_one_output() -> None:
     ("nodes", "message"),
     [
         ((nir.Delay(np.zeros(3)), nir.Delay(np.zeros(3)), nir.Linear(np.ones((2, 3))), neurons()), "'delay_1' is Delay; .*merge"),
-        ((nir.Linear(np.ones((2, 3))), neurons(), neurons()), "'cubalif_1' is CubaLIF; .*merge neighbouring nodes"),
+        ((nir.Linear(np.ones((2, 3))), neurons(), neurons()), r"'cubalif_1' is CubaLIF; allowed: \[Delay,\] Linear or Affine, CubaLIF, in this order. .*merge neighbouring nodes"),
         ((nir.Delay(np.zeros(2)), neurons()), "'cubalif' is CubaLIF"),
         ((nir.Linear(np.ones((2, 3))), neurons(), nir.Threshold(np.ones(2))), "'threshold' is Threshold; .*Export the network without it"),
         ((nir.Linear(np.ones((2, 3))), neurons(), nir.Delay(np.zeros(2))), "ends after 'delay', before a layer is complete"),
