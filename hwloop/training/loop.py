@@ -97,7 +97,8 @@ def finetune(
         Decay a step of an exponential moving average of the shadow weights, which is what is validated and kept: the
         device's noise makes single steps jump. 0: none.
     weight_scale, mask : see :func:`deploy`. Neurons that never fire on the validation data although the model makes them
-        fire are avoided too: the network is placed anew, after it was measured as is. The scale stays fixed while weights move
+        fire are avoided too: the network is placed anew, after it was measured as is. The scale stays fixed while weights move,
+        and is the checkpoint's where a run is resumed
     validation_repeats : int
         Runs of the validation set an epoch: the best of many noisy figures is biased, averaging lowers that.
     checkpoint_dir, resume : crash-safe: a checkpoint after every epoch, the noise of an emulated device included
@@ -127,7 +128,7 @@ def finetune(
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "rule": without_address(method.key),
         "optimizer": getattr(optimizer, "__name__", "custom"), "repeats": repeats, "decision": decision,
-        "validation_repeats": validation_repeats, "device": device.device_id, "target": device.capabilities.name,
+        "validation_repeats": validation_repeats, "mask": sorted(mask), "device": device.device_id, "target": device.capabilities.name,
         **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
     run = Loop(

@@ -114,7 +114,7 @@ def resolved(rule: str | Rule, floor: float | None, policy: FloorPolicy | None, 
     return replace(
         rule,
         floor=default_floor if own_floor is None else own_floor,
-        policy="clip" if own_policy is None else own_policy,
+        policy=own_policy,
     )
 
 
