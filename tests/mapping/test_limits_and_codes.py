@@ -117,6 +117,11 @@ def test_every_limit_is_part_of_the_digest(change: dict[str, Any]) -> None:
     assert limits(**change).digest != CHIP.digest
 
 
+def test_the_digest_does_not_depend_on_the_order_of_the_ranges() -> None:
+    pairs = [("t_ref", Range(0, 1, "device_s")), ("v_leak", Range(-1, 2, "swing"))]
+    assert limits(ranges=dict(pairs)).digest == limits(ranges=dict(reversed(pairs))).digest
+
+
 # -- limits, from both sides ----------------------------------------------------------------------
 
 
@@ -332,6 +337,20 @@ def test_a_program_tells_its_shape_scales_and_weights() -> None:
     assert [layer.neurons.tolist() for layer in program.layers] == [[0, 1], [2]]
     assert program.weights()[1].tolist() == [[1.0, -0.5]]
     assert program.membrane_scale == 1.0
+    single = compile_network(network(n_in=3), CHIP)
+    assert (single.n_in, single.n_out, single.notes) == (3, 2, ())
+
+
+def test_a_layer_without_a_word_resets_to_a_value_and_lost_nothing_in_rounding() -> None:
+    plain = layer()
+    assert (plain.reset, plain.max_spikes, plain.delay, plain.dtype, plain.gain) == (
+        "value",
+        None,
+        None,
+        "float64",
+        None,
+    )
+    assert (plain.saturated, plain.zeroed, plain.rounding_rms) == (0, 0, 0.0)
 
 
 def layer(**changes: Any) -> LayerProgram:
