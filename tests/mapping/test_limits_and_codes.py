@@ -182,6 +182,15 @@ def test_delays_are_carried_up_to_the_longest_and_without_a_longest_any() -> Non
     assert (error.limit, error.value) == ("no delays", "axonal delays up to 0.002 s")
 
 
+def test_the_slack_itself_is_within() -> None:
+    end = 1.0 + 1e-6
+    compile_network(
+        network(delay=torch.tensor([0.0, end], dtype=torch.float64)), limits(delays=True, max_delay=1.0, speedup=1.0)
+    )
+    chip = limits(ranges={"tau_mem": Range(0.5, 1.0, "device_s")}, speedup=1.0)
+    compile_network(network(tau_mem=[end, 0.5 - 1e-6]), chip)
+
+
 def test_reset_and_cap_are_carried_where_the_target_has_them() -> None:
     chip = limits(reset_kinds=("value", "subtract"), spike_cap=True)
     layer = compile_network(network(reset="subtract", max_spikes=3), chip).layers[0]
