@@ -20,7 +20,6 @@ from .errors import HwloopError as HwloopError
 from .errors import InputError as InputError
 from .errors import OptionError as OptionError
 from .errors import TargetError as TargetError
-from .loop import finetune as finetune
 from .mapping import Program as Program
 from .network import LIF as LIF
 from .network import Dense as Dense
@@ -35,6 +34,7 @@ from .target import compile as compile
 from .target import open as open
 from .training import evaluate as evaluate
 from .training import fit as fit
+from .training.loop import finetune as finetune
 
 if _TYPE_CHECKING:
     from hwloop_calibration import Calibration as Calibration

@@ -17,7 +17,6 @@ from .compare import Comparison, compare
 from .datasets import Task
 from .deployment import deploy, run_on
 from .experiment import Experiment
-from .loop import LoopResult, finetune
 from .mapping import Program
 from .network import Network
 from .record import Record
@@ -26,6 +25,7 @@ from .target import Device, describe
 from .target import compile as compile_for
 from .target import open as open_device
 from .training import FitResult, fit
+from .training.loop import LoopResult, finetune
 
 #: The chips of the demonstration.
 CHIPS = ("emulator:0", "emulator:1", "emulator:2")

@@ -14,6 +14,7 @@ from .losses import Decision, accuracy, predict, silent_samples
 from .mapping import Program, ScaleRule
 from .network import Network
 from .record import Recording
+from .simulate.threads import one_thread
 from .spikes import Spikes
 from .target import Device
 from .target import compile as compile_for
@@ -46,6 +47,7 @@ def _earlier(spikes: Spikes, shift: float) -> Spikes:
     return Spikes.trusted(times, spikes.units, spikes.counts, spikes.n_units, spikes.t_stop)
 
 
+@one_thread()
 def measure(
     device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
 ) -> Evaluation:
@@ -58,6 +60,7 @@ def measure(
     return Evaluation(right / len(data), len(data), silent // repeats)
 
 
+@one_thread()
 def deploy(
     net: Network,
     device: Device,
@@ -119,6 +122,7 @@ def silent_neurons(net: Network, device: Device, program: Program, data: Dataset
     return tuple(tuple(int(layer.neurons[n]) for n in b.tolist()) for layer, b in zip(program.layers, bad, strict=True))
 
 
+@one_thread()
 def place_around_silence(
     net: Network, device: Device, program: Program, data: Dataset, mask: tuple[int, ...]
 ) -> Program:

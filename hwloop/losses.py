@@ -80,7 +80,7 @@ class FirstSpike(Loss):
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the batch (nat)."""
-        _check_labels(record.output, labels)
+        labels = class_labels(labels, len(record.output), record.output.n_units)
         first = record.output.first_times()
         times = torch.where(torch.isinf(first.detach()), record.output.t_stop, first)
         return torch.nn.functional.cross_entropy(-times / self.temperature, labels)
@@ -106,7 +106,7 @@ class SpikeCount(Loss):
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean squared error over the batch (spikes squared)."""
-        _check_labels(record.output, labels)
+        labels = class_labels(labels, len(record.output), record.output.n_units)
         counts = differentiable_counts(record.output)
         target = torch.full_like(counts, self.others).scatter(1, labels[:, None], self.wanted)
         return 0.5 * (counts - target).square().sum(1).mean()
@@ -152,7 +152,7 @@ class SilentHinge(Loss):
         mask = None
         if self.only_label:
             population = _population(record, self.layer)
-            _check_labels(population, labels)
+            labels = class_labels(labels, len(population), population.n_units)
             mask = torch.nn.functional.one_hot(labels, population.n_units).bool()
         return silent_hinge(net, record, self.layer, self.margin, mask)
 
@@ -224,14 +224,14 @@ class _Counts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, times: Tensor, spikes: Spikes) -> Tensor:
-        ctx.spikes = spikes.detach()
+        ctx.save_for_backward(spikes.units, spikes.valid)
         return spikes.unit_counts().to(times.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        spikes: Spikes = ctx.spikes
-        return torch.where(spikes.valid, -torch.gather(grad, 1, spikes.units), 0.0), None
+        units, valid = ctx.saved_tensors
+        return torch.where(valid, -torch.gather(grad, 1, units), 0.0), None
 
 
 def differentiable_counts(spikes: Spikes) -> Tensor:
@@ -268,6 +268,7 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of samples decided as labelled, 0..1; an undecided one is wrong."""
+    labels = torch.as_tensor(labels)
     if predicted.shape != labels.shape or labels.ndim != 1 or len(labels) == 0:
         raise InputError(f"predictions {tuple(predicted.shape)}, labels {tuple(labels.shape)}; expected [n >= 1] twice")
     return float((predicted == labels).double().mean())
@@ -286,13 +287,21 @@ def _positive(name: str, value: float, unit: str) -> None:
         raise InputError(f"{name} = {value} {unit}; allowed: finite and > 0")
 
 
-def _check_labels(output: Spikes, labels: Tensor) -> None:
-    if labels.shape != (len(output),) or labels.dtype != torch.int64:
+def class_labels(labels: Any, samples: int, classes: int) -> Tensor:
+    """``labels`` as int64 ``[samples]``: a tensor, a NumPy array or a list of whole numbers ``0..classes - 1``.
+
+    Raises :class:`InputError` where they are others.
+    """
+    found = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    kind = found.dtype
+    if found.shape != (samples,) or kind.is_floating_point or kind.is_complex or kind == torch.bool:
         raise InputError(
-            f"labels are {labels.dtype} {tuple(labels.shape)}; expected int64, one for each of {len(output)}"
+            f"labels are {kind} {tuple(found.shape)}; expected whole numbers, one for each of {samples} samples"
         )
-    if int(labels.min()) < 0 or int(labels.max()) >= output.n_units:
-        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}; allowed: 0..{output.n_units - 1}")
+    found = found.long()
+    if samples and (int(found.min()) < 0 or int(found.max()) >= classes):
+        raise InputError(f"labels {int(found.min())}..{int(found.max())}; allowed: 0..{classes - 1}")
+    return found
 
 
 def _population(record: Record, layer: int) -> Spikes:

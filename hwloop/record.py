@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -38,22 +37,32 @@ class LayerHealth:
     silent_samples: int
 
 
+class Ran(Protocol):
+    """A layer as it ran, which can tell how its model differs from it."""
+
+    def difference(self) -> tuple[int, int]:
+        """``(missing, extra)`` of this layer."""
+
+
 @dataclass
 class Health:
     """Gradient health of a record: one entry a spiking layer.
 
-    ``missing`` and ``extra`` compare with the model's own spikes and are computed at first access.
+    ``missing`` and ``extra`` compare with the model's own spikes, of the weights that ran whatever became of them since; they
+    are computed at first access. ``ran`` None: the model itself ran, nothing differs.
     """
 
     layers: tuple[LayerHealth, ...]
     floor: float
     policy: str
-    _differences: Callable[[], list[tuple[int, int]]] = field(repr=False, default=list)
+    ran: tuple[Ran, ...] | None = field(repr=False, default=None)
     _cached: list[tuple[int, int]] | None = field(repr=False, default=None)
 
     def _pairs(self) -> list[tuple[int, int]]:
         if self._cached is None:
-            self._cached = self._differences()
+            self._cached = (
+                [(0, 0)] * len(self.layers) if self.ran is None else [layer.difference() for layer in self.ran]
+            )
         return self._cached
 
     @property
@@ -104,6 +113,12 @@ class Record:
     def silent_samples(self) -> int:
         """Samples in which no output neuron spiked."""
         return int((self.output.counts == 0).sum())
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors that the record holds, in a fixed order."""
+        trains = [*self.populations, *([] if self.inputs is None else [self.inputs])]
+        held = [tensor for train in trains for tensor in (train.times, train.units, train.counts)]
+        return held if self.readout is None else [*held, self.readout]
 
     def with_readout(self, readout: Tensor) -> Record:
         """The same record with another readout."""

@@ -3,7 +3,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -255,6 +257,33 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature: float) -> No
 @pytest.mark.parametrize("labels", [torch.tensor([3]), torch.tensor([-1]), torch.tensor([0, 1]), torch.tensor([0.0])])
 def test_labels_that_do_not_fit_are_refused(labels: Tensor) -> None:
     with pytest.raises(InputError, match="labels"):
+        FirstSpike(0.1)(NET, record_of(([0.1], [0])), labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([2]),
+        np.array([2], np.int32),
+        np.array([2], np.uint8),
+        [2],
+        [np.int64(2)],
+        torch.tensor([2], dtype=torch.int16),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "loss", [FirstSpike(0.1), SpikeCount(2, 1), SilentHinge(margin=0.1, only_label=True)], ids=repr
+)
+def test_labels_are_whole_numbers_whoever_holds_them(loss: Loss, labels: Any) -> None:
+    record = record_of(([0.1, 0.2], [0, 2]))
+    assert loss(NET, record, labels) == loss(NET, record, torch.tensor([2]))
+    assert losses.accuracy(torch.tensor([2]), labels) == 1.0
+
+
+@pytest.mark.parametrize("labels", [np.array([math.nan]), np.array([1.0]), np.array([True]), [math.nan]], ids=repr)
+def test_labels_that_are_no_whole_numbers_are_refused(labels: Any) -> None:
+    with pytest.raises(InputError, match="expected whole numbers, one for each of 1 samples"):
         FirstSpike(0.1)(NET, record_of(([0.1], [0])), labels)
 
 

@@ -19,14 +19,14 @@ from hwloop.datasets import Dataset, Task
 from hwloop.deployment import deploy, run_on
 from hwloop.errors import InputError, OptionError
 from hwloop.experiment import Experiment
-from hwloop.hardening import harden
-from hwloop.loop import finetune
 from hwloop.losses import Decision, accuracy, predict
 from hwloop.mapping import Capabilities, Program
 from hwloop.network import Network
-from hwloop.noise import NoiseModel
 from hwloop.record import Recording
 from hwloop.target import Device, repetitions
+from hwloop.training.harden import harden
+from hwloop.training.loop import finetune
+from hwloop.training.noise import NoiseModel
 
 from .calibrate import calibrate
 from .document import Calibration

@@ -8,6 +8,7 @@ arXiv:1703.03864). Nothing of the model is used, so nothing of it can be wrong: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwloop.arguments import whole
 from hwloop.datasets import Dataset, Task
 from hwloop.deployment import deploy, measure, run_on, silent_neurons
 from hwloop.errors import InputError
@@ -23,7 +25,9 @@ from hwloop.mapping import Program
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.target import Device
-from hwloop.training import Evaluation
+from hwloop.training import Evaluation, set_lr
+from hwloop.training.loop_state import weights_of
+from hwloop.training.options import check_task
 
 #: Samples a batch, temperature (s) of the loss by default, and validations during the search.
 BATCH, TEMPERATURE, LOOKS = 200, 1e-3, 10
@@ -69,9 +73,12 @@ def perturbed(
     InputError
         Options out of range.
     """
-    for name, count in {"steps": steps, "directions": directions, "batch_size": batch_size}.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} = {count!r}; allowed: a whole number >= 1")
+    steps, directions, batch_size = (
+        whole("steps", steps),
+        whole("directions", directions),
+        whole("batch_size", batch_size),
+    )
+    check_task(net, task)
     if not (size_lsb > 0 and lr_lsb > 0):
         raise InputError(f"size_lsb = {size_lsb}, lr_lsb = {lr_lsb}; allowed: > 0 (weight codes)")
     program = deploy(net, device, validation=task.validation, decision=decision, mask=mask)
@@ -84,8 +91,7 @@ def perturbed(
     every = max(1, steps // LOOKS)
     batches = _endless(task.train, batch_size, np.random.default_rng([seed, 78]))
     for step in range(1, steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = lr_lsb * (1.0 - 0.9 * step / steps)
+        set_lr(optimizer, lr_lsb * (1.0 - 0.9 * step / steps))
         inputs, labels = next(batches)
         search.slope(inputs, labels, size_lsb, directions)
         optimizer.step()
@@ -107,10 +113,9 @@ class _Search:
         self, net: Network, device: Device, program: Program, loss: Loss, generator: np.random.Generator
     ) -> None:
         self.net, self.device, self.program, self.loss, self._generator = net, device, program, loss, generator
-        self.codes = [
-            (dense.weight.detach() / layer.scale).clone()
-            for (dense, _), layer in zip(net.blocks, program.layers, strict=True)
-        ]
+        self._weights = weights_of(net)
+        self._lsb = [torch.as_tensor(layer.lsb(), dtype=torch.get_default_dtype()) for layer in program.layers]
+        self.codes = [value / lsb.to(value) for value, lsb in zip(self._weights.copies(), self._lsb, strict=True)]
 
     def slope(self, inputs: Spikes, labels: Tensor, size: float, directions: int) -> None:
         """Put the estimated slope of the loss into ``codes[k].grad``."""
@@ -129,12 +134,11 @@ class _Search:
         with torch.no_grad():
             return float(self.loss(self.net, run_on(self.device, inputs), labels))
 
-    @torch.no_grad()
     def load(self, codes: list[Tensor]) -> None:
         """Write ``codes`` to the device, by way of the network's weights."""
-        for (dense, _), layer, code in zip(self.net.blocks, self.program.layers, codes, strict=True):
-            limit = np.inf if layer.max_code is None else layer.max_code
-            dense.weight.copy_(code.clamp(-limit, limit) * layer.scale)
+        limits = [math.inf if layer.max_code is None else layer.max_code for layer in self.program.layers]
+        parts = zip(codes, limits, self._lsb, strict=True)
+        self._weights.put([code.clamp(-limit, limit) * lsb.to(code) for code, limit, lsb in parts])
         self.program = self.program.with_weights(self.net)
         self.device.load(self.program)
 

@@ -9,27 +9,29 @@ twin of the new placement is trained on, epoch by epoch, as long as validation o
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwloop.arguments import whole
 from hwloop.datasets import Task
-from hwloop.deployment import measure
 from hwloop.errors import CalibrationError, InputError
-from hwloop.hardening import FLOOR
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import Program
 from hwloop.network import Dense, Network
-from hwloop.noise import NoiseModel, NoisyForward
-from hwloop.record import Record
+from hwloop.simulate.threads import one_thread
 from hwloop.target import Device
-from hwloop.training import Forward, set_lr, simulate_forward, train_epoch
+from hwloop.training import Best, Evaluation, Forward, set_lr, simulate_forward, train_epoch
+from hwloop.training.harden import FLOOR
+from hwloop.training.loop_state import validated, weights_of
+from hwloop.training.noise import NoiseModel, NoisyForward
+from hwloop.training.options import Schedule, check_loss, real
+from hwloop.training.weights import within
 
 from .document import Calibration
 from .twin import deviate, is_twin
@@ -86,7 +88,7 @@ class Upkeep:
     patience : epochs without a better validation after which training ends; it ends too where the reference is reached
     repeats : runs of the validation data on the device
     noise : NoiseModel, optional
-        Noise in training, where ``net`` was trained with it (:func:`hwloop.hardening.harden`); by default none.
+        Noise in training, where ``net`` was trained with it (:func:`hwloop.training.harden`); by default none.
     batch_size, lr, lr_decay, clip_norm, seed, decision : as in :func:`hwloop.training.fit`
 
     Attributes
@@ -119,17 +121,16 @@ class Upkeep:
     decision: Decision = "first"
     reference: float = field(init=False)
     history: list[Followed] = field(init=False, default_factory=list)
+    _schedule: Schedule = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "repeats", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} = {value!r}; allowed: a whole number >= 1")
-        if not 0 <= self.margin < 1 or not 0 < self.lr < math.inf or not 0 < self.lr_decay <= 1:
-            raise InputError(
-                f"margin = {self.margin}, lr = {self.lr}, lr_decay = {self.lr_decay}; allowed: 0 <= margin < 1 (a share), lr finite "
-                "and > 0, 0 < lr_decay <= 1"
-            )
+        for name in ("patience", "repeats"):
+            setattr(self, name, whole(name, getattr(self, name)))
+        self.margin = real("margin", self.margin)
+        self._schedule = Schedule(
+            self.epochs, self.batch_size, self.lr, self.lr_decay, clip_norm=self.clip_norm, seed=self.seed
+        )
+        check_loss(self.loss)
         sizes, held = [lif.n for _, lif in self.net.blocks], [layer.n_out for layer in self.program.layers]
         if sizes != held or (self.net.n_in, self.net.n_out) != (self.task.n_in, self.task.n_out):
             raise InputError(
@@ -137,7 +138,7 @@ class Upkeep:
                 f"{self.task.n_in} inputs and {self.task.n_out} classes; give the program and the task of this network"
             )
         self.device.load(self.program)
-        self.reference = self._validated()
+        self.reference = self._validated().accuracy
 
     def follow(self, calibration: Calibration) -> Followed:
         """Load, or move and load, what runs on the device, and train on where validation there asks for it.
@@ -151,14 +152,13 @@ class Upkeep:
         """
         start = time.perf_counter()
         moved = self.place(calibration)
-        self.device.load(self.program)
-        found = [self._validated()]
-        if found[0] < self.reference - self.margin:
-            best = self._train(found)
-        else:
-            best = 0
+        with one_thread():
+            self.device.load(self.program)
+            found = [self._validated()]
+            best = self._train(found) if found[0].accuracy < self.reference - self.margin else 0
+        accuracies = tuple(one.accuracy for one in found)
         done = Followed(
-            "move" if moved else "reload", moved, self.program, tuple(found), best, self.reference, time.perf_counter() - start
+            "move" if moved else "reload", moved, self.program, accuracies, best, self.reference, time.perf_counter() - start
         )  # fmt: skip
         self.history.append(done)
         return done
@@ -185,51 +185,50 @@ class Upkeep:
 
     # -- training -----------------------------------------------------------------------------
 
-    def _train(self, found: list[float]) -> int:
+    def _train(self, found: list[Evaluation]) -> int:
         """Train until validation on the device gains no more; appends to ``found``, returns the index of what is kept."""
-        weights = [dense.weight for dense, _ in self.net.blocks]
-        optimizer = torch.optim.Adam(weights, lr=self.lr)
-        best, kept = 0, [weight.detach().clone() for weight in weights]
-        forward = self._forward(weights)
-        for number in range(1, self.epochs + 1):
-            set_lr(optimizer, self.lr * self.lr_decay ** (number - 1))
+        weights, best, plan = weights_of(self.net), Best(), self._schedule
+        optimizer = torch.optim.Adam(weights.tensors, lr=plan.lr)
+        best.offer(0, found[0], self.net)
+        forward = self._forward()
+        weights.limit(self.program)
+        for number in range(1, plan.epochs + 1):
+            set_lr(optimizer, plan.rate(number))
             train_epoch(
-                self.net, self.task.train, self.loss, optimizer, batch_size=self.batch_size,
-                generator=np.random.default_rng([self.seed, len(self.history), number]), decision=self.decision,
-                forward=forward, clip_norm=self.clip_norm,
+                self.net, self.task.train, self.loss, optimizer, batch_size=plan.batch_size,
+                generator=np.random.default_rng([plan.seed, len(self.history), number]), decision=self.decision,
+                forward=forward, clip_norm=plan.clip_norm, on_step=partial(weights.limit, self.program),
             )  # fmt: skip
             self._load()
             found.append(self._validated())
-            if found[-1] > found[best]:
-                best, kept = number, [weight.detach().clone() for weight in weights]
-            if found[best] >= self.reference or number - best >= self.patience:
+            best.offer(number, found[-1], self.net)
+            if found[best.epoch].accuracy >= self.reference or number - best.epoch >= self.patience:
                 break
-        with torch.no_grad():
-            for weight, value in zip(weights, kept, strict=True):
-                weight.copy_(value)
+        best.restore(self.net)
         self._load()
-        return best
+        return best.epoch
 
-    def _forward(self, weights: Sequence[Tensor]) -> Forward:
-        """A training step's simulation: weights within the program's codes, with the noise where there is one."""
-        limits = [layer.largest_weight() for layer in self.program.layers]
-        seed = self.seed + len(self.history)
-        noisy = None if self.noise is None else NoisyForward(self.noise, program=self.program, seed=seed, floor=FLOOR)
-
-        def forward(net: Any, inputs: Any) -> Record:
-            with torch.no_grad():
-                for weight, limit in zip(weights, limits, strict=True):
-                    weight.copy_(_within(weight, limit))
-            return simulate_forward(net, inputs) if noisy is None else noisy(net, inputs)
-
-        return forward
+    def _forward(self) -> Forward:
+        """A training step's simulation, with the noise where there is one."""
+        if self.noise is None:
+            return simulate_forward
+        seed = self._schedule.seed + len(self.history)
+        return NoisyForward(self.noise, program=self.program, seed=seed, floor=FLOOR)
 
     def _load(self) -> None:
         self.program = self.program.with_weights(self.net)
         self.device.load(self.program)
 
-    def _validated(self) -> float:
-        return measure(self.device, self.task.validation, decision=self.decision, repeats=self.repeats).accuracy
+    def _validated(self) -> Evaluation:
+        return validated(
+            self.net,
+            self.device,
+            self.program,
+            self.task.validation,
+            decision=self.decision,
+            loss=self.loss,
+            repeats=self.repeats,
+        )
 
 
 def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
@@ -276,13 +275,7 @@ def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> N
         asked = torch.where(factor > 0, acting / torch.where(factor > 0, factor, 1.0), dense.weight)
         dense.weight[rows] = asked[rows]
     if len(rows):
-        dense.weight.copy_(_within(dense.weight, limit))
-
-
-def _within(weight: Tensor, limit: object) -> Tensor:
-    """``weight`` within the codes: ``limit`` of all, or ``[n, 1]``."""
-    bound = torch.as_tensor(limit, dtype=weight.dtype)
-    return torch.maximum(torch.minimum(weight, bound), -bound)
+        dense.weight.copy_(within(dense.weight, limit))
 
 
 __all__ = ["Action", "Followed", "Upkeep", "replacements"]

@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hwloop import storage
 from hwloop.errors import DataError, HwloopError, InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
-from hwloop.hardening import harden
 from hwloop.network import Network
-from hwloop.noise import NoiseModel
 from hwloop.target import compile as compile_for
 from hwloop.target import find
+from hwloop.training.harden import harden
+from hwloop.training.noise import NoiseModel
 
 from .document import Calibration
 from .strategies import (

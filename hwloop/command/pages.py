@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ..compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars, training_curves
 from ..experiment import Experiment
-from ..loop_state import LoopEpoch, LoopResult
 from ..mapping import Program
 from ..results import COLUMNS, Result, versions
 from ..training import FitResult
+from ..training.loop_figures import LoopEpoch, LoopResult
 
 
 def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result]) -> Report:

@@ -15,12 +15,12 @@ from ..demo import RUNS, DemoResult, run_demo
 from ..demo_report import demo_report
 from ..deployment import deploy, run_on
 from ..experiment import Experiment
-from ..loop import LoopResult, finetune
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated, write_summary
 from ..target import Device, StepChoice, Target, choose_dt
 from ..target import compile as compile_for
 from ..training import fit
+from ..training.loop import LoopResult, finetune
 from . import pages, terminal
 from .folder import RunFolder, Trained, load_trained, prepare, refuse_other, stored_experiment
 from .target_choice import TargetChoice

@@ -72,13 +72,14 @@ class LayerProgram:
         """Model weights ``[n_out, n_in]`` that the codes stand for, in the model's dtype."""
         if self.max_code is None:
             return self.codes
-        return (self.codes * self._lsb()).astype(self.dtype)
+        return (self.codes * self.lsb()).astype(self.dtype)
 
     def largest_weight(self) -> Array | float:
         """Largest model weight that does not saturate, for all neurons or ``[n_out, 1]``; infinite without resolution."""
-        return float("inf") if self.max_code is None else self._lsb() * (self.max_code + 0.5)
+        return float("inf") if self.max_code is None else self.lsb() * (self.max_code + 0.5)
 
-    def _lsb(self) -> Array | float:
+    def lsb(self) -> Array | float:
+        """Model weight of 1 LSB, of all neurons or ``[n_out, 1]``; 1 without resolution."""
         return self.scale if self.gain is None else self.scale * self.gain[:, None]
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..record import Health, LayerHealth, Record, count_differences
-from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call, run
+from ..record import Health, LayerHealth, Record
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
 from ..simulate.glue import LayerCall
 from ..spikes import Spikes
 from .dense import Dense
+from .differences import RanLayer
 from .lif import LIF
 
 if TYPE_CHECKING:
@@ -109,47 +110,21 @@ class Network(nn.Module):
             raise InputError(f"the measurement has {len(measured)} populations; the network has {len(self.blocks)}")
         populations: list[Spikes] = []
         calls: list[LayerCall] = []
+        captured: list[RanLayer] = []
         current = spikes
         for k, (dense, lif) in enumerate(self.blocks):
             options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
             given = None if measured is None else measured[k]
             where = f"layer {2 * k + 1} (LIF)"
-            current, call = layer_call(
-                dense.transmit(current), dense.acting_weight(), lif.acting_parameters(), options, given, where
-            )
+            received, weight, parameters = dense.transmit(current), dense.acting_weight(), lif.acting_parameters()
+            current, call = layer_call(received, weight, parameters, options, given, where)
+            if given is not None:
+                captured.append(RanLayer.of(received, weight, parameters, current, lif.reset, lif.max_spikes))
             populations.append(current)
             calls.append(call)
-        return Record(tuple(populations), spikes, self._health(spikes, populations, calls, floor, policy, measured))
-
-    def _health(
-        self,
-        spikes: Spikes,
-        populations: list[Spikes],
-        calls: list[LayerCall],
-        floor: float,
-        policy: str,
-        measured: Record | None,
-    ) -> Health:
         layers = tuple(_layer_health(p, c) for p, c in zip(populations, calls, strict=True))
-
-        def differences() -> list[tuple[int, int]]:
-            if measured is None:
-                return [(0, 0)] * len(populations)
-            result, current = [], spikes.detach()
-            for (dense, lif), population in zip(self.blocks, populations, strict=True):
-                with torch.no_grad():
-                    model = run(
-                        dense.transmit(current),
-                        dense.acting_weight(),
-                        lif.acting_parameters(),
-                        reset=lif.reset,
-                        max_spikes=lif.max_spikes,
-                    )
-                result.append(count_differences(model, population))
-                current = population.detach()
-            return result
-
-        return Health(layers, floor, policy, differences)
+        ran = None if measured is None else tuple(captured)
+        return Record(tuple(populations), spikes, Health(layers, floor, policy, ran))
 
     def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
         """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.

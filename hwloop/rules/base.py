@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, OptionError
+from ..errors import GradientError, InputError, OptionError
 from ..losses import Decision
 from ..record import Record
 
@@ -97,34 +97,64 @@ class Rule(ABC):
         return self.forward(net, inputs, measured)
 
     def differentiable(self, net: Any, inputs: Any, measured: Record | None = None) -> Record:
-        """:meth:`training_forward`, its readout differentiable in the parameters of ``net`` by :meth:`gradients`."""
+        """:meth:`training_forward`, its readout differentiable in the parameters of ``net`` by :meth:`gradients`.
+
+        What of network and record is changed before ``backward()`` is refused there: in place, by torch's own error about a
+        tensor of another version; put in another's place, by :class:`~hwloop.errors.GradientError`.
+        """
         with torch.no_grad():
             record = self.training_forward(net, inputs, measured)
         named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
         if not named or not torch.is_grad_enabled():
             return record
-        names = [name for name, _ in named]
-
-        def back(grad: Tensor) -> list[Tensor | None]:
-            found = self.gradients(net, record, grad)
-            return [found.get(name) for name in names]
-
-        attached: Tensor = _Attached.apply(back, self.readout(record), *(p for _, p in named))  # type: ignore[no-untyped-call]
+        pending = _Pending(self, net, record, [name for name, _ in named])
+        attached: Tensor = _Attached.apply(pending, self.readout(record), *(p for _, p in named))  # type: ignore[no-untyped-call]
         return record.with_readout(attached)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A run whose gradient may be asked for later."""
+
+    rule: Rule
+    net: Any
+    record: Record
+    names: list[str]
+
+    def tensors(self) -> list[Tensor]:
+        """All that the rule may look at then: the network's and the record's tensors."""
+        return [*self.net.parameters(), *self.net.buffers(), *self.record.tensors()]
+
+    def gradients(self, grad: Tensor) -> list[Tensor | None]:
+        """The rule's gradients, in the order of ``names``."""
+        found = self.rule.gradients(self.net, self.record, grad)
+        return [found.get(name) for name in self.names]
 
 
 class _Attached(torch.autograd.Function):
     """The readout as it is; backward, the rule's gradients."""
 
     @staticmethod
-    def forward(ctx: Any, back: Callable[[Tensor], list[Tensor | None]], readout: Tensor, *_: Tensor) -> Tensor:
-        ctx.back = back
+    def forward(ctx: Any, pending: _Pending, readout: Tensor, *_: Tensor) -> Tensor:
+        ctx.pending = pending
+        ctx.save_for_backward(*pending.tensors())  # torch then refuses those that were changed in place
         return readout.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *ctx.back(grad))
+        pending: _Pending = ctx.pending
+        ran, found = ctx.saved_tensors, pending.tensors()
+        if len(ran) != len(found) or not all(map(_same_place, ran, found)):
+            raise GradientError(
+                "a tensor of the network or its record was replaced between forward and backward; its gradient would be "
+                "that of other weights than were run: call backward() first"
+            )
+        return (None, None, *pending.gradients(grad))
+
+
+def _same_place(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.dtype == b.dtype)
 
 
 #: Built-in rules: name -> (module of this package, class). Imported when asked for.

@@ -16,19 +16,33 @@ from ..errors import InputError
 from ..losses import Decision
 from ..network import Network
 from ..record import Record
-from ..simulate import DEFAULT_FLOOR, FloorPolicy
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options
 from .base import Needs, Rule
 
 
 @dataclass(frozen=True)
 class Exact(Rule):
-    """Exact event-based gradients; ``floor`` and ``policy`` as in :meth:`hwloop.network.Network.forward`."""
+    """Exact event-based gradients; ``floor`` and ``policy`` as in :meth:`hwloop.network.Network.forward`.
+
+    None: that of the loop which trains by it; without one, of :meth:`hwloop.network.Network.forward`.
+    """
 
     name: ClassVar[str] = "exact"
     needs: ClassVar[Needs] = Needs(("event",), ("value", "subtract"), "binary", "spikes")
 
-    floor: float = DEFAULT_FLOOR
-    policy: FloorPolicy = "clip"
+    floor: float | None = None
+    policy: FloorPolicy | None = None
+
+    def __post_init__(self) -> None:
+        Options(floor=self._floor, policy=self._policy)  # refuses what is out of range
+
+    @property
+    def _floor(self) -> float:
+        return DEFAULT_FLOOR if self.floor is None else self.floor
+
+    @property
+    def _policy(self) -> FloorPolicy:
+        return "clip" if self.policy is None else self.policy
 
     def decision(self, net: nn.Module) -> Decision:
         """The earliest spike wins."""
@@ -48,7 +62,7 @@ class Exact(Rule):
 
     def forward(self, net: Network, inputs: Any, measured: Record | None = None) -> Record:
         """Simulate, or replay at measured spikes; the record carries its graph."""
-        return net(inputs, measured, floor=self.floor, policy=self.policy)
+        return net(inputs, measured, floor=self._floor, policy=self._policy)
 
     def gradients(self, net: Network, record: Record, grad: Tensor) -> dict[str, Tensor]:
         """From the gradient of the output spike times."""

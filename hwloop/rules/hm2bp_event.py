@@ -6,12 +6,14 @@ neuron that the model itself made fire, whatever the weights, for both resets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..network import LIF, Network
+from ..network import LIF, Dense, Network
 from ..record import Record
 from ..simulate.contract import FloatArray
 from ..spikes import Spikes
@@ -51,13 +53,23 @@ def gradients(net: Network, record: Record, grad: Tensor, teacher: int) -> dict[
     for k in range(len(net.blocks) - 1, -1, -1):
         dense, lif = net.blocks[k]
         with torch.no_grad():
-            pre = dense.transmit(trains[k])
-        delta = signal / (lif.v_th - lif.v_leak).detach()
+            pre, acting, params = dense.transmit(trains[k]), dense.acting_weight(), lif.acting_parameters()
+        delta = signal / (params["v_th"] - params["v_leak"]).detach()
         below = np.zeros((len(grad), dense.n_in if k else 0), _dtype(dense.weight))
-        gradient = _layer(dense.weight.detach(), lif, pre, trains[k + 1], delta, below)
+        gradient = _layer(acting.detach(), params, pre, trains[k + 1], delta, below)
         if id(dense.weight) in names:
-            found[names[id(dense.weight)]] = gradient
+            found[names[id(dense.weight)]] = _asked(dense, gradient)
         signal = torch.from_numpy(below)
+    return found
+
+
+def _asked(dense: Dense, gradient: Tensor) -> Tensor:
+    """Gradient of the weights that are asked for, from that of those that act: in a device twin they differ."""
+    if dense.mismatch is None:
+        return gradient
+    weight = dense.weight.detach().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(dense.transmitted(weight), weight, gradient)
     return found
 
 
@@ -67,7 +79,7 @@ def effects(pre: Spikes, post: Spikes, lif: LIF) -> FloatArray:
 
     found = np.zeros((len(pre), lif.n, pre.n_units))
     for b in range(len(pre)):
-        effects_of(*_sorted(pre, b), *_sorted(post, b), *_constants(lif), found[b])
+        effects_of(*_sorted(pre, b), *_sorted(post, b), *_constants(lif.acting_parameters()), found[b])
     return found
 
 
@@ -87,18 +99,20 @@ def taught(output: Spikes, grad: Tensor, teacher: int) -> Spikes:
     return Spikes.from_events(pairs, output.n_units, output.t_stop, output.times.dtype)
 
 
-def _layer(weight: Tensor, lif: LIF, pre: Spikes, post: Spikes, delta: Tensor, below: FloatArray) -> Tensor:
+def _layer(
+    weight: Tensor, params: Mapping[str, Tensor], pre: Spikes, post: Spikes, delta: Tensor, below: FloatArray
+) -> Tensor:
     """Gradient of one layer's weight; writes ``sum_i delta_i w_ij e_i|j / o_j`` where ``below`` has columns."""
     from .hm2bp_event_kernels import layer_gradient
 
     w = np.ascontiguousarray(weight.numpy())
     gradient = np.zeros(w.shape)
-    threshold = (lif.v_th - lif.v_leak).detach().numpy().astype(np.float64)
+    threshold = (params["v_th"] - params["v_leak"]).detach().numpy().astype(np.float64)
     rows = np.ascontiguousarray(delta.numpy().astype(np.float64))
     effect = np.empty(w.shape)
     for b in range(len(pre)):
         layer_gradient(
-            *_sorted(pre, b), *_sorted(post, b), *_constants(lif), w, threshold, rows[b], effect, gradient, below[b]
+            *_sorted(pre, b), *_sorted(post, b), *_constants(params), w, threshold, rows[b], effect, gradient, below[b]
         )
     return torch.from_numpy(gradient).to(weight.dtype)
 
@@ -113,10 +127,10 @@ def _sorted(spikes: Spikes, sample: int) -> tuple[FloatArray, FloatArray]:
     return times[order], starts
 
 
-def _constants(lif: LIF) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _constants(params: Mapping[str, Tensor]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Time constants and hold of each neuron (s), float64."""
     names = ("tau_mem", "tau_syn", "t_ref")
-    first, second, third = (getattr(lif, name).detach().numpy().astype(np.float64) for name in names)
+    first, second, third = (params[name].detach().numpy().astype(np.float64) for name in names)
     return first, second, third
 
 

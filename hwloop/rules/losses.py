@@ -14,21 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from ..losses import Loss
+from ..losses import Loss, class_labels
 from ..record import Record
 from .trace import trace
 
 
-def readout_of(record: Record, labels: Tensor) -> Tensor:
-    """The record's readout; :class:`InputError` where it has none, or labels do not fit it."""
+def readout_of(record: Record, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The record's readout and the labels as int64; :class:`InputError` where it has none, or labels do not fit it."""
     readout = record.readout
     if readout is None:
         raise InputError("a loss on a readout, and a record without one; use it with a rule that has a readout")
-    if labels.shape != readout.shape[:1] or labels.dtype != torch.int64:
-        raise InputError(f"labels are {labels.dtype} {tuple(labels.shape)}; expected int64, one of {len(readout)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= readout.shape[-1]:
-        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}; allowed: 0..{readout.shape[-1] - 1}")
-    return readout
+    return readout, class_labels(labels, len(readout), readout.shape[-1])
 
 
 def _targets(readout: Tensor, labels: Tensor, wanted: Tensor | float, others: float) -> Tensor:
@@ -58,7 +54,7 @@ class ReadoutError(Loss):
 
     def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
         """Mean over the batch; summed over steps where the readout has them."""
-        readout = readout_of(record, labels)
+        readout, labels = readout_of(record, labels)
         error = readout - _targets(readout, labels, self.wanted, self.others)
         return 0.5 * torch.where(error.abs() > self.margin, error, 0.0).square().sum() / len(readout)
 
@@ -78,7 +74,7 @@ class TraceError(Loss):
 
     def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
         """Mean over the batch."""
-        readout = readout_of(record, labels)
+        readout, labels = readout_of(record, labels)
         if readout.ndim != 3:
             raise InputError(
                 f"readout {tuple(readout.shape)}; TraceError needs [batch, steps, n_out], ReadoutError does not"
@@ -99,5 +95,5 @@ class ReadoutCrossEntropy(Loss):
 
     def __call__(self, net: Any, record: Record, labels: Tensor) -> Tensor:
         """Mean over the batch; of the sum over steps where the readout has them."""
-        readout = readout_of(record, labels)
+        readout, labels = readout_of(record, labels)
         return functional.cross_entropy(self.scale * (readout.sum(1) if readout.ndim == 3 else readout), labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -78,6 +79,22 @@ class StepRecord(Record):
             return 0
         return int((self.counts[-1] == 0).all(1).sum())
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors that the record holds, in a fixed order; not what was made from them since."""
+        held = (self.rasters, self._counts, self.readout, self.values.values, self.values.keys, self.traces)
+        return list(_tensors_in(held))
+
     def with_readout(self, readout: Tensor) -> StepRecord:
         """The same record with another readout tensor (the one that carries the gradient)."""
         return StepRecord(self.rasters, readout, self.values, self.dt, counts=self._counts, traces=self.traces)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors_in(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors_in(part)

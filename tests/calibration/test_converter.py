@@ -8,7 +8,7 @@ import torch
 
 import hwloop as hl
 from hwloop.errors import CalibrationError, InputError
-from hwloop.noise import NoiseModel, NoisyForward
+from hwloop.training.noise import NoiseModel, NoisyForward
 from hwloop_calibration import measure_bends
 from hwloop_calibration.converter import shrunk
 from hwloop_emulator import EmulatorDevice

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.errors import InputError, OptionError
+from hwloop.errors import GradientError, InputError, OptionError
 from hwloop.record import Record
 
 HIDDEN, N_IN, N_OUT, BATCH = 7, 5, 3, 6
@@ -217,3 +217,99 @@ def test_a_rule_from_outside_is_found_by_its_name_and_no_name_is_taken_twice() -
         from hwloop.rules import base
 
         base._REGISTERED.pop("mine")
+
+
+# -- what runs is what is differentiated ----------------------------------------------------------
+
+#: Rules that hang their own gradients into torch's graph; the exact one is torch's graph (tests/simulate).
+every_attached_rule = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case.rule.name != "exact"],
+    ids=[name for name in CASES if name != "exact"],
+)
+
+
+@every_attached_rule
+def test_weights_changed_in_place_between_forward_and_backward_are_refused(case: Case) -> None:
+    for name, _ in case.net().named_parameters():
+        net = case.net()
+        readout = case.rule.readout(case.rule.differentiable(net, case.inputs(BATCH)))
+        with torch.no_grad():
+            dict(net.named_parameters())[name].mul_(1.5)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            torch.where(torch.isfinite(readout), readout, 0.0).sum().backward()  # type: ignore[no-untyped-call]
+
+
+@every_rule
+def test_weights_put_in_anothers_place_do_not_change_the_gradient_of_those_that_ran(case: Case) -> None:
+    kept, net = case.net(), case.net()
+    readouts = [case.rule.readout(case.rule.differentiable(each, case.inputs(BATCH))) for each in (kept, net)]
+    old = net.layers[0].weight
+    net.layers[0].weight = nn.Parameter(1.5 * old.detach())
+    torch.where(torch.isfinite(readouts[0]), readouts[0], 0.0).sum().backward()  # type: ignore[no-untyped-call]
+    try:
+        torch.where(torch.isfinite(readouts[1]), readouts[1], 0.0).sum().backward()  # type: ignore[no-untyped-call]
+    except GradientError as refused:
+        assert "replaced between forward and backward" in str(refused)  # noqa: PT017  # either outcome is right
+    else:
+        assert torch.equal(old.grad, kept.layers[0].weight.grad)
+
+
+@every_attached_rule
+def test_inputs_changed_in_place_between_forward_and_backward_are_refused(case: Case) -> None:
+    net, inputs = case.net(), case.inputs(BATCH)
+    readout = case.rule.readout(case.rule.differentiable(net, inputs))
+    (inputs.times if isinstance(inputs, hl.Spikes) else inputs.values).mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.where(torch.isfinite(readout), readout, 0.0).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_what_a_record_in_steps_holds_is_refused_once_it_was_changed() -> None:
+    case = CASES["spikegrad"]
+    record = case.rule.differentiable(case.net(), case.inputs(BATCH))
+    assert isinstance(record, rules.StepRecord)
+    record.traces["potential"][0].mul_(-1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        record.readout.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_counts_of_spikes_that_were_changed_are_refused() -> None:
+    from hwloop.losses import differentiable_counts
+
+    for name in ("units", "counts"):
+        given = spikes(BATCH)
+        times = given.times.clone().requires_grad_()
+        mine = hl.Spikes(times, given.units.clone(), given.counts.clone(), given.n_units, given.t_stop)
+        counts = differentiable_counts(mine)
+        if name == "units":
+            mine.units.copy_(mine.units.flip(1))
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                counts.square().sum().backward()  # type: ignore[no-untyped-call]
+            continue
+        expected = -2 * torch.gather(counts.detach(), 1, mine.units)
+        mine.counts.zero_()  # what is valid was told when the spikes were counted
+        counts.square().sum().backward()  # type: ignore[no-untyped-call]
+        assert times.grad is not None
+        torch.testing.assert_close(times.grad, torch.where(given.valid, expected, 0.0))
+
+
+def test_hm2bp_differentiates_a_twin_at_the_weights_that_act() -> None:
+    rule, inputs = rules.HM2BP(teacher=4), spikes(BATCH)
+    twin, plain = timed(), timed()
+    g = torch.Generator().manual_seed(3)
+    for (dense_, lif), (acting, neurons) in zip(twin.blocks, plain.blocks, strict=True):
+        dense_.mismatch = 1 + 0.3 * torch.rand(dense_.weight.shape, generator=g, dtype=DTYPE)
+        scale = torch.ones(2, 6, lif.n, dtype=DTYPE)
+        scale[1] = 0
+        scale[0, :2] += 0.2 * torch.rand(2, lif.n, generator=g, dtype=DTYPE)
+        lif.mismatch = scale
+        with torch.no_grad():
+            acting.weight.copy_(dense_.acting_weight())
+            for name, value in lif.acting_parameters().items():
+                getattr(neurons, name).copy_(value)
+    record = rule.forward(twin, inputs)
+    grad = torch.randn(BATCH, N_OUT, generator=g, dtype=DTYPE)
+    found, wanted = rule.gradients(twin, record, grad), rule.gradients(plain, record, grad)
+    for k, (dense_, _) in enumerate(twin.blocks):
+        name = f"layers.{2 * k}.weight"
+        torch.testing.assert_close(found[name], wanted[name] * dense_.mismatch)

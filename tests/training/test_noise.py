@@ -11,8 +11,8 @@ import torch
 import hwloop as hl
 from hwloop.errors import InputError, OptionError
 from hwloop.losses import FirstSpike
-from hwloop.noise import NoiseModel, NoisyForward
 from hwloop.spikes import Spikes
+from hwloop.training.noise import NoiseModel, NoisyForward
 
 
 def network(hidden: int = 60, dtype: torch.dtype = torch.float64) -> hl.Network:

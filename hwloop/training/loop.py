@@ -11,30 +11,32 @@ spikes become gradients is the training rule's (:mod:`hwloop.rules`): any that r
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from .datasets import Task
-from .deployment import deploy, measure, place_around_silence
-from .errors import CheckpointError, InputError
-from .loop_state import GradientHealth as GradientHealth
-from .loop_state import Loop, LoopEpoch, Tally
-from .loop_state import LoopResult as LoopResult
-from .losses import Decision, Loss
-from .mapping import Program, ScaleRule
-from .network import Network
-from .progress import EpochProgress
-from .rules import Exact, Rule, find
-from .simulate import FloorPolicy
-from .target import Device
-from .training import set_lr
+from ..arguments import whole
+from ..datasets import Task
+from ..deployment import deploy, place_around_silence
+from ..errors import InputError
+from ..losses import Decision, Loss
+from ..mapping import Program, ScaleRule
+from ..network import Network
+from ..progress import EpochProgress
+from ..rules import Rule
+from ..simulate import FloorPolicy
+from ..simulate.threads import one_thread
+from ..target import Device
+from .loop_figures import GradientHealth as GradientHealth
+from .loop_figures import LoopEpoch as LoopEpoch
+from .loop_figures import LoopResult as LoopResult
+from .loop_figures import Tally
+from .loop_state import Loop, weights_of
+from .options import OptimizerFactory, Schedule, check_loss, check_task, resolved, used, without_address
+from .step import set_lr
 
 #: Floor of D_k in the loop, as a share of v_th - v_reset. Larger than in simulation: a measured spike may fall where
 #: the model's membrane hardly rises, or falls.
@@ -55,9 +57,10 @@ def finetune(
     batch_size: int = 25,
     lr: float = 2e-3,
     lr_decay: float = 0.9,
+    lr_min: float = 0.0,
     repeats: int = 1,
-    floor: float = LOOP_FLOOR,
-    policy: FloorPolicy = "clip",
+    floor: float | None = None,
+    policy: FloorPolicy | None = None,
     clip_norm: float = 1.0,
     averaging: float = 0.0,
     weight_scale: ScaleRule | Sequence[ScaleRule] = "auto",
@@ -65,13 +68,15 @@ def finetune(
     seed: int = 0,
     decision: Decision | None = None,
     validation_repeats: int = 2,
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    optimizer: OptimizerFactory = torch.optim.Adam,
     checkpoint_dir: Path | str | None = None,
     resume: bool = False,
     progress: bool | None = None,
     on_epoch: OnLoopEpoch | None = None,
 ) -> LoopResult:
     """Repair ``net`` on ``device``; leaves network and device with the weights of the best epoch on validation data.
+
+    The best has the highest accuracy on the device, of equal ones the lowest loss of what was measured, then the earliest.
 
     The test set is not touched: ``measure(device, task.test)`` once, at the end, is for the caller.
 
@@ -83,12 +88,11 @@ def finetune(
     task, loss : as in :func:`hwloop.training.fit`
     rule : str or Rule
         ``"exact"``, or one that needs no more than the spikes of a network in continuous time (``"hm2bp"``).
-    epochs, batch_size, lr, lr_decay, seed, decision, optimizer : as in :func:`hwloop.training.fit`
+    epochs, batch_size, lr, lr_decay, lr_min, clip_norm, seed, decision, optimizer : as in :func:`hwloop.training.fit`
     repeats : int
         Runs of every batch; their gradients are averaged.
     floor, policy : of the exact rule; see :meth:`hwloop.network.Network.forward`
-    clip_norm : float
-        Largest norm of a batch's gradient.
+        By default those of ``rule`` where it is an ``Exact(...)`` with its own, else :data:`LOOP_FLOOR` and ``"clip"``.
     averaging : float
         Decay a step of an exponential moving average of the shadow weights, which is what is validated and kept: the
         device's noise makes single steps jump. 0: none.
@@ -105,72 +109,69 @@ def finetune(
 
     Raises
     ------
-    InputError, CheckpointError, CompileError, TargetError, GradientError
+    InputError, CheckpointError, CompileError, TargetError
+    GradientError
+        Training diverged: names the batch; shadow weights and optimiser are as before it.
     """
-    _check_options(net, task, epochs, batch_size, lr, lr_decay, repeats, validation_repeats)
-    method = find(rule, floor=floor, policy=policy) if rule == Exact.name else find(rule)
+    schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
+    repeats, validation_repeats = whole("repeats", repeats), whole("validation_repeats", validation_repeats)
+    check_task(net, task)
+    check_loss(loss)
+    method = resolved(rule, floor, policy, LOOP_FLOOR)
     method.check(net)
     decision = decision or method.decision(net)
-    mask = tuple(mask)
-    if not 0 <= averaging < 1:
-        raise InputError(f"averaging = {averaging}; allowed: 0 (none) <= averaging < 1")
+    mask = tuple(int(neuron) for neuron in mask)
+    trained = weights_of(net).tensors
+    if not any(weight.requires_grad for weight in trained):
+        raise InputError("the network has no trainable weight; call requires_grad_(True) on those to be trained")
     options = {
-        "task": task.name, "samples": len(task.train), "loss": repr(loss), "rule": method.key, "batch_size": batch_size, "lr": lr,
-        "lr_decay": lr_decay, "repeats": repeats, "floor": floor, "policy": policy, "clip_norm": clip_norm, "seed": seed,
-        "decision": decision, "validation_repeats": validation_repeats, "averaging": averaging, "device": device.device_id,
-        "target": device.capabilities.name,
+        "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "rule": without_address(method.key),
+        "optimizer": getattr(optimizer, "__name__", "custom"), "repeats": repeats, "decision": decision,
+        "validation_repeats": validation_repeats, "device": device.device_id, "target": device.capabilities.name,
+        **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
-    weights: list[Tensor] = [dense.weight for dense, _ in net.blocks]
-    run = Loop(net, device, weights, optimizer(weights, lr=lr), options, checkpoint_dir, averaging)
-    if not run.resumed(resume):
-        run.program = deploy(
-            net, device, validation=task.validation, weight_scale=weight_scale, mask=mask, decision=decision
-        )
-        run.begin(measure(device, task.validation, decision=decision, repeats=validation_repeats))
-        run.program = place_around_silence(net, device, run.program, task.validation, mask)
-    if len(run.history) > epochs:
-        raise CheckpointError(
-            f"the checkpoint holds {len(run.history)} epochs, this run asks for {epochs}; pass epochs={len(run.history)} or more, "
-            "or name another folder"
-        )
-    bar = EpochProgress(epochs, len(task.train), len(run.history), progress)
-    with bar.shown():
-        for number in range(len(run.history) + 1, epochs + 1):
-            start = time.perf_counter()
-            rate = lr * lr_decay ** (number - 1)
+    run = Loop(
+        net, device, optimizer(trained, lr=schedule.lr), options, checkpoint_dir, schedule.averaging, loss=loss, method=method,
+        clip_norm=schedule.clip_norm, decision=decision,
+    )  # fmt: skip
+    with one_thread():
+        if not run.resumed(resume, schedule.epochs):
+            run.program = deploy(
+                net, device, validation=task.validation, weight_scale=weight_scale, mask=mask, decision=decision
+            )
+            run.begin(run.validated(task.validation, validation_repeats))
+            run.program = place_around_silence(net, device, run.program, task.validation, mask)
+        _epochs(run, schedule, task, repeats, validation_repeats, progress, on_epoch)
+        return run.result()
+
+
+def _epochs(
+    run: Loop,
+    schedule: Schedule,
+    task: Task,
+    repeats: int,
+    validation_repeats: int,
+    progress: bool | None,
+    on_epoch: OnLoopEpoch | None,
+) -> None:
+    """The epochs that are left."""
+    with EpochProgress(schedule.epochs, len(task.train), run.finished, progress).shown() as bar:
+        for number in range(run.finished + 1, schedule.epochs + 1):
+            start, rate, tally = time.perf_counter(), schedule.rate(number), Tally()
             set_lr(run.optimizer, rate)
-            order = np.random.default_rng([seed, number])
-            tally = Tally()
-            for inputs, labels in task.train.batches(batch_size, order):
-                run.step(inputs, labels, loss, method, repeats, clip_norm, decision, tally)
+            for inputs, labels in task.train.batches(
+                schedule.batch_size, np.random.default_rng([schedule.seed, number])
+            ):
+                run.step(inputs, labels, repeats, tally)
                 bar.advance(len(labels))
             with run.kept():
                 run.load()
-                found = measure(device, task.validation, decision=decision, repeats=validation_repeats)
+                found = run.validated(task.validation, validation_repeats)
             epoch = tally.epoch(number, rate, found, len(task.train), repeats, time.perf_counter() - start)
             run.add(epoch)
             bar.epoch_done(
-                number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {device.device_id}"
+                number, f"loss {epoch.loss:.3f}, validation {100 * found.accuracy:.1f} % on {run.device.device_id}"
             )
             moved = None if on_epoch is None else on_epoch(epoch)
             if moved is not None:
-                run.move(
-                    moved, partial(measure, device, task.validation, decision=decision, repeats=validation_repeats)
-                )
-    return run.result()
-
-
-def _check_options(
-    net: Network, task: Task, epochs: int, batch_size: int, lr: float, lr_decay: float, repeats: int, validation: int
-) -> None:
-    counts = {"epochs": epochs, "batch_size": batch_size, "repeats": repeats, "validation_repeats": validation}
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} = {count!r}; allowed: a whole number >= 1")
-    if not 0 < lr < math.inf or not 0 < lr_decay <= 1:
-        raise InputError(f"lr = {lr}, lr_decay = {lr_decay}; allowed: lr finite and > 0, 0 < lr_decay <= 1")
-    if (net.n_in, net.n_out) != (task.n_in, task.n_out):
-        raise InputError(
-            f"the network has {net.n_in} inputs and {net.n_out} outputs; "
-            f"task {task.name} needs {task.n_in} and {task.n_out}"
-        )
+                run.move(moved, task.validation, validation_repeats)

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import datasets, deployment, loop, losses
+from hwloop import datasets, deployment, losses
 from hwloop.datasets import Task
 from hwloop.deployment import place_around_silence, run_on
 from hwloop.errors import CheckpointError, InputError
-from hwloop.loop import finetune
-from hwloop.loop_state import LoopEpoch, LoopResult
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 from hwloop.target import Device
+from hwloop.training import loop
+from hwloop.training.loop import finetune
+from hwloop.training.loop_figures import LoopEpoch, LoopResult
 
 LOSS = losses.FirstSpike(1e-3) + 30 * losses.SilentHinge(-1, 0.5, only_label=True)
 QUICK = {"epochs": 2, "batch_size": 25, "lr": 4e-3, "progress": False, "weight_scale": "max", "validation_repeats": 1}
@@ -61,6 +62,24 @@ def test_on_an_ideal_chip_a_step_of_the_loop_is_a_step_of_training(task: Task) -
     if result.best_epoch == 1:
         for mine, theirs in zip(in_loop.parameters(), software.parameters(), strict=True):
             assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"repeats": 2, "averaging": 0.9}, {"optimizer": torch.optim.SGD, "lr": 10.0}])
+def test_an_ideal_chip_lacks_no_spike_of_the_model_and_has_none_beside_in_any_epoch(
+    task: Task, options: dict[str, object]
+) -> None:
+    with chip(preset="ideal") as device:
+        result = finetune(network(), device, task, LOSS, **{**QUICK, "epochs": 3, **options})  # type: ignore[arg-type]
+    assert [(epoch.health.missing, epoch.health.extra) for epoch in result.history] == [(0.0, 0.0)] * 3
+    assert all(epoch.health.spikes > 0 for epoch in result.history)
+
+
+def test_the_loss_of_a_validation_on_the_device_is_that_of_what_it_measured(task: Task) -> None:
+    net = network()
+    with chip(preset="ideal") as device:
+        result = finetune(net, device, task, LOSS, **{**QUICK, "epochs": 1})  # type: ignore[arg-type]
+    simulated = hl.evaluate(net, task.validation, loss=LOSS)
+    assert result.best_validation.loss == pytest.approx(simulated.loss, rel=1e-5)
 
 
 def test_own_spikes_of_an_ideal_chip_give_equal_gradients_bit_for_bit(task: Task) -> None:
@@ -148,12 +167,12 @@ def test_the_network_keeps_float_weights_where_the_device_holds_codes(task: Task
 
 def test_a_rule_that_needs_validation_data_is_refused_without() -> None:
     with chip() as device, pytest.raises(InputError, match="give validation"):
-        loop.deploy(network(), device)
+        deployment.deploy(network(), device)
 
 
 def test_the_scale_is_chosen_on_validation_data(task: Task) -> None:
     with chip() as device:
-        program = loop.deploy(network(), device, validation=task.validation)
+        program = deployment.deploy(network(), device, validation=task.validation)
         assert device.run(task.test.inputs).program_digest == program.digest
 
 

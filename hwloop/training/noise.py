@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .errors import InputError, OptionError
-from .mapping import Program
-from .network import Dense, Network
-from .neurons import PARAMETERS
-from .record import Record
-from .simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
-from .spikes import Spikes
+from ..errors import InputError, OptionError
+from ..mapping import Program
+from ..network import Dense, Network
+from ..neurons import PARAMETERS
+from ..record import Record
+from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from ..spikes import Spikes
 
 __all__ = ["SPREADS", "NoiseModel", "NoisyForward"]
 
@@ -121,8 +121,9 @@ class NoisyForward:
         if self.program is not None:
             held = self.program.layers[layer]
             if held.max_code is not None:
-                codes = torch.clamp(torch.round(weight.detach() / held.scale), -held.max_code, held.max_code)
-                weight = weight + (codes * held.scale - weight.detach())
+                lsb = torch.as_tensor(held.lsb(), dtype=weight.dtype)
+                codes = torch.clamp(torch.round(weight.detach() / lsb), -held.max_code, held.max_code)
+                weight = weight + (codes * lsb - weight.detach())
         weight = dense.transmitted(weight)
         rows = (weight.shape[0], 1)
         if (scale := self.noise.spread.get("gain", 0.0)) > 0:

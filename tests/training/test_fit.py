@@ -10,7 +10,7 @@ import torch
 from hwloop import datasets, training
 from hwloop.datasets import Task
 from hwloop.errors import CheckpointError, GradientError, InputError, OptionError
-from hwloop.losses import FirstSpike, SilentHinge
+from hwloop.losses import FirstSpike, Loss, SilentHinge
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
@@ -259,7 +259,7 @@ def test_a_network_with_nothing_to_train_is_refused(task: Task) -> None:
 
 
 def test_a_diverging_loss_stops_before_the_step(task: Task) -> None:
-    class Bad(training.Loss):
+    class Bad(Loss):
         def __call__(self, net: Network, record: Record, labels: torch.Tensor) -> torch.Tensor:
             return net.blocks[0][0].weight.sum() * float("nan")
 

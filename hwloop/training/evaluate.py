@@ -1,0 +1,151 @@
+"""Evaluation: accuracy and loss of a network, of a device, or of whatever else runs spikes, on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..losses import Decision, Loss, predict, silent_samples
+from ..network import Network
+from ..record import Record
+from ..rules import Rule, StepNetwork, find
+from ..simulate.threads import one_thread
+from ..spikes import Spikes
+from .options import Model, check_loss
+
+#: Samples simulated at once where no gradient is kept; changes no result, bounds memory.
+EVALUATION_BATCH = 1000
+
+
+class Samples(Protocol):
+    """What training needs of data: a :class:`hwloop.datasets.Dataset`, or a :class:`hwloop.rules.ValueSet`."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Any, Tensor]]:
+        """Batches of ``size`` samples and their labels; shuffled if a generator is given."""
+
+
+#: A data set, or batches as they come: a torch ``DataLoader``, a list of ``(inputs, labels)``.
+Data: TypeAlias = Samples | Iterable[tuple[Any, Any]]
+
+
+class Runner(Protocol):
+    """What :func:`evaluate` needs of a device: a loaded program that runs spikes."""
+
+    def run(self, spikes: Spikes) -> Record:
+        """Record of the loaded program on ``spikes``."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result on one data set: accuracy 0..1, samples, samples without output spike, mean loss (None: not computed)."""
+
+    accuracy: float
+    samples: int
+    silent: int
+    loss: float | None = None
+
+
+def evaluate(
+    net_or_device: Model | Runner,
+    data: Data,
+    *,
+    decision: Decision | None = None,
+    loss: Loss | None = None,
+    batch_size: int = EVALUATION_BATCH,
+    rule: str | Rule | None = None,
+) -> Evaluation:
+    """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
+
+    ``data`` is a data set, or an iterable of batches ``(inputs, labels)`` such as a torch ``DataLoader``, whose own batches
+    count then. ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward
+    pass (default: a network in steps by the rule that its neurons belong to, one in continuous time event by event).
+    ``decision`` is the rule's by default, ``"first"`` without one.
+    """
+    net = net_or_device if isinstance(net_or_device, Network | StepNetwork) else None
+    if loss is not None and net is None:
+        raise InputError("a loss of a device; give the network, or leave loss out")
+    if net is None and rule is not None:
+        raise InputError("a rule for a device; leave rule out, a device runs as it does")
+    run: Callable[[Any], Record] = cast(Runner, net_or_device).run if net is None else net
+    if net is not None and (rule is not None or isinstance(net, StepNetwork)):
+        method = find(rule if rule is not None else cast(StepNetwork, net).rule)
+        method.check(net)
+        run = partial(method.forward, net)
+        decision = decision or method.decision(net)
+    if loss is not None:
+        check_loss(loss)
+    of_record = None if loss is None or net is None else partial(loss, cast(Network, net))
+    with threads_for(net):
+        return score(run, data, decision=decision or "first", loss=of_record, batch_size=batch_size)
+
+
+def threads_for(net: Model | None) -> AbstractContextManager[None]:
+    """One intra-op thread of torch where its tensors are small: around all but networks in steps, whose products are large."""
+    return nullcontext() if isinstance(net, StepNetwork) else one_thread()
+
+
+def score(
+    run: Callable[[Any], Record],
+    data: Data,
+    *,
+    decision: Decision,
+    loss: Callable[[Record, Tensor], Tensor] | None = None,
+    batch_size: int = EVALUATION_BATCH,
+    repeats: int = 1,
+) -> Evaluation:
+    """Accuracy of the records that ``run(inputs)`` brings, and their mean ``loss(record, labels)`` if given.
+
+    A record may hold every batch ``repeats`` times, first repeat first: figures are means over the repeats then.
+    """
+    total, right, silent, samples = 0.0, 0, 0, 0
+    with torch.no_grad():
+        for inputs, labels in batches_of(data, batch_size):
+            targets = labels.repeat(repeats)
+            record = run(inputs)
+            right += count_right(record, targets, decision)
+            silent += silent_samples(record)
+            samples += len(labels)
+            if loss is not None:
+                total += float(loss(record, targets)) * len(labels)
+    if not samples:
+        raise InputError("no samples to evaluate: the data are empty, or an iterator that was used up; give a data set")
+    return Evaluation(
+        right / (samples * repeats), samples, silent // repeats, None if loss is None else total / samples
+    )
+
+
+def batches_of(data: Data, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Any, Tensor]]:
+    """Batches of a data set, ``size`` samples each; or those that ``data`` itself yields.
+
+    Raises :class:`InputError` where it yields something else than ``(inputs, labels)``.
+    """
+    batches = getattr(data, "batches", None)
+    if batches is not None:
+        yield from batches(size, generator)
+        return
+    if not isinstance(data, Iterable):
+        raise InputError(f"data are a {type(data).__name__}; expected a data set, or batches of (Spikes, labels)")
+    for batch in data:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise InputError(f"a batch is a {type(batch).__name__}; expected (inputs, labels), inputs being Spikes")
+        yield batch[0], torch.as_tensor(batch[1])
+
+
+def count_right(record: Record, labels: Tensor, decision: Decision) -> int:
+    """Samples of ``record`` that are decided as labelled."""
+    predicted = predict(record, decision)
+    if labels.shape != predicted.shape or labels.dtype.is_floating_point:
+        raise InputError(
+            f"labels are {labels.dtype} {tuple(labels.shape)}; expected whole numbers, one for each of {len(predicted)} samples"
+        )
+    return int((predicted == labels).sum())
