@@ -1,49 +1,90 @@
-"""hwloop: train spiking networks with exact event-based gradients and bring them to neuromorphic hardware."""
+"""hwloop: train spiking networks with exact event-based gradients and bring them to neuromorphic hardware.
 
+Importing the package imports nothing else: each public name is imported when it is first used (PEP 562), so that a
+command that only prints its help does not wait for torch.
+"""
+
+import sys as _sys
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
-
-from .compare import Comparison as Comparison
-from .compare import compare as compare
-from .datasets import Dataset as Dataset
-from .datasets import Task as Task
-from .deployment import deploy as deploy
-from .deployment import measure as measure
-from .deployment import run_on as run_on
-from .errors import CalibrationError as CalibrationError
-from .errors import CheckpointError as CheckpointError
-from .errors import CompileError as CompileError
-from .errors import DataError as DataError
-from .errors import GradientError as GradientError
-from .errors import HwloopError as HwloopError
-from .errors import InputError as InputError
-from .errors import OptionError as OptionError
-from .errors import TargetError as TargetError
-from .mapping import Program as Program
-from .network import LIF as LIF
-from .network import Dense as Dense
-from .network import Network as Network
-from .record import Record as Record
-from .record import Recording as Recording
-from .spikes import Spikes as Spikes
-from .target import Device as Device
-from .target import Target as Target
-from .target import available as available
-from .target import compile as compile
-from .target import open as open
-from .training import evaluate as evaluate
-from .training import fit as fit
-from .training.loop import finetune as finetune
 
 if _TYPE_CHECKING:
     from hwloop_calibration import Calibration as Calibration
     from hwloop_calibration import calibrate as calibrate
 
+    from .compare import Comparison as Comparison
+    from .compare import compare as compare
+    from .datasets import Dataset as Dataset
+    from .datasets import Task as Task
+    from .deployment import deploy as deploy
+    from .deployment import measure as measure
+    from .deployment import run_on as run_on
+    from .errors import CalibrationError as CalibrationError
+    from .errors import CheckpointError as CheckpointError
+    from .errors import CompileError as CompileError
+    from .errors import DataError as DataError
+    from .errors import GradientError as GradientError
+    from .errors import HwloopError as HwloopError
+    from .errors import InputError as InputError
+    from .errors import OptionError as OptionError
+    from .errors import TargetError as TargetError
+    from .training.loop import finetune as finetune
+    from .mapping import Program as Program
+    from .network import LIF as LIF
+    from .network import Dense as Dense
+    from .network import Network as Network
+    from .record import Record as Record
+    from .record import Recording as Recording
+    from .spikes import Spikes as Spikes
+    from .target import Device as Device
+    from .target import Target as Target
+    from .target import available as available
+    from .target import compile as compile
+    from .target import open as open
+    from .training import evaluate as evaluate
+    from .training import fit as fit
+
 __version__ = "0.1.0"
 
-#: Names from packages that are imported when first used.
-_LAZY = {"Calibration": "hwloop_calibration", "calibrate": "hwloop_calibration"}
+#: Where each public name comes from.
+_HOMES = {
+    "Calibration": "hwloop_calibration",
+    "CalibrationError": ".errors",
+    "CheckpointError": ".errors",
+    "Comparison": ".compare",
+    "CompileError": ".errors",
+    "DataError": ".errors",
+    "Dataset": ".datasets",
+    "Dense": ".network",
+    "Device": ".target",
+    "GradientError": ".errors",
+    "HwloopError": ".errors",
+    "InputError": ".errors",
+    "LIF": ".network",
+    "Network": ".network",
+    "OptionError": ".errors",
+    "Program": ".mapping",
+    "Record": ".record",
+    "Recording": ".record",
+    "Spikes": ".spikes",
+    "Target": ".target",
+    "TargetError": ".errors",
+    "Task": ".datasets",
+    "available": ".target",
+    "calibrate": "hwloop_calibration",
+    "compare": ".compare",
+    "compile": ".target",
+    "deploy": ".deployment",
+    "evaluate": ".training",
+    "finetune": ".training.loop",
+    "fit": ".training",
+    "measure": ".deployment",
+    "open": ".target",
+    "run_on": ".deployment",
+}
 
 __all__ = [
     "LIF",
@@ -81,14 +122,32 @@ __all__ = [
     "run_on",
 ]
 
+if not _TYPE_CHECKING:  # a checker is to refuse unknown names
 
-def __getattr__(name: str) -> _Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> _Any:
+        if name in _HOMES:
+            value = getattr(_import_module(_HOMES[name], __name__), name)
+        elif not name.startswith("_") and _find_spec(f"{__name__}.{name}") is not None:
+            value = _import_module(f"{__name__}.{name}")  # hwloop.losses and the like, without an import of their own
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_HOMES})
+
+
+class _Package(_ModuleType):
+    """The package, whose function ``compare`` goes before its subpackage of that name.
+
+    Importing a subpackage sets an attribute of its name, whoever imports it; the function would be lost to it.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "compare" and isinstance(value, _ModuleType)):
+            super().__setattr__(name, value)
+
+
+_sys.modules[__name__].__class__ = _Package

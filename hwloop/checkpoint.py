@@ -129,7 +129,7 @@ def load_checkpoint(folder: Path | str, net: nn.Module) -> Checkpoint | None:
     if newest is None:
         return None
     try:
-        document, data = _read_manifest(newest)
+        newest, document, data = _read_newest(Path(folder), newest)
     except DataError as error:
         raise CheckpointError(f"damaged checkpoint: {error}. {_AFTER_DAMAGE}") from error
     if document["network"] != signature(net):
@@ -151,6 +151,18 @@ def newest_manifest(folder: Path | str) -> Path | None:
 
 
 # -- files ----------------------------------------------------------------------------------------
+
+
+def _read_newest(folder: Path, newest: Path) -> tuple[Path, dict[str, Any], bytes]:
+    """Manifest, its fields and data; those of a newer one where a run under way replaced it meanwhile."""
+    while True:
+        try:
+            return newest, *_read_manifest(newest)
+        except DataError:
+            later = newest_manifest(folder)
+            if later is None or later == newest:
+                raise
+            newest = later
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -192,6 +204,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _remove_others(folder: Path, keep: set[str]) -> None:
     """Remove older checkpoints, manifests first, so that no manifest is ever without its data."""
+    storage.remove_leftovers(folder)
     for pattern in (_MANIFEST, _DATA):
         for path in folder.iterdir():
             if pattern.fullmatch(path.name) and path.name not in keep:

@@ -35,6 +35,7 @@ from .experiment_sections import (
     TrainingSection,
     YinYangTask,
 )
+from .experiments import builtin as builtin
 from .losses import Decision, Loss
 from .network import Network
 from .toml_text import toml_text
@@ -139,12 +140,6 @@ class Experiment(Section):
     def to_toml(self) -> str:
         """The same as a TOML document that :meth:`load` reads back."""
         return toml_text(self.to_dict())
-
-
-def builtin() -> tuple[str, ...]:
-    """Names of the built-in experiments."""
-    files = (resources.files(__package__) / "experiments").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
 def _read(experiment: str | Path) -> tuple[str, str]:

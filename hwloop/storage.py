@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from .errors import DataError, InputError
 
 #: Largest JSON document read (bytes): far above any history or report, far below the memory of a small machine.
 MAX_JSON_BYTES = 64 * 2**20
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -43,6 +46,13 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove temporary files that a killed process left in ``folder``; for the one that holds it."""
+    for path in Path(folder).iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path | str, max_bytes: int) -> bytes:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from hwloop.checkpoint import newest_manifest
 from hwloop.cli import app
 from hwloop.command import listing, work
-from hwloop.command.folder import load_trained, prepare
+from hwloop.command.folder import load_trained, opened
 from hwloop.compare.comparison import Comparison
 from hwloop.experiment import Experiment
 from hwloop.results import read_summary
@@ -58,9 +58,9 @@ def file_of(folder: Path, experiment: Experiment) -> Path:
 
 def untrained(folder: Path, experiment: Experiment) -> Path:
     """A run folder with the first weights as its network."""
-    out = prepare(folder, "train")
-    out.begin(experiment)
-    out.save_network(experiment.build_network(), 0)
+    with opened(folder, "train") as out:
+        out.begin(experiment)
+        out.save_network(experiment.build_network(), 0)
     return folder
 
 

@@ -112,3 +112,31 @@ def test_an_older_version_is_read_where_it_is_named(tmp_path: Path) -> None:
     assert storage.read_json(path, kind="k", version=2, older=(1,))["version"] == 1
     with pytest.raises(DataError, match="version 1; this version of hwloop reads 3 or 2$"):
         storage.read_json(path, kind="k", version=2, older=(3,))
+
+
+def test_a_forked_child_writes_under_temporary_names_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+
+    def named(source: Path, target: Path) -> None:
+        names.append(source.name)
+
+    monkeypatch.setattr(os, "replace", named)
+    storage.write_bytes(tmp_path / "a", b"")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        storage.write_bytes(tmp_path / "a", b"")
+        os.write(writer, names[-1].encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    storage.write_bytes(tmp_path / "a", b"")
+    assert len({*names, os.read(reader, 1000).decode()}) == 3
+
+
+def test_only_temporary_files_of_killed_writes_are_removed(tmp_path: Path) -> None:
+    for name in (".a.json.0123456789ab.tmp", ".a.tmp", "a.0123456789ab.tmp", ".run.lock", "a.json"):
+        (tmp_path / name).write_text("")
+    storage.remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.tmp", ".run.lock", "a.0123456789ab.tmp", "a.json"]

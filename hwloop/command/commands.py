@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import __version__
-from ..experiment import Experiment, builtin
-from . import calibrate as calibrate_
-from . import doctor as doctor_
-from . import lava, listing, work
-from . import yield_command as yield_
-from .errors import FAILED, Commands
-from .target_choice import TargetChoice
-from .work import Output
+from ..experiments import builtin
+from . import calibrations, lava
+from .errors import FAILED, Command, Commands
+
+# help and version are to come at once: what imports torch is imported by the command that needs it
+if TYPE_CHECKING:
+    from .folder import RunFolder
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,8 +29,10 @@ app = typer.Typer(
     "(unknown option, name or target, a value that is not allowed); 130 interrupted.",
 )
 
-app.add_typer(calibrate_.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
+app.add_typer(calibrations.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
 app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
+
+_command = partial(app.command, cls=Command)
 
 _Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
 _Data = Annotated[str | None, typer.Option(help="Folder of the data files; default: HWLOOP_DATA, else ./data.")]
@@ -72,7 +75,7 @@ def main(
     """Train spiking networks with exact gradients, deploy them to neuromorphic chips, repair them by measured spikes."""
 
 
-@app.command(epilog="Example: hwloop demo --quick --out out/demo")
+@_command(epilog="Example: hwloop demo --quick --out out/demo")
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
     seed: _Seed = None,
@@ -80,11 +83,16 @@ def demo(
     force: _Force = False,
 ) -> None:
     """The main job on Yin-Yang: train, deploy to three emulated chips as is, compare, fine-tune each in the loop."""
+    from ..experiment import Experiment
+    from .demo_command import demo_run
+    from .folder import opened
+
     experiment = Experiment.load("demo-quick" if quick else "demo")
-    work.demo(experiment if seed is None else experiment.changed(seed=seed), Output(out, force=force))
+    with opened(out, "demo", force=force) as folder:
+        demo_run(experiment if seed is None else experiment.changed(seed=seed), folder)
 
 
-@app.command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
+@_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
 def train(
     experiment: Annotated[
         str | None,
@@ -98,13 +106,17 @@ def train(
     force: _Force = False,
 ) -> None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
+    from . import work
+    from .folder import opened
+
     chosen = work.experiment_of(experiment, out if resume else None)
     chosen = work.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
-    folder = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
-    work.train(chosen, Output(folder, resume, force))
+    path = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
+    with opened(path, "train", resume=resume, force=force) as folder:
+        work.train(chosen, folder)
 
 
-@app.command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
+@_command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
 def deploy(
     run: _Run,
     target: _Target = None,
@@ -121,11 +133,15 @@ def deploy(
     force: _Force = False,
 ) -> None:
     """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
+    from . import work
+    from .target_choice import TargetChoice
+
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    work.deploy_run(work.load(run, experiment, data), choice, runs, _output(out, force))
+    with _opened(out, "deploy", force) as folder:
+        work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
 
 
-@app.command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
+@_command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
 def compare(
     run: _Run,
     target: _Target = None,
@@ -142,11 +158,15 @@ def compare(
     force: _Force = False,
 ) -> None:
     """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
+    from . import work
+    from .target_choice import TargetChoice
+
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    work.compare_run(work.load(run, experiment, data), choice, samples, _output(out, force))
+    with _opened(out, "compare", force) as folder:
+        work.compare_run(work.load(run, experiment, data), choice, samples, folder)
 
 
-@app.command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
+@_command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
 def finetune(
     run: _Run,
     target: _Target = None,
@@ -166,13 +186,18 @@ def finetune(
     force: _Force = False,
 ) -> None:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
+    from . import work
+    from .folder import opened
+    from .target_choice import TargetChoice
+
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
-    folder = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
-    work.finetune_run(trained, choice, runs, Output(folder, resume, force))
+    path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
+    with opened(path, "finetune", resume=resume, force=force) as folder:
+        work.finetune_run(trained, choice, runs, folder)
 
 
-@app.command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
+@_command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
 def calibrate(
     run: _Run,
     target: _Target = None,
@@ -185,18 +210,23 @@ def calibrate(
     data: _Data = None,
     trim: Annotated[bool, typer.Option(help="Whether trim cells are written, where the device has any.")] = True,
     repeats: Annotated[int, typer.Option(min=4, max=1000, help="Runs of every stimulus.")] = 16,
-    store: calibrate_._Store = None,
+    store: calibrations.Folder = None,
     runs: _Runs = 5,
     out: _Out = None,
     force: _Force = False,
 ) -> None:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
+    from . import work
+    from .calibrate import calibrate_run
+    from .target_choice import TargetChoice
+
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
-    calibrate_.calibrate_run(trained, choice, runs, trim, repeats, store, _output(out, force))
+    with _opened(out, "calibrate", force) as folder:
+        calibrate_run(trained, choice, runs, trim, repeats, store, folder)
 
 
-@app.command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
+@_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
 def yield_study(
     run: _Run,
     preset: Annotated[str, typer.Option(help="Preset of the emulated chips: a name, or a .toml file.")] = "bss2",
@@ -220,30 +250,43 @@ def yield_study(
     force: _Force = False,
 ) -> None:
     """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
+    from . import work
+    from .folder import opened
+    from .yield_command import make_plan, yield_run
+
     trained = work.load(run, experiment, data)
-    plan = yield_.make_plan(preset, spread, chips, strategy, effort, runs)
-    yield_.yield_run(trained, plan, jobs, dask, Output(out or work.beside(run, "yield"), resume, force))
+    plan = make_plan(preset, spread, chips, strategy, effort, runs)
+    with opened(out or work.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
+        yield_run(trained, plan, jobs, dask, folder)
 
 
-@app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
+@_command(epilog="Example: hwloop targets emulator:7 --preset bss2")
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,
     preset: _Preset = None,
     option: _Extra = None,
 ) -> None:
     """List the targets and what they can carry; with a target or a preset, what it does to a network."""
+    from . import listing
+    from .target_choice import TargetChoice
+
     if name is None and preset is None:
         listing.list_targets()
     else:
         listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
 
 
-@app.command(epilog="Example: hwloop doctor")
+@_command(epilog="Example: hwloop doctor")
 def doctor() -> None:
     """Show what is installed, which targets and data are there, what is missing, and what to do about it."""
-    if not doctor_.report():
+    from .doctor import report
+
+    if not report():
         raise typer.Exit(FAILED)
 
 
-def _output(out: Path | None, force: bool) -> Output | None:
-    return None if out is None else Output(out, force=force)
+def _opened(out: Path | None, kind: str, force: bool) -> AbstractContextManager[RunFolder | None]:
+    """The folder of a run that writes one where it is told to."""
+    from .folder import opened
+
+    return nullcontext() if out is None else opened(out, kind, force=force)

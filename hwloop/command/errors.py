@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ..errors import HwloopError, InputError
 from . import terminal
@@ -28,27 +27,37 @@ THREADS = 1
 
 
 class Commands(TyperGroup):
-    """The group of all commands: turns errors into messages, and runs torch on one thread unless told otherwise."""
+    """The group of all commands: turns errors into messages."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            terminal.complain(str(error))
+            raise typer.Exit(WRONG_USE) from None
+        except HwloopError as error:
+            terminal.complain(str(error))
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            terminal.note("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+class Command(TyperCommand):
+    """A command that computes: torch runs on one thread unless told otherwise."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; its help and its options have been dealt with before."""
         with _threads():
-            try:
-                return super().invoke(ctx)
-            except InputError as error:
-                terminal.complain(str(error))
-                raise typer.Exit(WRONG_USE) from None
-            except HwloopError as error:
-                terminal.complain(str(error))
-                raise typer.Exit(FAILED) from None
-            except KeyboardInterrupt:
-                terminal.note("interrupted")
-                raise typer.Exit(INTERRUPTED) from None
+            return super().invoke(ctx)
 
 
 @contextmanager
 def _threads() -> Iterator[None]:
     """One thread for torch, unless the user set OMP_NUM_THREADS."""
+    import torch
+
     before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(THREADS)

@@ -7,14 +7,16 @@
     network/          the network that came out, a checkpoint
     comparison.json   of `compare`
     calibration.json  of `calibrate`
+    rows/, yield.json of `yield`
+    .replaced/        the run that an unfinished one replaces (`--force`)
+    .run.lock, .run.json   who runs in it now
 
 A folder that holds anything else is never written to.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +31,12 @@ from ..errors import CheckpointError, DataError, OptionError
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network
-from ..results import read_summary
-from . import terminal
+from ..ownership import held
+from ..results import Result, read_summary, write_summary
+from . import replaced, terminal
 
-#: Everything that a run writes.
-_FILES = ("experiment.toml", "summary.json", "report.html", "comparison.json", "calibration.json", "yield.json")
-_FOLDERS = ("checkpoints", "network", "rows")
+#: Everything that a run writes besides the documents that say what it is; its network goes last.
+_CONTENT = ("report.html", "comparison.json", "calibration.json", "yield.json", "checkpoints", "rows", "network")
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,37 @@ class RunFolder:
         """Where training saves its state."""
         return self.path / "checkpoints"
 
-    def begin(self, experiment: Experiment) -> None:
-        """Make the folder, take away what an earlier run left (unless resumed), and write the experiment.
+    def begin(self, experiment: Experiment, results: Sequence[Result] = ()) -> None:
+        """Set aside what an earlier run left (unless resumed), and write experiment and summary of a run under way.
 
         Raises :class:`DataError` where the folder cannot be written.
         """
+        replaces = not self.resumed and (self.path / "summary.json").exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not self.resumed:
-                for name in _FILES:
-                    (self.path / name).unlink(missing_ok=True)
-                for name in _FOLDERS:
-                    shutil.rmtree(self.path / name, ignore_errors=True)
+            storage.remove_leftovers(self.path)
+            if replaces:
+                replaced.copy_documents(self.path)
+            write_summary(self.path, self.kind, status="running", seed=experiment.seed, results=results)
+            if replaces:
+                replaced.set_aside(self.path, _CONTENT)
         except OSError as error:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", experiment.to_toml().encode())
 
+    def finish(self, experiment: Experiment, results: Sequence[Result] = (), **content: Any) -> None:
+        """Write the summary of a finished run; what it replaced goes."""
+        write_summary(self.path, self.kind, status="finished", seed=experiment.seed, results=results, **content)
+        replaced.forget(self.path)
+
     def save_network(self, net: Network, step: int, program: Program | None = None, device_id: str = "") -> None:
-        """Save what came out; with ``program``, the scales and the placement that the network was tuned with."""
+        """Save what came out; with ``program``, the scales and the placement that the network was tuned with.
+
+        A network that is there already stays until the new one has been read back.
+        """
         tuned = None
         if program is not None:
             mask = _mask([[int(n) for n in layer.neurons] for layer in program.layers])
             tuned = {"scales": list(program.scales), "mask": mask, "device": device_id}
-        shutil.rmtree(self.path / "network", ignore_errors=True)
         save_checkpoint(self.path / "network", net, {"weights": dict(net.state_dict()), "tuned": tuned}, step=step)
 
     @contextmanager
@@ -85,6 +95,18 @@ class RunFolder:
             raise
 
 
+@contextmanager
+def opened(path: Path, kind: str, *, resume: bool = False, force: bool = False) -> Iterator[RunFolder]:
+    """The folder of a run of ``kind``, held against every other run inside.
+
+    Raises as :func:`prepare`, and :class:`CheckpointError` where another process runs in it.
+    """
+    prepare(path, kind, resume=resume, force=force)
+    with held(path, say=terminal.note):
+        # again: another run may have finished in it meanwhile
+        yield prepare(path, kind, resume=resume, force=force)
+
+
 def prepare(path: Path, kind: str, *, resume: bool = False, force: bool = False) -> RunFolder:
     """Check that a run of ``kind`` may write to ``path``. Nothing is written yet.
 
@@ -94,7 +116,7 @@ def prepare(path: Path, kind: str, *, resume: bool = False, force: bool = False)
     if resume and force:
         raise OptionError("--resume and --force exclude each other; --resume goes on, --force begins anew")
     try:
-        content = sorted(file.name for file in path.iterdir()) if path.exists() else []
+        content = sorted(file.name for file in path.iterdir() if file.name[0] != ".") if path.exists() else []
     except OSError as error:
         raise OptionError(f"--out {path}: {error.strerror or error}; allowed: a folder") from None
     if not content:
@@ -169,13 +191,11 @@ def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
     folder = path.parent if path.is_file() else path
     if not folder.exists():
         raise DataError(f"{path} does not exist; give the folder of a run, such as `hwloop train --out` made")
-    run = next((p for p in (folder, folder.parent) if (p / "experiment.toml").is_file()), None)
+    folder, run = _network_of(folder)
     if experiment is None:
-        if run is None:
+        if not (run / "experiment.toml").is_file():
             raise DataError(f"{path} holds no experiment.toml; give the folder of a run, or say --experiment NAME")
         experiment = Experiment.load(run / "experiment.toml")
-    if newest_manifest(folder) is None:
-        folder = folder / "network"
     net = experiment.build_network()
     checkpoint = load_checkpoint(folder, net)
     if checkpoint is None:
@@ -192,15 +212,26 @@ def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
     return Trained(path, experiment, net, str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"]))
 
 
-def _without_network(run: Path | None) -> str:
+def _without_network(run: Path) -> str:
     """What to do about a folder without a network: what its run was decides."""
     try:
-        kind = None if run is None else read_summary(run).get("kind")
+        kind = read_summary(run).get("kind")
     except DataError:
         kind = None
     if kind in ("train", "finetune"):
         return "(was its run interrupted?); finish it with --resume"
     return "at all; give the folder that `hwloop train --out` or `hwloop finetune --out` made"
+
+
+def _network_of(folder: Path) -> tuple[Path, Path]:
+    """Where the checkpoint of the network is, and the folder whose experiment.toml says what it is."""
+    if newest_manifest(folder) is not None:
+        return folder, next((p for p in (folder, folder.parent) if (p / "experiment.toml").is_file()), folder)
+    before = folder / replaced.KEPT
+    if newest_manifest(folder / "network") is None and newest_manifest(before / "network") is not None:
+        terminal.note(f"the run under way in {folder} has no network yet; this is the one of the run that it replaces")
+        return before / "network", before
+    return folder / "network", folder
 
 
 def _restore(net: Network, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -6,9 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..target import factory
 from . import terminal
-from .doctor import COLUMNS
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", epilog="Example: hwloop lava setup"
@@ -31,8 +29,12 @@ def setup(
 @app.command(epilog="Example: hwloop lava status")
 def status() -> None:
     """Say which environment there is, and what to do where there is none."""
+    from .doctor import COLUMNS
+
     terminal.table(COLUMNS, [(what, found, advice or "-") for what, found, advice in _backend().doctor()])
 
 
 def _backend() -> Any:
+    from ..target import factory
+
     return factory("lava")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..results import COLUMNS, Result
+if TYPE_CHECKING:
+    from ..results import Result
 
 #: Columns of standard output that is no terminal; a terminal has its own width.
 PIPE_WIDTH = 132
@@ -62,4 +64,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Seq
 
 def results(found: Sequence[Result]) -> None:
     """A table of results; every row says where it ran."""
+    from ..results import COLUMNS
+
     table(COLUMNS, [result.row() for result in found], COLUMNS[4:])

@@ -4,55 +4,38 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..compare import Comparison, compare
-from ..demo import RUNS, DemoResult, run_demo
-from ..demo_report import demo_report
 from ..deployment import deploy, run_on
 from ..experiment import Experiment
 from ..mapping import Program
-from ..results import Result, measured, read_summary, simulated, write_summary
+from ..results import Result, measured, read_summary, simulated
 from ..target import Device, StepChoice, Target, choose_dt
 from ..target import compile as compile_for
 from ..training import fit
 from ..training.loop import LoopResult, finetune
 from . import pages, terminal
-from .folder import RunFolder, Trained, load_trained, prepare, refuse_other, stored_experiment
+from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
 #: Validation samples on which ``--dt auto`` compares steps.
 STEP_SAMPLES = 300
 
 
-@dataclass(frozen=True)
-class Output:
-    """Where a run goes: ``--out``, ``--resume``, ``--force``."""
-
-    path: Path
-    resume: bool = False
-    force: bool = False
-
-    def prepare(self, kind: str) -> RunFolder:
-        """See :func:`hwloop.command.folder.prepare`."""
-        return prepare(self.path, kind, resume=self.resume, force=self.force)
-
-
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, output: Output) -> None:
+def train(experiment: Experiment, folder: RunFolder) -> None:
     """Train in software and save the network."""
-    folder = output.prepare("train")
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     folder.begin(experiment)
-    write_summary(folder.path, "train", status="running", seed=experiment.seed)
     with folder.resumable():
         done = fit(
             net, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **experiment.fit_options()
@@ -64,7 +47,7 @@ def train(experiment: Experiment, output: Output) -> None:
     ]
     pages.train_page(experiment, done, results).write(folder.path / "report.html")
     history = {"best_epoch": done.best_epoch, "history": [asdict(epoch) for epoch in done.history]}
-    write_summary(folder.path, "train", status="finished", seed=experiment.seed, results=results, **history)
+    folder.finish(experiment, results, **history)
     terminal.results(results)
     terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
     terminal.say(f"network and report: {folder.path}")
@@ -73,13 +56,12 @@ def train(experiment: Experiment, output: Output) -> None:
 # -- deploy ---------------------------------------------------------------------------------------
 
 
-def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output | None) -> None:
+def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> None:
     """Compile a trained network, load it as it is, and measure what it does."""
-    folder = None if output is None else output.prepare("deploy")
-    experiment, device, chosen = _open(trained, choice)
+    experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
     with device:
-        program = _deploy(trained, experiment, device, task.validation)
+        program = load_on(trained, experiment, device, task.validation)
         parts = (("validation", task.validation), ("test", task.test))
         results = [simulated(_origin(trained), trained.net, data, name, experiment.decision) for name, data in parts]
         results += [
@@ -91,10 +73,10 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, output: Output
     if folder is not None:
         folder.begin(experiment)
         pages.deploy_page(experiment, program, results).write(folder.path / "report.html")
-        _summarise(folder, experiment, results, {"program": program.report().to_dict(), **chosen})
+        summarise(folder, experiment, results, {"program": program.report().to_dict(), **chosen})
 
 
-def _open(
+def open_chosen(
     trained: Trained, choice: TargetChoice, resumed: Experiment | None = None
 ) -> tuple[Experiment, Device, dict[str, Any]]:
     """The experiment on the chosen target, the device, and how ``--dt auto`` was decided, for the summary.
@@ -126,7 +108,7 @@ def _choose_dt(trained: Trained, experiment: Experiment, target: Target) -> Step
     return choose_dt(target, trained.net, samples, decision=experiment.decision)
 
 
-def _deploy(trained: Trained, experiment: Experiment, device: Device, validation: Any) -> Program:
+def load_on(trained: Trained, experiment: Experiment, device: Device, validation: Any) -> Program:
     """Load the network: as it was fine-tuned on this very device, else by the experiment's rule."""
     if trained.scales and trained.device_id == device.device_id:
         return deploy(trained.net, device, weight_scale=list(trained.scales), mask=trained.mask)
@@ -148,22 +130,22 @@ def _state(trained: Trained, device: Device) -> str:
     return "fine-tuned" if trained.device_id == device.device_id else _origin(trained)
 
 
-def _summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
-    write_summary(folder.path, folder.kind, status="finished", seed=experiment.seed, results=results, **content)
+def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
+    """Write the summary of a finished run, and say where its report is."""
+    folder.finish(experiment, results, **content)
     terminal.say(f"report: {folder.path / 'report.html'}")
 
 
 # -- compare --------------------------------------------------------------------------------------
 
 
-def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, output: Output | None) -> None:
+def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> None:
     """Compare simulated and measured spikes on test samples."""
-    folder = None if output is None else output.prepare("compare")
-    experiment, device, chosen = _open(trained, choice)
+    experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
     data = task.test if samples is None else task.test.select(slice(0, samples))
     with device:
-        program = _deploy(trained, experiment, device, task.validation)
+        program = load_on(trained, experiment, device, task.validation)
         terminal.status(f"running {len(data)} samples on {device.device_id}")
         recording = run_on(device, data.inputs)
         results = [
@@ -179,21 +161,21 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, out
         comparison.to_html(folder.path / "report.html")
         comparison.to_json(folder.path / "comparison.json")
         first = comparison.divergences.summary()
-        _summarise(folder, experiment, results, {"first_divergence": first, "layers": _layers(comparison), **chosen})
+        summarise(folder, experiment, results, {"first_divergence": first, "layers": layers(comparison), **chosen})
 
 
-def _layers(comparison: Comparison) -> list[dict[str, Any]]:
+def layers(comparison: Comparison) -> list[dict[str, Any]]:
+    """What a summary says about each population."""
     return [population.summary() for population in comparison.populations]
 
 
 # -- finetune -------------------------------------------------------------------------------------
 
 
-def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Output) -> None:
+def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder) -> None:
     """Fine-tune a trained network in the loop with a device, and save it."""
-    folder = output.prepare("finetune")
     stored = stored_experiment(folder.path) if folder.resumed else None
-    experiment, device, chosen = _open(trained, choice, stored)
+    experiment, device, chosen = open_chosen(trained, choice, stored)
     if stored is not None:
         refuse_other(stored, experiment, folder.path, free={"finetune.epochs"})
     task, loss, decision = experiment.build_task(), experiment.build_finetune_loss(), experiment.decision
@@ -202,14 +184,13 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Outp
     with device:
         begun = _begun(folder)
         if not begun:
-            program = _deploy(trained, experiment, device, task.validation)
+            program = load_on(trained, experiment, device, task.validation)
             begun = [
                 simulated(_origin(trained), trained.net, task.test, "test", decision),
                 measured(_state(trained, device), device, program, task.test, "test", decision=decision, runs=runs),
             ]
             options |= {"weight_scale": list(program.scales)}
-        folder.begin(experiment)
-        write_summary(folder.path, "finetune", status="running", seed=experiment.seed, results=begun)
+        folder.begin(experiment, begun)
         with folder.resumable():
             done = finetune(
                 net, device, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **options
@@ -220,7 +201,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, output: Outp
     pages.finetune_page(experiment, done, results).write(folder.path / "report.html")
     terminal.results(results)
     terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
-    _summarise(folder, experiment, results, {**loop_document(done), **chosen})
+    summarise(folder, experiment, results, {**loop_document(done), **chosen})
 
 
 def _begun(folder: RunFolder) -> list[Result]:
@@ -248,50 +229,6 @@ def loop_document(done: LoopResult) -> dict[str, Any]:
         "history": [asdict(epoch) for epoch in done.history],
         "program": done.program.report().to_dict(),
     }
-
-
-# -- demo -----------------------------------------------------------------------------------------
-
-
-def demo(experiment: Experiment, output: Output) -> None:
-    """The main job on Yin-Yang."""
-    folder = output.prepare("demo")
-    done = run_demo(experiment, runs=RUNS, on_stage=terminal.status)
-    folder.begin(experiment)
-    terminal.status("writing the report")
-    demo_report(done).write(folder.path / "report.html")
-    _demo_table(done)
-    chips = [
-        {
-            "device_id": chip.device_id,
-            **loop_document(chip.loop),
-            "first_divergence_as_is": chip.before.divergences.summary(),
-            "first_divergence_fine_tuned": chip.after.divergences.summary(),
-            "layers_as_is": _layers(chip.before),
-            "layers_fine_tuned": _layers(chip.after),
-            "seconds": chip.seconds,
-        }
-        for chip in done.chips
-    ]
-    training = {"best_epoch": done.training.best_epoch, "history": [asdict(epoch) for epoch in done.training.history]}
-    content = {"experiment": experiment.to_dict(), "training": training, "chips": chips, "seconds": done.seconds}
-    _summarise(folder, experiment, done.results, content)
-
-
-def _demo_table(done: DemoResult) -> None:
-    rows = [
-        (
-            chip.device_id,
-            chip.tuned.ran_on,
-            *(f"{100 * r.accuracy:.1f} %" for r in (done.software, chip.as_is, chip.calibrated, chip.tuned)),
-        )
-        for chip in done.chips
-    ]
-    columns = ("chip", "ran on", "software (simulator)", "as is", "calibrated", "fine-tuned in the loop")
-    terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
-    terminal.table(columns, rows, columns[2:])
-    noise_only = f"{100 * done.noise_only.accuracy:.1f} %"
-    terminal.say(f"for comparison, as is on a chip of the same noise without mismatch (emulator): {noise_only}")
 
 
 # -- reading what the options name ----------------------------------------------------------------

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..results import write_summary
 from . import terminal
-from .folder import Trained
-from .work import Output
+from .folder import RunFolder, Trained
 
 if TYPE_CHECKING:
     from hwloop_calibration.yield_study import RowResult, YieldPlan
@@ -25,15 +23,13 @@ def make_plan(
     return YieldPlan.of(preset=preset, spread=spread, chips=list(range(chips)), runs=runs, **stated)
 
 
-def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, output: Output) -> None:
+def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, folder: RunFolder) -> None:
     """Run the study, go on where an earlier one stopped, write the report."""
     from hwloop_calibration.yield_report import YieldReport
     from hwloop_calibration.yield_study import prepare, run_study
 
-    folder = output.prepare("yield")
     experiment = trained.experiment
     folder.begin(experiment)
-    write_summary(folder.path, "yield", status="running", seed=experiment.seed)
     rows = folder.path / "rows"
     rows.mkdir(parents=True, exist_ok=True)
     nets = prepare(experiment, trained.net, plan, rows, on_stage=terminal.status)
@@ -50,6 +46,6 @@ def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, ou
     report.to_html(folder.path / "report.html")
     report.to_json(folder.path / "yield.json")
     groups = [{"label": group.label, "mean": group.mean, "worst": group.worst} for group in report.groups()]
-    write_summary(folder.path, "yield", status="finished", seed=experiment.seed, groups=groups)
+    folder.finish(experiment, groups=groups)
     terminal.say(report.to_text())
     terminal.say(f"report: {Path(folder.path) / 'report.html'}")

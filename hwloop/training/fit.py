@@ -19,6 +19,7 @@ from ..datasets import Task
 from ..encoding import thinned
 from ..errors import InputError
 from ..losses import Decision, Loss
+from ..ownership import holds_checkpoints
 from ..record import Record
 from ..rules import Augment, Exact, Rule, Values, ValueTask
 from ..simulate import DEFAULT_FLOOR, FloorPolicy
@@ -50,6 +51,7 @@ class FitResult:
     best_validation: Evaluation
 
 
+@holds_checkpoints
 def fit(
     net: Model,
     task: Task | ValueTask,

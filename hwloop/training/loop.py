@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program, ScaleRule
 from ..network import Network
+from ..ownership import holds_checkpoints
 from ..progress import EpochProgress
 from ..rules import Rule
 from ..simulate import FloorPolicy
@@ -46,6 +47,7 @@ LOOP_FLOOR = 0.1
 OnLoopEpoch = Callable[["LoopEpoch"], Program | None]
 
 
+@holds_checkpoints
 def finetune(
     net: Network,
     device: Device,

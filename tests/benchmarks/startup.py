@@ -58,7 +58,7 @@ def measure() -> list[Figure]:
         memory = _work("memory", WORKLOAD, *factors, cache=cold_cache)
         pairs = [
             (
-                _work("import", "hwloop", cache=cold_cache)["seconds"],
+                _work("import", "hwloop.training", cache=cold_cache)["seconds"],
                 _work("import", "torch", cache=cold_cache)["seconds"],
             )
             for _ in range(PAIRS)
@@ -69,7 +69,7 @@ def measure() -> list[Figure]:
     return [
         Figure("cold start", cold["total"], COLD_GOAL, "s", _parts(cold)),
         Figure("warm start", middle["total"], WARM_GOAL, "s", _parts(middle)),
-        Figure("import hwloop / import torch", ratio, IMPORT_GOAL, "x", f"{own:.2f} s / {torch:.2f} s"),
+        Figure("import hwloop.training / import torch", ratio, IMPORT_GOAL, "x", f"{own:.2f} s / {torch:.2f} s"),
         Figure(f"peak memory above import, {WORKLOAD}", memory["above import"] / 1e6, MEMORY_GOAL / 1e6, "MB", held),
     ]
 

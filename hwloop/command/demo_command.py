@@ -1,0 +1,52 @@
+"""``hwloop demo``: the main job on Yin-Yang, with its report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..demo import RUNS, DemoResult, run_demo
+from ..demo_report import demo_report
+from ..experiment import Experiment
+from . import terminal
+from .folder import RunFolder
+from .work import layers, loop_document, summarise
+
+
+def demo_run(experiment: Experiment, folder: RunFolder) -> None:
+    """The main job on Yin-Yang."""
+    done = run_demo(experiment, runs=RUNS, on_stage=terminal.status)
+    folder.begin(experiment)
+    terminal.status("writing the report")
+    demo_report(done).write(folder.path / "report.html")
+    _demo_table(done)
+    chips = [
+        {
+            "device_id": chip.device_id,
+            **loop_document(chip.loop),
+            "first_divergence_as_is": chip.before.divergences.summary(),
+            "first_divergence_fine_tuned": chip.after.divergences.summary(),
+            "layers_as_is": layers(chip.before),
+            "layers_fine_tuned": layers(chip.after),
+            "seconds": chip.seconds,
+        }
+        for chip in done.chips
+    ]
+    training = {"best_epoch": done.training.best_epoch, "history": [asdict(epoch) for epoch in done.training.history]}
+    content = {"experiment": experiment.to_dict(), "training": training, "chips": chips, "seconds": done.seconds}
+    summarise(folder, experiment, done.results, content)
+
+
+def _demo_table(done: DemoResult) -> None:
+    rows = [
+        (
+            chip.device_id,
+            chip.tuned.ran_on,
+            *(f"{100 * r.accuracy:.1f} %" for r in (done.software, chip.as_is, chip.calibrated, chip.tuned)),
+        )
+        for chip in done.chips
+    ]
+    columns = ("chip", "ran on", "software (simulator)", "as is", "calibrated", "fine-tuned in the loop")
+    terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
+    terminal.table(columns, rows, columns[2:])
+    noise_only = f"{100 * done.noise_only.accuracy:.1f} %"
+    terminal.say(f"for comparison, as is on a chip of the same noise without mismatch (emulator): {noise_only}")
