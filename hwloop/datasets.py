@@ -7,10 +7,11 @@ come from the source's own validation set, else from the training set, never fro
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import encoding, files
+from .arguments import Numbers, allowed_dtype, seconds, shown, whole
 from .errors import DataError, InputError
-from .spikes import Spikes, concatenate
+from .spike_checks import how_to_spikes, whole_numbers
+from .spikes import Index, Spikes, concatenate
 
 #: Inner radius (the dots) and outer radius of the Yin-Yang figure, which fills the unit square.
 R_SMALL, R_BIG = 0.1, 0.5
@@ -29,37 +32,40 @@ YIN_YANG_CLASSES = ("yin", "yang", "dot")
 ENCODE_CHUNK = 5000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Dataset:
     """Encoded samples and their labels.
 
     Parameters
     ----------
     inputs : Spikes of ``n`` samples
-    labels : Tensor, ``[n]`` int64, >= 0
+    labels : ``[n]`` whole numbers >= 0, a list, an array or a tensor; kept as an int64 tensor
 
-    Works with a torch ``DataLoader`` given ``collate_fn=hwloop.datasets.collate``.
+    A torch ``DataLoader`` over it yields ``(Spikes, labels)``, batch by batch, in workers too.
+
+    Raises :class:`InputError` where ``inputs`` are no Spikes, or labels are not one whole number >= 0 per sample.
     """
 
     inputs: Spikes
     labels: Tensor
 
-    def __post_init__(self) -> None:
-        if self.labels.shape != (len(self.inputs),) or self.labels.dtype != torch.int64:
-            raise InputError(
-                f"labels are {self.labels.dtype} {tuple(self.labels.shape)}; "
-                f"expected int64, one for each of {len(self.inputs)} samples"
-            )
-        if int(self.labels.min()) < 0:
-            raise InputError(f"label {int(self.labels.min())}; allowed: whole numbers >= 0")
+    def __init__(self, inputs: Spikes, labels: Numbers) -> None:
+        if not isinstance(inputs, Spikes):
+            raise InputError(f"inputs are {shown(inputs)}; allowed: Spikes. {how_to_spikes(inputs)}")
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "labels", _as_labels(labels, len(inputs)))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: int) -> tuple[Spikes, Tensor]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return self.inputs[index], self.labels[index]
+    def __getitem__(self, index: Index) -> tuple[Spikes, Tensor]:
+        """Sample ``index`` as a batch of one and its label; of a slice or list, those samples and their labels."""
+        if isinstance(index, (slice, list)) or (isinstance(index, (np.ndarray, Tensor)) and index.ndim):
+            return self.inputs[index], self.labels[index]
+        number = operator.index(index)  # type: ignore[arg-type]  # a sequence went above
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"sample {number} of {len(self)}")
+        return self.inputs[number], self.labels[number]
 
     def select(self, index: slice | Tensor) -> Dataset:
         """The samples ``index`` as a data set of their own."""
@@ -67,8 +73,9 @@ class Dataset:
 
     def batches(self, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Spikes, Tensor]]:
         """Batches of ``size`` samples, the last one smaller where need be; shuffled if a generator is given."""
-        if size < 1:
+        if isinstance(size, int) and size < 1:
             raise InputError(f"batch size {size}; allowed: >= 1")
+        size = whole("batch size", size)
         order = None if generator is None else torch.from_numpy(generator.permutation(len(self)))
         for start in range(0, len(self), size):
             index = slice(start, start + size) if order is None else order[start : start + size]
@@ -77,6 +84,20 @@ class Dataset:
     def to(self, dtype: torch.dtype) -> Dataset:
         """The same data with times in ``dtype``."""
         return Dataset(self.inputs.to(dtype), self.labels)
+
+
+def _as_labels(labels: Any, n: int) -> Tensor:
+    """``labels`` as int64 ``[n]``; :class:`InputError` where they are not one whole number >= 0 per sample."""
+    if isinstance(labels, Tensor) and labels.dtype == torch.int64:
+        numbers = labels
+    else:
+        numbers = torch.from_numpy(whole_numbers("labels", labels))
+    if numbers.shape != (n,):
+        hint = ". Of one row per sample, the class: labels.argmax(1)" if numbers.ndim == 2 and len(numbers) == n else ""
+        raise InputError(f"labels have shape {tuple(numbers.shape)}; expected one for each of {n} samples{hint}")
+    if int(numbers.min()) < 0:
+        raise InputError(f"label {int(numbers.min())}; allowed: whole numbers >= 0")
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,12 @@ class Task:
     t_stop: float
 
     def __post_init__(self) -> None:
+        for name in ("n_in", "n_out"):
+            object.__setattr__(self, name, whole(f"{self.name}: {name}", getattr(self, name)))
+        t_stop = seconds(f"{self.name}: t_stop", self.t_stop)
+        # a float32 of NumPy or torch is the window of the data, once rounded
+        same = np.float32(t_stop) == np.float32(self.train.inputs.t_stop)
+        object.__setattr__(self, "t_stop", self.train.inputs.t_stop if same else t_stop)
         for part in ("train", "validation", "test"):
             data: Dataset = getattr(self, part)
             found = (data.inputs.n_units, data.inputs.t_stop)
@@ -137,6 +164,7 @@ def collate(samples: Sequence[tuple[Spikes, Tensor]]) -> tuple[Spikes, Tensor]:
 
 def split(data: Dataset, n_second: int, seed: int) -> tuple[Dataset, Dataset]:
     """Two disjoint parts of ``data``, the second of ``n_second`` samples, drawn by ``seed``; order is kept."""
+    n_second, seed = whole("n_second", n_second, 0), whole("seed", seed, 0)
     if not 0 < n_second < len(data):
         raise InputError(f"cannot split {n_second} samples from {len(data)}; allowed: 1..{len(data) - 1}")
     order = np.random.default_rng(seed).permutation(len(data))
@@ -203,6 +231,7 @@ def yin_yang(
     InputError, DataError
         An unknown source; files that are missing or malformed.
     """
+    seed, sizes = whole("seed", seed, 0), tuple(whole("sizes", n) for n in sizes)  # type: ignore[assignment]
     if source == "published":
         parts = _published(data)
     elif source == "generated":
@@ -271,8 +300,8 @@ def mnist(
     InputError, DataError
         A size or crop that is not possible; files that are missing, truncated or malformed.
     """
-    crop = files.MNIST_SIDE if crop is None else crop
-    if not 1 <= crop <= files.MNIST_SIDE or (files.MNIST_SIDE - crop) % 2 or size < 1:
+    size, crop = whole("size", size), files.MNIST_SIDE if crop is None else whole("crop", crop)
+    if crop > files.MNIST_SIDE or (files.MNIST_SIDE - crop) % 2:
         raise InputError(f"size {size}, crop {crop}; allowed: size >= 1, crop an even number of 2..28")
     folder = files.data_folder(data, "mnist", "t10k-images-idx3-ubyte*")
     how = stimulus or mnist_stimulus()
@@ -312,7 +341,7 @@ def _encode_images(images: NDArray[np.uint8], size: int, how: Stimulus, dtype: t
 
 
 def _values(features: NDArray[np.float64], dtype: torch.dtype | None) -> Tensor:
-    return torch.from_numpy(features).to(dtype or torch.get_default_dtype())
+    return torch.from_numpy(features).to(allowed_dtype(dtype) or torch.get_default_dtype())
 
 
 def _task(name: str, parts: list[Dataset], n_out: int) -> Task:
@@ -324,7 +353,8 @@ def subset(task: Task, n_train: int, n_validation: int, n_test: int) -> Task:
     """The first samples of each part of ``task``, for quick runs."""
 
     def first(data: Dataset, n: int) -> Dataset:
-        if not 1 <= n <= len(data):
+        n = whole(f"samples of {task.name}", n)
+        if n > len(data):
             raise InputError(f"{n} samples of {task.name}; allowed: 1..{len(data)}")
         return data.select(slice(0, n))
 

@@ -11,16 +11,19 @@ Events at equal times are ordered by unit. A bias spike, where asked for, is one
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .arguments import Numbers, floats, seconds
 from .errors import InputError
 from .spikes import Spikes
 
 
 def latency(
-    values: Tensor,
+    values: Numbers,
     t_early: float,
     t_late: float,
     t_stop: float,
@@ -32,8 +35,8 @@ def latency(
 
     Parameters
     ----------
-    values : Tensor, ``[batch, n]``, floating, in 0..1
-        Time is not differentiable in the value.
+    values : Tensor or array, ``[batch, n]``, floating, in 0..1
+        Times are differentiable in them. float16 and bfloat16 are widened to float32, in which times are computed.
     t_early, t_late, t_stop : float (s)
         Times of value 0, of value 1, and end of the window; ``0 <= t_early <= t_late <= t_stop``.
     bias_time : float (s), optional
@@ -50,13 +53,13 @@ def latency(
     InputError
         Values outside 0..1 or not finite, an empty batch, times out of order.
     """
-    _check(values, t_early, t_late, t_stop, bias_time)
+    values = _check(values, t_early, t_late, t_stop, bias_time)
     silent = None if silent_below is None else values < silent_below
     return _first_spikes(values, silent, (t_early, t_late), t_stop, bias_time)
 
 
 def intensity_to_latency(
-    intensity: Tensor,
+    intensity: Numbers,
     t_early: float,
     t_late: float,
     t_stop: float,
@@ -68,7 +71,7 @@ def intensity_to_latency(
 
     Parameters
     ----------
-    intensity : Tensor, ``[batch, n]``, floating, in 0..1
+    intensity : Tensor or array, ``[batch, n]``, floating, in 0..1
     t_early, t_late, t_stop : float (s)
         Times of intensity 1, of intensity 0, and end of the window; ``0 <= t_early <= t_late <= t_stop``.
     bias_time : float (s), optional
@@ -85,7 +88,7 @@ def intensity_to_latency(
     InputError
         Intensities outside 0..1 or not finite, an empty batch, times out of order.
     """
-    _check(intensity, t_early, t_late, t_stop, bias_time)
+    intensity = _check(intensity, t_early, t_late, t_stop, bias_time)
     silent = None if black is None else intensity <= black
     return _first_spikes(1 - intensity, silent, (t_early, t_late), t_stop, bias_time)
 
@@ -118,15 +121,22 @@ def _first_spikes(
     return Spikes.from_first_times(first, t_stop)
 
 
-def _check(values: Tensor, t_early: float, t_late: float, t_stop: float, bias_time: float | None) -> None:
+def _check(given: Numbers, t_early: float, t_late: float, t_stop: float, bias_time: float | None) -> Tensor:
+    """``given`` as a tensor of float32 or float64, checked with the times of its code."""
+    kind = given.dtype if isinstance(given, (Tensor, np.ndarray)) else None
+    if kind is not None and not (kind.is_floating_point if isinstance(kind, torch.dtype) else kind.kind == "f"):
+        raise InputError(f"values have dtype {kind}; expected floating numbers in 0..1 (divide bytes by 255)")
+    values = floats("values", given, keep=True)
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(f"values have shape {tuple(values.shape)}; expected [batch >= 1, n >= 1]")
-    if not values.dtype.is_floating_point:
-        raise InputError(f"values have dtype {values.dtype}; expected floating numbers in 0..1 (divide bytes by 255)")
     bad = ~((values >= 0) & (values <= 1))  # also true for NaN
     if bool(bad.any()):
         sample, unit = (int(x) for x in torch.nonzero(bad)[0])
         raise InputError(f"sample {sample}, unit {unit}: value {values[sample, unit].item()}; allowed: 0..1")
+    times: dict[str, Any] = {"t_early": t_early, "t_late": t_late, "t_stop": t_stop, "bias_time": bias_time}
+    for name, value in times.items():
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            seconds(name, value, zero=True)
     if not (0 <= t_early <= t_late <= t_stop < math.inf):
         raise InputError(
             f"t_early = {t_early} s, t_late = {t_late} s, t_stop = {t_stop} s; "
@@ -134,3 +144,4 @@ def _check(values: Tensor, t_early: float, t_late: float, t_stop: float, bias_ti
         )
     if bias_time is not None and not 0 <= bias_time <= t_stop:
         raise InputError(f"bias_time = {bias_time} s; allowed: 0..{t_stop} s (t_stop)")
+    return values

@@ -42,6 +42,10 @@ class CalibrationWarning(UserWarning):
     """A foreign or stale calibration is used, since the policy says "warn"."""
 
 
+class TimeScaleWarning(UserWarning):
+    """Times and time constants do not go together: another unit, or finer than the dtype tells apart."""
+
+
 class TargetError(HwloopError):
     """A target is unknown, cannot be opened, or failed while running."""
 

@@ -15,21 +15,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
+import numpy as np
+from pydantic import Field, ValidationError
 
 from .datasets import Task
+from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
 from .experiment_sections import (
     FinetuneSection,
-    FirstSpikeLoss,
     LossSection,
     MnistTask,
     NetworkSection,
     Section,
     Seed,
-    SpikeCountLoss,
-    StimulusSection,
     TargetSection,
     Text,
     TrainingSection,
@@ -84,11 +82,11 @@ class Experiment(Section):
 
     @classmethod
     def from_dict(cls, document: dict[str, Any], where: str) -> Experiment:
-        """An experiment from plain values; ``where`` names them in errors."""
+        """An experiment from plain values, Python's or NumPy's; ``where`` names them in errors."""
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(_plain(document))
         except ValidationError as error:
-            raise _explain(where, error.errors()[0]) from None
+            raise explain(f"experiment {where}", error, cls) from None
 
     def changed(self, where: str = "options", **sections: Any) -> Experiment:
         """The same with other values, checked anew: ``changed(seed=3, training={"epochs": 5})``."""
@@ -149,6 +147,7 @@ def _read(experiment: str | Path) -> tuple[str, str]:
     if path.suffix != ".toml" and not path.exists():
         raise OptionError(
             f"unknown experiment {str(experiment)!r}; built in: {', '.join(builtin())}; or give a .toml file"
+            + did_you_mean(experiment, builtin())
         )
     try:
         size = path.stat().st_size
@@ -161,36 +160,12 @@ def _read(experiment: str | Path) -> tuple[str, str]:
         raise DataError(f"experiment {path} cannot be read: not UTF-8 text ({error.reason})") from error
 
 
-#: Parts of an error's location that pydantic adds for the chosen member of a union.
-_TAGS = {"yin-yang", "mnist", "first", "count"}
-
-
-def _explain(where: str, detail: ErrorDetails) -> InputError:
-    location = [part for part in detail["loc"] if part not in _TAGS]
-    key = ".".join(str(part) for part in location)
-    prefix = f"experiment {where}:"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        return OptionError(f"{prefix} unknown key {key!r}; known here: {', '.join(_known(detail['loc']))}")
-    if detail["type"] in ("missing", "union_tag_not_found"):
-        tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
-        return InputError(f"{prefix} {f'{key}.{tag}' if tag else key} is missing; state it")
-    if detail["type"] == "union_tag_invalid":
-        found = detail["ctx"]
-        tag = str(found["discriminator"]).strip("'")
-        return OptionError(f"{prefix} {key}.{tag} = {found['tag']!r}; allowed: {found['expected_tags']}")
-    if detail["type"] == "value_error":
-        return InputError(f"{prefix} {key}: {message}" if key else f"{prefix} {message}")
-    allowed = message.replace("Input should be ", "").replace("String should ", "text that should ")
-    return InputError(f"{prefix} {key} = {repr(detail['input'])[:80]}; allowed: {allowed}")
-
-
-def _known(location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section in which ``location``'s last part was not known."""
-    models: dict[str, type[BaseModel]] = {
-        "yin-yang": YinYangTask, "mnist": MnistTask, "first": FirstSpikeLoss, "count": SpikeCountLoss,
-        "stimulus": StimulusSection, "network": NetworkSection, "training": TrainingSection, "target": TargetSection,
-        "finetune": FinetuneSection,
-    }  # fmt: skip
-    named = [models[str(part)] for part in location[:-1] if part in models]
-    return list((named[-1] if named else Experiment).model_fields)
+def _plain(value: Any) -> Any:
+    """``value`` without NumPy's types, tuples and paths, which a file does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else value

@@ -68,8 +68,8 @@ def data_folder(data: Path | str | None, name: str, pattern: str) -> Path:
 
 
 def _candidates(data: Path | str | None) -> list[Path]:
-    named = data if data is not None else os.environ.get(DATA_VARIABLE)
-    if named:
+    named = data if data is not None else os.environ.get(DATA_VARIABLE) or None
+    if named is not None:
         return [Path(named).expanduser()]
     tree = Path(__file__).resolve().parents[1]
     found = [(base / folder).resolve() for folder in DEFAULT_FOLDERS for base in (Path.cwd(), tree)]

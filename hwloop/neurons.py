@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from .arguments import floats
 from .errors import InputError, OptionError
 
 #: What happens to the membrane at a spike: it is set to ``v_reset``, or lowered by ``v_th - v_reset``.
@@ -16,19 +19,18 @@ ResetKind: TypeAlias = Literal["value", "subtract"]
 PARAMETERS = ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref")
 
 #: A parameter as users write it: one number for all neurons, or one value per neuron.
-ParameterValue: TypeAlias = "float | list[float] | Tensor"
+ParameterValue: TypeAlias = "float | list[float] | NDArray[np.floating] | Tensor"
 
 
 def as_parameter(name: str, value: ParameterValue, n: int) -> Tensor:
-    """``value`` as a tensor ``[n]``; an ``nn.Parameter`` of that shape is passed through.
+    """``value`` as a tensor ``[n]`` of float32 or float64; an ``nn.Parameter`` of that shape is passed through.
 
-    Raises :class:`InputError` where the shape does not fit ``n`` neurons.
+    Raises :class:`InputError` where the shape does not fit ``n`` neurons, and where ``value`` is text, boolean or has a
+    unit that would be dropped.
     """
-    if isinstance(value, Tensor) and value.shape == (n,):
-        return value
-    tensor = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.get_default_dtype())
-    if not tensor.dtype.is_floating_point:
-        tensor = tensor.to(torch.get_default_dtype())
+    tensor = floats(name, value)
+    if isinstance(value, nn.Parameter) and tensor is not value:
+        raise InputError(f"{name} is a parameter of {value.dtype}; allowed: float32 or float64")
     if tensor.ndim == 0:
         return tensor.expand(n).clone()
     if tensor.shape != (n,):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
 
+from .arguments import DTYPES, Numbers, allowed_dtype, floats, seconds, shown, whole
 from .errors import InputError
+from .spike_checks import check_events, check_shapes, event_pair
 
 if TYPE_CHECKING:
     import neo
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Events of one sample as handed in by users: (times (s), unit numbers).
 EventPair = tuple[Any, Any]
+#: What picks samples of a batch.
+Index: TypeAlias = "SupportsIndex | slice | Sequence[int] | np.ndarray[Any, Any] | Tensor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +58,10 @@ class Spikes:
     t_stop: float
 
     def __post_init__(self) -> None:
-        _check_window(self.n_units, self.t_stop)
-        _check_shapes(self.times, self.units, self.counts)
-        _check_events(self.times.detach(), self.units, self.counts, self.n_units, self.t_stop)
+        object.__setattr__(self, "n_units", whole("n_units", self.n_units))
+        object.__setattr__(self, "t_stop", seconds("t_stop", self.t_stop))
+        check_shapes(self.times, self.units, self.counts)
+        check_events(self.times.detach(), self.units, self.counts, self.n_units, self.t_stop)
 
     @classmethod
     def trusted(cls, times: Tensor, units: Tensor, counts: Tensor, n_units: int, t_stop: float) -> Spikes:
@@ -74,28 +81,36 @@ class Spikes:
 
     @classmethod
     def from_events(
-        cls, samples: Sequence[EventPair], n_units: int, t_stop: float, dtype: torch.dtype | None = None
+        cls, samples: Iterable[EventPair], n_units: int, t_stop: float, dtype: torch.dtype | None = None
     ) -> Spikes:
-        """From one ``(times, units)`` pair a sample; times (s) must be sorted.
+        """From one ``(times, units)`` pair per sample; times (s) must be sorted.
+
+        ``dtype``: of the times; default that of times given as tensors, whose gradient is kept, else torch's.
 
         Raises :class:`InputError` naming sample and event where a value is not allowed.
         """
+        samples = list(samples)
         if len(samples) == 0:
             raise InputError("a batch of no samples; give at least one (times, units) pair")
-        dtype = dtype or torch.get_default_dtype()
-        pairs = [_as_event_arrays(i, pair) for i, pair in enumerate(samples)]
+        pairs = [event_pair(i, pair) for i, pair in enumerate(samples)]
         counts = torch.tensor([len(t) for t, _ in pairs], dtype=torch.int64)
         width = int(counts.max())
-        times = torch.full((len(pairs), width), math.inf, dtype=dtype)
+        times = torch.full(
+            (len(pairs), width), math.inf, dtype=allowed_dtype(dtype) or _dtype_of([t for t, _ in pairs])
+        )
         units = torch.zeros((len(pairs), width), dtype=torch.int64)
         for i, (t, u) in enumerate(pairs):
-            times[i, : len(t)] = torch.as_tensor(t, dtype=dtype)
+            times[i, : len(t)] = torch.as_tensor(t, dtype=times.dtype, device="cpu")
             units[i, : len(u)] = torch.as_tensor(u)
-        return cls(times, units, counts, n_units, float(t_stop))
+        return cls(times, units, counts, n_units, t_stop)
 
     @classmethod
-    def from_first_times(cls, first: Tensor, t_stop: float) -> Spikes:
-        """From first-spike times ``[batch, n_units]`` (s), ``inf`` where silent; differentiable in ``first``."""
+    def from_first_times(cls, first: Numbers, t_stop: float) -> Spikes:
+        """From first-spike times ``[batch, n_units]`` (s), ``inf`` where silent; differentiable in ``first``.
+
+        An array is taken as a tensor of its dtype; float16 and bfloat16 are widened to float32.
+        """
+        first = floats("first-spike times", first, keep=True)
         if first.ndim != 2 or first.shape[0] == 0 or first.shape[1] == 0:
             raise InputError(f"first-spike times have shape {tuple(first.shape)}; expected [batch >= 1, n_units >= 1]")
         if bool((torch.isneginf(first) | torch.isnan(first)).any()):
@@ -106,38 +121,31 @@ class Spikes:
         width = int(counts.max())
         times, units = times[:, :width], order[:, :width]
         units = torch.where(torch.isfinite(times.detach()), units, torch.zeros_like(units))
-        return cls(times, units, counts, first.shape[1], float(t_stop))
+        return cls(times, units, counts, first.shape[1], t_stop)
 
     @classmethod
-    def from_dense(cls, raster: Tensor, dt: float) -> Spikes:
-        """From a binary raster ``[batch, steps, n_units]`` of step ``dt`` (s); step i is time ``i dt``."""
-        if raster.ndim != 3:
-            raise InputError(f"raster has shape {tuple(raster.shape)}; expected [batch, steps, n_units]")
-        if not (math.isfinite(dt) and dt > 0):
-            raise InputError(f"dt = {dt} s; allowed: finite and > 0")
-        values = raster.detach()
-        if bool(((values != 0) & (values != 1)).any()):
-            raise InputError("raster holds values other than 0 and 1; one event per unit and step is allowed")
-        samples = []
-        for sample in values.cpu().numpy():
-            step, unit = np.nonzero(sample)
-            samples.append((step * dt, unit))
-        dtype = raster.dtype if raster.dtype.is_floating_point else None
-        return cls.from_events(samples, raster.shape[2], raster.shape[1] * dt, dtype)
+    def from_dense(cls, raster: Numbers, dt: float, dtype: torch.dtype | None = None) -> Spikes:
+        """From a binary raster ``[batch, steps, n_units]``; see :func:`hwloop.rasters.from_dense`."""
+        from .rasters import from_dense
+
+        return from_dense(raster, dt, dtype)
 
     @classmethod
-    def from_aer(cls, samples: Sequence[np.ndarray], n_units: int, t_stop: float, time_unit: float = 1e-6) -> Spikes:
-        """From AER structured arrays with fields ``t`` and ``x`` (and, with several channels, none else).
+    def from_aer(
+        cls,
+        samples: np.ndarray | Sequence[np.ndarray],
+        n_units: int | None = None,
+        t_stop: float | None = None,
+        time_unit: float | str = 1e-6,
+        *,
+        sensor_size: Sequence[int] | None = None,
+        start: int | Sequence[int] | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Spikes:
+        """From AER structured arrays of fields ``t``, ``x``, ``y``, ``p``; see :func:`hwloop.address_events.from_aer`."""
+        from .address_events import from_aer
 
-        ``time_unit`` (s) is the worth of one tick; tonic and most cameras use 1e-6.
-        """
-        pairs = []
-        for i, array in enumerate(samples):
-            names = array.dtype.names or ()
-            if "t" not in names or "x" not in names:
-                raise InputError(f"sample {i}: fields {names}; an AER array needs 't' and 'x'")
-            pairs.append((np.asarray(array["t"], float) * time_unit, np.asarray(array["x"], np.int64)))
-        return cls.from_events(pairs, n_units, t_stop)
+        return from_aer(samples, n_units, t_stop, time_unit, sensor_size=sensor_size, start=start, dtype=dtype)
 
     @classmethod
     def from_nir_data(cls, data: nir.EventData | nir.TimeGriddedData, dtype: torch.dtype | None = None) -> Spikes:
@@ -158,12 +166,18 @@ class Spikes:
     def __len__(self) -> int:
         return int(self.times.shape[0])
 
-    def __getitem__(self, index: int | slice | Tensor) -> Spikes:
-        """Samples ``index`` as a batch (an int gives a batch of one)."""
-        if isinstance(index, int):
-            index = slice(index, index + 1) if index != -1 else slice(index, None)
-        counts = self.counts[index]
-        if len(counts) == 0:
+    def __iter__(self) -> Iterator[Spikes]:
+        """The samples, each as a batch of one."""
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, index: Index) -> Spikes:
+        """Samples ``index`` as a batch (a whole number, Python's or NumPy's, gives a batch of one)."""
+        index = _rows(index)
+        try:
+            counts = self.counts[index]
+        except (IndexError, TypeError) as error:
+            raise InputError(f"index {shown(index)} of a batch of {len(self)}: {error}") from None
+        if counts.ndim != 1 or len(counts) == 0:
             raise InputError(f"index selects no samples of the {len(self)} in this batch")
         width = int(counts.max())
         return Spikes.trusted(
@@ -200,32 +214,22 @@ class Spikes:
         return [(times[i, :n].copy(), units[i, :n].copy()) for i, n in enumerate(self.counts.tolist())]
 
     def to_dense(self, dt: float) -> Tensor:
-        """``[batch, steps, n_units]`` spike counts in bins of ``dt`` (s); ``steps = ceil(t_stop / dt)``."""
-        if not (math.isfinite(dt) and dt > 0):
-            raise InputError(f"dt = {dt} s; allowed: finite and > 0")
-        steps = max(1, math.ceil(self.t_stop / dt - 1e-9))
-        raster = torch.zeros((len(self), steps, self.n_units), dtype=self.times.dtype, device=self.times.device)
-        sample, event = torch.nonzero(self.valid, as_tuple=True)
-        t = self.times.detach()[sample, event]
-        # half a thousandth of a bin: a time that is a multiple of dt must not fall into the bin before by rounding
-        step = torch.clamp(torch.floor(t / dt + 5e-4).to(torch.int64), 0, steps - 1)
-        raster.index_put_((sample, step, self.units[sample, event]), torch.ones_like(t), accumulate=True)
-        return raster
+        """``[batch, steps, n_units]`` spike counts in bins of ``dt`` (s); see :func:`hwloop.rasters.to_dense`."""
+        from .rasters import to_dense
 
-    def to_aer(self, time_unit: float = 1e-6) -> list[np.ndarray]:
-        """One structured array (fields ``t``, ``x``, ``p``) a sample; ``time_unit`` (s) is one tick."""
-        arrays = []
-        for t, u in self.to_events():
-            array = np.zeros(len(t), dtype=[("t", np.int64), ("x", np.int64), ("p", np.int8)])
-            array["t"], array["x"], array["p"] = np.rint(t / time_unit), u, 1
-            arrays.append(array)
-        return arrays
+        return to_dense(self, dt)
 
-    def to_nir_data(self) -> nir.EventData:
+    def to_aer(self, time_unit: float | str = 1e-6, sensor_size: Sequence[int] | None = None) -> list[np.ndarray]:
+        """One structured array per sample; see :func:`hwloop.address_events.to_aer`."""
+        from .address_events import to_aer
+
+        return to_aer(self, time_unit, sensor_size)
+
+    def to_nir_data(self, dt: float | None = None) -> nir.EventData:
         """As ``nir.EventData``; see :func:`hwloop.exchange.to_nir_data`."""
         from .exchange import to_nir_data
 
-        return to_nir_data(self)
+        return to_nir_data(self, dt)
 
     def to_neo(self) -> neo.Block:
         """As a ``neo.Block`` (extra ``neo``); see :func:`hwloop.exchange.to_neo`."""
@@ -236,6 +240,8 @@ class Spikes:
     def to(self, *args: Any, **kwargs: Any) -> Spikes:
         """Times to a dtype and / or everything to a device, as ``Tensor.to``."""
         times = self.times.to(*args, **kwargs)
+        if times.dtype not in DTYPES:
+            allowed_dtype(times.dtype)
         return Spikes.trusted(
             times, self.units.to(times.device), self.counts.to(times.device), self.n_units, self.t_stop
         )
@@ -251,8 +257,9 @@ class Spikes:
         )
 
 
-def concatenate(batches: Sequence[Spikes]) -> Spikes:
+def concatenate(batches: Iterable[Spikes]) -> Spikes:
     """Join batches of equal ``n_units`` and ``t_stop`` along the batch."""
+    batches = list(batches)
     if not batches:
         raise InputError("nothing to concatenate; give at least one batch")
     first = batches[0]
@@ -270,60 +277,35 @@ def concatenate(batches: Sequence[Spikes]) -> Spikes:
     return Spikes.trusted(times, units, torch.cat([b.counts for b in batches]), first.n_units, first.t_stop)
 
 
-def _as_event_arrays(sample: int, pair: EventPair) -> tuple[np.ndarray, np.ndarray]:
+def _collate(samples: Sequence[Spikes], *, collate_fn_map: Any = None) -> Spikes:
+    """Samples as a batch, in the form in which torch's default collate asks for it."""
+    return concatenate(samples)
+
+
+# the documented way to teach torch's default collate a type; a worker process comes by here too
+default_collate_fn_map[Spikes] = _collate
+
+
+def _dtype_of(times: Sequence[Any]) -> torch.dtype:
+    """The widest dtype among those that are tensors; torch's default where none is."""
+    given = {t.dtype for t in times if isinstance(t, Tensor)}
+    if not given:
+        return torch.get_default_dtype()
+    return torch.float64 if torch.float64 in given else torch.float32
+
+
+def _rows(index: Any) -> Any:
+    """``index`` as torch takes it, a whole number as a slice of one."""
+    if isinstance(index, np.ndarray) and index.ndim:
+        return torch.from_numpy(index.copy())
+    if isinstance(index, (slice, list)) or (isinstance(index, Tensor) and index.ndim):
+        return index
     try:
-        times, units = pair
-    except (TypeError, ValueError):
-        raise InputError(f"sample {sample}: expected a (times, units) pair, found {type(pair).__name__}") from None
-    t = np.asarray(times, dtype=np.float64)
-    raw = np.asarray(units)
-    if t.ndim != 1 or raw.ndim != 1 or len(t) != len(raw):
-        raise InputError(f"sample {sample}: times {t.shape} and units {raw.shape}; expected two lists of equal length")
-    u = raw.astype(np.int64)
-    if len(raw) and not np.array_equal(u, raw):
-        raise InputError(f"sample {sample}: units must be whole numbers, found {raw[u != raw][0]}")
-    return t, u
-
-
-def _check_window(n_units: int, t_stop: float) -> None:
-    if not isinstance(n_units, int) or n_units < 1:
-        raise InputError(f"n_units = {n_units!r}; allowed: a whole number >= 1")
-    if not (math.isfinite(t_stop) and t_stop > 0):
-        raise InputError(f"t_stop = {t_stop} s; allowed: finite and > 0")
-
-
-def _check_shapes(times: Tensor, units: Tensor, counts: Tensor) -> None:
-    if times.ndim != 2 or times.shape != units.shape or counts.shape != times.shape[:1]:
+        number = None if isinstance(index, (bool, np.bool_)) else operator.index(index)
+    except (TypeError, RuntimeError):
+        number = None
+    if number is None:
         raise InputError(
-            f"times {tuple(times.shape)}, units {tuple(units.shape)}, counts {tuple(counts.shape)}; "
-            "expected [batch, events] twice and [batch]"
+            f"index {shown(index)}; allowed: a sample's number, a slice, a list, array or tensor of numbers"
         )
-    if times.shape[0] == 0:
-        raise InputError("a batch of no samples; give at least one")
-    if not times.dtype.is_floating_point:
-        raise InputError(f"times have dtype {times.dtype}; allowed: float32 or float64")
-    if units.dtype != torch.int64 or counts.dtype != torch.int64:
-        raise InputError(f"units are {units.dtype} and counts {counts.dtype}; both must be int64")
-    if int(counts.min()) < 0 or int(counts.max()) > times.shape[1]:
-        raise InputError(f"counts span {int(counts.min())}..{int(counts.max())}; allowed: 0..{times.shape[1]} events")
-
-
-def _check_events(times: Tensor, units: Tensor, counts: Tensor, n_units: int, t_stop: float) -> None:
-    valid = torch.arange(times.shape[1], device=times.device) < counts[:, None]
-    _refuse(valid & ~torch.isfinite(times), times, "time", "finite")
-    _refuse(valid & (times < 0), times, "time", ">= 0 s")
-    # a time that was rounded to the dtype may exceed the float64 t_stop by that rounding
-    limit = float(torch.tensor(t_stop, dtype=times.dtype))
-    _refuse(valid & (times > max(limit, t_stop)), times, "time", f"<= t_stop = {t_stop} s")
-    _refuse(valid & ((units < 0) | (units >= n_units)), units, "unit", f"0..{n_units - 1}")
-    if times.shape[1] > 1:
-        falls = torch.zeros_like(valid)
-        falls[:, 1:] = valid[:, 1:] & (times[:, 1:] < times[:, :-1])
-        _refuse(falls, times, "time", "sorted (not before the event in front of it); sort times and units together")
-    _refuse(~valid & ~torch.isposinf(times), times, "padding", "inf")
-
-
-def _refuse(bad: Tensor, values: Tensor, what: str, allowed: str) -> None:
-    if bool(bad.any()):
-        sample, event = (int(x) for x in torch.nonzero(bad)[0])
-        raise InputError(f"sample {sample}, event {event}: {what} {values[sample, event].item()}; allowed: {allowed}")
+    return slice(number, number + 1) if number != -1 else slice(number, None)

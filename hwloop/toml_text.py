@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
+from .arguments import shown
+from .errors import InputError
+
 
 def toml_text(document: dict[str, Any]) -> str:
-    """``document`` of text, booleans, finite numbers, lists of these and nested tables, as TOML."""
+    """``document`` of text, booleans, numbers (NumPy's too), lists of these and nested tables, as TOML.
+
+    Raises :class:`InputError` naming a value that TOML has no form for.
+    """
     return "\n".join(_table(document, "")) + "\n"
 
 
@@ -26,11 +34,15 @@ def _key(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_value, value)) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         # a JSON string is a TOML basic string, but for DEL, which TOML wants escaped
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    if isinstance(value, (int, float)):
+        return repr(value)
+    raise InputError(f"{shown(value)} in a TOML document; allowed: text, booleans, numbers, lists of these, tables")

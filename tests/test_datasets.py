@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,6 +154,54 @@ def test_a_data_loader_works_with_collate() -> None:
     assert labels.tolist() == [0, 1, 2, 0]
 
 
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 1, "multiprocessing_context": "fork"}], ids=["here", "forked"])
+def test_a_plain_data_loader_yields_spikes_and_labels(workers: dict[str, Any]) -> None:
+    loader: Any = torch.utils.data.DataLoader(tiny(6), batch_size=4, **workers)
+    (inputs, labels), (rest, _) = loader
+    assert isinstance(inputs, Spikes)
+    assert torch.equal(inputs.times, tiny(6).inputs.times[:4])
+    assert labels.tolist() == [0, 1, 2, 0]
+    assert len(rest) == 2
+
+
+def test_a_data_loader_in_spawned_workers_shuffles_parts_of_a_data_set() -> None:
+    part = torch.utils.data.Subset(tiny(6), [5, 3, 1])  # type: ignore[arg-type, var-annotated]
+    loader: Any = torch.utils.data.DataLoader(
+        part, batch_size=3, shuffle=True, num_workers=1, multiprocessing_context="spawn"
+    )
+    ((inputs, labels),) = loader
+    assert sorted(inputs.times[:, 0].tolist()) == tiny(6).inputs.times[[1, 3, 5], 0].tolist()
+    assert sorted(labels.tolist()) == [0, 1, 2]
+
+
+def test_labels_may_be_lists_arrays_and_narrow_or_floating_whole_numbers() -> None:
+    frozen = np.array([0, 1, 2], ">i2")
+    frozen.flags.writeable = False
+    for labels in ([0, 1, 2], np.array([0, 1, 2]), frozen, torch.tensor([0, 1, 2], dtype=torch.uint8), np.arange(3.0)):
+        data = Dataset(tiny(3).inputs, labels)  # type: ignore[arg-type]
+        assert (data.labels.dtype, data.labels.tolist()) == (torch.int64, [0, 1, 2])
+
+
+def test_samples_are_picked_by_numpys_numbers_slices_and_lists() -> None:
+    data = tiny(6)
+    assert data[np.int64(4)][1].item() == data[-2][1].item() == 1
+    for index in (slice(2, 4), [2, 3], np.array([2, 3]), torch.tensor([2, 3])):
+        inputs, labels = data[index]  # type: ignore[index]
+        assert (len(inputs), labels.tolist()) == (2, [2, 0])
+    assert len(list(data)) == 6  # type: ignore[call-overload]
+    assert [len(b) for b, _ in data.batches(np.int64(4))] == [4, 2]  # type: ignore[arg-type]
+    assert len(datasets.split(data, np.int64(2), np.int64(0))[1]) == 2  # type: ignore[arg-type]
+    assert len(datasets.yin_yang(seed=np.int64(1), sizes=np.array([5, 5, 5])).train) == 5  # type: ignore[arg-type]
+
+
+def test_a_task_takes_numpys_numbers() -> None:
+    inputs = Spikes.from_first_times(torch.zeros(3, 2), 0.05)
+    data = Dataset(inputs, [0, 1, 2])
+    task = Task("t", data, data, data, np.int64(2), np.int64(3), np.float32(0.05))  # type: ignore[arg-type]
+    assert (task.n_in, task.n_out, task.t_stop) == (2, 3, 0.05)
+    assert [type(n) for n in (task.n_in, task.n_out, task.t_stop)] == [int, int, float]
+
+
 def test_subset_takes_the_first_samples() -> None:
     task = datasets.subset(Task("t", tiny(), tiny(), tiny(), 2, 3, 2.0), 4, 3, 2)
     assert [len(part) for part in (task.train, task.validation, task.test)] == [4, 3, 2]
@@ -167,6 +216,54 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         Dataset(tiny().inputs, torch.zeros(9, dtype=torch.int64))
     with pytest.raises(InputError, match="label -1"):
         Dataset(tiny().inputs, torch.full((10,), -1))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.5] * 10, "labels must be whole numbers, found 0.5"),
+        ([True] * 10, "labels are booleans"),
+        (np.eye(10), r"labels have shape \(10, 10\); .*the class: labels.argmax\(1\)"),
+        (["yin"] * 10, "labels = .*allowed: numbers"),
+        (3, r"labels have shape \(\); expected one for each of 10"),
+    ],
+)
+def test_labels_that_are_no_whole_numbers_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Dataset(tiny().inputs, labels)
+
+
+def test_one_row_per_sample_becomes_its_class_as_told() -> None:
+    assert Dataset(tiny(3).inputs, np.eye(3).argmax(1)).labels.tolist() == [0, 1, 2]
+
+
+def test_inputs_that_are_no_spikes_are_answered_with_how_to_make_them() -> None:
+    with pytest.raises(InputError, match=r"inputs are a tensor \(2, 3\).*Spikes.from_first_times\(times, t_stop\)"):
+        Dataset(torch.rand(2, 3), [0, 1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: next(tiny().batches(2.5)),  # type: ignore[arg-type]
+        lambda: datasets.split(tiny(), 2.5, 0),  # type: ignore[arg-type]
+        lambda: datasets.split(tiny(), 2, "0"),  # type: ignore[arg-type]
+        lambda: datasets.yin_yang(sizes=(5, -1, 5)),
+        lambda: datasets.mnist(size=0),
+        lambda: datasets.mnist(crop=True),
+    ],
+)
+def test_sizes_and_seeds_that_are_no_whole_numbers_are_refused(build: Any) -> None:
+    with pytest.raises(InputError, match="allowed: a whole number >= "):
+        build()
+
+
+def test_a_folder_that_was_named_is_never_passed_over_for_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no yin_yang data"):
+        datasets.yin_yang("", source="published")
 
 
 def test_a_task_refuses_parts_of_another_encoding_and_labels_without_class() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -40,6 +42,44 @@ def test_black_is_silent_and_a_sample_may_be_all_black() -> None:
 
 def test_without_a_black_level_every_pixel_spikes() -> None:
     assert intensity_to_latency(torch.zeros(1, 3), 0.0, 1e-2, 0.02, black=None).counts.tolist() == [3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("code", [latency, intensity_to_latency])
+def test_half_precision_values_are_widened_before_they_become_times(code: Any, dtype: torch.dtype) -> None:
+    values = torch.linspace(0, 1, 65)[1:].to(dtype)[None]  # 64ths are exact in both
+    exact = code(values.float(), 0.1, 0.9, 1.0)
+    assert code(values, 0.1, 0.9, 1.0).times.dtype == torch.float32
+    assert torch.equal(code(values, 0.1, 0.9, 1.0).times, exact.times)
+
+
+@pytest.mark.parametrize("code", [latency, intensity_to_latency])
+def test_values_may_be_an_array_of_any_layout_or_lists(code: Any) -> None:
+    values = np.array([[0.25, 0.5, 1.0]], ">f8")[:, ::-1]
+    values.flags.writeable = False
+    expected = code(torch.tensor([[1.0, 0.5, 0.25]], dtype=torch.float64), 0.0, np.float32(0.5), 1.0)
+    assert torch.equal(code(values, 0.0, 0.5, 1.0).times, expected.times)
+    assert torch.equal(code(values.tolist(), 0.0, 0.5, 1.0).times, expected.times.float())
+
+
+def test_times_are_differentiable_in_the_values() -> None:
+    values = torch.tensor([[0.25, 0.75]], requires_grad=True)
+    latency(values, 0.0, 0.5, 1.0).times.sum().backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert values.grad.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "values", [[[True]], np.array([[1]], np.uint8), np.array([[True]]), [["0.5"]], torch.ones(1, 1, dtype=torch.bool)]
+)
+def test_values_that_are_no_floating_numbers_are_refused(values: Any) -> None:
+    with pytest.raises(InputError, match=r"expected floating numbers in 0..1|allowed: numbers"):
+        latency(values, 0.0, 1e-2, 0.05)
+
+
+def test_times_that_are_no_seconds_are_refused() -> None:
+    with pytest.raises(InputError, match="t_late = '10ms'; .*write 0.01"):
+        latency(torch.zeros(1, 1), 0.0, "10ms", 0.05)  # type: ignore[arg-type]
 
 
 def test_bias_is_one_more_unit_at_its_time() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 import tomllib
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hwloop as hl
 from hwloop.errors import DataError, HwloopError, InputError, OptionError
@@ -118,6 +121,30 @@ def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_bac
     assert tomllib.loads(toml_text(nasty)) == nasty
 
 
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+scalars = st.one_of(
+    keys, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.floats(width=32).filter(math.isfinite).map(np.float32)
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.recursive(
+        st.dictionaries(keys, st.one_of(scalars, st.lists(scalars)), max_size=4),
+        lambda d: st.dictionaries(keys, d, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_any_document_of_plain_values_is_written_and_read_back(document: dict[str, Any]) -> None:
+    assert tomllib.loads(toml_text(document)) == document
+
+
+@pytest.mark.parametrize("value", [None, 1j, Path("x"), [{"a": 1}], np.zeros(2)])
+def test_a_value_that_toml_does_not_have_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="in a TOML document; allowed: text"):
+        toml_text({"a": value})
+
+
 # -- refusals -------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[dict[str, Any], type[HwloopError], str]] = [
@@ -158,8 +185,101 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(
     assert "experiment tiny" in str(caught.value)
 
 
+MISSPELT = [
+    ("epochs", "epohcs", "training.epohcs", "epochs"),
+    ("[training]", "[trainig]", "trainig", "training"),
+    ("hidden", "hiden", "network.hiden", "hidden"),
+    ("tau_mem", "tau-men", "network.tau-men", "tau_mem"),
+    ("temperature", "Temprature", "loss.Temprature", "temperature"),
+    ("train = 100", "trian = 100", "task.trian", "train"),
+    ("preset", "pre_set", "target.pre_set", "preset"),
+    ("[finetune]", "[finetune]\nrepeat = 2", "finetune.repeat", "repeats"),
+    ("[finetune]", '[finetune]\nloss = {decision = "count", wnated = 3}', "finetune.loss.wnated", "wanted"),
+    (
+        "[network]",
+        "[task.stimulus]\nt_early = 0\nt_late = 0.01\nt_sotp = 0.05\n[network]",
+        "task.stimulus.t_sotp",
+        "t_stop",
+    ),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "key", "near"), MISSPELT, ids=[key for _, _, key, _ in MISSPELT])
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant(
+    tmp_path: Path, right: str, wrong: str, key: str, near: str
+) -> None:
+    text = Path(__file__).with_name("tiny.toml").read_text("utf-8")
+    file = tmp_path / "typo.toml"
+    file.write_text(text.replace(right, wrong, 1), "utf-8")
+    with pytest.raises(OptionError) as caught:
+        Experiment.load(file)
+    message = str(caught.value)
+    assert message.startswith(f"experiment {file}: unknown key {key!r}; known here: ")
+    assert message.endswith(f". Did you mean {near!r}?")
+    assert "missing" not in message
+    # the remedy, followed
+    file.write_text(file.read_text("utf-8").replace(key.rsplit(".", 1)[-1], near, 1), "utf-8")
+    assert Experiment.load(file).name == "tiny"
+
+
+def test_a_key_in_another_section_is_sent_where_it_belongs() -> None:
+    with pytest.raises(OptionError, match=r"unknown key 'loss.lr'; .*It belongs to \[training\]"):
+        BASE.changed(loss={"lr": 0.1})
+    document = BASE.to_dict()
+    document["loss"]["training"] = document.pop("training")
+    with pytest.raises(OptionError, match=r"unknown key 'loss.training'; .*It belongs to the top of the file$"):
+        Experiment.from_dict(document, "test")
+    with pytest.raises(OptionError, match=r"'task.source'; known here: name, size.*stimulus$"):
+        Experiment.from_dict({**BASE.to_dict(), "task": {"name": "mnist", "source": "published"}}, "test")
+    document["target"]["t_early"] = document["target"]["colour"] = 1
+    with pytest.raises(OptionError, match=r"'target.t_early'; .*\[task.stimulus\]\n  .*'target.colour'.*trial_noise"):
+        Experiment.from_dict(document, "test")
+
+
+def test_every_error_of_a_file_is_told_unknown_keys_first() -> None:
+    with pytest.raises(OptionError) as caught:
+        BASE.changed(training={"epochs": 0, "batch_size": "a", "lr": -1.0, "epoch": 3})
+    first, *others = str(caught.value).split("\n  ")
+    assert first.startswith("experiment tiny with options: unknown key 'training.epoch'; ")
+    assert others == [
+        "training.epochs = 0; allowed: greater than or equal to 1",
+        "training.batch_size = 'a'; allowed: a valid integer",
+        "training.lr = -1.0; allowed: greater than 0",
+    ]
+    with pytest.raises(InputError, match=r"\n  and 12 more$"):
+        BASE.changed(network={"hidden": [0] * 20})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": 3}, r"training = 3; allowed: a table, \[training\]"),
+        ({"training": {"policy": "clipp"}}, r"'clip', 'skip' or 'raise'. Did you mean 'clip'\?"),
+        (
+            {"task": {"name": "yinyang"}},
+            r"task.name = 'yinyang'; allowed: 'yin-yang', 'mnist'. Did you mean 'yin-yang'\?",
+        ),
+        ({"network": {"tau_mem": "10ms"}}, r"tau_mem.0 = '10ms'; .* Times are numbers in seconds: write 0.01"),
+    ],
+)
+def test_the_way_out_stands_in_the_message(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        BASE.changed(**changes)
+
+
+def test_numbers_of_numpy_tuples_and_paths_are_values_too() -> None:
+    changed = BASE.changed(
+        seed=np.int64(3), training={"lr": np.float32(0.5)}, network={"hidden": (np.int64(7),), "tau_mem": np.array([1e-2, 2e-2])},
+        task={"source": "published", "data": Path("here"), "train": None, "validation": None, "test": None},
+    )  # fmt: skip
+    assert (changed.seed, changed.training.lr, changed.network.hidden) == (3, 0.5, [7])
+    assert changed == Experiment.from_dict(tomllib.loads(changed.to_toml()), "again")
+
+
 def test_an_unknown_experiment_lists_those_built_in() -> None:
     with pytest.raises(OptionError, match=r"unknown experiment 'yinyang'; built in: demo, .*, yin-yang; or give"):
+        Experiment.load("yinyang")
+    with pytest.raises(OptionError, match=r"Did you mean 'yin-yang'\?"):
         Experiment.load("yinyang")
 
 

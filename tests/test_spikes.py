@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import neo
 import numpy as np
 import pytest
+import quantities as pq
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,6 +111,57 @@ def test_bins_hold_counts_and_the_last_takes_t_stop() -> None:
     assert raster[0, :, 0].tolist() == [2] + [0] * 8 + [1]
 
 
+def test_times_given_as_tensors_keep_gradient_and_dtype() -> None:
+    first = torch.tensor([1e-3, 3e-3], dtype=F64, requires_grad=True)
+    spikes = Spikes.from_events([(first, torch.tensor([1, 0])), ([2e-3], [1])], 2, 10e-3)
+    assert spikes.times.dtype == F64
+    (spikes.times[0] * torch.tensor([2.0, 5.0])).sum().backward()
+    assert first.grad is not None
+    assert first.grad.tolist() == [2.0, 5.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_times_are_widened_exactly_and_keep_their_gradient(dtype: torch.dtype) -> None:
+    first = torch.tensor([[0.5, 0.25]], dtype=dtype, requires_grad=True)
+    spikes = Spikes.from_first_times(first, 1.0)
+    assert (spikes.times.dtype, spikes.times.tolist()) == (torch.float32, [[0.25, 0.5]])
+    spikes.times.sum().backward()  # type: ignore[no-untyped-call]
+    assert first.grad is not None
+    assert first.grad.tolist() == [[1.0, 1.0]]
+    assert Spikes.from_events([(first[0].detach().flip(0), [0, 1])], 2, 1.0).times.tolist() == [[0.25, 0.5]]
+
+
+def test_sizes_windows_and_indices_may_be_numbers_of_numpy_and_torch() -> None:
+    x = np.array([0, 5, 3])
+    spikes = Spikes.from_events(iter([([1e-3, 2e-3, 3e-3], x), ([], [])]), x.max() + 1, np.float32(0.01))
+    assert type(spikes.n_units) is int
+    assert type(spikes.t_stop) is float
+    assert Spikes.from_events([([], [])], torch.tensor(2), torch.tensor(0.5)).t_stop == 0.5  # type: ignore[arg-type]
+    for index in (np.int64(0), np.uint8(0), torch.tensor(0), np.array(0), np.int64(-2)):
+        assert spikes[index].counts.tolist() == [3]
+    for rows in ([1, 0], np.array([1, 0]), torch.tensor([1, 0])):
+        assert spikes[rows].counts.tolist() == [0, 3]
+    assert spikes[np.array([True, False])].counts.tolist() == [3]
+
+
+def test_a_batch_is_walked_sample_by_sample() -> None:
+    assert [sample.counts.tolist() for sample in two()] == [[3], [0]]
+
+
+def test_arrays_may_be_read_only_reversed_big_endian_and_narrow() -> None:
+    times, units = np.array([3e-3, 1e-3], ">f4")[::-1], np.array([1, 0], ">u2")[::-1]
+    times.flags.writeable = units.flags.writeable = False
+    spikes = Spikes.from_events([(times, units)], 2, 0.01)
+    assert spikes.units.tolist() == [[0, 1]]
+    assert Spikes.from_first_times(times[None], 0.01).units.tolist() == [[0, 1]]  # type: ignore[arg-type]
+
+
+def test_first_times_may_be_an_array_or_lists() -> None:
+    first = np.array([[3e-3, math.inf]])
+    assert Spikes.from_first_times(first, 0.01).times.dtype == F64  # type: ignore[arg-type]
+    assert Spikes.from_first_times(first.tolist(), 0.01).times.dtype == torch.float32
+
+
 # -- views ----------------------------------------------------------------------------------------
 
 
@@ -132,6 +185,15 @@ def test_data_loader_batches_join_to_the_whole() -> None:
     joined = concatenate(batches)
     assert torch.equal(joined.times, spikes.times)
     assert torch.equal(joined.units, spikes.units)
+
+
+def test_a_plain_data_loader_joins_samples_and_what_holds_them() -> None:
+    spikes = Spikes.from_events([([k * 1e-3], [0]) for k in range(5)], 1, 0.01, F64)
+    loader: Any = DataLoader(spikes, batch_size=2)  # type: ignore[arg-type]
+    assert [batch.times[:, 0].tolist() for batch in loader] == [[0.0, 1e-3], [2e-3, 3e-3], [4e-3]]
+    nested: Any = DataLoader([{"x": s, "k": k} for k, s in enumerate(spikes)], batch_size=5)  # type: ignore[arg-type, var-annotated]
+    (batch,) = nested
+    assert torch.equal(batch["x"].times, spikes.times)
 
 
 def test_joined_batches_are_padded_to_the_widest() -> None:
@@ -207,6 +269,76 @@ def test_tensors_that_do_not_fit_are_refused(change: dict[str, Any], message: st
     Spikes(**good)
     with pytest.raises(InputError, match=message):
         Spikes(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("times", "units", "message"),
+    [
+        ([True], [0], "times = .True.; allowed: numbers"),
+        (["1ms"], [0], "times = .'1ms'.; allowed: numbers"),
+        ([1e-3j], [0], "allowed: numbers"),
+        (torch.tensor([True]), [0], "times is torch.bool"),
+        ([1e-3], [True], "units are booleans"),
+        ([1e-3], [math.nan], "must be whole numbers, found nan"),
+        ([1e-3], [1e300], "must be whole numbers, found 1e\\+300"),
+        ([1e-3], np.array([2**64 - 1], np.uint64), "must be whole numbers, found 18446744073709551615"),
+        ([1e-3], ["a"], "units = .'a'.; allowed: numbers"),
+        ([[1e-3], [2e-3, 3e-3]], [0, 1], "no array of numbers"),
+        ([1.0] * pq.ms, [0], "times has the unit ms, which would be dropped"),
+        (neo.SpikeTrain([1.0], units="ms", t_stop=2.0), [0], "times has the unit ms"),
+    ],
+)
+def test_what_is_no_number_or_has_a_unit_is_refused(times: Any, units: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Spikes.from_events([(times, units)], 3, 0.01)
+
+
+def test_a_quantity_that_is_converted_as_told_is_taken() -> None:
+    train = neo.SpikeTrain([1.0], units="ms", t_stop=2.0)
+    times = train.rescale("s").magnitude
+    assert Spikes.from_events([(times, [0])], 1, 0.01, F64).times.tolist() == [[1e-3]]
+
+
+@pytest.mark.parametrize(
+    ("t_stop", "message"),
+    [
+        ("10ms", "t_stop = '10ms'; allowed: finite and > 0. Times are numbers in seconds: write 0.01"),
+        (True, "t_stop = True"),
+        (None, "t_stop = None"),
+        (10 * pq.ms, "Convert it: "),
+        (np.array([0.1, 0.2]), "t_stop = an array"),
+    ],
+)
+def test_a_window_that_is_no_number_of_seconds_is_refused(t_stop: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Spikes.from_events([([], [])], 3, t_stop)
+
+
+@pytest.mark.parametrize("n_units", [True, np.bool_(True), "3", None, 2.5, np.float64(3), torch.tensor(True), -1])
+def test_a_size_that_is_no_whole_number_is_refused(n_units: Any) -> None:
+    with pytest.raises(InputError, match="n_units = .*; allowed: a whole number >= 1"):
+        Spikes.from_events([([], [])], n_units, 0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_a_dtype_that_merges_spikes_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(InputError, match="allowed: torch.float32 or torch.float64"):
+        Spikes.from_events([([1e-3], [0])], 1, 0.01, dtype)
+    with pytest.raises(InputError, match="allowed: torch.float32 or torch.float64"):
+        two().to(dtype)
+    with pytest.raises(InputError, match="times have dtype"):
+        Spikes(torch.zeros(1, 1).to(dtype), torch.zeros(1, 1, dtype=torch.int64), torch.tensor([1]), 1, 0.01)
+
+
+@pytest.mark.parametrize("index", [True, 1.5, "0", (0, 1), None, torch.tensor([5]), torch.tensor([[0]])])
+def test_an_index_that_is_none_is_refused(index: Any) -> None:
+    with pytest.raises(InputError, match="index"):
+        two()[index]
+
+
+def test_lists_in_the_place_of_tensors_are_pointed_to_the_constructor() -> None:
+    with pytest.raises(InputError, match="expected tensors. Lists of events: Spikes.from_events"):
+        Spikes([[1e-3]], [[0]], [1], 1, 0.01)  # type: ignore[arg-type]
 
 
 def test_batch_of_no_samples_is_refused_everywhere() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
+from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
 from hwloop.neurons import ResetKind
@@ -146,7 +146,7 @@ class Preset(BaseModel):
             _check_effect(name, effect)
         for name in self.trims:
             if name not in TRIMMED:
-                raise ValueError(f"trims.{name} is unknown; known: {', '.join(TRIMMED)}")
+                raise ValueError(f"trims.{name} is unknown; known: {', '.join(TRIMMED)}{did_you_mean(name, TRIMMED)}")
         if self.limits.weight_bits is None:
             for name in NEEDS_CODES:
                 if self.scale(name) > 0:
@@ -181,7 +181,7 @@ class Preset(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise _explain(where, error.errors()[0]) from None
+            raise _explain(where, error) from None
 
     # -- queries ------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Preset(BaseModel):
     def with_effect(self, name: str, scale: float, source: str = "assumed: set by the user") -> Preset:
         """The same chip type with effect ``name`` at ``scale``; all other effects keep their values."""
         if name not in EFFECTS:
-            raise OptionError(f"unknown effect {name!r}; known: {', '.join(EFFECTS)}")
+            raise OptionError(f"unknown effect {name!r}; known: {', '.join(EFFECTS)}{did_you_mean(name, EFFECTS)}")
         before = self.effects.get(name)
         kept = {} if before is None else {"distribution": before.distribution, "stream": before.stream}
         data = self.model_dump(exclude_unset=True)
@@ -253,7 +253,7 @@ class Preset(BaseModel):
         try:
             return Preset.model_validate(data)
         except ValidationError as error:
-            raise _explain(f"{self.name} with {name} = {scale}", error.errors()[0]) from None
+            raise _explain(f"{self.name} with {name} = {scale}", error) from None
 
     def with_spread(self, spread: float) -> Preset:
         """The same with ``spread`` (.2 is 20 %) over neurons of tau_mem, tau_syn and gain."""
@@ -326,7 +326,7 @@ def _with_defaults(name: str, entry: Any) -> Any:
 def _check_effect(name: str, effect: Effect) -> None:
     kind = EFFECTS.get(name)
     if kind is None:
-        raise ValueError(f"effects.{name} is unknown; known: {', '.join(EFFECTS)}")
+        raise ValueError(f"effects.{name} is unknown; known: {', '.join(EFFECTS)}{did_you_mean(name, EFFECTS)}")
     if effect.distribution not in kind.distributions:
         raise ValueError(
             f"effects.{name}.distribution = {effect.distribution!r}; allowed: {' or '.join(map(repr, kind.distributions))}"
@@ -369,7 +369,10 @@ def _read(preset: str | Path) -> tuple[str, str]:
         return (resources.files(__package__) / "presets" / f"{preset}.toml").read_text("utf-8"), preset
     path = Path(preset)
     if path.suffix != ".toml" and not path.exists():
-        raise OptionError(f"unknown preset {str(preset)!r}; shipped: {', '.join(shipped())}; or give a .toml file")
+        raise OptionError(
+            f"unknown preset {str(preset)!r}; shipped: {', '.join(shipped())}; or give a .toml file"
+            + did_you_mean(preset, shipped())
+        )
     try:
         if path.stat().st_size > MAX_FILE:
             raise DataError(
@@ -380,24 +383,5 @@ def _read(preset: str | Path) -> tuple[str, str]:
         raise DataError(f"preset {path} cannot be read: {error}; check the path, and that it is UTF-8 text") from error
 
 
-def _explain(where: str, detail: ErrorDetails) -> InputError:
-    location = detail["loc"]
-    key = ".".join(str(part) for part in location)
-    if len(location) > 1 and location[0] == "effects" and location[1] not in EFFECTS:
-        return OptionError(f"preset {where}: unknown key 'effects.{location[1]}'; known here: {', '.join(EFFECTS)}")
-    if detail["type"] == "extra_forbidden":
-        return OptionError(f"preset {where}: unknown key {key!r}; known here: {', '.join(_known(location))}")
-    if detail["type"] == "missing":
-        return InputError(f'preset {where}: {key} is missing; state it (a source is a citation or the word "assumed")')
-    if detail["type"] == "value_error" and not key:
-        return InputError(f"preset {where}: {detail['msg'].removeprefix('Value error, ')}")
-    found = repr(detail["input"])
-    return InputError(f"preset {where}: {key} = {found[:80]}; {detail['msg'].removeprefix('Value error, ')}")
-
-
-def _known(location: tuple[int | str, ...]) -> list[str]:
-    if location[0] == "trims":
-        return list(Trim.model_fields)
-    if location[0] == "limits":
-        return list(Stated.model_fields) if len(location) > 2 else list(Limits.model_fields)
-    return list(Effect.model_fields) if location[0] == "effects" else list(Preset.model_fields)
+def _explain(where: str, error: ValidationError) -> InputError:
+    return explain(f"preset {where}", error, Preset, {"effects": EFFECTS, "trims": TRIMMED})

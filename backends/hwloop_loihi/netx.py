@@ -8,9 +8,14 @@
     /layer/<i>/bias         [n], where not zero      mantissa; netx gives it the exponent 6
     /layer/<i>/neuron/      type b"CUBA", iDecay = du + 1, vDecay = dv, vThMant = vth, refDelay = 1, gradedSpike = False
 
-(lava-dl: ``slayer/block/base.py``, ``slayer/neuron/cuba.py``, ``netx/hdf5.py``.) The format knows no exponent of weights: a
-network is quantised without one, so thresholds are coarser than on ``loihi``. netx drops delays without a word, so a network
-that has them is refused. The step stands in the attribute ``hwloop_dt_s`` of the file, which netx does not read.
+(lava-dl: ``slayer/block/base.py``, ``slayer/neuron/cuba.py``, ``netx/hdf5.py``, ``netx/utils.py``.) The format knows no
+exponent of weights: a network is quantised without one, so thresholds are coarser than on ``loihi``. netx drops delays without
+a word, so a network that has them is refused. The step stands in the attribute ``hwloop_dt_s`` of the file, which netx does
+not read.
+
+A file is read as netx reads it: a matrix of both signs is shifted up and its exponent lowered as far, so that odd weights
+are exact too. What netx does not read either, and what a :class:`FixedGraph` cannot hold, is refused by name: other blocks
+than dense, refractory times, graded spikes, exponents, delays, weights beyond 8 bits, entries that are not known.
 """
 
 from __future__ import annotations
@@ -35,6 +40,17 @@ from .program import LoihiProgram
 
 #: Attribute of the file with the step (s).
 STEP = "hwloop_dt_s"
+#: Entries of a dense layer that are read.
+LAYER_ENTRIES = ("type", "shape", "inFeatures", "outFeatures", "weight", "bias", "neuron")
+#: Entries of its neurons that are read; those that have to say what every layer here does, with what the value means; and
+#: those of the surrogate gradient, which play no part in a run.
+NEURON_ENTRIES = ("type", "iDecay", "vDecay", "vThMant")
+GIVEN_ENTRIES = {
+    "refDelay": (1, "no refractory time beyond the tick of the spike"),
+    "gradedSpike": (0, "spikes of one size"),
+    "wgtExp": (0, "no exponent; netx does not read it. Fold it into the weights: weight * 2**wgtExp"),
+}
+GRADIENT_ENTRIES = ("tauRho", "scaleRho")
 #: Largest file read (bytes) and most layers: a network of 100 million weights.
 MAX_BYTES, MAX_LAYERS = 2**30, 1000
 
@@ -90,7 +106,7 @@ def read_netx(path: Path | str, *, dt: float | None = None) -> FixedGraph:
     Parameters
     ----------
     path : the file
-    dt : step (s), where the file does not state it: other tools' files do not
+    dt : step (s), where the file does not state it: other tools' files do not. Where both do, they have to agree
 
     Raises
     ------
@@ -103,6 +119,10 @@ def read_netx(path: Path | str, *, dt: float | None = None) -> FixedGraph:
             step = file.attrs.get(STEP, dt)
             if step is None:
                 raise DataError(f"{path} does not state its step; name it: read_netx(path, dt=...)")
+            if dt is not None and not math.isclose(float(step), dt, rel_tol=1e-9):
+                raise DataError(
+                    f"{path} states a step of {float(step):g} s; dt = {dt:g} s; allowed: the same, or no dt"
+                )
             layers = file["layer"]
             if not 1 <= len(layers) <= MAX_LAYERS:
                 raise DataError(f"{path} has {len(layers)} layers; allowed: 1..{MAX_LAYERS}")
@@ -138,26 +158,64 @@ def _write_layer(group: Any, layer: FixedLayer) -> None:
 
 
 def _read_layer(group: Any, where: str) -> FixedLayer:
-    kind, neuron = _text(group["type"]), group["neuron"]
+    kind, neuron = _text(group["type"]), group.get("neuron", {})
     if kind != "dense":
-        raise DataError(f"{where}: type {kind!r}; allowed: 'dense'")
+        raise DataError(f"{where}: type {kind!r}; allowed: 'dense'. Other blocks of netx are not carried")
     if (model := _text(neuron["type"])) not in ("CUBA", "LOIHI"):
         raise DataError(f"{where}: neuron/type {model!r}; allowed: 'CUBA' or 'LOIHI'")
-    if "delay" in group:
-        raise DataError(f"{where}: delay; netx does not read it, so what is meant is not known. Export without delays")
+    _check_entries(group, neuron, where)
     weight = _whole(group["weight"][()], f"{where}: weight")
     n = math.prod(int(size) for size in np.atleast_1d(group["shape"][()]))
     if weight.ndim == 1 and weight.size % n == 0:
         weight = weight.reshape(n, -1)
+    if weight.ndim != 2 or len(weight) != n:
+        raise DataError(f"{where}: weight {weight.shape} for a shape of {n} neurons; allowed: [n, n_in]")
     bias = _whole(group["bias"][()], f"{where}: bias").reshape(-1) if "bias" in group else None
     return FixedLayer(
-        Synapses(weight, 0, "mixed" if bool((weight % 2 == 0).all()) else "auto"),
-        du=_number(neuron, "iDecay", where) - 1,
-        dv=_number(neuron, "vDecay", where),
-        vth=_number(neuron, "vThMant", where),
+        _synapses(weight, where),
+        du=_number(neuron, "iDecay", f"{where}: neuron") - 1,
+        dv=_number(neuron, "vDecay", f"{where}: neuron"),
+        vth=_number(neuron, "vThMant", f"{where}: neuron"),
         bias_mant=bias,
         bias_exp=None if bias is None else np.full(n, NETX_BIAS_EXPONENT, np.int32),
     )
+
+
+def _check_entries(group: Any, neuron: Any, where: str) -> None:
+    """Refuse by name what is not carried."""
+    if "delay" in group:
+        raise DataError(f"{where}: delay; netx does not read it, so what is meant is not known. Export without delays")
+    for name, (value, meaning) in GIVEN_ENTRIES.items():
+        if name in neuron and (found := _number(neuron, name, f"{where}: neuron")) != value:
+            raise DataError(f"{where}: neuron/{name} = {found}; allowed: {value} ({meaning})")
+    known = (*NEURON_ENTRIES, *GIVEN_ENTRIES, *GRADIENT_ENTRIES)
+    unknown = [name for name in group if name not in LAYER_ENTRIES]
+    unknown += [f"neuron/{name}" for name in neuron if name not in known]
+    if unknown:
+        raise DataError(
+            f"{where}: {', '.join(unknown)} would be dropped; allowed: {', '.join(LAYER_ENTRIES)} and, in neuron, "
+            f"{', '.join(known)}. Delete it from the file if it does not matter"
+        )
+
+
+def _synapses(weight: Array, where: str) -> Synapses:
+    """``weight [n, n_in]`` with nothing lost; :class:`DataError` naming one that 8 bits cannot hold."""
+    odd, signs = bool((weight % 2).any()), int(weight.min()) < 0 < int(weight.max())
+    # Lava keeps even weights alone where signs are mixed: one bit up, and one back behind the sum, as netx shifts
+    shift = int(odd and signs)
+    bounded = np.clip(weight, -(2**16), 2**16)  # far beyond 8 bits already; an int32 that is doubled could wrap
+    synapses = Synapses(bounded << shift, -shift, "mixed" if signs or not odd else "auto")
+    bad = synapses.effective() != weight.astype(np.int64) << shift
+    if bad.any():
+        row, column = (int(k) for k in np.argwhere(bad)[0])
+        allowed = (
+            "-128..127, or -256..254 where all are even" if signs else "-255..255, or -256..254 where all are even"
+        )
+        raise DataError(
+            f"{where}: weight [{row}, {column}] = {weight[row, column]}; allowed: {allowed} "
+            f"({'both signs' if signs else 'one sign'} in the layer)"
+        )
+    return synapses
 
 
 def _text(entry: Any) -> str:
@@ -165,10 +223,10 @@ def _text(entry: Any) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else str(value)
 
 
-def _number(neuron: Any, name: str, where: str) -> int:
-    values = _whole(np.asarray(neuron[name][()]), f"{where}: neuron/{name}").reshape(-1)
+def _number(group: Any, name: str, where: str) -> int:
+    values = _whole(np.asarray(group[name][()]), f"{where}/{name}").reshape(-1)
     if not (values == values[0]).all():
-        raise DataError(f"{where}: neuron/{name} differs between neurons; allowed: one value a layer")
+        raise DataError(f"{where}/{name} differs between neurons; allowed: one value per layer")
     return int(values[0])
 
 

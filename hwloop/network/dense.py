@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..errors import InputError
+from ..memory import check_fits
 from ..neurons import ParameterValue, as_parameter
 from ..spikes import Spikes
+
+#: Why a Dense or a LIF is not called.
+HALF_A_LAYER = (
+    "it is half a spiking layer and is not called by itself, nor in nn.Sequential; put the layers into a network: "
+    "net = hl.Network([hl.Dense(n_in, n), hl.LIF(n, tau_mem, tau_syn)]), and call net(spikes)"
+)
 
 
 class Dense(nn.Module):
@@ -31,7 +40,7 @@ class Dense(nn.Module):
     Raises
     ------
     InputError
-        Sizes below 1; a delay that is negative, NaN or infinite.
+        Sizes below 1, or of more weights than the machine's memory holds; a delay that is negative, NaN or infinite.
     """
 
     delay: Tensor | None
@@ -43,9 +52,9 @@ class Dense(nn.Module):
         self, n_in: int, n_out: int, *, delay: ParameterValue | None = None, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        for name, value in (("n_in", n_in), ("n_out", n_out)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"Dense: {name} = {value!r}; allowed: a whole number >= 1")
+        n_in, n_out = whole("Dense: n_in", n_in), whole("Dense: n_out", n_out)
+        size = n_in * n_out * torch.get_default_dtype().itemsize
+        check_fits(f"Dense({n_in}, {n_out})", size, "fewer units in or out; every input drives every neuron here")
         self.n_in, self.n_out = n_in, n_out
         self.weight = nn.Parameter(torch.empty(n_in, n_out).t())
         for name in ("mismatch", "bend", "full_scale"):
@@ -58,7 +67,8 @@ class Dense(nn.Module):
             if isinstance(tensor, nn.Parameter):
                 self.delay = tensor
             else:
-                self.register_buffer("delay", tensor)
+                # a copy: what the caller does to a tensor later is no matter of the layer
+                self.register_buffer("delay", tensor if tensor.requires_grad else tensor.clone())
             self._check_delay(tensor)
 
     @torch.no_grad()
@@ -98,6 +108,10 @@ class Dense(nn.Module):
             spikes.n_units,
             spikes.t_stop,
         )
+
+    def forward(self, *_: Any) -> NoReturn:
+        """No step of its own; raises :class:`InputError` that says what runs it."""
+        raise InputError(f"Dense: {HALF_A_LAYER}")
 
     def extra_repr(self) -> str:
         return f"{self.n_in}, {self.n_out}" + ("" if self.delay is None else ", delayed")

@@ -6,11 +6,19 @@ tau_syn i' = -i                       an input spike of weight w -> i += w
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arguments import shown, whole
 from ..errors import InputError
 from ..neurons import PARAMETERS, ParameterValue, ResetKind, as_parameter, check_parameters, check_reset
+from .dense import HALF_A_LAYER
+
+#: How a layer is written, for messages: the number of neurons first, then time constants in seconds.
+EXAMPLE = "LIF(4, 10e-3, 5e-3), that is LIF(n, tau_mem, tau_syn)"
 
 
 class LIF(nn.Module):
@@ -45,8 +53,8 @@ class LIF(nn.Module):
     def __init__(
         self,
         n: int,
-        tau_mem: ParameterValue,
-        tau_syn: ParameterValue,
+        tau_mem: ParameterValue | None = None,
+        tau_syn: ParameterValue | None = None,
         v_th: ParameterValue = 1.0,
         v_leak: ParameterValue = 0.0,
         v_reset: ParameterValue = 0.0,
@@ -55,19 +63,22 @@ class LIF(nn.Module):
         max_spikes: int | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(n, int) or n < 1:
-            raise InputError(f"LIF: n = {n!r}; allowed: a whole number >= 1")
-        if max_spikes is not None and (not isinstance(max_spikes, int) or max_spikes < 1):
-            raise InputError(f"LIF: max_spikes = {max_spikes!r}; allowed: None (no cap) or a whole number >= 1")
-        self.n = n
+        self.n = _size(n, tau_mem, tau_syn)
+        self.max_spikes = None if max_spikes is None else whole("LIF: max_spikes (None: no cap)", max_spikes)
         self.reset: ResetKind = check_reset(reset)
-        self.max_spikes = max_spikes
         for name, value in zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True):
-            tensor = as_parameter(name, value, n)
+            if value is None:
+                raise InputError(f"LIF: {name} is missing; allowed: a number, or one per neuron. Write {EXAMPLE}")
+            tensor = as_parameter(f"LIF: {name}", value, self.n)
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(name, tensor)
+            elif tensor.requires_grad:
+                raise InputError(
+                    f"LIF: {name} requires grad, but is no parameter of the layer; allowed: an nn.Parameter of shape "
+                    f"({self.n},), which is trained, or value.detach()"
+                )
             else:
-                self.register_buffer(name, tensor.detach().clone())
+                self.register_buffer(name, tensor.clone())
         self.register_buffer("mismatch", None, persistent=False)
         self.check("LIF")
 
@@ -95,6 +106,10 @@ class LIF(nn.Module):
         """Refuse parameters that left their bounds (training may move them)."""
         check_parameters(self.parameters_dict(), where)
 
+    def forward(self, *_: Any) -> NoReturn:
+        """No step of its own; raises :class:`InputError` that says what runs it."""
+        raise InputError(f"LIF: {HALF_A_LAYER}")
+
     def extra_repr(self) -> str:
         def text(name: str) -> str:
             value = getattr(self, name).detach()
@@ -103,6 +118,14 @@ class LIF(nn.Module):
 
         cap = "" if self.max_spikes is None else f", max_spikes={self.max_spikes}"
         return f"{self.n}, " + ", ".join(map(text, PARAMETERS)) + f", reset={self.reset!r}{cap}"
+
+
+def _size(n: Any, tau_mem: Any, tau_syn: Any) -> int:
+    """``n`` neurons; told apart from a time constant in its place."""
+    if isinstance(n, (float, np.floating)) and n < 1 and tau_syn is None:
+        given = f"LIF({n:g}{'' if tau_mem is None else f', {shown(tau_mem)}'})"
+        raise InputError(f"LIF: n = {n:g} is no number of neurons, which comes first; {given} should read {EXAMPLE}")
+    return whole("LIF: n", n)
 
 
 def parameter_tensors(layer: LIF, dtype: torch.dtype) -> dict[str, Tensor]:

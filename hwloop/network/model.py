@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,7 +17,9 @@ from ..simulate.glue import LayerCall
 from ..spikes import Spikes
 from .dense import Dense
 from .differences import RanLayer
+from .habits import as_layers, check_input
 from .lif import LIF
+from .time_scales import warn_of_scales
 
 if TYPE_CHECKING:
     from nir import NIRGraph
@@ -39,8 +42,9 @@ class Network(nn.Module):
         Layers in another order, or sizes that do not fit, naming the layer.
     """
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
+    def __init__(self, layers: Iterable[nn.Module], *more: nn.Module) -> None:
         super().__init__()
+        layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
         if len(layers) < 2 or len(layers) % 2:
             raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
         for k, layer in enumerate(layers):
@@ -50,6 +54,7 @@ class Network(nn.Module):
                     f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)"
                 )
         self.layers = nn.ModuleList(layers)
+        self.has_run = False  # whether its refractory times were compared with a window
         for k, (dense, lif) in enumerate(self.blocks):
             if dense.n_out != lif.n:
                 raise InputError(f"layer {2 * k}: Dense has {dense.n_out} outputs, the LIF after it {lif.n} neurons")
@@ -142,14 +147,23 @@ class Network(nn.Module):
         return to_nir(self)
 
     @classmethod
-    def from_nir(cls, graph: NIRGraph, time_unit: str | None = None) -> Network:
-        """A network from a NIR graph; ``time_unit`` ("s", "ms", "us") overrides what the graph says."""
-        from .nir import from_nir
+    def from_nir(cls, graph: NIRGraph | Path | str, time_unit: str | None = None) -> Network:
+        """A network from a NIR graph or the path of its file; ``time_unit`` ("s", "ms", "us") overrides what it says.
 
-        return from_nir(graph, time_unit)
+        Raises :class:`InputError` as :func:`hwloop.network.nir.from_nir`, and :class:`DataError` for a file that is
+        missing or no NIR.
+        """
+        from .nir import from_nir
+        from .nir_file import read_graph
+
+        return from_nir(read_graph(graph), time_unit)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
+        """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""
+        check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
         result: Record = super().__call__(*args, **kwargs)
+        if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
+            warn_of_scales(self, result)
         return result
 
 

@@ -293,7 +293,9 @@ def _per_neuron(node: str, name: str, value: Any, n: int) -> Array:
 
 
 def _float(value: Any) -> Array:
-    array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        value = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu()
+    array = np.asarray(value)
     if array.dtype in (np.float32, np.float64):
         return np.ascontiguousarray(array)
     if array.dtype.kind not in "fiu":

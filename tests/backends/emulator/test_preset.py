@@ -188,6 +188,23 @@ def test_an_unknown_effect_is_refused_with_those_known(tmp_path: Path) -> None:
         Preset.load("bss2").with_effect("tau_men", 0.1)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "near"),
+    [
+        ("[effects.tau_mem]", "[effects.tau_men]", "tau_mem"),
+        ("scale = 0.10", "sclae = 0.10", "scale"),
+        ("[limits.fan_in]", "[limits.fanin]", "fan_in"),
+        ("value = 512", "vlaue = 512", "value"),
+        ("family", "famliy", "family"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant(tmp_path: Path, right: str, wrong: str, near: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Preset.load(edited(tmp_path, right, wrong))
+    assert str(caught.value).endswith(f". Did you mean {near!r}?")
+    assert "missing" not in str(caught.value)
+
+
 @pytest.mark.parametrize("line", ['source = "assumed: counter and clock scaler', "scale = 0.10"])
 def test_an_entry_without_source_or_scale_is_refused(tmp_path: Path, line: str) -> None:
     text = (SHIPPED / "bss2.toml").read_text("utf-8").splitlines()
