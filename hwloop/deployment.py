@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
 
 from .datasets import Dataset
-from .errors import CompileError, InputError
+from .errors import CompileError, CompileWarning, InputError
 from .losses import Decision, accuracy, predict, silent_samples
 from .mapping import Program, ScaleRule
 from .network import Network
 from .record import Recording
 from .simulate.threads import one_thread
 from .spikes import Spikes
-from .target import Device
-from .target import compile as compile_for
+from .target import Device, compile_quietly
 from .training import Evaluation
 
 _log = logging.getLogger(__name__)
@@ -33,18 +32,8 @@ SILENCE_EVIDENCE, PLACEMENTS = 20, 4
 
 
 def run_on(device: Device, spikes: Spikes, repeats: int = 1) -> Recording:
-    """Run ``spikes`` and subtract the read-out's constant latency; times that fall before 0 become 0."""
-    recording = device.run(spikes, repeats=repeats)
-    latency = device.capabilities.latency * device.capabilities.speedup
-    if latency != 0.0:
-        recording.populations = tuple(_earlier(population, latency) for population in recording.populations)
-    return recording
-
-
-def _earlier(spikes: Spikes, shift: float) -> Spikes:
-    times = torch.clamp(spikes.times - shift, min=0.0, max=spikes.t_stop)
-    times = torch.where(spikes.valid, times, math.inf)
-    return Spikes.trusted(times, spikes.units, spikes.counts, spikes.n_units, spikes.t_stop)
+    """``device.run(spikes, repeats=repeats)``: a recording's times are corrected for the constant latency in any case."""
+    return device.run(spikes, repeats=repeats)
 
 
 @one_thread()
@@ -70,13 +59,14 @@ def deploy(
     mask: Iterable[int] = (),
     decision: Decision = "first",
 ) -> Program:
-    """Compile ``net`` for ``device`` and load it.
+    """Compile ``net`` for ``device`` and load it; warns of what that lost, as :func:`hwloop.target.compile` does.
 
     Parameters
     ----------
     net, device : what is deployed, where
     validation : Dataset, optional
-        Data on which ``weight_scale="auto"`` picks among :data:`SCALE_RULES`, on the device itself.
+        Data on which ``weight_scale="auto"`` picks among :data:`SCALE_RULES`, on the device itself, and the probe on which
+        layers that fall silent or saturate with rounded weights are found.
     weight_scale : rule of :func:`hwloop.target.compile`, or "auto"
     mask : physical neurons not to be used
     decision : how an output is read
@@ -89,21 +79,24 @@ def deploy(
         The target cannot carry the network.
     """
     mask = tuple(mask)
+    probe = None if validation is None or not device.capabilities.weight_bits else validation.inputs
     if weight_scale != "auto" or not device.capabilities.weight_bits:
         rule = "max" if weight_scale == "auto" else weight_scale
-        program = compile_for(net, device, weight_scale=rule, mask=mask)
-        device.load(program)
-        return program
-    if validation is None:
-        raise InputError(
-            'weight_scale = "auto" chooses on validation data; give validation=..., or a rule such as "max"'
-        )
-    tried = []
-    for candidate in SCALE_RULES:
-        program = compile_for(net, device, weight_scale=candidate, mask=mask)
-        device.load(program)
-        tried.append((measure(device, validation, decision=decision).accuracy, program))
-    best = max(tried, key=lambda pair: pair[0])[1]
+        best = compile_quietly(net, device, weight_scale=rule, mask=mask, probe=probe)
+    else:
+        if validation is None:
+            raise InputError(
+                'weight_scale = "auto" chooses on validation data; give validation=..., or a rule such as "max"'
+            )
+        tried = []
+        for candidate in SCALE_RULES:
+            program = compile_quietly(net, device, weight_scale=candidate, mask=mask)
+            device.load(program)
+            tried.append((measure(device, validation, decision=decision).accuracy, candidate))
+        chosen = max(tried, key=lambda pair: pair[0])[1]
+        best = compile_quietly(net, device, weight_scale=chosen, mask=mask, probe=probe)
+    for text in best.warnings:
+        warnings.warn(text, CompileWarning, stacklevel=2)
     device.load(best)
     return best
 
@@ -138,7 +131,7 @@ def place_around_silence(
             break
         mask = (*mask, *(neuron for layer in silent for neuron in layer))
         try:
-            program = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
+            program = compile_quietly(net, device, weight_scale=list(program.scales), mask=mask)
         except CompileError as error:
             _log.warning("%s: neurons %s never fire, and no others are free: %s", device.device_id, silent, error)
             break

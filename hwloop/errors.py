@@ -9,6 +9,8 @@ HwloopError
 ├── CalibrationError             the owner of a calibration: foreign, stale, edited, or of other neurons
 ├── TargetError                  the owner of the target: unknown, not openable, failed while running
 └── GradientError                the caller: a gradient that the chosen policy refuses
+
+Warnings: CompileWarning (what compiling lost, with the remedy), CalibrationWarning (a foreign or stale calibration in use).
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class CheckpointError(HwloopError):
 
 class CalibrationError(HwloopError):
     """A calibration is foreign, stale, edited, or does not cover what it is used for."""
+
+
+class CompileWarning(UserWarning):
+    """Compiling lost something of the network: weights that became zero, delays off their ticks, a layer that falls silent."""
 
 
 class CalibrationWarning(UserWarning):

@@ -127,7 +127,13 @@ class Record:
 
 @dataclass
 class Recording(Record):
-    """A record that a target measured, with its provenance."""
+    """A record that a target measured, with its provenance.
+
+    Times are model seconds, corrected for the constant latency of the read-out: ``latency`` (model s), the mean offset of a
+    time stamp that the target's data sheet states, has been subtracted, once, by :meth:`hwloop.target.DeviceBase.run`, and
+    times before 0 or beyond the window moved to its edge. What uses a recording compares its times with a model's as they
+    are; ``time + latency`` is the stamp that the device sent.
+    """
 
     ran_on: RanOn = "emulator"
     device_id: str = ""
@@ -138,6 +144,7 @@ class Recording(Record):
     lost_events: int = 0
     late_events: int = 0
     wall_time: float = 0.0
+    latency: float = 0.0
 
     def provenance(self) -> dict[str, str | int | float | None]:
         """All but the spikes, as plain values for reports."""

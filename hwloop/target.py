@@ -9,25 +9,27 @@ point is a function ``(address: str, **options) -> Target``; built-in backends r
 from __future__ import annotations
 
 import inspect
-import time
-from abc import ABC, abstractmethod
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
-import torch
-
-from .errors import InputError, OptionError, TargetError
+from .device_base import DeviceBase as DeviceBase
+from .device_base import Measured as Measured
+from .device_base import WriteStatistics as WriteStatistics
+from .device_base import checked_repeats as checked_repeats
+from .device_base import earlier as earlier
+from .device_base import repeat as repeat
+from .device_base import repetitions as repetitions
+from .errors import CompileWarning, InputError, OptionError, TargetError
 from .losses import Decision
 from .mapping import Capabilities, Program, ScaleRule
+from .mapping.probe import probe_losses
 from .network import Network
 from .record import RanOn, Recording
 from .spikes import Spikes
-
-if TYPE_CHECKING:
-    from hwloop_calibration import Calibration
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -40,9 +42,12 @@ __all__ = [
     "Target",
     "WriteStatistics",
     "available",
+    "checked_repeats",
     "choose_dt",
     "compile",
+    "compile_quietly",
     "describe",
+    "earlier",
     "factory",
     "find",
     "open",
@@ -53,16 +58,6 @@ __all__ = [
 
 #: Entry-point group in which backends register.
 ENTRY_POINT_GROUP = "hwloop.backends"
-
-
-@dataclass(frozen=True)
-class WriteStatistics:
-    """Cells that a device has written: by the last write, by all, the number of loads, and trim cells among all."""
-
-    last: int = 0
-    total: int = 0
-    loads: int = 0
-    trims: int = 0
 
 
 @runtime_checkable
@@ -146,163 +141,6 @@ class StepChoice(Protocol):
         """All figures as plain values."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a backend hands back from one run: spikes a layer (model s), and events that did not arrive in time."""
-
-    populations: tuple[Spikes, ...]
-    lost_events: int = 0
-    late_events: int = 0
-
-
-class DeviceBase(ABC):
-    """What every device does alike: checks, counting, provenance. A backend adds ``_write`` and ``_execute``."""
-
-    def __init__(self, target: Target, device_id: str, firmware: str, ran_on: RanOn) -> None:
-        self.target = target
-        self.device_id = device_id
-        self.firmware = firmware
-        self.program: Program | None = None
-        self.writes = WriteStatistics()
-        self.closed = False
-        self.ran_on: RanOn = ran_on
-        self.calibration: Calibration | None = None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Limits of the device as data."""
-        return self.target.capabilities
-
-    def load(self, program: Program) -> None:
-        """Write ``program``, and of it only what differs from what the device holds; see :attr:`writes`.
-
-        Raises :class:`TargetError` where the device is closed or ``program`` is for another target.
-        """
-        self._check_open()
-        if program.capabilities != self.capabilities:
-            raise TargetError(
-                f"{self.device_id} cannot load a program for {program.target}: it is {self.capabilities.name}, or has "
-                "other limits; compile the network for this device"
-            )
-        cells = self._write(program)
-        self.program = program
-        self.writes = replace(self.writes, last=cells, total=self.writes.total + cells, loads=self.writes.loads + 1)
-
-    def run(self, spikes: Spikes, *, repeats: int = 1) -> Recording:
-        """Run ``spikes`` on the loaded program.
-
-        Parameters
-        ----------
-        spikes : Spikes
-            Inputs (model s), ``n_units`` as the program's first layer.
-        repeats : int
-            How often the batch runs. The recording holds ``repeats * batch`` samples, first repeat first;
-            :func:`repetitions` cuts it.
-
-        Returns
-        -------
-        Recording
-            One population a layer, in logical neuron order, times in model seconds.
-
-        Raises
-        ------
-        TargetError
-            The device is closed or holds no program, the spikes do not fit program or limits, or what the backend hands
-            back is no answer to them.
-        """
-        self._check_open()
-        if self.program is None:
-            raise TargetError(f"{self.device_id} holds no program; call load(program) first")
-        if not isinstance(repeats, int) or repeats < 1:
-            raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 1")
-        self._check_inputs(spikes, self.program)
-        start = time.perf_counter()
-        measured = self._execute(self.program, spikes.detach(), repeats)
-        _check_answer(self.device_id, measured, self.program, spikes, repeats)
-        return Recording(
-            populations=measured.populations,
-            inputs=repeat(spikes, repeats),
-            ran_on=self.ran_on,
-            device_id=self.device_id,
-            firmware=self.firmware,
-            program_digest=self.program.digest,
-            lost_events=measured.lost_events,
-            late_events=measured.late_events,
-            wall_time=time.perf_counter() - start,
-            calibration_id=None if self.calibration is None else self.calibration.id,
-            calibration_age=None if self.calibration is None else self.calibration.age(),
-        )
-
-    def apply(self, calibration: Calibration, *, policy: str = "error", max_age: float | None = None) -> None:
-        """Write a calibration's trim codes; recordings name it from then on, and :func:`compile` avoids its masked neurons.
-
-        Parameters
-        ----------
-        calibration : what :func:`hwloop.calibrate` returned or :meth:`hwloop.Calibration.load` read
-        policy : "error" | "warn" | "allow", for one of another device, revision or firmware, or an old one
-        max_age : age (s) above which it is old; by default a day
-
-        Raises
-        ------
-        CalibrationError
-            It is foreign or stale under policy "error", or the device lacks its trim cells.
-        TargetError
-            The device is closed, or a write failed; the calibration of before stays.
-        """
-        self._check_open()
-        calibration.apply_to(self, policy, max_age)
-
-    def close(self) -> None:
-        """Give the device back; closing twice is allowed."""
-        self.closed = True
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @abstractmethod
-    def _write(self, program: Program) -> int:
-        """Write what differs from what the device holds; returns the number of cells written."""
-
-    @abstractmethod
-    def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
-        """Run ``spikes`` ``repeats`` times, first repeat first."""
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise TargetError(f"{self.device_id} is closed; open it again with hwloop.open({self.target.name!r}, ...)")
-
-    def _check_inputs(self, spikes: Spikes, program: Program) -> None:
-        if spikes.n_units != program.n_in:
-            raise TargetError(
-                f"spikes of {spikes.n_units} units for a program of {program.n_in} inputs on {self.device_id}; "
-                "give spikes of the network that was compiled"
-            )
-        limit = self.capabilities.max_events
-        if limit is not None and int(spikes.counts.max()) > limit:
-            sample = int(spikes.counts.argmax())
-            raise TargetError(
-                f"sample {sample} has {int(spikes.counts.max())} input events; {self.device_id} takes {limit} a sample: "
-                f"send {limit} or fewer (a sparser encoding, a shorter window)"
-            )
-
-
-def _check_answer(device: str, measured: Measured, program: Program, spikes: Spikes, repeats: int) -> None:
-    """Refuse an answer of another shape than the question: a backend of somebody else's may cut or mix samples."""
-    expected = [(len(spikes) * repeats, layer.n_out, spikes.t_stop) for layer in program.layers]
-    found = [(len(population), population.n_units, population.t_stop) for population in measured.populations]
-    if found != expected:
-        raise TargetError(
-            f"{device} answered with (samples, neurons, t_stop (s)) = {found}, one a layer; expected {expected}. "
-            "The backend is at fault: report it to its author"
-        )
-
-
 TargetFactory: TypeAlias = Callable[..., Target]
 
 
@@ -379,8 +217,12 @@ def compile(
     weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
     mask: Iterable[int] = (),
     like: Program | None = None,
+    probe: Spikes | None = None,
 ) -> Program:
     """``net`` as a program for ``target``, a target or an opened device.
+
+    Warns (:class:`~hwloop.errors.CompileWarning`) of what compiling lost, with a remedy that was tried; the report of the
+    program begins with it too.
 
     Parameters
     ----------
@@ -391,6 +233,8 @@ def compile(
     mask : physical neurons not to use, e.g. those known to be dead; those that the calibration applied to a device masks
         are avoided too
     like : a program whose placement and scales are reused; ``weight_scale`` and ``mask`` are then not looked at
+    probe : inputs (model s), e.g. validation data, of which up to 200 samples are simulated: layers that fall silent or
+        saturate with the weights that the codes stand for are told
 
     Raises
     ------
@@ -399,38 +243,34 @@ def compile(
     InputError
         A parameter, scale or mask is outside its bounds.
     """
+    program = compile_quietly(net, target, weight_scale=weight_scale, mask=mask, like=like, probe=probe)
+    for text in program.warnings:
+        warnings.warn(text, CompileWarning, stacklevel=2)
+    return program
+
+
+def compile_quietly(
+    net: Network,
+    target: Target | Device,
+    *,
+    weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+    mask: Iterable[int] = (),
+    like: Program | None = None,
+    probe: Spikes | None = None,
+) -> Program:
+    """As :func:`compile`, for one of several candidates: what was lost stands in the program's ``warnings`` alone."""
     described = target.target if isinstance(target, Device) else target
     if not isinstance(described, Target):
         raise InputError(f"cannot compile for {type(target).__name__}; give what hwloop.open(name) returns")
+    if not isinstance(mask, Iterable):
+        raise InputError(f"mask = {mask!r}; allowed: a list of physical neurons, e.g. [{mask!r}]")
     calibration = getattr(target, "calibration", None)
-    if calibration is not None:
-        mask = {*mask, *calibration.mask}
-    return described.compile(net, weight_scale=weight_scale, mask=mask, like=like)
-
-
-def repetitions(recording: Recording, repeats: int) -> list[Recording]:
-    """Cut a recording of ``repeats`` repeats into one recording each."""
-    samples = len(recording.output)
-    if not isinstance(repeats, int) or repeats < 1 or samples % repeats:
-        raise InputError(f"repeats = {repeats!r}; allowed: a whole number that divides the {samples} samples recorded")
-    batch = samples // repeats
-    slices = [slice(i * batch, (i + 1) * batch) for i in range(repeats)]
-    return [
-        replace(
-            recording,
-            populations=tuple(population[part] for population in recording.populations),
-            inputs=None if recording.inputs is None else recording.inputs[part],
-        )
-        for part in slices
-    ]
-
-
-def repeat(spikes: Spikes, repeats: int) -> Spikes:
-    """The batch ``repeats`` times over, first repeat first: what :func:`repetitions` cuts apart again."""
-    if repeats == 1:
-        return spikes
-    times, units = spikes.times.repeat(repeats, 1), spikes.units.repeat(repeats, 1)
-    return Spikes.trusted(times, units, torch.tile(spikes.counts, (repeats,)), spikes.n_units, spikes.t_stop)
+    avoided = [*mask, *(() if calibration is None else calibration.mask)]
+    program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)
+    if probe is None:
+        return program
+    found = probe_losses(net, program, probe, lambda rule: described.compile(net, weight_scale=rule, mask=avoided))
+    return replace(program, warnings=(*program.warnings, *found))
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:

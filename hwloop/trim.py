@@ -115,6 +115,8 @@ class Trimmable(Protocol):
             No such parameter; codes or neurons out of range. Nothing is written.
         TargetError
             The device is closed, or the write broke off: some cells hold their new code, :meth:`trim_codes` says which.
+
+        A device that held a calibration has none once a cell is written by hand: what it was found to be no longer holds.
         """
 
 

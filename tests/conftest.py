@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -49,3 +51,38 @@ def mnist_folder() -> Path:
 def yin_yang_folder() -> Path:
     """Folder of the published Yin-Yang files; the test is skipped where there is none."""
     return _real("yin_yang", "test_samples.npy")
+
+
+class Interruption:
+    """Raises ``error`` when the ``index``-th line of the files named is about to run; counts the lines that did.
+
+    ``with Interruption(["hwloop_emulator/"], 7): device.load(program)``: whatever line is the seventh, Ctrl-C comes there.
+    """
+
+    def __init__(self, files: Sequence[str], index: int | None = None, error: type[BaseException] = KeyboardInterrupt):
+        self.files, self.index, self.error, self.lines = tuple(files), index, error, 0
+
+    def __enter__(self) -> Interruption:
+        self._before = sys.gettrace()
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., object] | None:
+        name = frame.f_code.co_filename.replace(os.sep, "/")
+        return self._line if any(part in name for part in self.files) else None
+
+    def _line(self, frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+        if event == "line":
+            if self.lines == self.index:
+                raise self.error("interrupted by the test")
+            self.lines += 1
+        return self._line
+
+
+@pytest.fixture
+def interruption() -> type[Interruption]:
+    """See :class:`Interruption`."""
+    return Interruption

@@ -7,5 +7,15 @@ from .population import Population as Population
 from .preset import Effect as Effect
 from .preset import Preset as Preset
 from .preset import shipped as shipped
+from .words import effects_in_words as effects_in_words
 
-__all__ = ["EFFECTS", "Effect", "EmulatorDevice", "EmulatorTarget", "Population", "Preset", "shipped"]
+__all__ = [
+    "EFFECTS",
+    "Effect",
+    "EmulatorDevice",
+    "EmulatorTarget",
+    "Population",
+    "Preset",
+    "effects_in_words",
+    "shipped",
+]

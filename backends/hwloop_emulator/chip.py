@@ -48,8 +48,8 @@ class Chip:
 
     def seek(self, session: int, batch: int) -> None:
         """Forget what is loaded, and let the noise go on where that of ``session`` stood before run ``batch``."""
-        self.session, self.batch = session, batch
-        self.memory = SynapseMemory(self.silicon, self.analog, session)
+        memory = SynapseMemory(self.silicon, self.analog, session)
+        self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []
         self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
@@ -136,8 +136,8 @@ class Chip:
 
     def _passed(self, spikes: Spikes) -> None:
         """A run is over: the noise goes on, and time has passed."""
-        self.batch += 1
-        self.analog.clock += len(spikes) * spikes.t_stop * self._to_device
+        lasted = len(spikes) * spikes.t_stop * self._to_device
+        self.batch, self.analog.clock = self.batch + 1, self.analog.clock + lasted
 
     def _fire(
         self, number: int, layer: LayerProgram, loaded: Loaded, inputs: Spikes, repeats: int

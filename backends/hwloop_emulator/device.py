@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -127,7 +128,6 @@ class EmulatorDevice(DeviceBase):
         self, target: EmulatorTarget, session: int, batch: int, clock: float = 0.0, fail_after: tuple[int, ...] = ()
     ) -> None:
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
-        self.session = session
         self._chip = Chip(target.preset, target.number, session, batch, clock)
         self._fail_after = sorted(fail_after)
         self._trim_cells = 0
@@ -135,16 +135,25 @@ class EmulatorDevice(DeviceBase):
         self.samples_run = 0
 
     @property
+    def session(self) -> int:
+        """Seed of session noise and of all trial noise."""
+        return self._chip.session
+
+    @property
     def batch(self) -> int:
         """Index that the noise of the next run is drawn with; counts up with each run."""
         return self._chip.batch
 
     def seek(self, session: int, batch: int) -> None:
-        """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop."""
-        self.session = _counter("session", session)
-        self._chip.seek(self.session, _counter("batch", batch))
-        if self.program is not None:
-            self._chip.write(self.program)
+        """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop.
+
+        An interrupted one leaves a device that holds no program, as an interrupted load does.
+        """
+        asked = _counter("session", session), _counter("batch", batch)
+        with self._writing():
+            self._chip.seek(*asked)
+            if self.program is not None:
+                self._chip.write(self.program)
 
     # -- trim cells and clock -----------------------------------------------------------------
 
@@ -200,18 +209,17 @@ class EmulatorDevice(DeviceBase):
             Population, neurons or times that do not exist.
         """
         self._check_open()
-        if self.program is None:
-            raise TargetError(f"{self.device_id} holds no program; call load(program) first")
-        self._check_inputs(spikes, self.program)
+        program = self._loaded()
+        self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
         if len(chosen) > self.membrane_channels:
             raise TargetError(
                 f"{self.device_id} samples {self.membrane_channels} membranes in a run, {len(chosen)} were asked for; "
                 "read them in several runs, or use spikes alone"
             )
-        if not 0 <= population < len(self.program.layers):
-            raise InputError(f"population {population}; allowed: 0..{len(self.program.layers) - 1}")
-        size = self.program.layers[population].n_out
+        if not 0 <= population < len(program.layers):
+            raise InputError(f"population {population}; allowed: 0..{len(program.layers) - 1}")
+        size = program.layers[population].n_out
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or ((chosen < 0) | (chosen >= size)).any():
             raise InputError(
                 f"neurons {neurons!r} of population {population}; allowed: [k] whole numbers 0..{size - 1}"
@@ -220,9 +228,9 @@ class EmulatorDevice(DeviceBase):
             raise InputError(
                 f"times of shape {when.shape}; allowed: [samples], ascending, within 0..{spikes.t_stop:g} s"
             )
-        dtype = getattr(torch, self.program.layers[0].dtype)
+        dtype = getattr(torch, program.layers[0].dtype)
         return self._chip.read_membrane(
-            self.program, spikes.detach().to("cpu", dtype), population, chosen.astype(np.int64), when
+            program, spikes.detach().to("cpu", dtype), population, chosen.astype(np.int64), when
         )
 
     def trim_codes(self, parameter: str) -> Array:
@@ -230,7 +238,10 @@ class EmulatorDevice(DeviceBase):
         return self._chip.trims.codes(parameter, self.device_id)
 
     def write_trim(self, parameter: str, codes: Array, neurons: Array | None = None, *, refresh: bool = False) -> None:
-        """Write trim cells; arguments and errors as for :meth:`hwloop.trim.Trimmable.write_trim`."""
+        """Write trim cells; arguments and errors as for :meth:`hwloop.trim.Trimmable.write_trim`.
+
+        Where any cell is written, the device has no calibration from then on: it is no longer what was calibrated.
+        """
         self._check_open()
         allowed = known_parameter(self._chip.trims.ranges, parameter, self.device_id)
         values, chosen = check_codes(allowed, parameter, codes, neurons, self._chip.silicon.n_neurons)
@@ -240,6 +251,7 @@ class EmulatorDevice(DeviceBase):
         fails = self._breaks_off(len(chosen))
         done = len(chosen) if fails is None else fails
         if done:
+            self.calibration = None
             self._chip.write_trim(parameter, values[:done], chosen[:done])
             self._trim_cells += done
         self.writes = replace(self.writes, last=done, total=self.writes.total + done, trims=self.writes.trims + done)
@@ -260,11 +272,14 @@ class EmulatorDevice(DeviceBase):
     def _write(self, program: Program) -> int:
         return self._chip.write(program)
 
+    def _forget(self) -> None:
+        self._chip.memory.forget()
+
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         # the model's dtype decides, as it does in the simulator
         dtype = getattr(torch, program.layers[0].dtype)
-        self.samples_run += repeats * len(spikes)
         measured = self._chip.run(program, repeat(spikes.to("cpu", dtype), repeats), repeats)
+        self.samples_run += repeats * len(spikes)
         if spikes.times.device.type == "cpu":
             return measured
         moved = tuple(population.to(spikes.times.device) for population in measured.populations)
@@ -280,6 +295,10 @@ def _chip_number(address: str) -> int:
 
 
 def _counter(name: str, value: int) -> int:
-    if not (isinstance(value, int) and 0 <= value <= LARGEST_NUMBER):
+    try:
+        whole = operator.index(value)  # Python's or NumPy's
+    except TypeError:
+        whole = -1
+    if not 0 <= whole <= LARGEST_NUMBER:
         raise InputError(f"{name} = {value!r}; allowed: a whole number 0..{LARGEST_NUMBER}")
-    return value
+    return whole

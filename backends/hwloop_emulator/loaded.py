@@ -49,6 +49,8 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
     neurons = layer.neurons
     dead, stuck = silicon.chosen("dead", neurons), silicon.chosen("stuck", neurons)
     weight = memory.weight(neurons, layer.n_in, layer.scale)
+    if layer.gain is not None:
+        weight = weight * layer.gain[:, None]
     parameters, swing = true_parameters(layer, silicon.preset, analog)
     silent = dead | stuck
     if silent.any():

@@ -50,6 +50,10 @@ class SynapseMemory:
                 self._errors[of_all] = np.where(changed, error, self._errors[of_all])
         return cells
 
+    def forget(self) -> None:
+        """What the cells hold is not known: the next write writes them all."""
+        self._written = np.zeros_like(self._written)
+
     def weight(self, neurons: Array, n_in: int, scale: float) -> Array:
         """Effective weights ``[*lead, n, n_in]`` (model units, ``scale`` each LSB) of ``neurons``."""
         block = np.ix_(neurons, np.arange(n_in))

@@ -32,7 +32,8 @@ class Oracle:
     def weight(self, layer: int) -> Array:
         """Effective weights ``[n_out, n_in]`` (model units) in logical order."""
         program = self._program.layers[layer]
-        return np.asarray(self._chip.memory.weight(program.neurons, program.n_in, program.scale), dtype=np.float64)
+        weight = self._chip.memory.weight(program.neurons, program.n_in, program.scale)
+        return np.asarray(weight if program.gain is None else weight * program.gain[:, None], dtype=np.float64)
 
     def struck(self, layer: int, defect: str) -> Array:
         """Bool ``[n]``: neurons with ``defect``, one of ``dead``, ``stuck``, ``hot``."""

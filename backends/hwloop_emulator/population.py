@@ -13,7 +13,7 @@ from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.record import Recording
 from hwloop.spikes import Spikes
-from hwloop.target import repeat
+from hwloop.target import checked_repeats, earlier, repeat
 
 from .device import FIRMWARE, EmulatorTarget, _chip_number
 from .preset import Preset
@@ -90,13 +90,13 @@ class Population:
         with self.target.open() as device:
             device.load(program)
             device._check_inputs(spikes, program)
-        if not isinstance(repeats, int) or repeats < 1:
-            raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 1")
+        repeats = checked_repeats(repeats)
         return self._recordings(program, repeat(spikes, repeats), repeats)
 
     def _recordings(self, program: Program, inputs: Spikes, repeats: int) -> Iterator[Recording]:
         model = inputs.detach().to("cpu", getattr(torch, program.layers[0].dtype))
         identity, digest = f"{self.preset.name}/{self.preset.digest[:8]}", program.digest
+        latency = self.capabilities.model_latency
 
         def run(numbers: Sequence[int]) -> Iterator[Recording]:
             start = time.perf_counter()
@@ -106,8 +106,9 @@ class Population:
                 start = time.perf_counter()
                 measured = QuickChip(batch, index).run(program, model, repeats)
                 yield Recording(
-                    populations=measured.populations,
+                    populations=earlier(measured.populations, latency),
                     inputs=inputs,
+                    latency=latency,
                     ran_on="emulator",
                     device_id=f"emulator:{number}/{identity}",
                     firmware=FIRMWARE,

@@ -37,16 +37,18 @@ class TrimCells:
         return np.asarray(self.codes(parameter, device_id)[neurons] != codes)
 
     def write(self, parameter: str, codes: Array, neurons: Array) -> None:
-        """Write cells in ascending order of ``neurons``: each lands with its own error and moves its neighbours."""
-        silicon, name = self._silicon, parameter
-        held = self._codes.get(name)
-        if held is None:
-            held = np.full(silicon.n_neurons, self.ranges[name].default)
-            self._codes[name], self._moved[name] = held, np.zeros(silicon.n_neurons)
+        """Write cells in ascending order of ``neurons``: each lands with its own error and moves its neighbours.
+
+        All of it or, where it is interrupted, nothing: what runs would otherwise not be what :meth:`codes` says.
+        """
+        n = self._silicon.n_neurons
+        before, shifted = self._codes.get(parameter), self._moved.get(parameter)
+        held = np.full(n, self.ranges[parameter].default) if before is None else before.copy()
+        moved = np.zeros(n) if shifted is None else shifted.copy()
         steps = (codes - held[neurons]).astype(np.float64)
         held[neurons] = codes
-        self._move(self._moved[name], steps, neurons)
-        self.writes += 1
+        self._move(moved, steps, neurons)
+        self.writes, self._moved[parameter], self._codes[parameter] = self.writes + 1, moved, held
 
     def _move(self, moved: Array, steps: Array, neurons: Array) -> None:
         """Errors of the written cells and crosstalk to their neighbours (LSB)."""

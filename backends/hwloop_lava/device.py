@@ -23,11 +23,12 @@ from hwloop_loihi import (
     LoihiProgram,
     LoihiTarget,
     TickSpikes,
-    compile_loihi,
     decode,
     encode,
 )
-from hwloop_loihi.device import DEFAULT_DT, check_wraps
+from hwloop_loihi.device import DEFAULT_DT
+from hwloop_loihi.remedy import Headroom
+from hwloop_loihi.wrap import check_wraps
 
 from . import environment, floating
 from .environment import Environment
@@ -60,6 +61,7 @@ class LavaTarget:
     address : must be empty; there is one kind
     dt : one tick (model s)
     arithmetic : ``"fixed"``, as Loihi computes, or ``"float"``
+    headroom : in fixed point, as for :class:`hwloop_loihi.LoihiTarget`
     deadline : longest silence of the worker (s) before it is ended; it speaks every 32 ticks
 
     Raises
@@ -76,6 +78,7 @@ class LavaTarget:
         *,
         dt: float = DEFAULT_DT,
         arithmetic: Arithmetic = "fixed",
+        headroom: Headroom = None,
         deadline: float = SILENCE_DEADLINE,
     ) -> None:
         if address:
@@ -84,7 +87,7 @@ class LavaTarget:
             raise InputError(f"arithmetic = {arithmetic!r}; allowed: {', '.join(get_args(Arithmetic))}")
         if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf:
             raise InputError(f"deadline = {deadline!r}; allowed: finite and > 0 (s)")
-        self._fixed = LoihiTarget(dt=dt)
+        self._fixed = LoihiTarget(dt=dt, headroom=headroom)
         self.dt = self._fixed.dt
         self.name = "lava"
         self.arithmetic: Arithmetic = arithmetic
@@ -135,12 +138,12 @@ class LavaTarget:
     ) -> LoihiProgram | FloatProgram:
         """``net`` as a program; options and errors as for :func:`hwloop.mapping.compile_network`."""
         if self.arithmetic == "fixed":
-            return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
+            return self._fixed.compile(net, weight_scale=weight_scale, mask=mask, like=like)
         return floating.compile_float(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
 
     def with_dt(self, dt: float) -> LavaTarget:
         """The same target with another step (s)."""
-        return LavaTarget(dt=dt, arithmetic=self.arithmetic, deadline=self.deadline)
+        return LavaTarget(dt=dt, arithmetic=self.arithmetic, headroom=self._fixed.headroom, deadline=self.deadline)
 
     def choose_dt(self, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
         """The step that keeps ``net``'s output spikes for ``inputs`` closest, measured on ``loihi``, the same in fixed point.
@@ -182,8 +185,10 @@ class LavaDevice(DeviceBase):
             self._worker.stop()
             self._worker = None
 
-    def _write(self, program: Program) -> int:
+    def _check_program(self, program: Program) -> None:
         _graph_of(program, self.device_id)
+
+    def _write(self, program: Program) -> int:
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)
@@ -199,9 +204,9 @@ class LavaDevice(DeviceBase):
                 "Choose a larger dt"
             )
         inputs, merged = encode(spikes, graph.dt)
-        if isinstance(graph, FixedGraph):
+        if isinstance(graph, FixedGraph) and isinstance(program, LoihiProgram):
             # Lava does not say when a current wraps; its twin does, in a fiftieth of the time
-            check_wraps(Emulator(graph).run(inputs, n_ticks).wraps, program)
+            check_wraps(Emulator(graph).run(inputs, n_ticks).wraps, program, spikes)
         ran = self.run_graph(graph, inputs, n_ticks)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(

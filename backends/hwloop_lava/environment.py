@@ -196,5 +196,10 @@ def _put(folder: Path, base: Path) -> None:
     place, old = base / "env", base / f"old-{secrets.token_hex(4)}"
     if place.exists():
         os.replace(place, old)
-    os.replace(folder, place)
+    try:
+        os.replace(folder, place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            os.replace(old, place)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
-from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
+from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network, network_values
 from hwloop.network import Network
 from hwloop_loihi import FloatGraph, float_graph
+from hwloop_loihi.delays import delay_losses
+from hwloop_loihi.discretise import float_layers
 from hwloop_loihi.limits import capabilities as fixed_capabilities
+from hwloop_loihi.remedy import Compilation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +46,10 @@ def compile_float(
     Refractory times are carried, in whole ticks (process LIFRefractory). Raises :class:`CompileError` for the rest of
     what :func:`hwloop_loihi.float_graph` refuses.
     """
+    graph = float_graph(net, dt)  # first: its refusals name remedies that were tried
     program = compile_network(net, capabilities(dt), weight_scale=weight_scale, mask=mask, like=like)
+    if like is None:
+        asked = Compilation(tuple(network_values(net)), dt)
+        program = replace(program, warnings=(*program.warnings, *delay_losses(asked, float_layers)))
     inherited = {field.name: getattr(program, field.name) for field in fields(program)}
-    return FloatProgram(**inherited, graph=float_graph(net, dt))
+    return FloatProgram(**inherited, graph=graph)

@@ -66,6 +66,7 @@ class Worker:
     ) -> None:  # fmt: skip
         self._deadline = deadline
         self.token = f"hwlava-{os.getpid()}-{secrets.token_hex(4)}"
+        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._folder = _temporary_folder(self.token)
         self._log = self._folder / "log"
@@ -112,8 +113,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
-        return self._end.alive and self._process.poll() is None
+        """Whether this process can ask it: a fork of the one that started it has to start a worker of its own."""
+        return self._owner == os.getpid() and self._end.alive and self._process.poll() is None
 
     def stop(self) -> None:
         """End the worker and everything it started; twice is allowed."""

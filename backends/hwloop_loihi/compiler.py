@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from hwloop.errors import CompileError
 from hwloop.mapping import (
-    Capabilities,
     LayerProgram,
     LayerValues,
     Program,
@@ -28,11 +28,15 @@ from hwloop.mapping import (
     layer_program,
     lif_name,
     network_values,
+    rounded_down,
+    rounded_up,
     rules_and_placement,
     scale_of,
 )
+from hwloop.mapping.loss import weight_losses
 from hwloop.network import Network
 
+from .delays import delay_losses
 from .discretise import Discrete, discretise
 from .graph import (
     BIAS_EXPONENT,
@@ -47,11 +51,24 @@ from .graph import (
     FixedLayer,
     Synapses,
 )
-from .limits import capabilities, check_features
+from .limits import CODE_BITS, capabilities, check_features
 from .program import LayerFit, LoihiProgram
+from .remedy import (
+    Compilation,
+    Headroom,
+    Refusal,
+    mended,
+    parameter_of,
+    scale_of_layer,
+    step_of,
+    swing_times,
+    weights_times,
+)
 
 #: Largest sum of effective weights of one tick that cannot wrap ``u`` from rest.
 MAX_VOLLEY = MAX_STATE // 2**STATE_SHIFT - 1
+#: Largest code of a weight.
+MAX_CODE = 2 ** (CODE_BITS - 1) - 1
 #: What still rounds to a threshold of 17 bits.
 LARGEST_THRESHOLD = MAX_THRESHOLD + 0.49
 #: The exponent that lava-dl's netx reads every bias with.
@@ -68,73 +85,131 @@ def compile_loihi(
     mask: Iterable[int] = (),
     like: Program | None = None,
     exponents: bool = True,
+    headroom: Headroom = None,
 ) -> LoihiProgram:
     """``net`` as fixed-point layers at steps of ``dt`` (s); options as for :func:`hwloop.mapping.compile_network`.
 
-    Without ``exponents`` weights have none and biases that of lava-dl, 6: what netx files can say.
+    Without ``exponents`` weights have none and biases that of lava-dl, 6: what netx files can say. ``headroom`` is the number of
+    worst volleys (every input of a neuron spikes in one tick) that a current has room for: exponents are chosen by it, by
+    default :data:`VOLLEYS`. Where it is given, for all layers or one each, a scale that a rule chooses gives resolution away for
+    it too.
 
     Raises
     ------
     CompileError
         What the arithmetic cannot carry: neuron parameters that differ within a layer, reset by subtraction, refractory
         times, caps on spikes, delays beyond 63 ticks, a threshold beyond 17 bits, decays outside 12 bits, a bias outside its
-        register, weights that are all zero, sums that wrap ``u``. Names limit, value, layer and fix.
+        register, weights that are all zero, sums that wrap ``u``. Names limit, value, layer and fix; a fix with figures has
+        been tried.
     InputError
         A parameter, scale or mask is outside its bounds.
+
+    What rounding lost stands in the program's ``warnings``.
     """
-    limits = capabilities(dt)
-    layers = network_values(net)
+    asked = Compilation(tuple(network_values(net)), dt, weight_scale, tuple(mask), like, exponents, headroom)
+    try:
+        program = compile_values(asked)
+    except CompileError as error:
+        raise mended(error, asked, compile_values) from None
+    return program if like is not None else replace(program, warnings=tuple(_losses(asked, program)))
+
+
+def compile_values(asked: Compilation) -> LoihiProgram:
+    """As :func:`compile_loihi`; errors may be a :class:`~.remedy.Refusal`, whose suggestions have not been tried."""
+    dt, limits = asked.dt, capabilities(asked.dt)
+    layers = list(asked.layers)
     for index, layer in enumerate(layers):
         check_features(index, layer, dt, refractory=False)
-    rules, placement = rules_and_placement(layers, limits, weight_scale, mask, like)
+    rules, placement = rules_and_placement(layers, limits, asked.weight_scale, asked.mask, asked.like)
     parts = [
-        _layer(index, layer, rule, neurons, dt, limits, exponents)
+        _layer(index, layer, rule, neurons, asked)
         for index, (layer, rule, neurons) in enumerate(zip(layers, rules, placement, strict=True))
     ]
     programs, fixed, fits = zip(*parts, strict=True)
     graph = FixedGraph(tuple(fixed), dt)
     return LoihiProgram(
-        limits, tuple(programs), notes=_notes(programs), graph=graph, fits=tuple(fits), exponents=exponents
+        limits, tuple(programs), notes=_notes(programs), graph=graph, fits=tuple(fits), source=asked.alone()
     )
 
 
 def _layer(
-    index: int,
-    layer: LayerValues,
-    rule: ScaleRule,
-    neurons: Array,
-    dt: float,
-    limits: Capabilities,
-    exponents: bool,
+    index: int, layer: LayerValues, rule: ScaleRule, neurons: Array, asked: Compilation
 ) -> tuple[LayerProgram, FixedLayer, LayerFit]:
+    dt, exponents = asked.dt, asked.exponents
     discrete = discretise(index, layer, dt)
+    du, dv = _decay(index, layer, "tau_syn", dt, offset=1), _decay(index, layer, "tau_mem", dt, offset=0)
     swing, gain = _folded(discrete.swing)
-    scale = _scale(index, layer, rule, discrete, swing, gain, limits, dt)
-    program = layer_program(layer, scale, neurons, limits.max_code, gain)
+    scale = _scale(index, layer, rule, discrete, swing, gain, dt)
+    program = layer_program(layer, scale, neurons, MAX_CODE, gain)
+    headroom = asked.headrooms()[index]
+    if isinstance(rule, str) and headroom is not None:
+        program = _with_headroom(layer, program, headroom)
     if not program.codes.any():
-        raise CompileError(
-            limit="weights of which at least one is not zero after rounding: they set the scale of the layer",
-            value="all zero" if not layer.weight.any() else f"all zero at {program.scale:g} a code",
-            layer=dense_name(index),
-            fix="remove the layer or train it; with a weight_scale of your own, choose a smaller one",
-        )
+        raise _all_zero(index, layer, program, rule, dt)
     codes = program.codes.astype(np.int32)
     volley = _volley(codes)
     exact = 2.0 * swing / (discrete.step * program.scale)
-    exponent = _exponent(index, exact, volley, program.scale, EXPONENTS[1] if exponents else 0)
+    exponent = _exponent(index, layer, program, exact, volley, asked)
     vth = round(exact * 2.0**exponent)
     delay = None if discrete.delay is None else np.tile(discrete.delay, (len(codes), 1))
     lift = discrete.lift / discrete.swing * exact * 2.0 ** (exponent + STATE_SHIFT)
-    mantissa, shift = _bias(index, lift, None if exponents else NETX_BIAS_EXPONENT)
+    mantissa, shift = _bias(index, layer, lift, None if exponents else NETX_BIAS_EXPONENT, dt)
     fixed = FixedLayer(
         Synapses(2 * codes, exponent, "mixed", delay=delay),
-        du=_decay(index, "tau_syn", discrete.tau_syn, dt, offset=1),
-        dv=_decay(index, "tau_mem", discrete.tau_mem, dt, offset=0),
+        du=du,
+        dv=dv,
         vth=vth,
         bias_mant=mantissa,
         bias_exp=shift,
     )
     return program, fixed, _fit(index, fixed, discrete, dt, exact, volley)
+
+
+def _losses(asked: Compilation, program: LoihiProgram) -> list[str]:
+    """What rounding of weights and delays lost, with remedies that were tried."""
+
+    def requantised(index: int, rule: ScaleRule) -> LayerProgram | None:
+        try:
+            return _layer(index, asked.layers[index], rule, program.layers[index].neurons, asked)[0]
+        except CompileError:
+            return None
+
+    return [
+        *weight_losses(asked.layers, program.layers, asked.rules(), requantised),
+        *delay_losses(asked, compile_values),
+    ]
+
+
+def _with_headroom(layer: LayerValues, program: LayerProgram, headroom: float) -> LayerProgram:
+    """``program`` at a scale so coarse that ``headroom`` volleys fit, or at codes of -1, 0 and 1 where none is coarse enough.
+
+    The largest weight stays on a whole code.
+    """
+    top = int(np.abs(program.codes).max(initial=0))
+    full, volley = program.scale * top, _volley(program.codes)
+    while top > 1 and volley * headroom > MAX_VOLLEY:
+        # rounding may take the share that is wanted and more: one code at least each time
+        top = max(1, min(top - 1, math.floor(top * MAX_VOLLEY / (volley * headroom))))
+        program = layer_program(layer, full / top, program.neurons, MAX_CODE, program.gain)
+        volley = _volley(program.codes)
+    return program
+
+
+def _all_zero(index: int, layer: LayerValues, program: LayerProgram, rule: ScaleRule, dt: float) -> CompileError:
+    largest = float(np.abs(layer.weight if program.gain is None else layer.weight / program.gain[:, None]).max())
+    limit = "weights of which at least one is not zero after rounding: they set the scale of the layer"
+    if largest == 0.0:
+        return CompileError(
+            limit, "all zero", dense_name(index), "remove the layer, or train it until a weight is not zero"
+        )
+    # a factor that puts the largest weight on the scale of one code
+    factor = rounded_up(program.scale / largest, 2)
+    suggestions = [weights_times(index, factor), swing_times(index, rounded_down(1 / factor, 2))]
+    suggestions.insert(
+        0, step_of(rounded_up(dt * factor, 2)) if isinstance(rule, str) else scale_of_layer(index, "max")
+    )
+    value = f"all zero at {program.scale:g} a code (the largest is {largest:g})"
+    return Refusal(limit, value, dense_name(index), f"train with weights {factor:g} times as large", suggestions)
 
 
 def _folded(swing: Array) -> tuple[float, Array | None]:
@@ -152,21 +227,21 @@ def _scale(
     discrete: Discrete,
     swing: float,
     gain: Array | None,
-    limits: Capabilities,
     dt: float,
 ) -> float:
     """Model weight of one code: by ``rule``, at least what a threshold of 17 bits allows; a number is taken or refused."""
     least = 2.0 * swing / (discrete.step * LARGEST_THRESHOLD)
     weight = layer.weight if gain is None else layer.weight / gain[:, None]
-    scale = scale_of(weight, rule, limits.max_code or 1)
+    scale = scale_of(weight, rule, MAX_CODE)
     if isinstance(rule, str):
         return max(scale, least)
     if scale < least:
-        raise CompileError(
+        raise Refusal(
             limit=f"thresholds of 17 bits, vth up to {MAX_THRESHOLD}",
             value=f"vth = {2.0 * swing / (discrete.step * scale):.0f} at {scale:g} a code and dt = {dt:g} s",
             layer=lif_name(index),
-            fix=f"weight_scale of {least:.3g} or more for this layer, or 'max', or dt of {dt * least / scale:.2g} s or more",
+            fix=f"a weight_scale of {least:g} or more for this layer",
+            suggestions=[scale_of_layer(index, rounded_up(least, 3)), scale_of_layer(index, "max")],
         )
     return scale
 
@@ -176,41 +251,62 @@ def _volley(codes: Array) -> int:
     return int(2 * max(np.maximum(codes, 0).sum(1).max(), np.maximum(-codes, 0).sum(1).max()))
 
 
-def _exponent(index: int, exact: float, volley: int, scale: float, largest: int) -> int:
+def _exponent(
+    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, asked: Compilation
+) -> int:
+    scale = program.scale
     if volley > MAX_VOLLEY:
-        raise CompileError(
+        coarser = scale * volley / MAX_VOLLEY
+        raise Refusal(
             limit=f"sums of weights up to {MAX_VOLLEY}: beyond it u wraps and changes its sign",
-            value=f"a neuron whose inputs together bring {volley}",
+            value=f"a neuron whose inputs together bring {volley} at {scale:.3g} a code",
             layer=dense_name(index),
-            fix=f"weight_scale of {scale * volley / MAX_VOLLEY * 1.05:.3g} or more for this layer (now {scale:.3g}), or fewer inputs",
+            fix="fewer inputs of each neuron",
+            suggestions=[
+                scale_of_layer(index, *(rounded_up(coarser * share, 3) for share in (1.0, 1.1, 1.3, 1.6, 2.0)))
+            ],
         )
-    room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (VOLLEYS * volley))
+    headroom = asked.headrooms()[index] or VOLLEYS
+    room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (headroom * volley))
     # a threshold that rounding puts on the limit counts as within it
-    exponent = max(0, min(largest, math.floor(math.log2(room) + 1e-9)))
-    if round(exact * 2.0**exponent) < 1:
-        raise CompileError(
+    exponent = max(0, min(EXPONENTS[1] if asked.exponents else 0, math.floor(math.log2(room) + 1e-9)))
+    found = exact * 2.0**exponent
+    if round(found) < 1:
+        factor = rounded_down(found, 2)
+        raise Refusal(
             limit="thresholds of at least 1, the weight of half a code",
-            value=f"vth = {exact * 2.0**exponent:.2g} at {scale:g} a code",
+            value=f"vth = {found:.2g} at {scale:g} a code",
             layer=lif_name(index),
-            fix="lower the weights or raise v_th: a single spike of the smallest weight makes a neuron fire",
+            fix=f"train with weights {factor:g} times as large: a single spike of the smallest weight makes a neuron fire",
+            suggestions=[
+                scale_of_layer(index, "max"),
+                weights_times(index, factor),
+                swing_times(index, rounded_up(1 / factor, 2)),
+                step_of(rounded_down(asked.dt * factor, 2)),
+            ],
         )
     return exponent
 
 
-def _decay(index: int, name: str, tau: float, dt: float, offset: int) -> int:
-    """Decay register for ``tau``: ``round(4096 (1 - exp(-dt/tau))) - offset``."""
+def _decay(index: int, layer: LayerValues, name: str, dt: float, offset: int) -> int:
+    """Decay register for a layer's time constant: ``round(4096 (1 - exp(-dt/tau))) - offset``."""
+    tau = float(layer.parameters[name][0])
     value = round(DECAY_UNITY * -math.expm1(-dt / tau)) - offset
     if not 0 <= value < DECAY_UNITY or value + offset == 0:
-        raise CompileError(
+        longest = rounded_down(dt / -math.log1p(-0.51 / DECAY_UNITY), 3)
+        changed = np.full_like(layer.parameters[name], longest)
+        text = f"build the layer with {name}={longest:g} (s), the longest at this step"
+        raise Refusal(
             limit="decays of 1..4095 / 4096 a tick",
             value=f"{name} = {tau:g} s, {DECAY_UNITY * -math.expm1(-dt / tau):.2f} / 4096 a tick of {dt:g} s",
             layer=lif_name(index),
-            fix=f"open the target with dt={tau / 400:.1g}, or choose taus of one magnitude: dt between {tau / DECAY_UNITY:.1g} and {tau:.1g}",
+            fix=f"choose time constants of one magnitude: from one step to {longest / dt:.0f} steps, all layers alike",
+            suggestions=[step_of(rounded_up(tau / 400, 2)), parameter_of(index, name, changed, text)],
         )
     return value
 
 
-def _bias(index: int, lift: Array, fixed: int | None) -> tuple[Array, Array]:
+def _bias(index: int, layer: LayerValues, lift: Array, fixed: int | None, dt: float) -> tuple[Array, Array]:
     """Mantissas and exponents ``[n]`` for what the leak adds each tick, in units of the state; ``fixed``: this exponent."""
     exponent = np.full(len(lift), fixed or 0, np.int32)
     for power in range(1, BIAS_EXPONENT[1] + 1 if fixed is None else 0):
@@ -219,11 +315,22 @@ def _bias(index: int, lift: Array, fixed: int | None) -> tuple[Array, Array]:
     if np.abs(mantissa).max() > BIAS_MANTISSA[1]:
         neuron = int(np.abs(mantissa).argmax())
         top = BIAS_EXPONENT[1] if fixed is None else fixed
-        raise CompileError(
-            limit=f"a bias of up to {BIAS_MANTISSA[1] * 2**top} a tick (13 bits, exponent {top})",
-            value=f"{lift[neuron]:.0f} for the leak potential of neuron {neuron}",
+        largest = BIAS_MANTISSA[1] * 2**top
+        leak, reset = (layer.parameters[name].astype(np.float64) for name in ("v_leak", "v_reset"))
+        share = largest / float(np.abs(lift[neuron]))
+        nearest = rounded_down(float(reset[neuron] + share * (leak[neuron] - reset[neuron])), 3)
+        raise Refusal(
+            limit=f"a bias of up to {largest} a tick (13 bits, exponent {top})",
+            value=f"{lift[neuron]:.0f} for the leak potential {leak[neuron]:g} of neuron {neuron}",
             layer=lif_name(index),
-            fix="bring v_leak closer to v_reset, or choose a smaller dt",
+            fix="build the layer with v_leak = v_reset; a constant drive can be a bias unit that spikes at 0",
+            suggestions=[
+                step_of(*(rounded_down(dt * part, 2) for part in (share, share / 2, share / 5))),
+                parameter_of(
+                    index, "v_leak", np.minimum(leak, nearest), f"build the layer with v_leak up to {nearest:g}"
+                ),
+                parameter_of(index, "v_leak", reset, "build the layer with v_leak = v_reset"),
+            ],
         )
     return mantissa.astype(np.int32), exponent
 

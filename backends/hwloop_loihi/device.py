@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from hwloop.target import DeviceBase, Measured, repeat
 
 from .compiler import compile_loihi
 from .emulator import Emulator
-from .graph import Array
+from .graph import FixedGraph
 from .limits import capabilities
 from .program import LoihiProgram
+from .remedy import LARGEST_DT, SMALLEST_DT, Headroom
 from .ticks import decode, encode
+from .wrap import check_wraps
 
 if TYPE_CHECKING:
     from hwloop.rules import StepNetwork
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
 FIRMWARE = "hwloop_loihi 1 (lava-nc 0.10.0 fixed_pt)"
 #: Step (s) where none is named: tau_syn / 50 of this project's experiments.
 DEFAULT_DT = 1e-4
-#: Bounds of a step (s), and the most ticks a sample.
-SMALLEST_DT, LARGEST_DT, MAX_TICKS = 1e-9, 10.0, 10_000_000
+#: Most ticks a sample.
+MAX_TICKS = 10_000_000
 
 
 class LoihiTarget:
@@ -44,21 +47,23 @@ class LoihiTarget:
     ----------
     address : must be empty; there is one kind
     dt : one tick (model s); :func:`hwloop_loihi.choose_dt` measures which one suits a network
+    headroom : how many worst volleys (all inputs of a neuron spike in one tick) a current has room for, one number or one a
+        layer; by default 4, as far as that costs no resolution of the weights. More is needed where a current goes beyond
+        its 24 bits: the error names how much
 
     Raises
     ------
     TargetError
         An address is given.
     InputError
-        ``dt`` is not a step.
+        ``dt`` is not a step, or ``headroom`` not a number >= 1.
     """
 
-    def __init__(self, address: str = "", *, dt: float = DEFAULT_DT) -> None:
+    def __init__(self, address: str = "", *, dt: float = DEFAULT_DT, headroom: Headroom = None) -> None:
         if address:
             raise TargetError(f"loihi:{address} does not exist; allowed: loihi, with the option dt (s)")
-        if not isinstance(dt, (int, float)) or isinstance(dt, bool) or not SMALLEST_DT <= dt <= LARGEST_DT:
-            raise InputError(f"dt = {dt!r}; allowed: a step of {SMALLEST_DT:g}..{LARGEST_DT:g} s, e.g. 1e-4")
-        self.dt = float(dt)
+        self.dt = _step(dt)
+        self.headroom = _headroom(headroom)
         self.name = "loihi"
         self.capabilities: Capabilities = capabilities(self.dt)
 
@@ -89,15 +94,14 @@ class LoihiTarget:
         like: Program | None = None,
     ) -> LoihiProgram:
         """``net`` as a program; options and errors as for :func:`hwloop_loihi.compile_loihi`."""
-        return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like)
+        return compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like, headroom=self.headroom)
 
     def choose_dt(self, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
         """The step that keeps ``net``'s output spikes for ``inputs`` closest; see :func:`hwloop_loihi.choose_dt`."""
-        from .sweep import (
-            choose_dt,
-        )  # it opens this target at other steps: at module level the two imports would form a ring
+        # it opens this target at other steps: at module level the two imports would form a ring
+        from .sweep import choose_dt
 
-        return choose_dt(net, inputs, decision=decision)
+        return choose_dt(net, inputs, decision=decision, headroom=self.headroom)
 
     def open(self) -> LoihiDevice:
         """The emulator."""
@@ -125,10 +129,11 @@ class LoihiDevice(DeviceBase):
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
         self._emulator: Emulator | None = None
 
+    def _check_program(self, program: Program) -> None:
+        _graph_of(program, self.device_id)
+
     def _write(self, program: Program) -> int:
-        if not isinstance(program, LoihiProgram):
-            raise TargetError(f"{self.device_id} runs programs compiled for loihi; got {type(program).__name__}")
-        self._emulator = Emulator(program.graph)
+        self._emulator = Emulator(_graph_of(program, self.device_id))
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)
@@ -142,7 +147,8 @@ class LoihiDevice(DeviceBase):
         n_ticks = _ticks(spikes.t_stop, graph.dt, graph.n_ticks(spikes.t_stop))
         inputs, merged = encode(spikes, graph.dt)
         ran = self._emulator.run(inputs, n_ticks)
-        check_wraps(ran.wraps, program)
+        if isinstance(program, LoihiProgram):
+            check_wraps(ran.wraps, program, spikes)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
             repeat(decode(ticks, k, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
@@ -151,25 +157,39 @@ class LoihiDevice(DeviceBase):
         return Measured(populations, lost_events=merged * repeats)
 
 
+def _step(dt: Any) -> float:
+    if not _is_number(dt) or not SMALLEST_DT <= float(dt) <= LARGEST_DT:
+        raise InputError(f"dt = {dt!r}; allowed: a step of {SMALLEST_DT:g}..{LARGEST_DT:g} s, e.g. 1e-4")
+    return float(dt)
+
+
+def _headroom(headroom: Any) -> Headroom:
+    """``headroom`` as floats, hashable; :class:`InputError` for what is no number >= 1."""
+    listed = isinstance(headroom, Sequence) and not isinstance(headroom, str)
+    for value in headroom if listed else [headroom]:
+        if value is not None and (not _is_number(value) or not 1 <= float(value) < math.inf):
+            raise InputError(
+                f"headroom = {headroom!r}; allowed: a finite number >= 1, e.g. 16, or one (or None) a layer"
+            )
+    if listed:
+        return tuple(None if value is None else float(value) for value in headroom)
+    return None if headroom is None else float(headroom)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` is a real number, Python's or NumPy's."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _graph_of(program: Program, device: str) -> FixedGraph:
+    if not isinstance(program, LoihiProgram):
+        raise TargetError(f"{device} runs programs compiled for loihi; got {type(program).__name__}")
+    return program.graph
+
+
 def _ticks(t_stop: float, dt: float, n_ticks: int) -> int:
     if n_ticks > MAX_TICKS or not math.isfinite(t_stop):
         raise TargetError(
             f"a window of {t_stop:g} s is {n_ticks} ticks of {dt:g} s; allowed: {MAX_TICKS}. Choose a larger dt"
         )
     return n_ticks
-
-
-def check_wraps(wraps: Sequence[Array], program: Program) -> None:
-    """Raise :class:`TargetError` where a ``u`` wrapped: ``wraps`` as in :class:`hwloop_loihi.emulator.Ran`."""
-    for layer, found in enumerate(wraps):
-        if found.any():
-            raise _wrapped(layer, int(np.argmax(found > 0)), program)
-
-
-def _wrapped(layer: int, sample: int, program: Program) -> TargetError:
-    scale = program.layers[layer].scale
-    return TargetError(
-        f"layer {layer}, sample {sample}: a current went beyond 2^23 and changed its sign, as it would on the chip; what follows "
-        f"is not the network's answer. Compile with a coarser weight_scale for this layer (now {scale:.3g} a code), e.g. "
-        f"{2 * scale:.3g}, or with lower weights"
-    )

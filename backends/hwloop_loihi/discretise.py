@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwloop.errors import CompileError, InputError
-from hwloop.mapping import LayerValues, lif_name, network_values
+from hwloop.mapping import LayerValues, lif_name, network_values, rounded_down
 from hwloop.network import Network
 
 from .graph import Array, FloatGraph, FloatLayer
 from .limits import check_features, delay_ticks
+from .remedy import Compilation, Refusal, mended, step_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +61,12 @@ def discretise(index: int, layer: LayerValues, dt: float) -> Discrete:
     tau_mem, tau_syn = float(parameters["tau_mem"][0]), float(parameters["tau_syn"][0])
     shortest = min(tau_mem, tau_syn)
     if dt > shortest:
-        raise CompileError(
+        raise Refusal(
             limit=f"time constants of at least one step, dt = {dt:g} s",
             value=f"tau_mem = {tau_mem:g} s, tau_syn = {tau_syn:g} s",
             layer=lif_name(index),
-            fix=f"open the target with dt={shortest / 50:.1g} or less",
+            fix="choose time constants of one magnitude, all layers alike",
+            suggestions=[step_of(rounded_down(shortest / 50, 1))],
         )
     _check_start(index, parameters)
     alpha, beta = math.exp(-dt / tau_syn), math.exp(-dt / tau_mem)
@@ -90,8 +92,18 @@ def float_graph(net: Network, dt: float) -> FloatGraph:
     """
     if not (math.isfinite(dt) and dt > 0):
         raise InputError(f"dt = {dt} s; allowed: finite and > 0")
-    layers = []
-    for index, values in enumerate(network_values(net)):
+    asked = Compilation(tuple(network_values(net)), dt)
+    try:
+        graph = float_layers(asked)
+    except CompileError as error:
+        raise mended(error, asked, float_layers) from None
+    return graph
+
+
+def float_layers(asked: Compilation) -> FloatGraph:
+    """As :func:`float_graph`; errors may be a :class:`~.remedy.Refusal`, whose suggestions have not been tried."""
+    layers, dt = [], asked.dt
+    for index, values in enumerate(asked.layers):
         check_features(index, values, dt, refractory=True)
         discrete = discretise(index, values, dt)
         rows = discrete.step / discrete.swing

@@ -107,6 +107,10 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="hwloop-loihi")
 
 
+# threads do not survive a fork: the child makes a pool of its own
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def _spread(work: Callable[[int, int], None], batch: int, updates: int) -> None:
     """Run ``work(low, high)`` over the batch in equal ranges: one a thread that torch may use, where that pays."""
     n = min(torch.get_num_threads(), os.cpu_count() or 1, batch, 1 + updates // PARALLEL_UPDATES)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.errors import CompileError
-from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name
+from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name, rounded_up
 
 from .graph import MAX_DELAY, Array
+from .remedy import Refusal, delays_up_to, step_of
 
 #: Neurons of one Loihi 2 chip: 128 cores of 8192 (Intel, Loihi 2 technology brief, 2021).
 NEURONS = 128 * 8192
@@ -48,7 +49,7 @@ def check_features(index: int, layer: LayerValues, dt: float, *, refractory: boo
             limit="t_ref = 0: in fixed point there is no refractory neuron (LIFRefractory is floating point only)",
             value=f"t_ref = {longest:g} s",
             layer=lif_name(index),
-            fix="build the layer with t_ref=0 and fine-tune on the target, or run the floating-point graph on lava",
+            fix='build the layer with t_ref=0 and fine-tune on the target, or open "lava" with arithmetic="float"',
         )
 
 
@@ -57,10 +58,12 @@ def delay_ticks(index: int, delay: Array, dt: float) -> Array:
     ticks = np.rint(delay.astype(np.float64) / dt).astype(np.int64)
     if int(ticks.max()) > MAX_DELAY:
         unit = int(ticks.argmax())
-        raise CompileError(
+        longest = float(delay[unit])
+        raise Refusal(
             limit=f"delays up to {MAX_DELAY} ticks, {MAX_DELAY * dt:g} s at dt = {dt:g} s",
-            value=f"a delay of {float(delay[unit]):g} s, {int(ticks[unit])} ticks (input unit {unit})",
+            value=f"a delay of {longest:g} s, {int(ticks[unit])} ticks (input unit {unit})",
             layer=dense_name(index),
-            fix=f"open the target with dt={float(delay[unit]) / MAX_DELAY:.2g} or more, or shorten the delay",
+            fix=f"shorten the delays to {MAX_DELAY * dt:g} s; a larger dt does not fit the time constants",
+            suggestions=[step_of(rounded_up(longest / MAX_DELAY, 6)), delays_up_to(index, MAX_DELAY * dt)],
         )
     return ticks

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hwloop.mapping import Program, ResourceReport
+from hwloop.mapping import Program, ResourceReport, ResourceTable
 
 from .graph import FixedGraph
+from .remedy import Compilation
 
 if TYPE_CHECKING:
     from hwloop.network import Network
@@ -48,6 +49,24 @@ class LoihiReport(ResourceReport):
     dt: float = 0.0
     fits: tuple[LayerFit, ...] = ()
 
+    def tables(self) -> tuple[ResourceTable, ...]:
+        """The resources, and the fit of every population to the fixed-point numbers."""
+        columns = (
+            "layer", "du", "dv", "vth", "weight exponent", "tau_syn error", "tau_mem error", "v_th error", "headroom",
+        )  # fmt: skip
+        rows = tuple(
+            (
+                fit.population, fit.du, fit.dv, fit.vth, fit.weight_exp, f"{fit.tau_syn_error:+.2%}", f"{fit.tau_mem_error:+.2%}",
+                f"{fit.threshold_error:+.3%}", f"{fit.headroom:.1f}x",
+            )
+            for fit in self.fits
+        )  # fmt: skip
+        caption = (
+            f"Fixed point at one tick of {self.dt:g} s: decays and thresholds as rounded, their relative errors, and the headroom: "
+            "how many times over all inputs may spike in one tick before a current wraps."
+        )
+        return (*super().tables(), ResourceTable(caption, columns, rows))
+
     def __str__(self) -> str:
         lines = [
             *super().__str__().split("\n"),
@@ -65,11 +84,14 @@ class LoihiReport(ResourceReport):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LoihiProgram(Program):
-    """A program with the graph that runs. Codes are half the mantissas; ``scale`` is the model weight of one code."""
+    """A program with the graph that runs. Codes are half the mantissas; ``scale`` is the model weight of one code.
+
+    ``source`` is what was compiled: a remedy is tried on it.
+    """
 
     graph: FixedGraph
     fits: tuple[LayerFit, ...]
-    exponents: bool = True
+    source: Compilation
 
     @property
     def dt(self) -> float:
@@ -78,11 +100,11 @@ class LoihiProgram(Program):
 
     def with_weights(self, net: Network) -> LoihiProgram:
         """The same scales with ``net``'s present weights; raises as compiling does."""
-        from .compiler import (
-            compile_loihi,
-        )  # it builds these programs: at module level the two imports would form a ring
+        # it builds these programs: at module level the two imports would form a ring
+        from .compiler import compile_loihi
 
-        return compile_loihi(net, self.dt, like=self, exponents=self.exponents)
+        how = self.source
+        return compile_loihi(net, self.dt, like=self, exponents=how.exponents, headroom=how.headroom)
 
     def report(self) -> LoihiReport:
         """Resources, what rounding did, and the headroom to the wrap."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from hwloop.errors import CompileError
+from hwloop.mapping import rounded_up
 from hwloop.rules import StepNetwork, Values
 from hwloop.rules.spide import limited, rate_neurons
 from hwloop.rules.spikegrad import input_counts, neurons_of
@@ -80,7 +81,7 @@ def spide_codes(net: StepNetwork) -> SoftCodes:
             limit="thresholds of at least one code",
             value=f"a feedback weight of {TOP_CODE / scale:.3g} and a quantum of {quantum:g}",
             layer=stage.name,
-            fix="scale the feedback down, or the quantum up",
+            fix=f"build its RateNeurons with a quantum of {rounded_up(2 / scale, 3):g} or more",
         )
     rate_neurons(held.stages[0]).quantum = 2 * vth / scale
     n = stage.n_out
@@ -119,7 +120,7 @@ def spikegrad_codes(net: StepNetwork, *, signed: bool) -> SoftCodes:
                 limit="thresholds of at least one code",
                 value=f"weights up to {np.abs(weight).max():.3g} and a threshold of {relative:g} input spikes",
                 layer=stage.name,
-                fix="raise theta, or the levels of the input, or lower the weights",
+                fix=f"raise theta to {rounded_up(worth / scale, 3):g} or more",
             )
         kept.connection.weight.data.copy_(torch.from_numpy(codes / (scale * listed.share)))
         dense = np.zeros((kept.n_out, kept.n_in), np.int32)

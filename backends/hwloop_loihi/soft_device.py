@@ -13,14 +13,14 @@ import torch
 
 from hwloop.errors import CompileError, TargetError
 from hwloop.record import RanOn
-from hwloop.rules import StepNetwork, StepRecord, Values, find
+from hwloop.rules import Stage, StepNetwork, StepRecord, Values, find
 from hwloop.rules.deployment import SpikeKind
 from hwloop.rules.spide import Spide, simulate
 from hwloop.rules.spide_backward import Feedback
 from hwloop.rules.spikegrad import SpikeGrad, neurons_of
 
 from .graph import STATE_SHIFT, Array
-from .held_network import HeldNetwork
+from .held_network import HeldNetwork, warn_of_zeros
 from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
 from .soft_reset import SoftRun, run_population
 
@@ -53,17 +53,20 @@ class SoftDevice(HeldNetwork, ABC):
         self.spikes = spikes
         self.ran_on: RanOn = ran_on
         self.write(net)
+        if net.rule == "spikegrad":
+            held = zip(net.stages[:-1], self.codes.net.stages[:-1], strict=True)
+            warn_of_zeros((stage.name, _weights(stage), _weights(kept)) for stage, kept in held)
 
     @abstractmethod
     def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
         """Run population ``index`` of :attr:`codes`; arguments as of :func:`hwloop_loihi.soft_reset.run_population`."""
 
     def write(self, net: StepNetwork) -> None:
-        """Round the present weights of ``net`` and hold them."""
-        self.net = net
-        self.codes: SoftCodes = (
+        """Round the present weights of ``net`` and hold them; a network that is refused leaves the one that is held."""
+        codes: SoftCodes = (
             spide_codes(net) if net.rule == "spide" else spikegrad_codes(net, signed=self.spikes == "signed")
         )
+        self.net, self.codes = net, codes
 
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:
@@ -136,6 +139,10 @@ class SoftDevice(HeldNetwork, ABC):
                 "sign; lower the weights, or the feedback's norm"
             )
         return run
+
+
+def _weights(stage: Stage) -> Array:
+    return np.asarray(stage.connection.weight.detach().double().numpy())
 
 
 class EmulatedSoftDevice(SoftDevice):

@@ -47,12 +47,13 @@ class StepLayer:
     Attributes
     ----------
     layer : FixedLayer
-    weight : ``[n_out, n_in]``, what its codes stand for
+    weight, exact : ``[n_out, n_in]``, what its codes stand for, and the weights themselves
     lateral : float, the same of its lateral inhibition
     """
 
     layer: FixedLayer
     weight: Array
+    exact: Array
     lateral: float = 0.0
 
 
@@ -80,7 +81,7 @@ def hm2bp_layer(stage: Stage) -> StepLayer:
         if n.lateral
         else None,
     )
-    return StepLayer(layer, even(weight * scale) / scale, float(lateral / scale))
+    return StepLayer(layer, even(weight * scale) / scale, weight, float(lateral / scale))
 
 
 def na_layer(stage: Stage, driving: TracedNeurons) -> StepLayer:
@@ -96,7 +97,7 @@ def na_layer(stage: Stage, driving: TracedNeurons) -> StepLayer:
         dv=decay(stage, "tau_m", n.tau_m),
         vth=vth,
     )
-    return StepLayer(layer, even(weight * scale) / scale)
+    return StepLayer(layer, even(weight * scale) / scale, weight)
 
 
 def scaled(largest: float, threshold: float, headroom: float) -> tuple[float, int, int]:
@@ -136,7 +137,7 @@ def decay(stage: Stage, name: str, tau: float) -> int:
             limit="decays in whole 4096ths a step",
             value=f"{name} = {tau:g} steps ({DECAY_UNITY / tau:g} of them)",
             layer=stage.name,
-            fix=f"build its neurons with {name} a power of two, e.g. {2 ** max(1, round(np.log2(tau)))}",
+            fix=f"build its neurons with {name} a power of two, e.g. {2 ** min(max(1, round(np.log2(tau))), 12)}",
         )
     return whole
 
@@ -148,7 +149,7 @@ def dense_weight(stage: Stage) -> Array:
             limit=f"{MOST_WEIGHTS} weights in one dense connection",
             value=f"{stage.n_in} x {stage.n_out}, written out",
             layer=stage.name,
-            fix="make its maps smaller",
+            fix=f"make its maps smaller: inputs times neurons up to {MOST_WEIGHTS}",
         )
     with torch.no_grad():
         unit = torch.eye(stage.n_in, dtype=stage.connection.weight.dtype)

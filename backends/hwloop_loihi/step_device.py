@@ -22,7 +22,7 @@ from hwloop.simulate.kernel import kernel
 
 from .emulator import Emulator
 from .graph import DECAY_UNITY, Array, FixedGraph
-from .held_network import HeldNetwork
+from .held_network import HeldNetwork, warn_of_zeros
 from .kernel import _step
 from .step_codes import bias_codes, bias_scale, decay, hm2bp_layer, na_layer
 from .ticks import TickSpikes
@@ -45,18 +45,20 @@ class EmulatedStepDevice(HeldNetwork):
         find(net.rule).check(net)
         super().__init__(device_id)
         self.write(net)
+        held = net.stages if net.rule == "hm2bp" else net.stages[1:]
+        warn_of_zeros((stage.name, layer.exact, layer.weight) for stage, layer in zip(held, self.layers, strict=True))
 
     def write(self, net: StepNetwork) -> None:
-        """Round the present weights of ``net`` and hold them."""
-        self.net = net
+        """Round the present weights of ``net`` and hold them; a network that is refused leaves the one that is held."""
         if net.rule == "hm2bp":
-            self.layers = [hm2bp_layer(stage) for stage in net.stages]
+            layers = [hm2bp_layer(stage) for stage in net.stages]
         else:
             pairs = zip(net.stages[1:], net.stages[:-1], strict=True)
-            self.layers = [na_layer(stage, neurons_of(before)) for stage, before in pairs]
+            layers = [na_layer(stage, neurons_of(before)) for stage, before in pairs]
             decay(net.stages[0], "tau_m", neurons_of(net.stages[0]).tau_m)
-        graph = FixedGraph(tuple(layer.layer for layer in self.layers), net.dt) if self.layers else None
-        self._emulator = None if graph is None else Emulator(graph)
+        graph = FixedGraph(tuple(layer.layer for layer in layers), net.dt) if layers else None
+        emulator = None if graph is None else Emulator(graph)
+        self.net, self.layers, self._emulator = net, layers, emulator
 
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwloop.errors import CompileError, InputError
+from hwloop.errors import CompileError, InputError, TargetError
 from hwloop.losses import Decision, predict
 from hwloop.mapping import ScaleRule
 from hwloop.network import Network
@@ -25,6 +25,7 @@ from hwloop.spikes import Spikes
 from .device import LoihiTarget
 from .graph import DECAY_UNITY
 from .program import worst
+from .remedy import Headroom
 
 #: Candidate steps as shares of the shortest time constant.
 SHARES = (1 / 5, 1 / 10, 1 / 20, 1 / 50, 1 / 100, 1 / 200)
@@ -108,6 +109,7 @@ def choose_dt(
     steps: Iterable[float] | None = None,
     decision: Decision = "first",
     weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+    headroom: Headroom = None,
 ) -> StepChoice:
     """The step (s) at which ``net``'s output spikes on ``loihi`` are closest to the exact ones for ``inputs``.
 
@@ -117,7 +119,7 @@ def choose_dt(
     inputs : Spikes, such as a few hundred validation samples
     steps : candidates (s); default :func:`candidates`
     decision : how an output is read, for the share of equal decisions
-    weight_scale : as for compiling
+    weight_scale, headroom : as for compiling
 
     Returns
     -------
@@ -128,6 +130,8 @@ def choose_dt(
     ------
     CompileError
         The network does not compile at any of the steps: the refusal at the first of them.
+    TargetError
+        It compiles, and a current wraps at every step that it compiles at.
     InputError
         No candidates.
     """
@@ -137,15 +141,18 @@ def choose_dt(
     with torch.no_grad():
         exact = net(inputs)
     found: list[Step] = []
-    refusals: list[CompileError] = []
+    refusals: list[CompileError | TargetError] = []
     for dt in tried:
         try:
-            found.append(_measured(net, inputs, exact, dt, decision, weight_scale))
+            found.append(_measured(net, inputs, exact, dt, decision, weight_scale, headroom))
         except CompileError as error:
             refusals.append(error)
             found.append(Step(dt, refused=f"{error.layer}: {error.limit}; found {error.value}"))
+        except TargetError as error:  # a current wrapped
+            refusals.append(error)
+            found.append(Step(dt, refused=str(error).partition(";")[0]))
     if len(refusals) == len(found):
-        raise refusals[0]
+        raise next((error for error in refusals if isinstance(error, TargetError)), refusals[0])
     least = min(step.mean_error for step in found)
     chosen = next(step.dt for step in found if step.mean_error <= least * (1 + AS_GOOD))
     return StepChoice(tuple(found), chosen)
@@ -175,8 +182,9 @@ def _measured(
     dt: float,
     decision: Decision,
     weight_scale: ScaleRule | Sequence[ScaleRule],
+    headroom: Headroom,
 ) -> Step:
-    with LoihiTarget(dt=dt).open() as device:
+    with LoihiTarget(dt=dt, headroom=headroom).open() as device:
         program = device.target.compile(net, weight_scale=weight_scale)
         device.load(program)
         recording = device.run(inputs)

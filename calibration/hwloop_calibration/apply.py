@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from hwloop.errors import CalibrationError, CalibrationWarning, HwloopError, OptionError
+from hwloop.errors import CalibrationError, CalibrationWarning, HwloopError, OptionError, TargetError
 from hwloop.target import Device
 from hwloop.trim import Trimmable
 
@@ -40,8 +42,8 @@ def apply(device: Device, calibration: Calibration, policy: str = "error", max_a
     CalibrationError
         It is foreign or stale under policy "error", or the device lacks its trim cells.
     TargetError
-        A write failed; the codes of before are back (or, where that fails too, the error says so), and the calibration
-        of before stays.
+        A write failed; codes and calibration of before are back, or, where that fails too, the device has no calibration
+        and the error says so.
     """
     if policy not in get_args(Policy):
         raise OptionError(f"policy = {policy!r}; allowed: {', '.join(map(repr, get_args(Policy)))}")
@@ -53,8 +55,9 @@ def apply(device: Device, calibration: Calibration, policy: str = "error", max_a
             )
         if policy == "warn":
             warnings.warn(f"calibration {calibration.id}: {problem}", CalibrationWarning, stacklevel=3)
-    write_codes(device, {name: np.asarray(codes) for name, codes in calibration.codes.items()})
-    device.calibration = calibration  # type: ignore[attr-defined]  # devices that offer apply() have it
+    with unless_complete(device):
+        _write_codes(device, {name: np.asarray(codes) for name, codes in calibration.codes.items()})
+        device.calibration = calibration  # type: ignore[attr-defined]  # devices that offer apply() have it
 
 
 def problems(device: Device, calibration: Calibration, max_age: float) -> list[str]:
@@ -72,8 +75,8 @@ def problems(device: Device, calibration: Calibration, max_age: float) -> list[s
     return found
 
 
-def write_codes(device: Device, codes: dict[str, Array], neurons: Array | None = None) -> None:
-    """Write trim codes of all parameters, or, where a write fails, put those of before back and raise its error."""
+def _write_codes(device: Device, codes: dict[str, Array]) -> None:
+    """Write trim codes of all parameters; the device has no calibration from then on."""
     if not codes:
         return
     ranges = getattr(device, "trim_ranges", {})
@@ -82,19 +85,59 @@ def write_codes(device: Device, codes: dict[str, Array], neurons: Array | None =
         raise CalibrationError(
             f"{device.device_id} has no trim cells for {', '.join(lacking) or 'anything'}; use a calibration made without trimming"
         )
-    before = {name: device.trim_codes(name) for name in codes}
+    drop_calibration(device)
+    for name, values in codes.items():
+        device.write_trim(name, values)
+
+
+def trim_codes(device: Device) -> dict[str, Array]:
+    """What all trim cells hold; empty for a device without."""
+    if not isinstance(device, Trimmable):
+        return {}
+    return {name: device.trim_codes(name) for name in device.trim_ranges}
+
+
+@contextmanager
+def unless_complete(device: Device) -> Iterator[None]:
+    """Trim codes and calibration of before, should the block not come to its end: an error, Ctrl-C, anything.
+
+    Raises what ended the block. Where putting codes back fails too, the device has no calibration: an
+    :class:`~hwloop.errors.HwloopError` becomes a :class:`~hwloop.errors.TargetError` that says so, anything else gets a note.
+    """
+    codes, calibration = trim_codes(device), getattr(device, "calibration", None)
     try:
-        for name, values in codes.items():
-            device.write_trim(name, values, neurons)
-    except HwloopError:
-        _put_back(device, before)
+        yield
+    except BaseException as error:
+        try:
+            _put_back(device, codes, calibration)
+        except (HwloopError, OSError) as second:
+            lost = (
+                f"the trim codes of before could not be put back either ({second}): {device.device_id} has no calibration now; "
+                "apply one, or calibrate anew"
+            )
+            _log.error("%s", lost)
+            if isinstance(error, HwloopError):
+                raise TargetError(f"{error}; {lost}") from error
+            error.add_note(lost)
         raise
 
 
-def _put_back(device: Any, before: dict[str, Array]) -> None:
-    for name, values in before.items():
-        try:
-            device.write_trim(name, values)
-        except HwloopError as error:
-            _log.error("%s: the codes of before could not be put back: %s", device.device_id, error)
-            raise
+def _put_back(device: Device, codes: dict[str, Array], calibration: Calibration | None) -> None:
+    """Codes first, and the calibration that belongs to them only once all of them are back."""
+    if getattr(device, "closed", False):
+        drop_calibration(device)
+        return
+    now = trim_codes(device)
+    changed = {name: values for name, values in codes.items() if not np.array_equal(now[name], values)}
+    if changed:
+        drop_calibration(device)
+        for name, values in changed.items():
+            device.write_trim(name, values)  # type: ignore[attr-defined]  # Trimmable: it has trim codes
+    if calibration is not None:
+        device.calibration = calibration  # type: ignore[attr-defined]  # it had one
+
+
+def drop_calibration(device: Device) -> None:
+    """The device has no calibration from now on: what it was found to be no longer holds."""
+    if getattr(device, "calibration", None) is not None:
+        device.calibration = None  # type: ignore[attr-defined]  # it had one

@@ -13,6 +13,7 @@ from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.neurons import PARAMETERS
+from hwloop.record import Recording
 from hwloop.target import Device
 
 from .kernels import agree, tabulate
@@ -206,13 +207,18 @@ class Bench:
                 )
             block = slice(first, first + size)
             tabulate(
-                np.ascontiguousarray(out.times.detach().double().numpy()), np.ascontiguousarray(out.units.numpy()),
+                stamps(recording), np.ascontiguousarray(out.units.numpy()),
                 out.counts.numpy(), times[block].reshape(size * samples, n, ROOM),
                 found[block].reshape(size * samples, n),
             )  # fmt: skip
             self.runs, self.samples = self.runs + 1, self.samples + size * samples
             self.lost, self.late = self.lost + recording.lost_events, self.late + recording.late_events
         return reduce(stimuli, times, found, self.tick, self.device.capabilities.speedup)
+
+
+def stamps(recording: Recording) -> Array:
+    """Time stamps of the output ``[batch, events]`` (model s) as the device sent them: latency is one of the estimates."""
+    return np.ascontiguousarray(recording.output.times.detach().double().numpy() + recording.latency)
 
 
 def reduce(stimuli: Stimuli, times: Array, found: Array, tick: float, speedup: float) -> Observations:
@@ -238,4 +244,4 @@ def _agree(times: Array, found: Array, resolution: float) -> tuple[Array, Array,
     return mean, variance, support, np.minimum(agreed, KEEP), extra
 
 
-__all__ = ["SHARED", "Bench", "Observations", "Targets", "reduce", "targets_of"]
+__all__ = ["SHARED", "Bench", "Observations", "Targets", "reduce", "stamps", "targets_of"]

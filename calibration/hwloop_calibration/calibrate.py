@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,12 +10,12 @@ from importlib import metadata
 
 import numpy as np
 
-from hwloop.errors import HwloopError, InputError
+from hwloop.errors import InputError
 from hwloop.mapping import Program
 from hwloop.target import Device
 from hwloop.trim import Trimmable
 
-from .apply import write_codes
+from .apply import drop_calibration, trim_codes, unless_complete
 from .bench import Bench, targets_of
 from .characterise import COLUMNS, REPEATS, Characterisation, CrowdedLinkError, Session, device_time
 from .document import FACTOR_DIGITS, Calibration, Effort, Estimate, NoiseFound, Spread, as_row
@@ -27,8 +26,6 @@ from .parts import chunks, merged
 from .quality import UNKNOWN
 from .synapses import Weights
 from .trim import State, Trimmer, state_of
-
-_log = logging.getLogger(__name__)
 
 #: Rounds of writing trim cells: by the data sheet's law, then by each cell's own slope.
 TRIM_ROUNDS = 2
@@ -67,46 +64,30 @@ def calibrate(
         An option out of range.
     TargetError
         A dead or silent chip, one that answers with noise, one that drifts meanwhile, or a failed write. Codes and
-        calibration of before are then back in place.
+        calibration of before are then back in place, as after Ctrl-C; where that fails too, the device has no calibration.
     """
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
-    before, loaded = _codes(device), getattr(device, "program", None)
+    loaded = getattr(device, "program", None)
 
     def begin(chosen: Sequence[int] | None) -> _Run:
         return _Run(device, program, chosen, repeats, synapses, tolerance, on_stage)
 
-    try:
-        whole = begin(neurons)
+    with unless_complete(device):
         try:
-            found = whole.calibrate(trim)
-        except CrowdedLinkError as error:
-            on_stage(str(error))
-            spent = whole.effort()
-            parts = [begin(part).calibrate(trim) for part in chunks(whole.bench.targets.neurons)]
-            found = merged(parts, spreads, spent)
-    except HwloopError:
-        _restore(device, before)
-        raise
-    finally:
-        if loaded is not None and not getattr(device, "closed", False):
-            device.load(loaded)
-    device.calibration = found  # type: ignore[attr-defined]  # recordings name it
+            whole = begin(neurons)
+            try:
+                found = whole.calibrate(trim)
+            except CrowdedLinkError as error:
+                on_stage(str(error))
+                spent = whole.effort()
+                parts = [begin(part).calibrate(trim) for part in chunks(whole.bench.targets.neurons)]
+                found = merged(parts, spreads, spent)
+        finally:
+            if loaded is not None and not getattr(device, "closed", False):
+                device.load(loaded)
+        device.calibration = found  # type: ignore[attr-defined]  # recordings name it
     return found
-
-
-def _restore(device: Device, before: dict[str, Array]) -> None:
-    try:
-        write_codes(device, before)
-    except HwloopError as error:  # the error of before is the one to show
-        _log.error("%s: trim codes of before could not be put back: %s", device.device_id, error)
-
-
-def _codes(device: Device) -> dict[str, Array]:
-    """What all trim cells hold; empty for a device without."""
-    if not isinstance(device, Trimmable):
-        return {}
-    return {name: device.trim_codes(name) for name in device.trim_ranges}
 
 
 class _Run:
@@ -135,7 +116,7 @@ class _Run:
         ranges = self.device.trim_ranges if trim and isinstance(self.device, Trimmable) else {}
         if ranges:
             rows = self.bench.targets.neurons
-            held = {name: codes[rows] for name, codes in _codes(self.device).items()}
+            held = {name: codes[rows] for name, codes in trim_codes(self.device).items()}
             trimmer = Trimmer(ranges, held)
             for number in range(TRIM_ROUNDS):
                 state = self._state(found, potentials)
@@ -157,6 +138,7 @@ class _Run:
 
     def _write(self, writes: dict[str, tuple[Array, Array]]) -> None:
         physical = self.bench.targets.neurons
+        drop_calibration(self.device)
         for name, (rows, codes) in writes.items():
             self.device.write_trim(name, codes, physical[rows])  # type: ignore[attr-defined]  # Trimmable
 
@@ -204,7 +186,7 @@ class _Run:
             neurons=physical.tolist(), targets={k: [float(x) for x in v] for k, v in targets.values.items()},
             estimates=estimates, before=before,
             weights=[as_row(row, FACTOR_DIGITS) for row in factors_of(found, potentials)],
-            codes={name: codes.tolist() for name, codes in _codes(device).items()} if trimmed else {},
+            codes={name: codes.tolist() for name, codes in trim_codes(device).items()} if trimmed else {},
             verdict=verdict, reasons={str(int(physical[k])): v for k, v in sorted(reasons.items())},
             notes={str(int(physical[k])): v for k, v in sorted(found.judgement.notes.items())},
             residual=as_row(np.sqrt(found.fit.cost / freedom), FACTOR_DIGITS),

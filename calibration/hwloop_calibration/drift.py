@@ -35,6 +35,7 @@ from hwloop.errors import CalibrationError, TargetError
 from hwloop.mapping import Program
 from hwloop.target import Device
 
+from .apply import unless_complete
 from .bench import Bench, Observations, targets_of
 from .calibrate import calibrate
 from .design import choose
@@ -204,28 +205,33 @@ class Sentinel:
         Raises
         ------
         TargetError
-            The device as a whole does not answer as it did, or a write failed; the calibration of before stays.
+            The device as a whole does not answer as it did, or a write failed; codes and calibration of before stay, here and
+            on the device, as they do after Ctrl-C.
         """
         chosen = sorted(neurons if neurons is not None else self.history[-1].neurons if self.history else ())
         if not chosen:
             return self.calibration
         rows = np.searchsorted(self.calibration.neurons, chosen)
+        with unless_complete(self.device):
+            verified = self._verified(self._renewed(chosen, rows, options))
+            reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
+            found = neurons_of(verified, self._bench)
+            self.device.calibration = verified  # type: ignore[attr-defined]
+        self.calibration, self._reference, self._neurons = verified, reference, found
+        self._sound[rows] = [verified.verdict[r] != "masked" for r in rows]
+        self._high[rows], self._low[rows] = 0.0, 0.0
+        return self.calibration
+
+    def _renewed(self, chosen: list[int], rows: Array, options: dict[str, Any]) -> Calibration:
+        """The calibration with new rows of the neurons ``chosen``, or with these masked where they cannot be calibrated."""
         try:
             part = calibrate(self.device, self.program, neurons=chosen, **options)
         except TargetError as error:
             if not self._others_steady(rows):
                 raise
             _log.warning("%s: neurons %s are masked: %s", self.device.device_id, chosen, error)
-            found = given_up(self.calibration, chosen, str(error))
-        else:
-            found = merged(self.calibration, part)
-        self.calibration = self._verified(found)
-        self.device.calibration = self.calibration  # type: ignore[attr-defined]
-        self._sound[rows] = [self.calibration.verdict[r] != "masked" for r in rows]
-        self._neurons = neurons_of(self.calibration, self._bench)
-        self._high[rows], self._low[rows] = 0.0, 0.0
-        self._reference = _replaced(self._reference, self._measure(REFERENCE_REPEATS), rows)
-        return self.calibration
+            return given_up(self.calibration, chosen, str(error))
+        return merged(self.calibration, part)
 
     def _others_steady(self, rows: Array) -> bool:
         """Whether the sound neurons that are not among ``rows`` answer as in the reference."""

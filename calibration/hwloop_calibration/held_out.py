@@ -8,7 +8,7 @@ import torch
 from hwloop.simulate.contract import Events
 from hwloop.spikes import Spikes
 
-from .bench import ROOM, Bench
+from .bench import ROOM, Bench, stamps
 from .document import HeldOut
 from .kernels import tabulate
 from .model import Array, Neurons, predict_events
@@ -30,7 +30,7 @@ def held_out(bench: Bench, twin: Neurons, nominal: Neurons, sound: Array) -> Hel
     times, found = np.full((REPEATS * SAMPLES, n, ROOM), np.nan), np.zeros((REPEATS * SAMPLES, n), np.int64)
     out = recording.output
     tabulate(
-        np.ascontiguousarray(out.times.double().numpy()), np.ascontiguousarray(out.units.numpy()), out.counts.numpy(),
+        stamps(recording), np.ascontiguousarray(out.units.numpy()), out.counts.numpy(),
         times, found,
     )  # fmt: skip
     seen = times.reshape(REPEATS, SAMPLES, n, ROOM)[..., :FIRST]

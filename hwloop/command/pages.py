@@ -30,26 +30,10 @@ def deploy_page(experiment: Experiment, program: Program, results: Sequence[Resu
     )
     report.add_section("Accuracy", tables=[_results_table(results)], figures=[_bars(results)])
     use = program.report()
-    rows = [
-        (u.population, u.neurons, u.fan_in, u.fan_in_headroom, u.synapses, f"{u.weight_of_1_lsb:.4g}", u.saturated, u.zeroed, f"{u.rounding_rms_lsb:.3f}")
-        for u in use.layers
-    ]  # fmt: skip
-    bits = "real-valued weights" if use.weight_bits is None else f"{use.weight_bits}-bit weights"
-    text = f"{use.neurons} of {use.neurons_available} neurons, {use.synapses} synapses, {bits}. " + " ".join(use.notes)
-    columns = (
-        "layer",
-        "neurons",
-        "fan-in",
-        "free",
-        "synapses",
-        "weight of 1 LSB",
-        "saturated",
-        "became 0",
-        "rounding RMS (LSB)",
-    )
-    caption = "Resources by layer, and what rounding to the chip's codes did to the weights."
-    table = Table(caption, columns, rows, results[-1].source)
-    return report.add_section("Resources", text, tables=[table])
+    losses = [f"Warning: {warning}." for warning in use.warnings]
+    text = "\n\n".join([*losses, f"{use.headline}. " + " ".join(use.notes)])
+    tables = [Table(t.caption, t.columns, t.rows, results[-1].source) for t in use.tables()]
+    return report.add_section("Resources", text, tables=tables)
 
 
 def finetune_page(experiment: Experiment, done: LoopResult, results: Sequence[Result]) -> Report:

@@ -17,8 +17,13 @@ from .quantise import Quantised as Quantised
 from .quantise import ScaleRule as ScaleRule
 from .quantise import quantise as quantise
 from .quantise import scale_of as scale_of
+from .quantise import scale_rules as scale_rules
 from .report import LayerUse as LayerUse
 from .report import ResourceReport as ResourceReport
+from .report import ResourceTable as ResourceTable
+from .rounding import rounded as rounded
+from .rounding import rounded_down as rounded_down
+from .rounding import rounded_up as rounded_up
 
 __all__ = [
     "Capabilities",
@@ -29,6 +34,7 @@ __all__ = [
     "Quantised",
     "Range",
     "ResourceReport",
+    "ResourceTable",
     "ScaleRule",
     "check_layer",
     "compile_network",
@@ -38,6 +44,10 @@ __all__ = [
     "network_values",
     "place",
     "quantise",
+    "rounded",
+    "rounded_down",
+    "rounded_up",
     "rules_and_placement",
     "scale_of",
+    "scale_rules",
 ]

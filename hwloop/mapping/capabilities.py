@@ -56,7 +56,7 @@ class Capabilities:
     time_step : float (device s)
         Resolution of recorded time stamps; 0: none.
     latency : float (device s)
-        Mean offset of a recorded time stamp, as a data sheet states it; devices do not subtract it.
+        Mean offset of a time stamp, as a data sheet states it; it is subtracted from all times of a recording.
     """
 
     name: str
@@ -85,6 +85,11 @@ class Capabilities:
     def time_scale(self) -> float:
         """Device seconds of one model second."""
         return 1.0 / self.speedup
+
+    @property
+    def model_latency(self) -> float:
+        """:attr:`latency` in model seconds."""
+        return self.latency * self.speedup
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ from ..errors import CompileError, InputError
 from ..neurons import PARAMETERS, check_parameters
 from .capabilities import Capabilities
 from .constraints import LayerValues, check_layer, dense_name, lif_name
+from .loss import weight_losses
 from .placement import place
 from .program import LayerProgram, Program
 from .quantise import Array, Quantised, ScaleRule, quantise, scale_of, scale_rules
@@ -50,10 +51,16 @@ def compile_network(
     """
     layers = network_values(net)
     for index, layer in enumerate(layers):
-        check_layer(index, layer, capabilities)
+        check_layer(index, layer, capabilities, layers)
     rules, placement = rules_and_placement(layers, capabilities, weight_scale, mask, like)
     programs = tuple(map(layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
-    return Program(capabilities, programs, notes=_notes(layers, capabilities))
+    lost: list[str] = []
+    if like is None and capabilities.max_code is not None:
+        lost = weight_losses(
+            layers, programs, rules,
+            lambda index, rule: layer_program(layers[index], rule, placement[index], capabilities.max_code),
+        )  # fmt: skip
+    return Program(capabilities, programs, notes=_notes(layers, capabilities), warnings=tuple(lost))
 
 
 def network_values(net: Network) -> list[LayerValues]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..errors import CompileError
 from .capabilities import Capabilities, Range
 from .quantise import Array
+from .rounding import rounded_down, rounded_up
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,17 @@ def lif_name(index: int) -> str:
     return f"layer {2 * index + 1} (LIF)"
 
 
-def check_layer(index: int, layer: LayerValues, limits: Capabilities) -> None:
-    """Raise :class:`CompileError` for the first thing in population ``index`` that ``limits`` do not allow."""
+def check_layer(index: int, layer: LayerValues, limits: Capabilities, layers: Sequence[LayerValues] = ()) -> None:
+    """Raise :class:`CompileError` for the first thing in population ``index`` that ``limits`` do not allow.
+
+    ``layers``: all of the network, of which a factor is looked for that brings all times within their ranges.
+    """
     _check_weights(dense_name(index), layer.weight, limits)
     _check_features(index, layer, limits)
     for name in limits.uniform:
         _check_uniform(lif_name(index), name, layer.parameters[name])
     for name, allowed in limits.ranges.items():
-        _check_range(lif_name(index), name, layer.parameters, allowed, limits.speedup)
+        _check_range(lif_name(index), name, layer.parameters, allowed, limits, layers)
 
 
 def _check_weights(where: str, weight: Array, limits: Capabilities) -> None:
@@ -48,7 +53,7 @@ def _check_weights(where: str, weight: Array, limits: Capabilities) -> None:
             limit=f"a fan-in of {limits.fan_in}",
             value=f"{weight.shape[1]} inputs a neuron",
             layer=where,
-            fix=f"feed it from at most {limits.fan_in} units (smaller input or layer before), or choose a larger target",
+            fix=f"feed it from at most {limits.fan_in} units (smaller input or layer before)",
         )
     if not np.isfinite(weight).all():
         neuron, source = (int(i) for i in np.argwhere(~np.isfinite(weight))[0])
@@ -72,7 +77,7 @@ def _check_features(index: int, layer: LayerValues, limits: Capabilities) -> Non
             limit="no cap on a neuron's spikes",
             value=f"max_spikes = {layer.max_spikes}",
             layer=where,
-            fix="build the layer with max_spikes=None (a long t_ref keeps neurons from firing again)",
+            fix="build the layer with max_spikes=None",
         )
 
 
@@ -83,7 +88,7 @@ def _check_delay(where: str, delay: Array, limits: Capabilities) -> None:
             limit="no delays",
             value=f"axonal delays up to {longest:g} s",
             layer=where,
-            fix="build Dense without delay, or choose a target that has delays",
+            fix="build Dense without delay, or choose a target that has delays, e.g. 'loihi'",
         )
     if limits.max_delay is None:
         return
@@ -94,7 +99,7 @@ def _check_delay(where: str, delay: Array, limits: Capabilities) -> None:
             limit=f"delays up to {allowed:g} s in the model ({limits.max_delay:g} s on the device)",
             value=f"a delay of {longest:g} s (input unit {int(delay.argmax())})",
             layer=where,
-            fix=f"shorten delays to {allowed:g} s, or choose a coarser time step where the target has one",
+            fix=f"shorten delays to {rounded_down(allowed, 6):g} s",
         )
 
 
@@ -110,7 +115,15 @@ def _check_uniform(where: str, name: str, values: Array) -> None:
     )
 
 
-def _check_range(where: str, name: str, parameters: dict[str, Array], allowed: Range, speedup: float) -> None:
+def _check_range(
+    where: str,
+    name: str,
+    parameters: dict[str, Array],
+    allowed: Range,
+    limits: Capabilities,
+    layers: Sequence[LayerValues],
+) -> None:
+    speedup = limits.speedup
     values = parameters[name].astype(np.float64)
     if allowed.unit == "device_s":
         scaled, low, high, unit = values / speedup, allowed.low * speedup, allowed.high * speedup, "s"
@@ -130,5 +143,25 @@ def _check_range(where: str, name: str, parameters: dict[str, Array], allowed: R
         limit=f"{name} of {low:g}..{high:g} {unit} in the model ({allowed})",
         value=f"{name} = {shown:g} {unit} ({int(bad.sum())} neurons, first: neuron {neuron})",
         layer=where,
-        fix=f"move {name} to {nearest:g} {unit}" + (", or scale all times of the model" if unit == "s" else ""),
+        fix=f"move {name} to {nearest:g} {unit}{_factor_in_words(layers, limits) if unit == 's' else ''}",
     )
+
+
+def _factor_in_words(layers: Sequence[LayerValues], limits: Capabilities) -> str:
+    """Advice on a factor of all times that brings them within their ranges; empty where there is none."""
+    least, most = 0.0, np.inf
+    for layer in layers:
+        for name, allowed in limits.ranges.items():
+            values = layer.parameters[name].astype(np.float64)
+            if allowed.unit == "device_s" and values.max() > 0:
+                most = min(most, allowed.high * limits.speedup / float(values.max()))
+            if allowed.unit == "device_s" and allowed.low > 0:
+                least = max(least, allowed.low * limits.speedup / float(values.min()))
+        if layer.delay is not None and limits.max_delay is not None and layer.delay.max() > 0:
+            most = min(most, limits.max_delay * limits.speedup / float(layer.delay.max()))
+    # float32 times that are meant to be a limit itself must not add a digit; the check allows twice as much
+    least, most = least * (1 - 5e-7), most * (1 + 5e-7)
+    factor = rounded_up(least, 3) if least > 1 else rounded_down(most, 3) if most < 1 else 1.0
+    if not least <= factor <= most or factor == 1.0:
+        return ""
+    return f", or multiply all times of the model, and of its inputs, by {factor:g}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import CompileError, InputError
 from .constraints import lif_name
@@ -29,9 +32,9 @@ def place(sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = ()) -> tup
     CompileError
         The layers need more neurons than there are.
     InputError
-        A masked neuron does not exist on the device.
+        A masked neuron does not exist on the device, or is no whole number (a mask lists neurons; it is no array of bool).
     """
-    masked = np.unique(np.fromiter((int(neuron) for neuron in mask), dtype=np.int64))
+    masked = np.unique(np.fromiter(map(_physical, mask), dtype=np.int64))
     if masked.size and (masked[0] < 0 or masked[-1] >= n_neurons):
         bad = masked[0] if masked[0] < 0 else masked[-1]
         raise InputError(f"mask names neuron {bad}; the device has neurons 0..{n_neurons - 1}")
@@ -42,9 +45,20 @@ def place(sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = ()) -> tup
             limit=f"{free} neurons ({n_neurons} on the device, {masked.size} masked)",
             value=f"{needed} neurons in layers of {', '.join(map(str, sizes))}",
             layer=f"{lif_name(largest)}, the largest",
-            fix=f"remove {needed - free} neurons from it, or choose a larger target",
+            fix=f"remove {needed - free} neurons"
+            + (" from it" if needed - free < max(sizes) else ", all layers together")
+            + (", or mask fewer" if needed <= n_neurons else ""),
         )
     # neurons beyond the last that could be needed are never looked at
     physical = np.setdiff1d(np.arange(min(n_neurons, needed + masked.size)), masked, assume_unique=True)[:needed]
     ends = np.cumsum(sizes)
     return tuple(physical[end - size : end].astype(np.int64) for size, end in zip(sizes, ends, strict=True))
+
+
+def _physical(neuron: Any) -> int:
+    if isinstance(neuron, (bool, np.bool_)) or getattr(neuron, "dtype", None) is torch.bool:
+        raise InputError("mask holds true and false; allowed: numbers of physical neurons, e.g. np.flatnonzero(mask)")
+    try:
+        return operator.index(neuron)
+    except TypeError:
+        raise InputError(f"mask holds {neuron!r}; allowed: whole numbers, those of physical neurons") from None

@@ -30,7 +30,7 @@ class LayerProgram:
     codes : ``[n_out, n_in]``
         Weight codes, integers; real numbers on a target without weight resolution.
     scale : float
-        Model weight of 1 LSB; 1 on a target without weight resolution.
+        Model weight of 1 LSB, without :attr:`gain` (:meth:`lsb` has both); 1 on a target without weight resolution.
     neurons : ``[n_out]`` int64
         Physical neuron of each logical one.
     parameters : dict of ``[n_out]``
@@ -79,7 +79,7 @@ class LayerProgram:
         return float("inf") if self.max_code is None else self.lsb() * (self.max_code + 0.5)
 
     def lsb(self) -> Array | float:
-        """Model weight of 1 LSB, of all neurons or ``[n_out, 1]``; 1 without resolution."""
+        """Model weight of 1 LSB, for all neurons or ``[n_out, 1]``: :attr:`scale` with the neurons' own :attr:`gain`."""
         return self.scale if self.gain is None else self.scale * self.gain[:, None]
 
 
@@ -94,12 +94,17 @@ class Program:
     layers : tuple of LayerProgram
     membrane_scale : float
         Device potential of one model unit.
+    notes : tuple of str
+        What the device does otherwise than asked.
+    warnings : tuple of str
+        What compiling lost, with the remedy; not looked for where another program's scales were reused.
     """
 
     capabilities: Capabilities
     layers: tuple[LayerProgram, ...]
     membrane_scale: float = 1.0
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
     @property
     def target(self) -> str:
@@ -200,6 +205,7 @@ class Program:
             "weight_bits": limits.weight_bits,
             "layers": rows,
             "notes": self.notes,
+            "warnings": self.warnings,
         }
 
 

@@ -51,11 +51,25 @@ def scale_of(weight: Array, rule: ScaleRule, max_code: int) -> float:
 
 def scale_rules(rule: ScaleRule | Sequence[ScaleRule], n_layers: int) -> tuple[ScaleRule, ...]:
     """One rule a layer from what the user gave: one for all, or one each."""
-    if isinstance(rule, (str, float, int)):
-        return (rule,) * n_layers
+    if isinstance(rule, (str, float)) or not hasattr(rule, "__len__") or getattr(rule, "ndim", 1) == 0:
+        return (_one_rule(rule),) * n_layers
     if len(rule) != n_layers:
         raise InputError(f"weight_scale has {len(rule)} entries; the network has {n_layers} layers: give one for each")
-    return tuple(rule)
+    return tuple(_one_rule(entry) for entry in rule)
+
+
+def _one_rule(rule: Any) -> ScaleRule:
+    """A string as it is, a number of Python, NumPy or torch as a float."""
+    if isinstance(rule, str):
+        return rule
+    try:
+        if isinstance(rule, (bool, np.bool_)):
+            raise TypeError
+        return float(rule)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"weight_scale = {rule!r}; allowed: 'max', 'quantile:Q' with 0 < Q <= 1, or a number > 0, for all layers or one each"
+        ) from None
 
 
 def quantise(weight: Array, scale: float, max_code: int) -> Quantised:

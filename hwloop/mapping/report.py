@@ -23,8 +23,17 @@ class LayerUse:
 
 
 @dataclass(frozen=True)
+class ResourceTable:
+    """A table for a page: a caption, the names of the columns, and rows of values as they are shown."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int, ...], ...]
+
+
+@dataclass(frozen=True)
 class ResourceReport:
-    """Resources of a program; ``str()`` is a table, :meth:`to_dict` plain values."""
+    """Resources of a program; ``str()`` is a table, what was lost first; :meth:`to_dict` plain values."""
 
     target: str
     digest: str
@@ -33,6 +42,7 @@ class ResourceReport:
     weight_bits: int | None
     layers: tuple[LayerUse, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def neurons(self) -> int:
@@ -54,6 +64,29 @@ class ResourceReport:
         """Non-zero weights that became code 0, all layers."""
         return sum(layer.zeroed for layer in self.layers)
 
+    @property
+    def headline(self) -> str:
+        """Neurons, synapses and weight bits in one line."""
+        bits = "real-valued weights" if self.weight_bits is None else f"{self.weight_bits}-bit weights"
+        return f"{self.neurons} of {self.neurons_available} neurons, {self.synapses} synapses, {bits}"
+
+    def tables(self) -> tuple[ResourceTable, ...]:
+        """All that :meth:`__str__` shows by layer, for a page; a target that has more to say adds a table of its own."""
+        columns = (
+            "layer", "neurons", "fan-in", "free", "synapses", "weight bits used", "weight of 1 LSB", "saturated", "became 0",
+            "rounding RMS (LSB)",
+        )  # fmt: skip
+        rows = tuple(
+            (
+                use.population, use.neurons, use.fan_in, use.fan_in_headroom, use.synapses,
+                "-" if use.weight_bits_used is None else use.weight_bits_used, f"{use.weight_of_1_lsb:.4g}", use.saturated,
+                use.zeroed, f"{use.rounding_rms_lsb:.3f}",
+            )
+            for use in self.layers
+        )  # fmt: skip
+        caption = "Resources by layer, and what rounding to the target's codes did to the weights."
+        return (ResourceTable(caption, columns, rows),)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, with the totals."""
         totals = {
@@ -65,10 +98,9 @@ class ResourceReport:
         return {**asdict(self), **totals}
 
     def __str__(self) -> str:
-        bits = "real-valued weights" if self.weight_bits is None else f"{self.weight_bits}-bit weights"
         lines = [
-            f"program {self.digest[:12]} for {self.target}: {self.neurons} of {self.neurons_available} neurons, "
-            f"{self.synapses} synapses, {bits}",
+            *(f"warning: {warning}" for warning in self.warnings),
+            f"program {self.digest[:12]} for {self.target}: {self.headline}",
             f"{'population':>10} {'neurons':>8} {'fan-in':>7} {'free':>6} {'bits':>5} {'1 LSB':>10} "
             f"{'saturated':>10} {'zeroed':>7} {'rms LSB':>8}",
         ]

@@ -5,7 +5,7 @@
             +-------- optimiser <-- gradient of the model, replayed at the measured spikes +
 
 The model is differentiated at the weights that the device holds (straight-through rounding); the step is taken by the
-float shadow weights. Constant latency of the read-out is subtracted from the measured times first. How the measured
+float shadow weights. Measured times are corrected for the constant latency of the read-out. How the measured
 spikes become gradients is the training rule's (:mod:`hwloop.rules`): any that runs in continuous time from spikes alone.
 """
 

@@ -27,7 +27,7 @@ from scipy.special import ndtri
 
 import hwloop as hl
 from hwloop.mapping import Program
-from hwloop_calibration.bench import ROOM, targets_of
+from hwloop_calibration.bench import ROOM, stamps, targets_of
 from hwloop_calibration.kernels import tabulate
 from hwloop_calibration.model import Array, predict
 from hwloop_calibration.stimuli import Pattern, Stimuli
@@ -143,12 +143,13 @@ class _Stages:
         parts = []
         for first in range(0, samples, RUN):
             size = min(RUN, samples - first)
-            out = self.device.run(
+            recording = self.device.run(
                 hl.Spikes.from_events([pair], COLUMNS, t_stop, dtype=torch.float64), repeats=size
-            ).output
+            )
+            out = recording.output
             times, found = np.full((size, len(self.goal), ROOM), np.nan), np.zeros((size, len(self.goal)), np.int64)
             tabulate(
-                np.ascontiguousarray(out.times.numpy()), np.ascontiguousarray(out.units.numpy()), out.counts.numpy(),
+                stamps(recording), np.ascontiguousarray(out.units.numpy()), out.counts.numpy(),
                 times, found,
             )  # fmt: skip
             parts.append(times)

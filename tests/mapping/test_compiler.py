@@ -220,6 +220,8 @@ def test_a_gain_is_part_of_the_weights_their_limit_and_the_digest() -> None:
     np.testing.assert_array_equal(gained.weight()[1], 2 * layer.weight()[1])
     assert np.ravel(gained.largest_weight()).tolist() == [31.5 * layer.scale * g for g in (1.0, 2.0, 0.5, 1.0)]
     assert layer.largest_weight() == 31.5 * layer.scale
+    assert np.ravel(gained.lsb()).tolist() == [layer.scale * g for g in (1.0, 2.0, 0.5, 1.0)]
+    assert layer.lsb() == layer.scale
     other = dataclasses.replace(program, layers=(gained, *program.layers[1:]))
     assert other.digest != program.digest
 

@@ -143,19 +143,21 @@ def test_repeats_average_over_the_noise_and_health_is_counted(task: Task) -> Non
     assert health.extra > 0
 
 
-def test_constant_latency_is_subtracted_and_padding_stays_infinite(task: Task) -> None:
+def test_constant_latency_is_subtracted_once_by_whatever_runs_and_padding_stays_infinite(task: Task) -> None:
     net = network()
     with chip(mismatch=False, trial_noise=False) as device:
         device.load(hl.compile(net, device))
-        raw, shifted = device.run(task.train.inputs), run_on(device, task.train.inputs)
+        recordings = [device.run(task.train.inputs), run_on(device, task.train.inputs)]
     latency = device.capabilities.latency * device.capabilities.speedup
     assert latency > 0
-    for population in shifted.populations:
-        Spikes(population.times, population.units, population.counts, population.n_units, population.t_stop)
-    first, earlier = raw[0].first_times(), shifted[0].first_times()
-    both = torch.isfinite(first) & torch.isfinite(earlier)
-    # event loss and jitter are drawn anew: the median shift is the latency to within a time stamp
-    assert abs(float((first - earlier)[both].median()) - latency) < 1e-4
+    model = net(task.train.inputs)[0].first_times().detach()
+    for recording in recordings:
+        assert recording.latency == latency
+        for population in recording.populations:
+            Spikes(population.times, population.units, population.counts, population.n_units, population.t_stop)
+        error = (recording[0].first_times() - model)[torch.isfinite(recording[0].first_times() - model)]
+        # rounded weights move spikes to either side: the median error is far below the latency
+        assert abs(float(error.median())) < 0.1 * latency
 
 
 def test_the_network_keeps_float_weights_where_the_device_holds_codes(task: Task) -> None:

@@ -44,6 +44,10 @@ class Driver:
         self._codes[layer], self._placed[layer] = codes.copy(), neurons.copy()
         return changed
 
+    def forget(self) -> None:
+        """Take nothing for written: the next write writes everything."""
+        self._codes.clear()
+
     def configure(self, layer: int, settings: LayerProgram) -> None:
         """Set the neuron parameters of a layer."""
         self._layers[layer] = settings
@@ -59,7 +63,7 @@ class Driver:
         recorded, current = [], spikes
         for number in sorted(self._layers):
             settings = self._layers[number]
-            weight = torch.from_numpy((self._codes[number] * settings.scale).astype(settings.dtype))
+            weight = torch.from_numpy((self._codes[number] * settings.lsb()).astype(settings.dtype))
             parameters = {name: torch.from_numpy(value) for name, value in settings.parameters.items()}
             current = simulate.run(current, weight, parameters, reset=check_reset(settings.reset))
             recorded.append(self._stamped(current))

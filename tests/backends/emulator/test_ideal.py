@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,3 +81,16 @@ def test_acceleration_alone_changes_times_by_rounding_only(
         valid = b.valid
         # a handful of roundings of 1e-16, amplified by at most 1/D of the spikes' slopes
         assert torch.allclose(a.times[valid], b.times[valid].detach(), rtol=1e-9, atol=0)
+
+
+def test_a_gain_of_the_program_acts_on_the_chip(
+    build: Callable[..., Network], chip: Callable[..., EmulatorDevice], spikes: Spikes
+) -> None:
+    device = chip(build())
+    expected = device.run(spikes)
+    program = device.program
+    assert program is not None
+    gain = np.where(np.arange(40) % 2, 2.0, 0.5)  # powers of two: no rounding
+    first = dataclasses.replace(program.layers[0], codes=program.layers[0].codes / gain[:, None], gain=gain)
+    device.load(dataclasses.replace(program, layers=(first, *program.layers[1:])))
+    assert same(device.run(spikes), expected)

@@ -129,12 +129,12 @@ def lif(**values: Any) -> Network:
         (lif(reset="subtract"), "reset 'value'", "reset 'subtract'", "reset='value'"),
         (lif(max_spikes=1), "no cap on a neuron's spikes", "max_spikes = 1", "max_spikes=None"),
         (lif(v_leak=0.5), "v_leak = v_reset, or v_leak >= v_th", "v_leak = 0.5", "v_reset = v_leak"),
-        (lif(v_leak=200.0), "a bias of up to 524160 a tick", "for the leak potential of neuron 0", "closer to v_reset"),
-        (lif(tau_mem=10.0), "decays of 1..4095 / 4096 a tick", "tau_mem = 10 s, 0.04 / 4096 a tick", "dt=0.03"),
-        (lif(tau_syn=1e-5), "time constants of at least one step", "tau_syn = 1e-05 s", "dt=2e-07 or less"),
-        (with_weight(lif(), 0, np.zeros((2, 3))), "at least one is not zero", "all zero", "remove the layer or train it"),
+        (lif(v_leak=200.0), "a bias of up to 524160 a tick", "for the leak potential 200 of neuron 0", "v_leak up to 6.76"),
+        (lif(tau_mem=10.0), "decays of 1..4095 / 4096 a tick", "tau_mem = 10 s, 0.04 / 4096 a tick", "dt=0.0025"),
+        (lif(tau_syn=1e-5), "time constants of at least one step", "tau_syn = 1e-05 s", "dt=3.5e-06"),
+        (with_weight(lif(), 0, np.zeros((2, 3))), "at least one is not zero", "all zero", "remove the layer, or train it"),
         (with_weight(lif(), 0, np.full((2, 3), np.nan)), "finite weights", "weight [0, 0] = nan", "training diverged"),
-        (network(3, 2, delay=6.5e-3), "delays up to 63 ticks, 0.0063 s at dt = 0.0001 s", "65 ticks (input unit 0)", "dt=0.0001"),
+        (network(3, 2, delay=6.5e-3), "delays up to 63 ticks, 0.0063 s at dt = 0.0001 s", "65 ticks (input unit 0)", "dt=0.000103175"),
     ],
 )  # fmt: skip
 def test_what_the_arithmetic_cannot_carry_is_refused(net: Network, limit: str, value: str, fix: str) -> None:
@@ -156,10 +156,9 @@ def test_the_layer_that_is_refused_is_named() -> None:
 def test_a_threshold_beyond_17_bits_is_refused_with_the_scale_that_fits() -> None:
     with pytest.raises(CompileError, match="thresholds of 17 bits, vth up to 131071") as caught:
         compile_loihi(network(3, 2), DT, weight_scale=1e-4)
-    found = re.search(r"weight_scale of ([\d.e-]+) or more", caught.value.fix)
+    found = re.search(r"weight_scale=([\d.e-]+), or compile with weight_scale=\"max\"", caught.value.fix)
     assert found is not None
-    # the fix works: three digits, rounded, may fall short by a thousandth
-    compile_loihi(network(3, 2), DT, weight_scale=1.01 * float(found.group(1)))
+    assert compile_loihi(network(3, 2), DT, weight_scale=float(found.group(1))).fits[0].vth > 0.99 * 131071
 
 
 def test_a_sum_that_wraps_is_refused_with_the_scale_that_fits() -> None:
@@ -167,7 +166,7 @@ def test_a_sum_that_wraps_is_refused_with_the_scale_that_fits() -> None:
     with pytest.raises(CompileError, match="sums of weights up to 131071: beyond it u wraps") as caught:
         compile_loihi(net, DT)
     assert "together bring 304800" in caught.value.value
-    found = re.search(r"weight_scale of ([\d.e-]+) or more", caught.value.fix)
+    found = re.search(r"weight_scale=([\d.e-]+)", caught.value.fix)
     assert found is not None
     assert compile_loihi(net, DT, weight_scale=float(found.group(1))).fits[0].headroom > 1
 

@@ -78,9 +78,9 @@ def test_a_wrap_while_running_is_refused_and_the_device_stays_usable() -> None:
     few = Spikes.from_events([([1e-3], [0])], 1, 50e-3, torch.float64)
     with hl.open("loihi", dt=1e-4) as device:
         device.load(hl.compile(with_weight(net, 0, [[50.0]]), device))
-        with pytest.raises(TargetError, match=r"layer 0, sample 0: a current went beyond 2\^23") as caught:
+        with pytest.raises(TargetError, match=r"layer 0 \(Dense\), sample 0: a current went beyond 2\^23") as caught:
             device.run(many)
-        assert "weight_scale" in str(caught.value)
+        assert "headroom=256 (tried on these spikes)" in str(caught.value)
         assert device.run(few).output.counts.tolist()[0] > 0
 
 

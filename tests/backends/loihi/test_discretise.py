@@ -90,7 +90,7 @@ def test_delays_become_ticks() -> None:
 def test_a_tau_shorter_than_a_step_is_refused() -> None:
     with pytest.raises(CompileError, match=r"layer 1 \(LIF\): found tau_mem = 0.01 s, tau_syn = 0.005 s") as caught:
         float_graph(network(2, 2), 6e-3)
-    assert caught.value.fix == "open the target with dt=0.0001 or less"
+    assert caught.value.fix == "open the target with dt=0.0001"
 
 
 def test_a_leak_that_the_membrane_cannot_start_from_is_refused() -> None:
