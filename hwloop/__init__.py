@@ -31,7 +31,6 @@ if _TYPE_CHECKING:
     from .errors import InputError as InputError
     from .errors import OptionError as OptionError
     from .errors import TargetError as TargetError
-    from .training.loop import finetune as finetune
     from .mapping import Program as Program
     from .network import LIF as LIF
     from .network import Dense as Dense
@@ -46,6 +45,7 @@ if _TYPE_CHECKING:
     from .target import open as open
     from .training import evaluate as evaluate
     from .training import fit as fit
+    from .training.loop import finetune as finetune
 
 __version__ = "0.1.0"
 

@@ -157,4 +157,5 @@ def hint(value: Any) -> str:
 
 
 def is_bool(value: Any) -> bool:
+    """Whether ``value`` is a truth value, of Python, NumPy or torch."""
     return isinstance(value, bool) or getattr(value, "dtype", None) in (torch.bool, np.dtype(bool))

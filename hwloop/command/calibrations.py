@@ -88,7 +88,9 @@ def differences(before: Calibration, after: Calibration) -> list[tuple[str, str,
 
     common = sorted(set(before.neurons) & set(after.neurons))
     if not common:
-        raise OptionError(f"{before.id} and {after.id} have no neuron in common; compare two that measured the same neurons")
+        raise OptionError(
+            f"{before.id} and {after.id} have no neuron in common; compare two that measured the same neurons"
+        )
     places = [np.searchsorted(c.neurons, common) for c in (before, after)]
     rows = []
     for name in before.estimates:
