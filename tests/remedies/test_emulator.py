@@ -166,8 +166,8 @@ def known(said: str) -> list[str]:
         (Said('_check_effect', 'effects.{}.{} = {}; allowed: {}'), 'scale = 0.1', 'scale = 0.1\nunit = "swing"', ('scale = 0.1\nunit = "ratio"',)),
         (Said("_check_effect", "effects.{}.scale = {}; allowed: 0..{}"), "scale = 0.1", "scale = 9", ("scale = 0", "scale = 1")),
         (Said("Preset.load", "not TOML"), "version = 1", "version = ", ("version = 1",)),
-        (Said("Preset.load", "preset {}: {} is missing; state it (a citation or the word"), 'scale = 0.1\nsource = "assumed"', 'scale = 0.1', ('scale = 0.1\nsource = "assumed"',)),
-        (Said("Preset.load", "preset {}: {} = {}; allowed: {}"), "value = 6", "value = 40", ("value = 16", "value = 2")),
+        (Said("preset._explain", "preset {}"), 'scale = 0.1\nsource = "assumed"', 'scale = 0.1', ('scale = 0.1\nsource = "assumed"',)),
+        (Said("preset._explain", "preset {}"), "value = 6", "value = 40", ("value = 16", "value = 2")),
     ],
 )  # fmt: skip
 def test_a_preset_that_is_mended_as_it_says_loads(
@@ -186,14 +186,14 @@ def test_effects_and_trims_that_are_known_are_those_that_are_printed(tmp_path: P
     for name in known(said):
         loaded(tmp_path, "trims.tau_mem", f"trims.{name}")
     said = refused(
-        "Preset.load",
-        "preset {}: unknown key 'effects.{}'; known here: {}",
+        "preset._explain",
+        "preset {}",
         lambda: loaded(tmp_path, "effects.gain", "effects.again"),
     )
     assert "gain" in known(said)
     said = refused(
-        "Preset.load",
-        "preset {}: unknown key {}; known here: {}",
+        "preset._explain",
+        "preset {}",
         lambda: loaded(tmp_path, "step = 0.01", "step = 0.01\nstop = 1"),
     )
     assert set(known(said)) == {"codes", "default", "step", "source"}

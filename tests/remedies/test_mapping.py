@@ -21,7 +21,7 @@ from hwloop.mapping import Capabilities, compile_network
 from hwloop.ownership import FORMAT, RECORD, VERSION, held
 from hwloop.target import find
 from hwloop_emulator import EmulatorTarget
-from hwloop_loihi import soft_device
+from hwloop_loihi import soft_device, step_codes, write_netx
 
 from .support import Case, option, refused
 
@@ -159,6 +159,27 @@ def test_neurons_that_fire_on_are_given_the_theta_that_is_printed(monkeypatch: p
     message = "raise theta to {} or more, so that fewer spikes are needed"
     said = refused("SoftDevice._counts", message, lambda: signed(theta=0.02))
     signed(theta=float(said.split("theta to ")[1].split()[0]))
+
+
+def test_a_connection_of_the_size_that_is_printed_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(n: int) -> None:
+        net = rules.StepNetwork([hl.Dense(n, 10), rules.LeakyNeurons(3.0, t_ref=0)], in_shape=n, steps=40)
+        rules.open_network(net, "loihi").close()
+
+    monkeypatch.setattr(step_codes, "MOST_WEIGHTS", 100)
+    said = refused("dense_weight", "make its maps smaller: inputs times neurons up to {}", lambda: opened(11))
+    opened(int(said.split("up to ")[-1]) // 10)
+
+
+def test_a_network_with_delays_is_written_without_or_deployed(tmp_path: Path) -> None:
+    def delayed(delay: float | None) -> hl.Network:
+        return hl.Network([hl.Dense(3, 2, delay=delay), hl.LIF(2, 10e-3, 5e-3)]).double()
+
+    message = "build Dense without delay, or deploy to loihi or lava, which have delays of 0..63 ticks"
+    refused("write_netx", message, lambda: write_netx(tmp_path / "net.net", delayed(1e-3), dt=1e-4))
+    write_netx(tmp_path / "net.net", delayed(None), dt=1e-4)
+    for target in ("loihi", "lava"):
+        hl.compile(delayed(1e-3), find(target, dt=1e-4))
 
 
 # -- folders --------------------------------------------------------------------------------------

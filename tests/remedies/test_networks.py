@@ -185,6 +185,27 @@ def hinge(layer: int = -1, mask: torch.Tensor | None = None, weight: float = 0.1
     return losses.silent_hinge(network, record if inputs else Record(record.populations), layer, 0.1, mask)
 
 
+def layer_of(dtype: torch.dtype) -> Any:
+    dense, neurons = net().to(dtype).blocks[0]
+    return simulate.run(INPUTS, dense.weight, neurons.parameters_dict())
+
+
+def health(copied: bool, early: bool = False) -> Any:
+    mine = Spikes(INPUTS.times.clone(), INPUTS.units, INPUTS.counts, INPUTS.n_units, INPUTS.t_stop)
+    record = run(net(), mine, measured=run(net()))
+    assert record.health is not None
+    if early:
+        return record.health.missing, record.health.extra, mine.times.mul_(0.5), record.health.missing
+    (mine.times.clone() if copied else mine.times).mul_(0.5)
+    return record.health.missing, record.health.extra
+
+
+STATE = [
+    Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
+    Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
+         (lambda: health(copied=True), lambda: health(copied=False, early=True))),
+]  # fmt: skip
+
 LOSSES = [
     Case("Loss.__mul__", "weight {} of a loss; allowed: finite numbers", lambda: math.inf * losses.SpikeCount(),
          (lambda: 1e300 * losses.SpikeCount(), lambda: 0 * losses.SpikeCount())),
@@ -219,7 +240,7 @@ LOSSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*BUILDING, *MEASURED, *LOSSES], ids=str)
+@pytest.mark.parametrize("case", [*BUILDING, *MEASURED, *STATE, *LOSSES], ids=str)
 def test_what_is_asked_of_a_network_is_accepted(case: Case) -> None:
     case.follow()
 

@@ -104,6 +104,12 @@ EXCHANGE = [
 ]  # fmt: skip
 
 
+def test_trains_that_are_sorted_by_their_unit_are_read() -> None:
+    trains = [neo.SpikeTrain([0.5] * pq.s, t_stop=1.0, unit=unit) for unit in (1, 0)]
+    refused("from_neo", "units are counted by place: sort the trains", lambda: from_neo([segment(*trains)]))
+    from_neo([segment(*sorted(trains, key=lambda train: train.annotations["unit"]))])
+
+
 def test_the_extra_that_is_named_brings_neo(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stands in the project's extras, and once Neo can be imported the export works."""
     with monkeypatch.context() as without:
