@@ -1,11 +1,12 @@
 # `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format bench studies clean
+.PHONY: help venv demo test test-slow lint format bench mutants studies clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 OUT ?= out
 PYTEST_ARGS ?= -n 2 --dist loadfile
+MUTANTS_ARGS ?= --places 100 --jobs 2
 SUPPORTED = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c "$(SUPPORTED)" >/dev/null 2>&1 && { echo $$p; exit; }; done)
@@ -51,6 +52,9 @@ lint: $(VENV)/.installed  ## ruff (rules and format) and mypy --strict
 format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+mutants: $(VENV)/.installed  ## a slip of the pen in each of 100 places of the source: the share that the tests notice
+	nice $(RUN) -m tests.mutation.plant $(MUTANTS_ARGS)
 
 studies: $(VENV)/.installed  ## the long experiments behind the figures of the README (hours)
 	$(RUN) examples/studies.py --out $(OUT)/studies

@@ -25,12 +25,14 @@ if _TYPE_CHECKING:
     from .errors import CalibrationError as CalibrationError
     from .errors import CheckpointError as CheckpointError
     from .errors import CompileError as CompileError
+    from .errors import CompileWarning as CompileWarning
     from .errors import DataError as DataError
     from .errors import GradientError as GradientError
     from .errors import HwloopError as HwloopError
     from .errors import InputError as InputError
     from .errors import OptionError as OptionError
     from .errors import TargetError as TargetError
+    from .errors import TimeScaleWarning as TimeScaleWarning
     from .mapping import Program as Program
     from .network import LIF as LIF
     from .network import Dense as Dense
@@ -56,6 +58,7 @@ _HOMES = {
     "CheckpointError": ".errors",
     "Comparison": ".compare",
     "CompileError": ".errors",
+    "CompileWarning": ".errors",
     "DataError": ".errors",
     "Dataset": ".datasets",
     "Dense": ".network",
@@ -73,6 +76,7 @@ _HOMES = {
     "Target": ".target",
     "TargetError": ".errors",
     "Task": ".datasets",
+    "TimeScaleWarning": ".errors",
     "available": ".target",
     "calibrate": "hwloop_calibration",
     "compare": ".compare",
@@ -93,6 +97,7 @@ __all__ = [
     "CheckpointError",
     "Comparison",
     "CompileError",
+    "CompileWarning",
     "DataError",
     "Dataset",
     "Dense",
@@ -109,6 +114,7 @@ __all__ = [
     "Target",
     "TargetError",
     "Task",
+    "TimeScaleWarning",
     "available",
     "calibrate",
     "compare",

@@ -2,6 +2,8 @@
 fine-tune each in the loop.
 
 Nothing here is special to the demonstration but the choice of experiment and chips: each step is one public function.
+What does not depend on each other runs side by side, in processes of one thread each: calibrating a chip asks for the
+neurons' parameters alone, so it does not wait for the training; and every chip is fine-tuned on its own.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,13 +23,18 @@ from .deployment import deploy, run_on
 from .experiment import Experiment
 from .mapping import Program
 from .network import Network
+from .progress import say
 from .record import Record
 from .results import Result, measured, simulated
-from .target import Device, describe
+from .target import Device, describe, factory, find
 from .target import compile as compile_for
 from .target import open as open_device
 from .training import FitResult, fit
 from .training.loop import LoopResult, finetune
+from .workers import how_many, workers
+
+if TYPE_CHECKING:
+    from hwloop_calibration import Calibration
 
 #: The chips of the demonstration.
 CHIPS = ("emulator:0", "emulator:1", "emulator:2")
@@ -44,7 +53,7 @@ OnStage = Callable[[str], None]
 class ChipResult:
     """One chip: as deployed, calibrated and fine-tuned.
 
-    ``calibrated``: the software network, as it is, on the chip after its neurons were trimmed (in a session of its own; the
+    ``calibrated``: the software network, as it is, on the chip with its neurons trimmed (in a session of its own; the
     fine-tuned one runs on the chip as it was).
 
     ``before`` and ``after`` compare its spikes with those of the software network, on the test set. ``effects`` is what
@@ -96,6 +105,7 @@ def run_demo(
     chips: Sequence[str] = CHIPS,
     *,
     runs: int = RUNS,
+    jobs: int = -1,
     progress: bool | None = None,
     on_stage: OnStage = lambda text: None,
 ) -> DemoResult:
@@ -107,8 +117,9 @@ def run_demo(
         Its target's name is replaced by each of ``chips``.
     chips : names as :func:`hwloop.open` takes them
     runs : runs of the test set on each chip
+    jobs : processes side by side; -1: one a core. The result is the same
     progress : as in :func:`hwloop.fit`
-    on_stage : told what begins
+    on_stage : told what begins, and how far it is
 
     Raises
     ------
@@ -116,63 +127,98 @@ def run_demo(
         As the functions it calls.
     """
     start = time.perf_counter()
-    task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
-    on_stage(f"training {_shape(net)} in software, {experiment.training.epochs} epochs")
-    training = fit(net, task, loss, progress=progress, **experiment.fit_options())
-    software = simulated("software", net, task.test, "test", experiment.decision)
-    noise_only = _without_mismatch(chips[0], experiment, net, task, runs)
-    with torch.no_grad():
-        reference = net(task.test.inputs)
-    repaired = []
-    for name in chips:
+    used = [_neurons(name, experiment) for name in chips]
+    with workers(how_many(jobs, 1 + len(chips)), on_stage) as side:
+        on_stage(f"training {experiment.name} in software, {experiment.training.epochs} epochs")
+        training = side.submit(_train, experiment, progress)
+        on_stage(f"calibrating {len(used[0])} neurons of each of {', '.join(chips)}")
+        calibrations = [side.submit(_calibrate, name, experiment, n) for name, n in zip(chips, used, strict=True)]
+        net, fitted = training.result()
         on_stage(
-            f"{name}: deploying as is, comparing, calibrating, fine-tuning {experiment.finetune.epochs} epochs in the loop"
+            f"each of {', '.join(chips)}: deploying as is and calibrated, comparing, fine-tuning "
+            f"{experiment.finetune.epochs} epochs in the loop"
         )
-        repaired.append(_repair(name, experiment, net, task, reference, runs, progress))
-    seconds = time.perf_counter() - start
-    return DemoResult(experiment, task, net, training, software, noise_only, tuple(repaired), seconds)
+        repaired = [
+            side.submit(_repair, name, experiment, net, calibration.result(), runs, progress)
+            for name, calibration in zip(chips, calibrations, strict=True)
+        ]
+        task = experiment.build_task()
+        software = simulated("software", net, task.test, "test", experiment.decision)
+        noise_only = _without_mismatch(chips[0], experiment, net, task, runs)
+        results = tuple(call.result() for call in repaired)
+    return DemoResult(experiment, task, net, fitted, software, noise_only, results, time.perf_counter() - start)
+
+
+def _neurons(name: str, experiment: Experiment) -> list[int]:
+    """Physical neurons that the network will stand on; what the target cannot carry is refused here, before the work."""
+    target = find(name, **experiment.target.options())
+    program = compile_for(experiment.build_network(), target, mask=experiment.target.mask)
+    return [int(n) for layer in program.layers for n in layer.neurons]
+
+
+def _train(experiment: Experiment, progress: bool | None) -> tuple[Network, FitResult]:
+    net = experiment.build_network()
+    done = fit(net, experiment.build_task(), experiment.build_loss(), progress=progress, **experiment.fit_options())
+    return net, done
+
+
+def _calibrate(name: str, experiment: Experiment, neurons: list[int]) -> Calibration:
+    """What the chip's ``neurons`` are, and trim codes for them: weights have no part in it."""
+    from hwloop_calibration import calibrate
+
+    with _session(name, experiment, 1) as chip:
+        program = compile_for(experiment.build_network(), chip, mask=experiment.target.mask)
+        return calibrate(chip, program, neurons=neurons, repeats=CALIBRATION_REPEATS, synapses=False, on_stage=say)
 
 
 def _repair(
-    name: str, experiment: Experiment, net: Network, task: Task, reference: Record, runs: int, progress: bool | None
+    name: str, experiment: Experiment, net: Network, calibration: Calibration, runs: int, progress: bool | None
 ) -> ChipResult:
     start = time.perf_counter()
-    decision = experiment.decision
+    task, decision = experiment.build_task(), experiment.decision
     tuned_net = copy.deepcopy(net)
-    with open_device(name, **experiment.target.options()) as chip:
-        program = deploy(
-            net, chip, validation=task.validation, weight_scale=experiment.target.weight_scale,
-            mask=experiment.target.mask, decision=decision,
-        )  # fmt: skip
-        as_is = measured("as is", chip, program, task.test, "test", decision=decision, runs=runs)
+    with torch.no_grad():
+        reference = net(task.test.inputs)
+    with _session(name, experiment, 0) as chip:
+        program, as_is = _deployed("as is", experiment, net, chip, task, runs)
         before = _against(reference, chip, net, task, experiment)
         options = {**experiment.finetune_options(), "weight_scale": list(program.scales)}
         loop = finetune(tuned_net, chip, task, experiment.build_finetune_loss(), progress=progress, **options)
         tuned = measured("fine-tuned", chip, loop.program, task.test, "test", decision=decision, runs=runs)
         after = _against(reference, chip, net, task, experiment)
-    calibrated = _calibrated(name, experiment, net, task, runs)
-    return ChipResult(
-        name, as_is, calibrated, tuned, before, after, loop, program, describe(chip.target), time.perf_counter() - start
+        effects = describe(chip.target)
+    with _session(name, experiment, 2) as chip:
+        chip.apply(calibration)  # type: ignore[attr-defined]  # every device that can be calibrated has it
+        _, calibrated = _deployed("calibrated", experiment, net, chip, task, runs)
+    seconds = time.perf_counter() - start
+    return ChipResult(name, as_is, calibrated, tuned, before, after, loop, program, effects, seconds)
+
+
+def _deployed(
+    state: str, experiment: Experiment, net: Network, chip: Device, task: Task, runs: int
+) -> tuple[Program, Result]:
+    """The network on the chip, by the experiment's rules, and its accuracy there."""
+    how = experiment.target
+    program = deploy(
+        net,
+        chip,
+        validation=task.validation,
+        weight_scale=how.weight_scale,
+        mask=how.mask,
+        decision=experiment.decision,
     )
+    return program, measured(state, chip, program, task.test, "test", decision=experiment.decision, runs=runs)
 
 
-def _calibrated(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:
-    """The network on the chip once the neurons that it stands on are trimmed."""
-    from hwloop_calibration import calibrate
-
-    with open_device(name, **experiment.target.options()) as chip:
-        program = compile_for(net, chip, mask=experiment.target.mask)
-        used = [int(n) for layer in program.layers for n in layer.neurons]
-        calibrate(chip, program, neurons=used, repeats=CALIBRATION_REPEATS, synapses=False)
-        program = deploy(
-            net, chip, validation=task.validation, weight_scale=experiment.target.weight_scale,
-            mask=experiment.target.mask, decision=experiment.decision,
-        )  # fmt: skip
-        return measured("calibrated", chip, program, task.test, "test", decision=experiment.decision, runs=runs)
+def _session(name: str, experiment: Experiment, number: int, **options: Any) -> Device:
+    """The chip opened; an emulated one in session ``number`` of its noise, whatever else this process has opened."""
+    if "session" in signature(factory(name.partition(":")[0])).parameters:
+        options["session"] = number
+    return open_device(name, **{**experiment.target.options(), **options})
 
 
 def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:
-    with open_device(name, **{**experiment.target.options(), "mismatch": False}) as chip:
+    with _session(name, experiment, 0, mismatch=False) as chip:
         program = deploy(net, chip, validation=task.validation, decision=experiment.decision)
         return measured("as is, no mismatch", chip, program, task.test, "test", decision=experiment.decision, runs=runs)
 
@@ -180,7 +226,3 @@ def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Tas
 def _against(reference: Record, chip: Device, net: Network, task: Task, experiment: Experiment) -> Comparison:
     recording = run_on(chip, task.test.inputs)
     return compare(reference, recording, net=net, labels=task.test.labels, decision=experiment.decision)
-
-
-def _shape(net: Network) -> str:
-    return "-".join(str(n) for n in (net.n_in, *(lif.n for _, lif in net.blocks)))

@@ -72,3 +72,7 @@ class CompileError(HwloopError):
     def __init__(self, limit: str, value: str, layer: str, fix: str) -> None:
         self.limit, self.value, self.layer, self.fix = limit, value, layer, fix
         super().__init__(f"{layer}: found {value}; the target allows {limit}. Cheapest fix: {fix}")
+
+    def __reduce__(self) -> tuple[type[CompileError], tuple[str, str, str, str]]:
+        # on its way out of a worker process
+        return type(self), (self.limit, self.value, self.layer, self.fix)

@@ -260,10 +260,19 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
             readout.sum(1) if readout.ndim == 3 else readout, 1
         )  # [batch, steps, n_out]: over all steps
     spikes = (output.output if isinstance(output, Record) else output).detach()
-    first, counts = spikes.first_times(), spikes.unit_counts()
-    if decision == "count":
-        first = torch.where(counts == counts.max(1, keepdim=True).values, first, math.inf)
-    return torch.where(counts.sum(1) == 0, UNDECIDED, torch.argmin(first, 1))
+    if decision == "first":
+        return _earliest(spikes)
+    counts = spikes.unit_counts()
+    first = torch.where(counts == counts.max(1, keepdim=True).values, spikes.first_times(), math.inf)
+    return torch.where(spikes.counts == 0, UNDECIDED, torch.argmin(first, 1))
+
+
+def _earliest(spikes: Spikes) -> Tensor:
+    """The unit of each sample's first spike, of equal times the lowest. Times are sorted: it is among the first."""
+    if spikes.times.shape[1] == 0:
+        return torch.full_like(spikes.counts, UNDECIDED)
+    units = torch.where(spikes.times == spikes.times[:, :1], spikes.units, spikes.n_units).amin(1)
+    return torch.where(spikes.counts == 0, UNDECIDED, units)
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:

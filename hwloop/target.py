@@ -26,7 +26,7 @@ from .device_base import repetitions as repetitions
 from .errors import CompileWarning, InputError, OptionError, TargetError
 from .losses import Decision
 from .mapping import Capabilities, Program, ScaleRule
-from .mapping.probe import probe_losses
+from .mapping.probe import probe_losses, silent_layers
 from .network import Network
 from .record import RanOn, Recording
 from .spikes import Spikes
@@ -234,7 +234,8 @@ def compile(
         are avoided too
     like : a program whose placement and scales are reused; ``weight_scale`` and ``mask`` are then not looked at
     probe : inputs (model s), e.g. validation data, of which up to 200 samples are simulated: layers that fall silent or
-        saturate with the weights that the codes stand for are told
+        saturate with the weights that the codes stand for are told; those that are silent in the model already stand in the
+        report's notes
 
     Raises
     ------
@@ -270,7 +271,8 @@ def compile_quietly(
     if probe is None:
         return program
     found = probe_losses(net, program, probe, lambda rule: described.compile(net, weight_scale=rule, mask=avoided))
-    return replace(program, warnings=(*program.warnings, *found))
+    notes = (*program.notes, *silent_layers(net, probe))
+    return replace(program, warnings=(*program.warnings, *found), notes=notes)
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ TINY = Experiment.load(Path(__file__).with_name("tiny.toml")).changed(
 
 @pytest.fixture(scope="module")
 def demo() -> DemoResult:
-    return run_demo(TINY, ("emulator:0", "emulator:1"), runs=2, progress=False)
+    return run_demo(TINY, ("emulator:0", "emulator:1"), runs=2, jobs=1, progress=False)
 
 
 def test_every_chip_is_measured_as_is_and_fine_tuned(demo: DemoResult) -> None:
@@ -63,9 +65,10 @@ def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pyte
         return TINY
 
     monkeypatch.setattr(Experiment, "load", load)
-    result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "5", "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "5", "--jobs", "1", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert result.stderr == ""
+    for said in ("training tiny", "calibrating 23 neurons", "epoch 4 of 4", "emulator:2"):
+        assert said in result.stderr
     summary: dict[str, Any] = read_summary(tmp_path / "out")
     assert (summary["kind"], summary["status"], summary["seed"]) == ("demo", "finished", 5)
     assert len(summary["chips"]) == 3
@@ -74,6 +77,21 @@ def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pyte
     printed = result.stdout
     assert len(re.findall(r"emulator:\d/bss2/[0-9a-f]{8} +emulator +[\d.]+ % +[\d.]+ % +[\d.]+ %", printed)) == 3
     assert f"report: {tmp_path / 'out' / 'report.html'}" in printed.replace("\n", "")
+
+
+def test_chips_side_by_side_come_out_as_one_by_one(demo: DemoResult) -> None:
+    said: list[str] = []
+    side = run_demo(TINY, ("emulator:0", "emulator:1"), runs=2, jobs=2, on_stage=said.append)
+    assert side.results == demo.results
+    assert [without_clock(chip.loop.history) for chip in side.chips] == [
+        without_clock(chip.loop.history) for chip in demo.chips
+    ]
+    assert without_clock(side.training.history) == without_clock(demo.training.history)
+    assert any("epoch 4 of 4" in line for line in said)  # of a process that is not this one
+
+
+def without_clock(history: Sequence[Any]) -> list[Any]:
+    return [replace(epoch, seconds=0.0) for epoch in history]
 
 
 def test_an_unknown_chip_or_preset_is_refused() -> None:

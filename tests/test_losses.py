@@ -241,6 +241,21 @@ def test_the_largest_count_wins_and_ties_go_to_the_earlier_spike() -> None:
     assert predict(record, "count").tolist() == [0, 1, 1, losses.UNDECIDED]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_spike_decides_as_the_earliest_of_all_units_does(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    # few different times: many ties, in any order of units; some samples are silent
+    samples = []
+    for n in torch.randint(0, 6, (40,), generator=generator).tolist():
+        times = (torch.randint(1, 4, (n,), generator=generator) / 4).sort().values
+        samples.append((times.tolist(), torch.randint(0, 3, (n,), generator=generator).tolist()))
+    record = record_of(*samples)
+    first = record.output.first_times()
+    expected = torch.where(torch.isinf(first).all(1), losses.UNDECIDED, torch.argmin(first, 1))
+    assert torch.equal(predict(record, "first"), expected)
+    assert torch.equal(predict(record_of(([], []), ([], [])), "first"), torch.tensor([-1, -1]))
+
+
 def test_an_undecided_sample_is_wrong() -> None:
     assert losses.accuracy(torch.tensor([losses.UNDECIDED, 1]), torch.tensor([0, 1])) == 0.5
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from hwloop.mapping import LayerProgram, Program
-from hwloop.simulate.cpu import FIRST_ROOM, LEAST_ROOM, MAX_EVENTS
+from hwloop.simulate.cpu import MAX_EVENTS
 from hwloop.simulate.forward import forward_range
 from hwloop.simulate.narrow import LANES
+from hwloop.simulate.room import FIRST_ROOM, LEAST_ROOM
 from hwloop.simulate.scalar import GENERAL
 from hwloop.simulate.vector import rate_tables
 from hwloop.spikes import Spikes
@@ -28,7 +29,6 @@ from .bulk import Streams
 from .chip import Chip
 from .loaded import LEAST_SWING, Loaded, to_device
 from .preset import Preset
-from .spiking import fire_range
 from .streams import Array
 from .wafer import Wafer, load
 
@@ -48,7 +48,6 @@ class _Engine:
     table: Array
     rates: Array
     bases: Array
-    powers: Array
     reset: Array
     holding: Array
     plain: Array
@@ -129,17 +128,13 @@ class QuickChip(Chip):
         times, units, counts = get("times", shape, dtype), get("units", shape, np.int64), np.zeros(batch, np.int64)
         arriving, senders, arrivals = _arrays(inputs)
         given = arriving.astype(dtype, copy=False), senders, arrivals
-        neurons = engine.weight[index], engine.table[index], threshold, start, low
-        tables = engine.rates[index], engine.bases[index], engine.powers
-        subtract, most = layer.reset == "subtract", layer.max_spikes or 0
-        if engine.holding[index]:
-            fire_range(0, batch, *given, *neurons, *tables, inputs.t_stop, subtract, most, times, units, counts)
-        else:
-            none, current = np.empty((1, 1), dtype), get("current", shape, dtype)
-            forward_range(
-                0, batch, GENERAL, *given, *neurons, False, *tables, inputs.t_stop, subtract, most, None, None, None,
-                times, units, counts, current, none, none, none,
-            )  # fmt: skip
+        holding, none, current = bool(engine.holding[index]), np.empty((1, 1), dtype), get("current", shape, dtype)
+        release = [get(name, shape, dtype) if holding else none for name in ("release", "released")]
+        forward_range(
+            0, batch, GENERAL, *given, engine.weight[index], engine.table[index], threshold, start, low, holding,
+            engine.rates[index], engine.bases[index], inputs.t_stop, layer.reset == "subtract", layer.max_spikes or 0,
+            None, None, None, times, units, counts, current, *release, none,
+        )  # fmt: skip
         largest = int(counts.max())
         self._of.fullest[number] = max(self._of.fullest[number], largest)
         if largest > room:
@@ -244,23 +239,11 @@ def _engine(loaded: Loaded, chips: int) -> _Engine:
     table = np.empty((chips, lanes, 4))
     for column, array in enumerate((parameters["tau_mem"], parameters["tau_syn"], parameters["t_ref"], reset)):
         table[:, :n_out, column], table[:, n_out:, column] = array, array[:, :1]
-    rates, bases, powers = _rate_tables(table[..., 0], table[..., 1], dtype)
+    rates, bases = rate_tables(table[..., 0].astype(dtype), table[..., 1].astype(dtype))
     finite = [np.isfinite(value).all(1) for value in parameters.values()]
     taus = parameters["tau_mem"], parameters["tau_syn"]
     differ = np.logical_or(*((tau != tau[:, :1]).any(1) for tau in taus))
     allowed = np.logical_and.reduce([*finite, *((tau > 0).all(1) for tau in taus), (parameters["t_ref"] >= 0).all(1)])
     plain = allowed & differ & np.isfinite(weight.sum((1, 2)))
     holding = np.asarray((parameters["t_ref"] > 0).any(1))
-    return _Engine(weight, table, rates, bases, powers, reset, holding, plain, parameters, loaded.swing.numpy())
-
-
-def _rate_tables(tau_mem: Array, tau_syn: Array, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
-    """:func:`hwloop.simulate.vector.rate_tables` of each chip: ``[chips, 6, lanes]``, ``[chips, 5]`` and the powers of 2."""
-    mem, syn = 1.0 / tau_mem, 1.0 / tau_syn
-    difference = syn - mem
-    with np.errstate(divide="ignore"):
-        k = np.where(difference == 0, 0.0, mem / difference)
-    slowest = mem.min(1, keepdims=True), syn.min(1, keepdims=True)
-    rates = np.stack([mem - slowest[0], syn - slowest[1], mem, difference, k, syn], axis=1).astype(dtype)
-    bases = [slowest[0][:, 0], np.ptp(mem, 1), slowest[1][:, 0], np.ptp(syn, 1), np.abs(difference).max(1)]
-    return rates, np.stack(bases, axis=1), rate_tables(tau_mem[0].astype(dtype), tau_syn[0].astype(dtype))[2]
+    return _Engine(weight, table, rates, bases, reset, holding, plain, parameters, loaded.swing.numpy())

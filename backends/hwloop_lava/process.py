@@ -82,10 +82,12 @@ class Worker:
                     [*begun, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     pass_fds=(theirs, theirs_too), cwd=self._folder, env=_environment(self._folder),
                 )  # fmt: skip
-        except OSError as error:
+        except BaseException as error:  # Ctrl-C too: nothing is left behind
             for descriptor in (self._requests, self._answers):
                 os.close(descriptor)
             shutil.rmtree(self._folder, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             raise TargetError(
                 f"the Lava worker does not start: {begun[0]}: {error.strerror or error}; "
                 "build its environment anew: hwloop lava setup --force"
@@ -129,6 +131,10 @@ class Worker:
             The request failed, or the worker died, was silent for too long, or answered with something else. It is
             ended then, as it is when anything else interrupts the wait, such as Ctrl-C.
         """
+        if os.getpid() != self._owner:  # before the lock: another thread may have held it at the fork
+            raise TargetError(
+                f"the Lava worker {self.pid} belongs to process {self._owner}, of which this one is a fork; open the target here"
+            )
         with self._lock:
             try:
                 self._send(protocol.encode(message), time.monotonic() + self._deadline)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
-import torch
 
 from hwloop.errors import InputError
+from hwloop.simulate.threads import spread
 
 from .graph import DECAY_UNITY, STATE_SHIFT, Array, FixedGraph, FixedLayer, Synapses
 from .kernel import layer_range
@@ -94,31 +91,12 @@ class _Ready:
                     *self.neurons, ticks, units, counts, wraps,  # noqa: B023 (called below)
                 )  # fmt: skip
 
-            _spread(work, batch, batch * n_ticks * self.n)
+            spread(work, batch, batch * n_ticks * self.n, PARALLEL_UPDATES)
             largest = int(counts.max())
             # a recurrent layer without room went on without its own spikes: its count is no more than a lower bound
             if largest <= room:
                 return TickSpikes(ticks[:, :largest], units[:, :largest], counts, self.n), wraps
             room = max(largest, 2 * room)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="hwloop-loihi")
-
-
-# threads do not survive a fork: the child makes a pool of its own
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def _spread(work: Callable[[int, int], None], batch: int, updates: int) -> None:
-    """Run ``work(low, high)`` over the batch in equal ranges: one a thread that torch may use, where that pays."""
-    n = min(torch.get_num_threads(), os.cpu_count() or 1, batch, 1 + updates // PARALLEL_UPDATES)
-    edges = [batch * k // n for k in range(n + 1)]
-    futures = [_pool().submit(work, edges[k], edges[k + 1]) for k in range(1, n)]
-    work(edges[0], edges[1])
-    for future in futures:
-        future.result()
 
 
 def _columns(synapses: Synapses) -> tuple[Array, Array, int, int]:

@@ -7,6 +7,7 @@ events, and reads rates and counts out.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -67,7 +68,8 @@ class SoftDevice(HeldNetwork, ABC):
         codes: SoftCodes = (
             spide_codes(net) if net.rule == "spide" else spikegrad_codes(net, signed=self.spikes == "signed")
         )
-        self.net, self.codes = net, codes
+        # a copy: what the host computes in a run is of the weights that were written, not of those that train on
+        self.net, self.codes = deepcopy(net), codes
 
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:

@@ -59,7 +59,8 @@ class EmulatedStepDevice(HeldNetwork):
             decay(net.stages[0], "tau_m", neurons_of(net.stages[0]).tau_m)
         graph = FixedGraph(tuple(layer.layer for layer in layers), net.dt) if layers else None
         emulator = None if graph is None else Emulator(graph)
-        self.net, self.layers, self._emulator = net, layers, emulator
+        # a copy: what the host computes in a run is of the weights that were written, not of those that train on
+        self.net, self.layers, self._emulator = deepcopy(net), layers, emulator
 
     @torch.no_grad()
     def run(self, values: Values) -> StepRecord:

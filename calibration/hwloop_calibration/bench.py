@@ -172,6 +172,12 @@ class Bench:
         # the target itself: a calibration that the device has now masks nothing here
         return self.device.target.compile(net, mask=unused.tolist())
 
+    def nominal(self, columns: int | None = None) -> Neurons:
+        """The neurons as the data sheet promises them, with ``columns`` synapse columns (default: all of the bench)."""
+        limits = self.device.capabilities
+        latency, least = limits.latency * limits.speedup, limits.refractory_min * limits.speedup
+        return self.targets.nominal(self.columns if columns is None else columns, latency, least)
+
     def load(self) -> None:
         """Write the bench's program to the device."""
         self.device.load(self.program)

@@ -170,15 +170,12 @@ class _Run:
         estimates = estimates_of(found, potentials)
         before = estimates_of(first, first_potentials) if trimmed else {}
         whole = replace(found.neurons, weight=_filled(found.weights, found))
-        limits = device.capabilities
-        nominal = targets.nominal(
-            self.bench.columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
-        )
-        checked = held_out(self.bench, whole, nominal, sound)
+        checked = held_out(self.bench, whole, self.bench.nominal(), sound)
         kelvin = getattr(device, "temperature", None)
         freedom = np.maximum(found.fit.freedom, 1)
         document = Calibration(
-            device_id=device.device_id, target=limits.name, revision=limits.digest, firmware=device.firmware,
+            device_id=device.device_id, target=device.capabilities.name, revision=device.capabilities.digest,
+            firmware=device.firmware,
             ran_on=device.ran_on, date=datetime.now(UTC).isoformat(timespec="seconds"),
             temperature=None if kelvin is None else float(kelvin), device_time=device_time(device),
             hwloop=metadata.version("hwloop"), program_digest=self.program.digest,

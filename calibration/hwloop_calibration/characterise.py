@@ -26,8 +26,8 @@ from .noise import estimate_noise
 from .parts import CROWD, CROWDED
 from .quality import UNLIKE, Judgement, coordinate_errors, judge
 from .restarts import BAD, restarted
-from .stimuli import LEAD, Pattern, Stimuli, candidates, on_columns, window
-from .synapses import Weights, fit_weights
+from .stimuli import Pattern, Stimuli, candidates, on_columns, window
+from .synapses import Weights, column_parts, fit_weights, synapse_patterns
 
 #: Noise that the first design and fit reckon with: of the threshold (swing) and of a spike (tau_syn).
 FIRST_THRESHOLD, FIRST_JITTER = 0.02, 0.02
@@ -37,10 +37,6 @@ FIRST_PATTERNS, MORE_PATTERNS = 20, 12
 COLUMNS = 4
 #: Repeats of a stimulus by default, of neurons and of synapses.
 REPEATS, SYNAPSE_REPEATS = 16, 8
-#: Pulses and their spacing (tau_syn) of the two stimuli of a synapse.
-SYNAPSE_BURSTS = ((2, 0.1), (4, 0.1))
-#: Columns whose synapses are measured in one run.
-COLUMNS_A_RUN = 32
 #: Fits to everything, each with the noise and the shift of the means that the one before found.
 FINAL_FITS = 2
 #: Share of the neurons that have to be sound; below it the chip as a whole is refused.
@@ -148,8 +144,7 @@ class Session:
 
     def _designed(self) -> tuple[Fit, Noise, Observations]:
         bench, targets = self.bench, self.bench.targets
-        limits = bench.device.capabilities
-        nominal = targets.nominal(self.driven, limits.latency * limits.speedup, limits.refractory_min * limits.speedup)
+        nominal = bench.nominal(self.driven)
         tau_mem, tau_syn, t_ref = (targets.typical(name) for name in ("tau_mem", "tau_syn", "t_ref"))
         patterns = candidates(tau_mem, tau_syn)
         self.t_stop = window(patterns, tau_mem, tau_syn, t_ref)
@@ -209,17 +204,13 @@ class Session:
         columns = np.arange(self.driven, bench.columns)
         if not len(columns):
             return found.weights
-        tau_syn, tau_mem = bench.targets.typical("tau_syn"), bench.targets.typical("tau_mem")
-        patterns = [
-            Pattern(tuple((LEAD + k * spacing) * tau_syn for k in range(pulses))) for pulses, spacing in SYNAPSE_BURSTS
-        ]
-        t_stop = window(patterns, tau_mem, tau_syn, bench.targets.typical("t_ref"))
+        patterns, t_stop = synapse_patterns(bench.targets)
         repeats = max(4, min(self.repeats, SYNAPSE_REPEATS))
         shared = fitted.covariance[:, :OWN, :OWN]
         shared = np.where(np.isfinite(shared), shared, 0.0)  # a neuron of which nothing is known is masked
         value, error = found.weights.value.copy(), found.weights.error.copy()
         typical = _typical_weight(fitted.neurons, bench.targets.weight)
-        for part in np.array_split(columns, max(1, len(columns) // COLUMNS_A_RUN)):
+        for part in column_parts(columns):
             seen = bench.measure(on_columns(patterns, part.tolist(), bench.columns, t_stop), repeats)
             start = np.repeat(typical[:, None], len(part), 1)
             weights = fit_weights(fitted.neurons, shared, seen, found.noise, part, start)

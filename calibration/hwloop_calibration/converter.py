@@ -17,14 +17,13 @@ from hwloop.mapping import Program
 from hwloop.target import Device
 
 from .bench import Bench, targets_of
-from .characterise import COLUMNS_A_RUN, SYNAPSE_BURSTS
-from .document import FACTOR_DIGITS, Calibration, as_row
+from .document import FACTOR_DIGITS, VERSION, Calibration, as_row
 from .fit import Noise
 from .known import neurons_of
 from .model import OWN, Array
 from .parts import chunks
-from .stimuli import LEAD, Pattern, on_columns, window
-from .synapses import fit_weights
+from .stimuli import on_columns
+from .synapses import column_parts, fit_weights, synapse_patterns
 
 #: Share of the largest code that is measured: from a quarter to a half the bend is seen best against the errors of single
 #: steps, which grow with the code (by the root of their number).
@@ -73,7 +72,7 @@ def measure_bends(device: Device, program: Program, calibration: Calibration, *,
     bends = shrunk((ratio - 1) / (1 - code / most), error / (1 - code / most))
     usable = np.array([verdict != "masked" for verdict in calibration.verdict])
     rows = [as_row(np.where(ok, row, np.nan), FACTOR_DIGITS) for ok, row in zip(usable, bends, strict=True)]
-    result = calibration.model_copy(update={"version": 2, "bends": rows}).sealed()
+    result = calibration.model_copy(update={"version": VERSION, "bends": rows}).sealed()
     device.calibration = result  # type: ignore[attr-defined]  # recordings name it
     return result
 
@@ -100,17 +99,12 @@ def _ratios(
     lower = replace(layer, codes=np.full_like(layer.codes, code), scale=layer.scale * float(layer.codes.max()) / code)
     bench.program = replace(bench.program, layers=(lower,))
     bench.load()
-    tau_syn, tau_mem = bench.targets.typical("tau_syn"), bench.targets.typical("tau_mem")
-    patterns = [
-        Pattern(tuple((LEAD + k * spacing) * tau_syn for k in range(pulses))) for pulses, spacing in SYNAPSE_BURSTS
-    ]
-    t_stop = window(patterns, tau_mem, tau_syn, bench.targets.typical("t_ref"))
+    patterns, t_stop = synapse_patterns(bench.targets)
     noise = Noise(calibration.noise.threshold, max(calibration.noise.jitter, 1e-12), 0.0)
     ratio, error = np.full(known.weight.shape, np.nan), np.full(known.weight.shape, np.inf)
     # errors of the neuron's own parameters move the weights at both codes alike
     nothing = np.zeros((len(known), OWN, OWN))
-    every = np.arange(columns)
-    for some in np.array_split(every, max(1, columns // COLUMNS_A_RUN)):
+    for some in column_parts(np.arange(columns)):
         seen = bench.measure(on_columns(patterns, some.tolist(), columns, t_stop), repeats)
         start = known.weight[:, some]
         found = fit_weights(known, nothing, seen, noise, some, np.where(start > 0, start, bench.targets.weight))

@@ -244,18 +244,14 @@ class Sentinel:
         """The calibration with held-out figures of what its neurons are now, sealed."""
         loaded = getattr(self.device, "program", None) or self.program
         columns = len(calibration.weights[0])
-        limits = self.device.capabilities
         sound = {n for n, verdict in zip(calibration.neurons, calibration.verdict, strict=True) if verdict != "masked"}
         found = []
         try:
             for part in chunks(calibration.neurons):
                 bench = Bench(self.device, targets_of(self.program, self.device, part), columns)
                 bench.load()
-                nominal = bench.targets.nominal(
-                    columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
-                )
                 usable = np.array([n in sound for n in part])
-                found.append(held_out(bench, neurons_of(calibration, bench), nominal, usable))
+                found.append(held_out(bench, neurons_of(calibration, bench), bench.nominal(), usable))
         finally:
             self.device.load(loaded)
         return calibration.model_copy(update={"held_out": joint_held_out(found)}).sealed()

@@ -12,10 +12,7 @@ from .twin import Deviations
 
 def neurons_of(calibration: Calibration, bench: Bench) -> Neurons:
     """The bench's neurons in swing units, weights of its columns; masked ones as the data sheet has them."""
-    limits = bench.device.capabilities
-    nominal = bench.targets.nominal(
-        bench.columns, limits.latency * limits.speedup, limits.refractory_min * limits.speedup
-    )
+    nominal = bench.nominal()
     rows = np.searchsorted(calibration.neurons, bench.targets.neurons)
 
     def value(name: str) -> Array:

@@ -57,10 +57,10 @@ def membrane(neurons: Neurons, pulse: float, times: Array) -> Array:
     """Membranes ``[n, samples]`` (swing) without spikes, from rest, with one pulse on column 0; Neurons' own closed form."""
     s = np.maximum(times[None] - pulse, 0.0)
     tau_mem, tau_syn = neurons.tau_mem[:, None], neurons.tau_syn[:, None]
-    gap = tau_mem - tau_syn
-    equal = np.abs(gap) < 1e-6 * tau_mem
-    k = tau_syn / np.where(equal, 1.0, gap)
-    response = np.where(equal, s / tau_mem * np.exp(-s / tau_mem), k * (np.exp(-s / tau_mem) - np.exp(-s / tau_syn)))
+    # the slower exponential is taken out: no difference of nearly equal numbers
+    x = s * np.abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
+    phi = np.where(x == 0.0, 1.0, -np.expm1(-x) / np.where(x == 0.0, 1.0, x))
+    response = s / tau_mem * np.exp(-s / np.maximum(tau_mem, tau_syn)) * phi
     return np.asarray(neurons.leak[:, None] + neurons.weight[:, :1] * response)
 
 

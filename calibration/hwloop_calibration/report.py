@@ -10,6 +10,7 @@ import numpy as np
 from hwloop.compare.report import MapPanel, Report, Table, neuron_map
 
 from .document import Calibration, as_array
+from .drift import LIMIT
 from .figures import distributions, drift_chart, error_bars, relative, residuals, source_of
 from .model import Array
 from .text import COLUMNS, dates_lines, gauge_line, held_out_line, parameter_rows, reason_rows, verdict_line
@@ -26,7 +27,7 @@ def calibration_report(
     *,
     truth: Mapping[str, Array] | None = None,
     checks: Sequence[Check] = (),
-    limit: float = 8.0,
+    limit: float = LIMIT,
 ) -> Report:
     """The report of a calibration.
 

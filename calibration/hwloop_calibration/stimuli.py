@@ -7,6 +7,7 @@ reset. All are built from the nominal time constants alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,9 +108,5 @@ def pulse_weight(tau_mem: float, tau_syn: float, peak: float = PULSE_PEAK) -> fl
     The response ``g(s) = k (e^(-s/tau_mem) - e^(-s/tau_syn))`` peaks at ``(tau_syn/tau_mem)^(tau_syn/(tau_mem - tau_syn))``
     times ``tau_syn/tau_mem`` (:math:`1/e` where both are equal).
     """
-    ratio = tau_syn / tau_mem
-    if abs(ratio - 1) < 1e-6:
-        top = np.exp(-1.0)
-    else:
-        top = ratio ** (1.0 / (1.0 - ratio))
-    return float(peak / top)
+    apart = (tau_syn - tau_mem) / tau_mem
+    return peak * math.exp(math.log1p(apart) / apart if apart else 1.0)

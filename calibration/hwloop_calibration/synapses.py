@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bench import Observations
+from .bench import Observations, Targets
 from .fit import COST_SHARE, COST_STEP, Noise, mean_shift, sums
 from .model import KEEP, Array, Neurons, Prediction, predict
-from .stimuli import Stimuli
+from .stimuli import LEAD, Pattern, Stimuli, window
 
 #: Iterations; from 30 % off a weight needs about six.
 ITERATIONS = 15
@@ -22,6 +22,23 @@ ITERATIONS = 15
 STARTS = (0.5, 0.65, 0.78, 0.88, 1.0, 1.12, 1.25, 1.5)
 #: Longest step of ``ln w``, the change below which a weight has settled, and the damping at which it is given up.
 LONGEST, SETTLED, MOST_DAMPING = 0.4, 1e-10, 1e5
+
+#: Pulses and their spacing (tau_syn) of the two stimuli of a synapse.
+BURSTS = ((2, 0.1), (4, 0.1))
+#: Columns whose synapses are measured in one run.
+COLUMNS_A_RUN = 32
+
+
+def synapse_patterns(targets: Targets) -> tuple[list[Pattern], float]:
+    """The two stimuli of a synapse, and how long a sample of them lasts (model s)."""
+    tau_syn = targets.typical("tau_syn")
+    patterns = [Pattern(tuple((LEAD + k * spacing) * tau_syn for k in range(pulses))) for pulses, spacing in BURSTS]
+    return patterns, window(patterns, targets.typical("tau_mem"), tau_syn, targets.typical("t_ref"))
+
+
+def column_parts(columns: Array) -> list[Array]:
+    """``columns`` in parts that are measured in one run each."""
+    return np.array_split(columns, max(1, len(columns) // COLUMNS_A_RUN))
 
 
 @dataclass(frozen=True, eq=False)

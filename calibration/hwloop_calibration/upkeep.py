@@ -22,7 +22,7 @@ from hwloop.arguments import whole
 from hwloop.datasets import Task
 from hwloop.errors import CalibrationError, InputError
 from hwloop.losses import Decision, Loss
-from hwloop.mapping import Program
+from hwloop.mapping import LayerProgram, Program
 from hwloop.network import Dense, Network
 from hwloop.simulate.threads import one_thread
 from hwloop.target import Device
@@ -30,7 +30,7 @@ from hwloop.training import Best, Evaluation, Forward, set_lr, simulate_forward,
 from hwloop.training.harden import FLOOR
 from hwloop.training.loop_state import validated, weights_of
 from hwloop.training.noise import NoiseModel, NoisyForward
-from hwloop.training.options import Schedule, check_loss, real
+from hwloop.training.options import Schedule, check_loss, made, real
 from hwloop.training.weights import within
 
 from .document import Calibration
@@ -179,7 +179,7 @@ class Upkeep:
             for (dense, _), rows, wanted, layer in zip(
                 self.net.blocks, leaving, acting, self.program.layers, strict=True
             ):
-                _keep_acting(dense, torch.from_numpy(rows), wanted, layer.largest_weight())
+                _keep_acting(dense, torch.from_numpy(rows), wanted, layer)
         self.program = self.program.with_weights(self.net)
         return moved
 
@@ -188,7 +188,7 @@ class Upkeep:
     def _train(self, found: list[Evaluation]) -> int:
         """Train until validation on the device gains no more; appends to ``found``, returns the index of what is kept."""
         weights, best, plan = weights_of(self.net), Best(), self._schedule
-        optimizer = torch.optim.Adam(weights.tensors, lr=plan.lr)
+        optimizer = made(torch.optim.Adam, weights.tensors, plan.lr)
         best.offer(0, found[0], self.net)
         forward = self._forward()
         weights.limit(self.program)
@@ -266,7 +266,7 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
 
 
 @torch.no_grad()
-def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> None:
+def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, layer: LayerProgram) -> None:
     """Weights of neurons ``rows`` such that what acts is ``acting`` again, as far as codes and live synapses allow it."""
     for _ in range(SOLVED):
         now = dense.transmitted(dense.weight)
@@ -275,7 +275,7 @@ def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, limit: object) -> N
         asked = torch.where(factor > 0, acting / torch.where(factor > 0, factor, 1.0), dense.weight)
         dense.weight[rows] = asked[rows]
     if len(rows):
-        dense.weight.copy_(within(dense.weight, limit))
+        dense.weight.copy_(within(dense.weight, layer.largest_weight()))
 
 
 __all__ = ["Action", "Followed", "Upkeep", "replacements"]

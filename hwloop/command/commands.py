@@ -46,6 +46,8 @@ _Run = Annotated[
 _Of = Annotated[str | None, typer.Option("--experiment", help="What RUN is, where its folder does not say.")]
 _Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.html and summary.json there.")]
 
+_Jobs = Annotated[int, typer.Option(min=-1, help="Processes side by side, one thread each; -1: one a core.")]
+
 _Target = Annotated[str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: the experiment's.")]
 _Preset = Annotated[str | None, typer.Option(help="Preset of the emulator: a name, or a .toml file.")]
 _Spread = Annotated[
@@ -79,6 +81,7 @@ def main(
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
     seed: _Seed = None,
+    jobs: _Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
     force: _Force = False,
 ) -> None:
@@ -89,7 +92,7 @@ def demo(
 
     experiment = Experiment.load("demo-quick" if quick else "demo")
     with opened(out, "demo", force=force) as folder:
-        demo_run(experiment if seed is None else experiment.changed(seed=seed), folder)
+        demo_run(experiment if seed is None else experiment.changed(seed=seed), jobs, folder)
 
 
 @_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
@@ -238,7 +241,7 @@ def yield_study(
     effort: Annotated[
         list[float] | None, typer.Option(help="Share of the usual epochs or steps, one of several; default: 1.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=-1, help="Processes; -1: one a core.")] = -1,
+    jobs: _Jobs = -1,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
     ] = None,
@@ -260,7 +263,7 @@ def yield_study(
         yield_run(trained, plan, jobs, dask, folder)
 
 
-@_command(epilog="Example: hwloop targets emulator:7 --preset bss2")
+@app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,
     preset: _Preset = None,
@@ -276,7 +279,7 @@ def targets(
         listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
 
 
-@_command(epilog="Example: hwloop doctor")
+@app.command(epilog="Example: hwloop doctor")
 def doctor() -> None:
     """Show what is installed, which targets and data are there, what is missing, and what to do about it."""
     from .doctor import report

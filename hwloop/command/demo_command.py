@@ -12,9 +12,9 @@ from .folder import RunFolder
 from .work import layers, loop_document, summarise
 
 
-def demo_run(experiment: Experiment, folder: RunFolder) -> None:
+def demo_run(experiment: Experiment, jobs: int, folder: RunFolder) -> None:
     """The main job on Yin-Yang."""
-    done = run_demo(experiment, runs=RUNS, on_stage=terminal.status)
+    done = run_demo(experiment, runs=RUNS, jobs=jobs, on_stage=terminal.status)
     folder.begin(experiment)
     terminal.status("writing the report")
     demo_report(done).write(folder.path / "report.html")

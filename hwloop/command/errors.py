@@ -45,11 +45,13 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that computes: torch runs on one thread unless told otherwise."""
+    """A command that computes: it says how far it is, and torch runs on one thread unless told otherwise."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; its help and its options have been dealt with before."""
-        with _threads():
+        from .patience import reporting
+
+        with _threads(), reporting():
             return super().invoke(ctx)
 
 

@@ -69,7 +69,7 @@ class RunFolder:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", experiment.to_toml().encode())
 
-    def finish(self, experiment: Experiment, results: Sequence[Result] = (), **content: Any) -> None:
+    def finish(self, experiment: Experiment, results: Sequence[Result] = (), /, **content: Any) -> None:
         """Write the summary of a finished run; what it replaced goes."""
         write_summary(self.path, self.kind, status="finished", seed=experiment.seed, results=results, **content)
         replaced.forget(self.path)
@@ -212,17 +212,6 @@ def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
     return Trained(path, experiment, net, str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"]))
 
 
-def _without_network(run: Path) -> str:
-    """What to do about a folder without a network: what its run was decides."""
-    try:
-        kind = read_summary(run).get("kind")
-    except DataError:
-        kind = None
-    if kind in ("train", "finetune"):
-        return "(was its run interrupted?); finish it with --resume"
-    return "at all; give the folder that `hwloop train --out` or `hwloop finetune --out` made"
-
-
 def _network_of(folder: Path) -> tuple[Path, Path]:
     """Where the checkpoint of the network is, and the folder whose experiment.toml says what it is."""
     if newest_manifest(folder) is not None:
@@ -232,6 +221,17 @@ def _network_of(folder: Path) -> tuple[Path, Path]:
         terminal.note(f"the run under way in {folder} has no network yet; this is the one of the run that it replaces")
         return before / "network", before
     return folder / "network", folder
+
+
+def _without_network(run: Path | None) -> str:
+    """What to do about a folder without a network: what its run was decides."""
+    try:
+        kind = None if run is None else read_summary(run).get("kind")
+    except DataError:
+        kind = None
+    if kind in ("train", "finetune"):
+        return "(was its run interrupted?); finish it with --resume"
+    return "at all; give the folder that `hwloop train --out` or `hwloop finetune --out` made"
 
 
 def _restore(net: Network, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -35,11 +35,23 @@ def say(line: str, style: str = "") -> None:
     _console().print(Text(line, style=style), soft_wrap=True)
 
 
+def progress_line(line: str) -> None:
+    """One line of progress."""
+    _console(stderr=True).print(Text(line, style="dim"), soft_wrap=True)
+
+
+_status: Callable[[str], None] = progress_line
+
+
+def on_status(tell: Callable[[str], None]) -> None:
+    """Let ``tell`` be given what :func:`status` says."""
+    global _status
+    _status = tell
+
+
 def status(line: str) -> None:
-    """What begins; on a terminal alone."""
-    console = _console(stderr=True)
-    if console.is_terminal:
-        console.print(Text(line, style="dim"), soft_wrap=True)
+    """What begins, or how far it is."""
+    _status(line)
 
 
 def complain(line: str) -> None:

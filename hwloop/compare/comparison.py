@@ -254,9 +254,14 @@ def compare(
 
 
 def _detached(record: Record) -> Record:
-    """The record without gradients, which would keep the whole graph alive."""
-    populations = tuple(population.detach() for population in record.populations)
-    return replace(record, populations=populations, inputs=record.inputs and record.inputs.detach(), health=None)
+    """A copy of the record without gradients, which would keep the whole graph alive: pages are drawn from it later."""
+    populations = tuple(_copied(population) for population in record.populations)
+    return replace(record, populations=populations, inputs=record.inputs and _copied(record.inputs), health=None)
+
+
+def _copied(spikes: Spikes) -> Spikes:
+    times, units, counts = spikes.times.detach().clone(), spikes.units.clone(), spikes.counts.clone()
+    return Spikes.trusted(times, units, counts, spikes.n_units, spikes.t_stop)
 
 
 def _inputs_of(simulated: Record, measured: Record) -> tuple[Spikes, Spikes] | None:

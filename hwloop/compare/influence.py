@@ -96,13 +96,10 @@ class NeuronModel:
 
     def _response(self, neuron: int, since: Floats) -> Floats:
         tau_mem, tau_syn = float(self.tau_mem[neuron]), float(self.tau_syn[neuron])
-        rate = 1.0 / tau_syn - 1.0 / tau_mem
-        slow = np.exp(-since / tau_mem)
-        x = rate * since
-        # 1e-4: where the time constants meet, the difference of exponentials loses digits and its series does not
-        near = np.abs(x) < 1e-4
-        apart = (slow - np.exp(-since / tau_syn)) / np.where(near, 1.0, rate)
-        return np.asarray(np.where(near, since * slow * (1.0 - x / 2.0 + x * x / 6.0), apart) / tau_mem)
+        # the slower exponential is taken out: no difference of nearly equal numbers, and nothing overflows
+        x = since * abs(tau_mem - tau_syn) / (tau_mem * tau_syn)
+        phi = np.where(x == 0.0, 1.0, -np.expm1(-x) / np.where(x == 0.0, 1.0, x))
+        return np.asarray(since / tau_mem * np.exp(-since / max(tau_mem, tau_syn)) * phi)
 
 
 def neuron_models(net: Network, sizes: Sequence[int], n_in: int | None) -> list[NeuronModel]:

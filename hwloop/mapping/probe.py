@@ -40,8 +40,8 @@ def probe_losses(
     probe = spikes[:SAMPLES].detach()
     model, found = counts(net, probe), quantised_counts(net, program, probe)
     texts = [text for k in range(len(model)) if (text := _told(k, model[k], found[k])) is not None]
-    if not any(map(_change, model, found)):
-        return texts
+    if not texts:
+        return []
     advice = "no scale rule helps: fine-tune on the target"
     for rule in SCALE_RULES:
         try:
@@ -81,11 +81,17 @@ def _change(model: Tensor, found: Tensor) -> str | None:
     return f"saturates in {saturated} neurons" if saturated > NEURONS * len(model) else None
 
 
+def silent_layers(net: Network, spikes: Spikes) -> list[str]:
+    """One sentence for each layer that is silent in the model itself: nothing that compiling lost."""
+    model = counts(net, spikes[:SAMPLES].detach())
+    return [
+        f"{lif_name(k)} is silent on the probe, in the model already: train it, or raise the weights before it"
+        for k, layer in enumerate(model)
+        if not bool(layer.any())
+    ]
+
+
 def _told(index: int, model: Tensor, found: Tensor) -> str | None:
-    if not bool(model.any()) and not bool(found.any()):
-        return (
-            f"{lif_name(index)} is silent on the probe, in the model already: train it, or raise the weights before it"
-        )
     change = _change(model, found)
     if change is None:
         return None

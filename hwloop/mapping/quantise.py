@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def scale_rules(rule: ScaleRule | Sequence[ScaleRule], n_layers: int) -> tuple[S
         return (_one_rule(rule),) * n_layers
     if len(rule) != n_layers:
         raise InputError(f"weight_scale has {len(rule)} entries; the network has {n_layers} layers: give one for each")
-    return tuple(_one_rule(entry) for entry in rule)
+    return tuple(_one_rule(entry) for entry in cast(Sequence[Any], rule))
 
 
 def _one_rule(rule: Any) -> ScaleRule:

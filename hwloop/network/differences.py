@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..neurons import ResetKind
 from ..record import count_differences
 from ..simulate import run
 from ..spikes import Spikes
@@ -25,7 +26,7 @@ class RanLayer:
     parameters: Mapping[str, Tensor]
     received: Spikes
     given: Spikes
-    reset: str
+    reset: ResetKind
     max_spikes: int | None
     versions: tuple[int, ...]
 
@@ -36,7 +37,7 @@ class RanLayer:
         weight: Tensor,
         parameters: Mapping[str, Tensor],
         given: Spikes,
-        reset: str,
+        reset: ResetKind,
         max_spikes: int | None,
     ) -> RanLayer:
         """Capture what will not be there later."""

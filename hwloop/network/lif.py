@@ -84,7 +84,8 @@ class LIF(nn.Module):
 
     def parameters_dict(self) -> dict[str, Tensor]:
         """The six neuron parameters by name, each ``[n]``."""
-        return {name: getattr(self, name) for name in PARAMETERS}
+        held = {**self._buffers, **self._parameters}  # an attribute of a module takes ten times as long
+        return {name: getattr(self, name) if held.get(name) is None else held[name] for name in PARAMETERS}  # type: ignore[misc]
 
     def acting_parameters(self) -> dict[str, Tensor]:
         """The parameters that the neurons act with: those above, or in a device twin what the device makes of them.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..errors import InputError
 from ..record import Health, LayerHealth, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from ..simulate.checks import mean_residuals
 from ..simulate.glue import LayerCall
 from ..spikes import Spikes
 from .dense import Dense
@@ -111,14 +112,15 @@ class Network(nn.Module):
         GradientError
             Policy ``raise`` and a spike below the floor.
         """
-        if measured is not None and len(measured) != len(self.blocks):
-            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(self.blocks)}")
+        blocks = self.blocks
+        if measured is not None and len(measured) != len(blocks):
+            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(blocks)}")
         populations: list[Spikes] = []
         calls: list[LayerCall] = []
         captured: list[RanLayer] = []
         current = spikes
-        for k, (dense, lif) in enumerate(self.blocks):
-            options = Options(lif.reset, lif.max_spikes, floor, policy, engine)
+        for k, (dense, lif) in enumerate(blocks):
+            options = _options(lif.reset, lif.max_spikes, floor, policy, engine)
             given = None if measured is None else measured[k]
             where = f"layer {2 * k + 1} (LIF)"
             received, weight, parameters = dense.transmit(current), dense.acting_weight(), lif.acting_parameters()
@@ -167,17 +169,15 @@ class Network(nn.Module):
         return result
 
 
+#: Equal options are made and checked once.
+_options = lru_cache(Options)
+
+
 def _layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
-    trace, counts = call.trace, population.counts.numpy()
-    residual = torch.zeros(population.n_units, dtype=torch.float64)
-    if trace is not None and call.measured is not None:
-        valid = population.valid
-        units = population.units[valid]
-        residual.index_add_(0, units, torch.from_numpy(trace.residual)[valid].double())
-        residual /= torch.clamp(torch.bincount(units, minlength=population.n_units), min=1)
-    return LayerHealth(
-        used=int(counts.sum()),
-        below_floor=call.below_floor,
-        residual=residual,
-        silent_samples=len(counts) - int(np.count_nonzero(counts)),
-    )
+    if call.trace is None or call.measured is None:
+        residual = torch.zeros(population.n_units, dtype=torch.float64)
+    else:
+        spikes = call.trace.spikes
+        found = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
+        residual = torch.from_numpy(found)
+    return LayerHealth(call.used, call.below_floor, residual, call.silent)

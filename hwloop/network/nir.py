@@ -158,7 +158,7 @@ def _row(graph: nir.NIRGraph) -> list[tuple[str, nir.NIRNode]]:
     try:
         order = list(TopologicalSorter({name: before[name] for name in graph.nodes}).static_order())
     except CycleError as error:
-        cycle = " -> ".join(map(repr, reversed(error.args[1])))
+        cycle = " -> ".join(map(repr, error.args[1]))
         raise InputError(
             f"recurrent edges {cycle}; allowed: feed-forward networks. Export it without recurrence"
         ) from error

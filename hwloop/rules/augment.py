@@ -28,7 +28,7 @@ class RandomAffine:
         Largest shift along each axis (pixels).
     rotation : float, 0..180
         Largest angle to either side (degrees).
-    scale : float, 0..1
+    scale : float, 0 <= scale < 1
         Largest relative change of size: .1 draws from .9 to 1.1.
 
     Raises
@@ -42,10 +42,12 @@ class RandomAffine:
     scale: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, top in (("shift", math.inf), ("rotation", 180.0), ("scale", 1.0)):
-            value = getattr(self, name)
-            if not (0 <= value <= top and math.isfinite(value)) or (name == "scale" and value == 1):
-                raise InputError(f"{name} = {value}; allowed: 0 <= {name} < {top:g}")
+        if not 0 <= self.shift < math.inf:
+            raise InputError(f"shift = {self.shift}; allowed: finite, >= 0 (pixels)")
+        if not 0 <= self.rotation <= 180:
+            raise InputError(f"rotation = {self.rotation}; allowed: 0..180 (degrees)")
+        if not 0 <= self.scale < 1:
+            raise InputError(f"scale = {self.scale}; allowed: 0 <= scale < 1 (a share)")
 
     def __call__(self, batch: Values, generator: torch.Generator) -> Values:
         """Every image of ``batch`` ``[n, side * side]`` as it may also have been drawn; values become 0..1 reals."""

@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..network import Network
@@ -64,8 +65,7 @@ class HM2BP(Rule):
     empty: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.teacher, int) or self.teacher < 0:
-            raise InputError(f"teacher = {self.teacher!r} spikes; allowed: a whole number >= 0")
+        object.__setattr__(self, "teacher", whole("teacher", self.teacher, 0))
         if not 0 < self.rate <= 1:
             raise InputError(f"rate = {self.rate}; allowed: 0 < rate <= 1 spike a step")
         if not 0 <= self.empty <= 1:

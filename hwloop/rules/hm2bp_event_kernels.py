@@ -6,14 +6,13 @@ import math
 
 from ..simulate.contract import FloatArray, IntArray
 from ..simulate.kernel import kernel
+from ..simulate.scalar import response
 
 
-@kernel()
+@kernel(inline="always")
 def _shape(x: float, tau_m: float, tau_s: float) -> float:
-    """Potential per unit weight a time x after the input spike, ``tau_m u' = -u + i``; the limit where the taus are equal."""
-    if abs(tau_m - tau_s) < 1e-9 * tau_m:
-        return x / tau_m * math.exp(-x / tau_m)
-    return (math.exp(-x / tau_m) - math.exp(-x / tau_s)) * tau_s / (tau_m - tau_s)
+    """Potential per unit weight a time x after the input spike, ``tau_m u' = -u + i``; exact for any two time constants."""
+    return response(x, tau_m, tau_s)[2]
 
 
 @kernel()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from ..arguments import whole
 from ..errors import InputError
 from .neurons import Neurons
 
@@ -42,11 +43,10 @@ class LeakyNeurons(Neurons):
             raise InputError(f"LeakyNeurons: v_th = {v_th}; allowed: finite and > 0")
         if not 1 <= tau_s < tau_m < math.inf:
             raise InputError(f"LeakyNeurons: tau_m = {tau_m}, tau_s = {tau_s} steps; allowed: 1 <= tau_s < tau_m")
-        if not isinstance(t_ref, int) or t_ref < 0:
-            raise InputError(f"LeakyNeurons: t_ref = {t_ref!r} steps; allowed: a whole number >= 0")
         if not -math.inf < lateral <= 0:
             raise InputError(f"LeakyNeurons: lateral = {lateral}; allowed: finite and <= 0 (inhibition)")
-        self.v_th, self.tau_m, self.tau_s, self.t_ref, self.lateral = v_th, tau_m, tau_s, t_ref, lateral
+        self.v_th, self.tau_m, self.tau_s, self.lateral = v_th, tau_m, tau_s, lateral
+        self.t_ref = whole("LeakyNeurons: t_ref (steps)", t_ref, 0)
 
     def extra_repr(self) -> str:
         lateral = f", lateral={self.lateral:g}" if self.lateral else ""

@@ -37,18 +37,16 @@ def forward(
 
     ``keep_drive``: the record keeps what the linear maps gave, which spares the gradient to apply them again.
     """
-    drives: tuple[Tensor | None, ...] = (None,) * len(net.stages)
+    drives: list[Tensor | None] = [None] * len(net.stages)
     if measured is not None:
         inputs, rasters = _measured(net, measured)
     else:
         inputs, rasters = poisson_raster(values, net.steps, rate), ()
         current = inputs
         for k, stage in enumerate(net.stages):
-            drive = None
             if keep_drive and not _sparse(stage):
-                drive = current.new_empty((*current.shape[:2], stage.n_out), dtype=stage.connection.weight.dtype)
-                drives = (*drives[:k], drive, *drives[k + 1 :])
-            current = population(stage, current, drive)
+                drives[k] = current.new_empty((*current.shape[:2], stage.n_out), dtype=stage.connection.weight.dtype)
+            current = population(stage, current, drives[k])
             rasters = (*rasters, current)
     dtype = net.stages[0].connection.weight.dtype
     output = counts(rasters[-1]).to(dtype)

@@ -23,6 +23,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..errors import InputError
 from ..network import Dense
 from .record import StepRecord
@@ -62,11 +63,11 @@ class StepNetwork(nn.Module):
         feedback: Dense | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(steps, int) or steps < 1:
-            raise InputError(f"steps = {steps!r}; allowed: a whole number >= 1")
+        steps = whole("steps", steps)
         if not 0 < dt < math.inf:
             raise InputError(f"dt = {dt} s; allowed: finite and > 0")
-        self.in_shape: Shape = (in_shape,) if isinstance(in_shape, int) else tuple(in_shape)
+        sides = in_shape if isinstance(in_shape, Sequence) else (in_shape,)
+        self.in_shape: Shape = tuple(whole("in_shape", side) for side in sides)
         self.steps, self.dt = steps, dt
         self._stages = build_stages(layers, self.in_shape)
         self.layers = nn.ModuleList(layers)

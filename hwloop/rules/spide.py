@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..errors import InputError, OptionError
 from ..record import Record
 from .base import Needs, Rule
@@ -110,8 +111,7 @@ class Spide(Rule):
     def __post_init__(self) -> None:
         if self.solver not in get_args(Solver):
             raise OptionError(f"solver = {self.solver!r}; allowed: {', '.join(map(repr, get_args(Solver)))}")
-        if not isinstance(self.steps_back, int) or self.steps_back < 1:
-            raise InputError(f"steps_back = {self.steps_back!r}; allowed: a whole number >= 1")
+        object.__setattr__(self, "steps_back", whole("steps_back", self.steps_back))
         for name in ("loss_scale", "feedback_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} = {getattr(self, name)}; allowed: finite and > 0")

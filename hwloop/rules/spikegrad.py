@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from ..arguments import whole
 from ..errors import InputError, OptionError
 from ..record import Record
 from .base import Needs, Rule
@@ -64,9 +65,8 @@ class SignedNeurons(Neurons):
         for name, value in (("theta", theta), ("theta_bp", theta_bp)):
             if not 0 < value < math.inf:
                 raise InputError(f"SignedNeurons: {name} = {value}; allowed: finite and > 0")
-        if not isinstance(levels, int) or levels < 1:
-            raise InputError(f"SignedNeurons: levels = {levels!r}; allowed: a whole number >= 1")
-        self.theta, self.theta_bp, self.levels = float(theta), float(theta_bp), levels
+        self.theta, self.theta_bp = float(theta), float(theta_bp)
+        self.levels = whole("SignedNeurons: levels", levels)
 
     def extra_repr(self) -> str:
         return f"theta={self.theta:g}, theta_bp={self.theta_bp:g}, levels={self.levels}"
@@ -119,8 +119,8 @@ class SpikeGrad(Rule):
         if self.discharge not in get_args(Discharge):
             allowed = ", ".join(map(repr, get_args(Discharge)))
             raise OptionError(f"discharge = {self.discharge!r}; allowed: {allowed}")
-        if self.samples is not None and (not isinstance(self.samples, int) or self.samples < 1):
-            raise InputError(f"samples = {self.samples!r}; allowed: None (the batch), or a whole number >= 1")
+        if self.samples is not None:
+            object.__setattr__(self, "samples", whole("samples", self.samples))
 
     def check(self, net: nn.Module) -> None:
         """Takes a feed-forward :class:`StepNetwork` of :class:`SignedNeurons`."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from ..arguments import whole
 from ..errors import InputError
 from ..network import Dense
 from .neurons import Neurons
@@ -40,6 +41,11 @@ class Conv2d(nn.Module):
     weight : nn.Parameter, ``[c_out, c_in, kernel, kernel]``
     """
 
+    c_in: int
+    c_out: int
+    kernel: int
+    padding: int
+
     def __init__(
         self, c_in: int, c_out: int, kernel: int, *, padding: int = 0, generator: torch.Generator | None = None
     ) -> None:
@@ -50,11 +56,9 @@ class Conv2d(nn.Module):
             ("kernel", kernel, 1),
             ("padding", padding, 0),
         ):
-            if not isinstance(value, int) or value < least:
-                raise InputError(f"Conv2d: {name} = {value!r}; allowed: a whole number >= {least}")
-        self.c_in, self.c_out, self.kernel, self.padding = c_in, c_out, kernel, padding
-        self.weight = nn.Parameter(torch.empty(c_out, c_in, kernel, kernel))
-        self.init_normal_(0.0, 1.0 / math.sqrt(c_in * kernel**2), generator)
+            setattr(self, name, whole(f"Conv2d: {name}", value, least))
+        self.weight = nn.Parameter(torch.empty(self.c_out, self.c_in, self.kernel, self.kernel))
+        self.init_normal_(0.0, 1.0 / math.sqrt(self.c_in * self.kernel**2), generator)
 
     @torch.no_grad()
     def init_normal_(self, mean: float, std: float, generator: torch.Generator | None = None) -> Conv2d:
@@ -71,9 +75,7 @@ class AvgPool(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        if not isinstance(size, int) or size < 2:
-            raise InputError(f"AvgPool: size = {size!r}; allowed: a whole number >= 2")
-        self.size = size
+        self.size = whole("AvgPool: size", size, 2)
 
     def extra_repr(self) -> str:
         return str(self.size)

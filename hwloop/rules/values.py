@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..arguments import whole
 from ..errors import InputError
 
 #: Keys are drawn below this: non-negative int64.
@@ -56,7 +57,8 @@ class Values:
 
     def __getitem__(self, index: int | slice | Tensor) -> Values:
         """Samples ``index`` as a batch (an int gives a batch of one)."""
-        if isinstance(index, int):
+        if isinstance(index, int | np.integer):
+            index = int(index)
             index = slice(index, index + 1) if index != -1 else slice(index, None)
         return Values(self.values[index], self.keys[index])
 
@@ -83,14 +85,18 @@ class ValueSet:
 
     Parameters
     ----------
-    values : Tensor, ``[n, units]``, as in :class:`Values`
-    labels : Tensor, ``[n]`` int64, >= 0
+    values : Tensor or array, ``[n, units]``, as in :class:`Values`
+    labels : Tensor or array, ``[n]`` whole numbers, >= 0
     """
 
     values: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
+        for name in ("values", "labels"):
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
+        if self.labels.dtype in (torch.int8, torch.uint8, torch.int16, torch.int32):
+            object.__setattr__(self, "labels", self.labels.long())
         if self.labels.shape != self.values.shape[:1] or self.labels.dtype != torch.int64:
             raise InputError(
                 f"labels are {self.labels.dtype} {tuple(self.labels.shape)}; "
@@ -113,8 +119,7 @@ class ValueSet:
 
     def batches(self, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Values, Tensor]]:
         """Batches of ``size`` samples; with a generator shuffled, and with keys drawn from it; else numbered keys."""
-        if size < 1:
-            raise InputError(f"batch size {size}; allowed: >= 1")
+        size = whole("batch size", size)
         order, keys = torch.arange(len(self)), torch.arange(len(self))
         if generator is not None:
             order = torch.from_numpy(generator.permutation(len(self)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,8 +12,8 @@ from ..errors import InputError
 from ..neurons import PARAMETERS, ResetKind
 from ..spikes import Spikes
 from .glue import DEFAULT_FLOOR as DEFAULT_FLOOR
+from .glue import DTYPES, LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .glue import FloorPolicy as FloorPolicy
-from .glue import LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .glue import Options as Options
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
@@ -51,19 +52,28 @@ def layer_call(
         A derivative below the floor under policy ``raise``.
     """
     n_out, n_in = weight.shape
-    if inputs.n_units != n_in:
-        raise InputError(f"the input has {inputs.n_units} units; the layer takes {n_in}")
-    dtype = weight.detach().numpy().dtype if weight.device.type == "cpu" else None
+    _check_inputs(inputs, n_in)
     given = None
     if measured is not None:
         _check_measured(inputs, measured, n_out)
-        given = to_events(measured.detach(), dtype)
+        given = to_events(measured, np.float64 if weight.dtype == torch.float64 else np.float32)
+    neurons = [params[name] for name in PARAMETERS]
     call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
-    tensors = [params[name].to(weight.dtype) for name in PARAMETERS]
+    if not any(p.requires_grad for p in neurons):
+        call.neurons, neurons = neurons, []
     times = SpikingLayer.apply(  # type: ignore[no-untyped-call]
-        call, inputs.times.to(weight.dtype), weight, *tensors
+        call, _as(weight.dtype, inputs.times), weight, *neurons
     )
     return call.spikes(times, n_out), call
+
+
+def _as(dtype: torch.dtype, times: Tensor) -> Tensor:
+    """``times`` in ``dtype``, itself where it has it."""
+    if times.dtype not in DTYPES:
+        raise InputError(
+            f"input times have dtype {times.dtype}; allowed: float32 or float64, as in spikes.to(torch.float32)"
+        )
+    return times if times.dtype is dtype else times.to(dtype)
 
 
 def run(
@@ -97,26 +107,23 @@ def membrane_maximum(
     one extremum lies between two events, so the maximum is closed-form; its gradient at fixed time is exact (the slope
     there is zero, or the time is that of an event and moves with it).
     """
-    if inputs.n_units != weight.shape[1]:
-        raise InputError(f"the input has {inputs.n_units} units; the layer takes {weight.shape[1]}")
+    _check_inputs(inputs, weight.shape[1])
     shape = (len(inputs), weight.shape[0])
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool)
     if tuple(mask.shape) != shape or mask.dtype != torch.bool:
         raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
-    others = {name: params[name] for name in ("v_th", "t_ref")}
     result: Tensor = MembraneMaximum.apply(  # type: ignore[no-untyped-call]
-        inputs,
-        mask,
-        inputs.times.to(weight.dtype),
-        weight,
-        params["tau_mem"],
-        params["tau_syn"],
-        params["v_leak"],
-        params["v_reset"],
-        others,
+        inputs, mask, _as(weight.dtype, inputs.times), weight, *(params[name] for name in PARAMETERS)
     )
     return result
+
+
+def _check_inputs(inputs: Spikes, n_in: int) -> None:
+    if inputs.n_units != n_in:
+        raise InputError(f"the input has {inputs.n_units} units; the layer takes {n_in}")
+    if inputs.times.shape[0] == 0:
+        raise InputError("a batch of no samples; give at least one")
 
 
 def _check_measured(inputs: Spikes, measured: Spikes, n_out: int) -> None:

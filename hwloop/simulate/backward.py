@@ -20,18 +20,22 @@ import math
 import numpy as np
 
 from .kernel import kernel
+from .legs import E_M, E_S, LEG_ROWS, RATE_M, RATE_S, SPAN, WIDTH, G, respond_to_all
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, backward_step, short_propagators
 from .replay import REFRACTORY, RESET, TAU_MEM, TAU_SYN
-from .scalar import RATIO_2, free_adjoint, one_minus_exp, remaining, response
+from .scalar import RATIO_2, response
 from .vector import decays, is_short, propagators
 
 #: Not nnan or ninf: an infinite current marks a spike without derivative.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 #: Columns of the table of neurons that are outside the common update: adjoints, time, adjoint at the release that is
-#: waiting for its spike, whether one waits, and what is left of the interval, as :func:`~.scalar.remaining` has it.
-OWN_U, OWN_I, OWN_TIME, PLUS, WAITS, REST = range(6)
+#: waiting for its spike, and whether one waits.
+OWN_U, OWN_I, OWN_TIME, PLUS, WAITS = range(5)
+
+#: What a passage leads back to: a spike, the end of a refractory time, or the begin of the interval.
+SPIKE, RELEASE, BEGIN = range(3)
 
 
 @kernel()
@@ -46,53 +50,76 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
     return 1.0 / d if d > 0.0 else 0.0
 
 
-@kernel()
+@kernel(inline="always")
 def _spiking_lanes(  # type: ignore[no-untyped-def]
-    b, k, p, kind, t_e, t_end, u_old, i_old, u_new, i_new, lanes, own, stamps, stamp, table,
-    threshold, t_out, u_out, current, release_time, release_current, released, grad, floor, skip,
+    b, k, p, kind, refractory, t_e, t_end, state, rows, lanes, own, stamps, stamp, table, per, lists, threshold, t_out, u_out,
+    current, release_time, release_current, released, grad, floor, skip,
 ):  # fmt: skip
-    """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``."""
-    stamp, taken, row = stamp + 1, 0, b if threshold.shape[0] > 1 else 0
+    """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``.
+
+    The times alone say how long each passage lasts, from one spike or release to the one before: first they are listed,
+    then the responses of all are computed together, and then the adjoints pass.
+    """
+    (u_old, i_old, u_new, i_new), (kinds, places, spans, legs) = rows, lists
+    stamp, taken, row, n, begin = stamp + 1, 0, b if threshold.shape[0] > 1 else 0, 0, np.float64(t_e)
     while True:
         spike_next = k >= 0 and t_out[b, k] > t_e
-        release_next = p >= 0 and release_time[b, released[p]] > t_e
+        release_next = refractory and p >= 0 and release_time[b, released[p]] > t_e
         if not (spike_next or release_next):
             break
         release = release_next and (not spike_next or release_time[b, released[p]] > t_out[b, k])
         q = released[p] if release else k
         lane = u_out[b, q]
-        tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
-        if release and table[lane, REFRACTORY] == 0.0:  # released at its spike: nothing lies between
+        if release:
             p -= 1
-            continue
+            if table[lane, REFRACTORY] == 0.0:  # released at its spike: nothing lies between
+                continue
+        else:
+            k -= 1
         if stamps[lane] != stamp:
             stamps[lane] = stamp
             lanes[taken] = lane
             taken += 1
-            own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_old[lane], i_old[lane], t_end
+            own[lane, OWN_U], own[lane, OWN_I] = state[u_old, lane], state[i_old, lane]
+            own[lane, OWN_TIME] = np.float64(t_end)
         t = np.float64(release_time[b, q]) if release else np.float64(t_out[b, q])
-        u_l, i_l = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] - t, tm, ts)
-        if release:
-            own[lane, PLUS], own[lane, WAITS], u_l = u_l, 1.0, 0.0
-            p -= 1
-        else:
-            plus = own[lane, PLUS] if own[lane, WAITS] > 0.0 else u_l
-            own[lane, WAITS] = 0.0
-            slope = inverse_slope(np.float64(current[b, k]), np.float64(threshold[row, lane]), r, floor, skip)
-            u_l = slope * (plus * (np.float64(release_current[b, k]) - r) - tm * np.float64(grad[b, k]))
-            k -= 1
-        own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = u_l, i_l, t
+        kinds[n], places[n], spans[n] = RELEASE if release else SPIKE, q, own[lane, OWN_TIME] - t
+        own[lane, OWN_TIME] = t
+        n += 1
     for a in range(taken):
-        lane = lanes[a]
-        s = own[lane, OWN_TIME] - np.float64(t_e)
-        tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
-        u_new[lane], i_new[lane] = free_adjoint(kind, own[lane, OWN_U], own[lane, OWN_I], s, tm, ts)
+        kinds[n], places[n], spans[n] = BEGIN, lanes[a], own[lanes[a], OWN_TIME] - begin
+        n += 1
+    for block in range(0, n, WIDTH):
+        m = min(WIDTH, n - block)
+        for x in range(m):
+            q = places[block + x]
+            lane = q if kinds[block + x] == BEGIN else u_out[b, q]
+            legs[SPAN + x] = spans[block + x]
+            legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
+        respond_to_all(kind, legs, m)
+        for x in range(m):
+            q, what = places[block + x], kinds[block + x]
+            lane = q if what == BEGIN else u_out[b, q]
+            u_l, i_l = own[lane, OWN_U], own[lane, OWN_I]
+            u_l, i_l = legs[E_M + x] * u_l, legs[E_S + x] * i_l + legs[G + x] * u_l
+            if what == SPIKE:
+                tm, r = table[lane, TAU_MEM], table[lane, RESET]
+                plus = own[lane, PLUS] if own[lane, WAITS] > 0.0 else u_l
+                own[lane, WAITS] = 0.0
+                slope = inverse_slope(np.float64(current[b, q]), np.float64(threshold[row, lane]), r, floor, skip)
+                u_l = slope * (plus * (np.float64(release_current[b, q]) - r) - tm * np.float64(grad[b, q]))
+                u_l = u_l if slope > 0.0 else 0.0
+            elif what == RELEASE:
+                own[lane, PLUS], own[lane, WAITS], u_l = u_l, 1.0, 0.0
+            else:
+                state[u_new, lane], state[i_new, lane] = u_l, i_l
+            own[lane, OWN_U], own[lane, OWN_I] = u_l, i_l
     return k, p, stamp
 
 
 @kernel(fastmath=FASTMATH)
 def backward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, refractory, rates, bases, powers, t_stop,
+    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, refractory, rates, bases, t_stop,
     t_out, u_out, n_out, current, release_time, release_current, grad, floor, skip, want_times, d_weight, d_times,
 ):  # fmt: skip
     """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``.
@@ -106,7 +133,9 @@ def backward_range(  # type: ignore[no-untyped-def]
     u_new, i_new, u_old, i_old = 0, 1, 2, 3
     e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
     rate_mem, rate_syn = (1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype)
-    own, lanes, stamps, stamp = np.zeros((n, 6)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
+    own, lanes, stamps, stamp = np.zeros((n, 5)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
+    room, per = 2 * t_out.shape[1] + n, 1.0 / table[:, :2]
+    lists = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room), np.zeros(LEG_ROWS)
     tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
     c_m, c_s, c_g = zero, zero, zero
     end_time, released = dtype.type(t_stop), np.zeros(t_out.shape[1] if refractory else 1, np.int64)
@@ -123,7 +152,6 @@ def backward_range(  # type: ignore[no-untyped-def]
             last -= 1
         if last < 0:
             continue
-        row = b if threshold.shape[0] > 1 else 0
         for j in range(n):
             state[u_new, j], state[i_new, j] = zero, zero
         if refractory:
@@ -156,18 +184,18 @@ def backward_range(  # type: ignore[no-untyped-def]
                     d_weight[late, j] += state[i_new, j]
                 late = u_in[b, e]
                 continue
-            y_all, f_m, f_s, f_g = 0.0, 0.0, 0.0, 0.0
+            f_m, f_s, f_g = 0.0, 0.0, 0.0
             if rates is None:
                 if kind == RATIO_2:
-                    y_all = gone[e + 1]
-                    f_m, f_s, f_g = 1.0 - y_all, (1.0 - y_all) * (1.0 - y_all), (1.0 - y_all) * y_all
+                    y = gone[e + 1]
+                    f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
                 else:
                     f_m, f_s, f_g = response(dt, tm_0, ts_0)
                 c_m, c_s, c_g = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g)
             elif n == NARROW and is_short(dt, bases):
                 short_propagators(e_m, e_s, g, rates, dt, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
             else:
-                propagators(e_m, e_s, g, dt, rates, bases, powers)
+                propagators(e_m, e_s, g, dt, rates, bases)
             if n == NARROW:
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
                 if rates is None:
@@ -188,48 +216,12 @@ def backward_range(  # type: ignore[no-untyped-def]
                     u_j, i_j = state[u_old, j], state[i_old, j]
                     d_weight[late, j] += i_j
                     state[u_new, j], state[i_new, j] = e_m[j] * u_j, e_s[j] * i_j + g[j] * u_j
-            if refractory:
-                if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
-                    k, p, stamp = _spiking_lanes(
-                        b, k, p, kind, t_e, t_end, state[u_old], state[i_old], state[u_new],
-                        state[i_new], lanes, own, stamps, stamp, table, threshold, t_out, u_out, current, release_time, release_current, released, grad, floor,
-                        skip,
-                    )  # fmt: skip
-            else:
-                begin, end, taken, stamp = np.float64(t_e), np.float64(t_end), 0, stamp + 1
-                while k >= 0 and t_out[b, k] > t_e:
-                    lane, t, i_k = u_out[b, k], np.float64(t_out[b, k]), np.float64(current[b, k])
-                    tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
-                    if stamps[lane] != stamp:
-                        stamps[lane] = stamp
-                        lanes[taken] = lane
-                        taken += 1
-                        own[lane, OWN_U], own[lane, OWN_I] = state[u_old, lane], state[i_old, lane]
-                        own[lane, OWN_TIME], own[lane, REST] = end, y_all
-                    u_l, i_l, after = own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME]
-                    if kind == RATIO_2:
-                        y = one_minus_exp((after - t) / tm)
-                        i_l, u_l = (1.0 - y) * ((1.0 - y) * i_l + y * u_l), (1.0 - y) * u_l
-                        own[lane, REST] = remaining(kind, own[lane, REST], y, t - begin, tm)
-                    else:
-                        u_l, i_l = free_adjoint(kind, u_l, i_l, after - t, tm, ts)
-                    slope = inverse_slope(i_k, np.float64(threshold[row, lane]), r, floor, skip)
-                    own[lane, OWN_U] = slope * (u_l * (i_k - r) - tm * np.float64(grad[b, k])) if slope > 0.0 else 0.0
-                    own[lane, OWN_I], own[lane, OWN_TIME] = i_l, t
-                    k -= 1
-                for a in range(taken):
-                    lane = lanes[a]
-                    u_l, i_l, y = own[lane, OWN_U], own[lane, OWN_I], own[lane, REST]
-                    if kind == RATIO_2:
-                        state[u_new, lane], state[i_new, lane] = (
-                            (1.0 - y) * u_l,
-                            (1.0 - y) * ((1.0 - y) * i_l + y * u_l),
-                        )
-                    else:
-                        tm, ts = table[lane, TAU_MEM], table[lane, TAU_SYN]
-                        state[u_new, lane], state[i_new, lane] = free_adjoint(
-                            kind, u_l, i_l, own[lane, OWN_TIME] - begin, tm, ts
-                        )
+            if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
+                k, p, stamp = _spiking_lanes(
+                    b, k, p, kind, refractory, t_e, t_end, state, (u_old, i_old, u_new, i_new), lanes, own, stamps, stamp,
+                    table, per, lists, threshold, t_out, u_out, current, release_time, release_current, released, grad,
+                    floor, skip,
+                )  # fmt: skip
             t_end, late = t_e, u_in[b, e]
         total = zero
         for j in range(n):

@@ -9,17 +9,22 @@ from .kernel import kernel
 
 @kernel()
 def below_floor(current, units, counts, threshold, reset, share):  # type: ignore[no-untyped-def]
-    """``(count, sample, spike)``: spikes with ``D_k`` below the floor, and the first of them (-1, -1 where none is)."""
-    found, sample, spike = 0, -1, -1
+    """``(count, sample, spike, used, silent)``: spikes with ``D_k`` below the floor, and the first of them.
+
+    Sample and spike are -1 where none is; ``used`` are all spikes, ``silent`` the samples without one.
+    """
+    found, sample, spike, used, silent = 0, -1, -1, 0, 0
     for b in range(counts.shape[0]):
         row = b if threshold.shape[0] > 1 else 0
+        used += counts[b]
+        silent += counts[b] == 0
         for k in range(counts[b]):
             c = threshold[row, units[b, k]]
             if not current[b, k] - c >= share * (c - reset[units[b, k]]) and np.isfinite(c):
                 if found == 0:
                     sample, spike = b, k
                 found += 1
-    return found, sample, spike
+    return found, sample, spike, used, silent
 
 
 @kernel()
@@ -33,3 +38,46 @@ def masked(values, counts, result):  # type: ignore[no-untyped-def]
         for k in range(counts[b], result.shape[1]):
             result[b, k] = 0
     return finite
+
+
+@kernel()
+def packed(counts, room, times, units, current):  # type: ignore[no-untyped-def]
+    """Times, units and currents of the spikes in arrays that are just wide enough, and times again: released as they spike.
+
+    A sample with more than ``room`` spikes is left empty.
+    """
+    width = 0
+    for b in range(counts.shape[0]):
+        width = max(width, counts[b])
+    to_times, to_units = np.empty((counts.shape[0], width), current.dtype), np.empty((counts.shape[0], width), np.int64)
+    to_current, to_release = np.empty(to_times.shape, current.dtype), np.empty(to_times.shape, current.dtype)
+    for b in range(counts.shape[0]):
+        n = counts[b] if counts[b] <= room else 0
+        for k in range(n):
+            to_times[b, k], to_units[b, k], to_current[b, k] = times[b, k], units[b, k], current[b, k]
+            to_release[b, k] = times[b, k]
+        for k in range(n, width):
+            to_times[b, k], to_units[b, k], to_current[b, k], to_release[b, k] = np.inf, 0, 0, 0
+    return to_times, to_units, to_current, to_release
+
+
+@kernel()
+def copied(counts, room, values, width):  # type: ignore[no-untyped-def]
+    """``values [batch, room]`` in an array ``[batch, width]``, 0 where padded and where a sample has no room."""
+    result = np.zeros((counts.shape[0], width), values.dtype)
+    for b in range(counts.shape[0]):
+        if counts[b] <= room:
+            for k in range(counts[b]):
+                result[b, k] = values[b, k]
+    return result
+
+
+@kernel()
+def mean_residuals(units, counts, residual, n):  # type: ignore[no-untyped-def]
+    """Mean of ``residual`` over the spikes of each of ``n`` neurons; 0 where it has none."""
+    total, spikes = np.zeros(n), np.zeros(n)
+    for b in range(counts.shape[0]):
+        for k in range(counts[b]):
+            total[units[b, k]] += residual[b, k]
+            spikes[units[b, k]] += 1
+    return total / np.maximum(spikes, 1)

@@ -59,6 +59,12 @@ class Layer:
     max_spikes: int = 0
     memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
+    def with_weight(self, weight: FloatArray) -> Layer:
+        """The layer with ``weight`` in the place of its own: the same neurons, and their memo."""
+        layer = object.__new__(Layer)  # a constructor of 11 fields takes as long as the spikes of a sample
+        layer.__dict__.update(self.__dict__, weight=weight)
+        return layer
+
     def sharing(self, memo: dict[str, Any]) -> Layer:
         """The layer, with the memo of a layer of equal neurons."""
         object.__setattr__(self, "memo", memo)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from .backward import backward_range
-from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from .forward import forward_range, pack_range
+from .checks import copied, packed
+from .contract import Events, FloatArray, Floor, IntArray, Layer, Sensitivities, Trace
+from .forward import forward_range
 from .narrow import LANES as NARROW
 from .parameters import jacobian_range, maximum_gradient_range, maximum_range
-from .scalar import GENERAL, RATIO_1, RATIO_2
+from .room import borrow, expected, give_back, remember
+from .scalar import GENERAL, RATIO_2
+from .threads import spread
 from .vector import rate_tables
 
 #: Synaptic operations (events x neurons) below which a second thread costs more than it brings.
 PARALLEL_WORK = 1_000_000
-
-#: Spikes a sample that the first attempt has room for, per neuron; a larger answer is run again with room for it.
-FIRST_ROOM, LEAST_ROOM = 8, 256
 
 #: Output events that one call may hold (64 Mi events, some 3 GB); more is a runaway network.
 MAX_EVENTS = 1 << 26
@@ -32,67 +29,79 @@ MAX_EVENTS = 1 << 26
 
 def forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None = None) -> Trace:
     """Simulate a layer, or replay it at measured spikes; see :class:`~hwloop.simulate.contract.Engine`."""
-    batch, n, dtype = len(inputs.counts), layer.weight.shape[1], layer.weight.dtype
+    if measured is not None:
+        return _forward(layer, inputs, t_stop, measured, max(1, measured.times.shape[1]))
+    shape = layer.weight.shape[0], layer.weight.shape[1]
+    room = expected(shape, layer.max_spikes, MAX_EVENTS // max(1, len(inputs.counts)))
+    trace = _forward(layer, inputs, t_stop, None, room)
+    remember(shape, trace.current.shape[1])
+    return trace
+
+
+def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | None, room: int) -> Trace:
+    """The forward pass with room for ``room`` spikes a sample; samples that have more are run again."""
+    batch, dtype = len(inputs.counts), layer.weight.dtype
     plan, weight = _plan(layer)
     given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
-    if measured is not None:
-        room = max(1, measured.times.shape[1])
-    else:
-        room = n * min(FIRST_ROOM, layer.max_spikes) if layer.max_spikes else max(LEAST_ROOM, n * FIRST_ROOM)
-    none = np.empty((1, 1), dtype)
-    while True:
-        _check_room(batch, room)
-        times, units = np.empty((batch, room), dtype), np.empty((batch, room), np.int64)  # memory only where written
-        current, counts = np.empty((batch, room), dtype), np.zeros(batch, np.int64)
-        release = [np.empty((batch, room), dtype) if plan.holding else none for _ in range(2)]
-        residual = np.empty((batch, room), dtype) if measured else none
+    counts = np.zeros(batch, np.int64)
+    _check_room(batch, room)
+    found = borrow(batch, room, dtype, plan.holding, measured is not None)
 
-        def work(lo: int, hi: int) -> None:
-            forward_range(
-                lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
-                plan.start, plan.moves, plan.holding, *plan.tables, t_stop, layer.subtract, layer.max_spikes, *given,
-                times, units, counts, current, *release, residual,  # noqa: B023 (called below)
-            )  # fmt: skip
+    def work(lo: int, hi: int) -> None:
+        forward_range(
+            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
+            plan.start, plan.moves, plan.holding, *plan.tables, t_stop, layer.subtract, layer.max_spikes, *given,
+            found.times, found.units, counts, found.current, found.release_time, found.release_current, found.residual,
+        )  # fmt: skip
 
-        _spread(work, batch, int(inputs.counts.sum()) * n)
-        largest = int(counts.max())
-        if largest <= room:
-            break
-        room = largest
-    if measured is not None:
-        times, units = measured.times, measured.units
-    kept, released_at = np.empty((batch, largest), dtype), np.empty((batch, largest), dtype)
-    spikes = Events(np.empty((batch, largest), dtype), np.empty((batch, largest), np.int64), counts)
-    pack_range(0, batch, counts, times, units, current, spikes.times, spikes.units, kept, released_at)
+    _spread(work, inputs, weight.shape[1])
+    times, units = (found.times, found.units) if measured is None else (measured.times, measured.units)
+    spike_times, spike_units, current, released_at = packed(counts, room, times, units, found.current)
+    width = current.shape[1]
+    release = (released_at, current)
     if plan.holding:
-        release = [np.where(np.arange(largest) < counts[:, None], array[:, :largest], 0) for array in release]
+        release = copied(counts, room, found.release_time, width), copied(counts, room, found.release_current, width)
+    if measured is None:
+        residual = np.ndarray(current.shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
     else:
-        release = [released_at, kept]
-    if measured is not None:
-        residual = np.where(np.arange(largest) < counts[:, None], residual[:, :largest], 0)
-    else:
-        residual = np.ndarray(kept.shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
-    return Trace(spikes, kept, release[0], release[1], residual)
+        residual = copied(counts, room, found.residual, width)
+    give_back(found)
+    trace = Trace(Events(spike_times, spike_units, counts), current, *release, residual)
+    if width > room:
+        _run_again(layer, inputs, t_stop, np.flatnonzero(counts > room), trace)
+    return trace
+
+
+def _run_again(layer: Layer, inputs: Events, t_stop: float, samples: IntArray, trace: Trace) -> None:
+    """Run ``samples`` with room for all their spikes, and write what they answer to ``trace``."""
+    _check_room(len(trace.spikes.counts), trace.current.shape[1])
+    if len(layer.threshold) > 1:
+        layer = replace(layer, threshold=layer.threshold[samples])
+    some = Events(inputs.times[samples], inputs.units[samples], inputs.counts[samples])
+    again = _forward(layer, some, t_stop, None, trace.current.shape[1])
+    trace.spikes.times[samples], trace.spikes.units[samples] = again.spikes.times, again.spikes.units
+    trace.current[samples] = again.current
+    trace.release_time[samples], trace.release_current[samples] = again.release_time, again.release_current
 
 
 def backward(
     layer: Layer, inputs: Events, t_stop: float, trace: Trace, grad: FloatArray, floor: Floor, want_times: bool
 ) -> tuple[FloatArray, FloatArray | None]:
     """Gradients of weights and input times; see :class:`~hwloop.simulate.contract.Engine`."""
-    batch, n = len(inputs.counts), layer.weight.shape[1]
+    n = layer.weight.shape[1]
     plan, weight = _plan(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
-    parts: dict[int, FloatArray] = {}
+    spikes, parts = trace.spikes, {}
 
     def work(lo: int, hi: int) -> None:
-        part = parts.setdefault(lo, np.zeros(weight.shape, weight.dtype))
+        part = parts[lo] = np.zeros(weight.shape, weight.dtype)
         backward_range(
             lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
-            plan.holding, *plan.tables, t_stop, trace.spikes.times, trace.spikes.units, trace.spikes.counts, trace.current, trace.release_time, trace.release_current, grad, floor.share, floor.skip,
-            want_times, part, d_times,
+            plan.holding, *plan.tables, t_stop, spikes.times, spikes.units, spikes.counts, trace.current,
+            trace.release_time, trace.release_current, grad, floor.share, floor.skip, want_times, part, d_times,
         )  # fmt: skip
 
-    _spread(work, batch, int(inputs.counts.sum()) * n)
+    _spread(work, inputs, n)
     first, *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
     for other in others:
         first += other
@@ -111,7 +120,7 @@ def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: F
             result,
         )  # fmt: skip
 
-    _spread(work, len(inputs.counts), int(inputs.counts.sum()) * layer.weight.shape[1] * 8)
+    _spread(work, inputs, layer.weight.shape[1] * 8)
     return result
 
 
@@ -138,7 +147,7 @@ def membrane_maximum(
             t_stop, mask, value, when,
         )  # fmt: skip
 
-    _spread(work, len(inputs.counts), int(mask.sum()) * inputs.times.shape[1] * 8)
+    spread(work, len(inputs.counts), int(mask.sum()) * inputs.times.shape[1] * 8, PARALLEL_WORK)
     return value, when
 
 
@@ -166,7 +175,7 @@ class _Plan:
     start: FloatArray
     moves: bool
     holding: bool
-    tables: tuple[FloatArray | None, FloatArray | None, FloatArray | None]
+    tables: tuple[FloatArray | None, FloatArray | None]
 
 
 def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
@@ -186,7 +195,7 @@ def _neurons(layer: Layer) -> _Plan:
     if more > 0:
         start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
         table = np.concatenate([table, np.repeat(table[:1], more, 0)])
-    tables = (None, None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
+    tables = (None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
     moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
     return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
@@ -202,11 +211,7 @@ def _kind(layer: Layer) -> tuple[int, bool]:
     """The closed form that fits the layer's taus, and whether all its neurons share them."""
     tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
     shared = bool((tau_mem == tau_mem[0]).all() and (tau_syn == tau_syn[0]).all())
-    if not shared:
-        return GENERAL, False
-    if tau_mem[0] == 2 * tau_syn[0]:
-        return RATIO_2, True
-    return (RATIO_1 if tau_mem[0] == tau_syn[0] else GENERAL), True
+    return (RATIO_2 if shared and tau_mem[0] == 2 * tau_syn[0] else GENERAL), shared
 
 
 def _check_room(batch: int, room: int) -> None:
@@ -217,27 +222,7 @@ def _check_room(batch: int, room: int) -> None:
         )
 
 
-@cache
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=max(1, _cores() - 1), thread_name_prefix="hwloop")
-
-
-def _threads() -> int:
-    import torch  # the user's own control of parallelism: torch.set_num_threads
-
-    return min(torch.get_num_threads(), _cores())
-
-
-def _spread(work: Callable[[int, int], None], batch: int, operations: int) -> None:
-    """Run ``work(lo, hi)`` over the batch, in as many equal ranges as there are threads and work for them."""
-    n = min(_threads(), batch, 1 + operations // PARALLEL_WORK)
-    edges = [batch * k // n for k in range(n + 1)]
-    futures = [_pool().submit(work, edges[k], edges[k + 1]) for k in range(1, n)]
-    work(edges[0], edges[1])
-    for future in futures:
-        future.result()
+def _spread(work: Callable[[int, int], None], inputs: Events, lanes: int) -> None:
+    """Run ``work(lo, hi)`` over the batch, where a sample's work is its events times ``lanes``."""
+    batch, most = inputs.times.shape[0], inputs.times.size * lanes
+    spread(work, batch, int(inputs.counts.sum()) * lanes if most > PARALLEL_WORK else 0, PARALLEL_WORK)

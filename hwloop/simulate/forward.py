@@ -18,41 +18,47 @@ import math
 
 import numpy as np
 
-from .kernel import kernel
-from .narrow import LANES as NARROW
-from .narrow import aligned_rows, forward_step, short_propagators
-from .replay import OWN_TIME, REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
-from .scalar import DIVIDE, RATIO_2, SERIES, advance, arrive, crossing, one_minus_exp, remaining, response
-from .together import (
-    AFTER_I,
-    AFTER_U,
-    AGAIN,
-    BASE,
+from .exponentials import respond, respond_2
+from .follow import (
+    CROSSES,
+    CURRENT,
     END_I,
     END_U,
-    FAST,
     FORCED,
-    LEFT,
+    FOUND,
     LEVEL,
-    OUTCOME,
-    SLOW,
-    START_I,
-    START_U,
-    cross_together,
-    search_together,
-    sort_interval,
+    MOVED,
+    OUTSIDE,
+    POS,
+    RATE_M,
+    RATE_S,
+    RATIO,
+    ROWS,
+    TAU,
+    U,
+    arrive_there,
+    find_crossings,
+    search_crossings,
+    spike_there,
 )
+from .kernel import kernel
+from .legs import LEG_ROWS, WIDTH
+from .narrow import LANES as NARROW
+from .narrow import aligned_rows, forward_step, short_propagators
+from .order import sort_interval
+from .replay import REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
+from .scalar import RATIO_2, fading, response
 from .vector import decays, is_short, propagators
 
 
 @kernel()
 def forward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, start, moves, holding, rates, bases, powers, t_stop, subtract,
+    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, start, moves, holding, rates, bases, t_stop, subtract,
     max_spikes, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
 ):  # fmt: skip
     """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``.
 
-    ``t_meas, u_meas, n_meas`` are None, or the spikes to replay; ``rates, bases, powers`` are None where all neurons
+    ``t_meas, u_meas, n_meas`` are None, or the spikes to replay; ``rates, bases`` are None where all neurons
     share their taus: the compiler leaves out what is None, which halves the time of a first call. ``out_release`` and
     ``out_released`` are written where a neuron has a refractory time (``holding``), ``out_residual`` in a replay,
     ``out_t`` and ``out_u`` otherwise. ``moves`` says that something may happen before the first event. ``weight`` has
@@ -68,13 +74,14 @@ def forward_range(  # type: ignore[no-untyped-def]
     e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
     flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
     flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    batch, batch_times = np.zeros((14, n)), np.zeros(n, dtype)
     c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    until, own, shared = np.zeros(n), np.zeros((n, 4)), rates is None
-    own[:, OWN_TIME] = -1.0
+    until, own, per = np.zeros(n), np.full((n, 3), -1.0), 1.0 / table[:, :2]
+    a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
+    work = 1 if t_meas is None else 2 * room + n
+    lists = np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), np.zeros(LEG_ROWS)
     work = room if t_meas is None else 1
     times, units, currents = np.zeros(work, dtype), np.zeros(work, np.int64), np.zeros(work, dtype)
-    order, bins, places = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
+    order, bins, slots = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
     end_time = dtype.type(t_stop)
     work = work if holding else 1
     release, released = np.zeros(work, dtype), np.zeros(work, dtype)
@@ -88,7 +95,7 @@ def forward_range(  # type: ignore[no-untyped-def]
         early = False  # whether measured spikes come before the first event, or with it
         if t_meas is not None:
             early = n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0])
-        count, m, t_now = 0, 0, dtype.type(0)
+        count, seen, t_now = 0, 0, dtype.type(0)
         if kind == RATIO_2:
             decays(gone, t_in[b], n_in[b], end_time, tm_0)
         for e in range(-1, n_in[b]):
@@ -104,18 +111,18 @@ def forward_range(  # type: ignore[no-untyped-def]
                     break
                 t_now = t_next
                 continue
-            hits, y_all, f_m, f_s, f_g = no, 0.0, 0.0, 0.0, 0.0
+            hits, f_m, f_s, f_g = no, 0.0, 0.0, 0.0
             if rates is None:
                 if kind == RATIO_2:
-                    y_all = gone[e + 1]
-                    f_m, f_s, f_g = 1.0 - y_all, (1.0 - y_all) * (1.0 - y_all), (1.0 - y_all) * y_all
+                    y = gone[e + 1]
+                    f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
                 else:
                     f_m, f_s, f_g = response(dt, tm_0, ts_0)
                 a_m, a_s, a_g, a_y = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g), dtype.type(1.0 - f_m)
             elif n == NARROW and is_short(dt, bases):
                 short_propagators(e_m, e_s, g, rates, dt, math.exp(-dt * bases[0]), math.exp(-dt * bases[2]))
             else:
-                propagators(e_m, e_s, g, dt, rates, bases, powers)
+                propagators(e_m, e_s, g, dt, rates, bases)
             if n == NARROW:
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
                 if rates is None:
@@ -141,18 +148,22 @@ def forward_range(  # type: ignore[no-untyped-def]
                     hit = (u_end >= c_j) | (u_j + (dtype.type(1) - m_j) * (i_j - u_j) >= c_j)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
+            waiting = np.uint64(0)
+            if holding:
+                for word in range(held_words.shape[0]):
+                    waiting |= held_words[word]
             if t_meas is not None:
-                first = m
-                while m < n_meas[b] and t_meas[b, m] <= t_next:
-                    m += 1
-                if m > first or holding:
+                first = seen
+                while seen < n_meas[b] and t_meas[b, seen] <= t_next:
+                    seen += 1
+                if seen > first or waiting != 0:
                     replay_lanes(
-                        b, first, m, kind, t_now, t_next, y_all, subtract, holding, state[u_old],
-                        state[i_old], state[u_new], state[i_new], c, weight[unit], table, held, until, last, own, lanes, t_meas, u_meas,
-                        out_current, out_residual, out_release, out_released,
+                        b, first, seen, kind, t_now, t_next, subtract, holding, state, (u_old, i_old, u_new, i_new), c,
+                        (weight, unit), table, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
+                        out_residual, out_release, out_released,
                     )  # fmt: skip
-                count = m
-            if t_meas is None and (hits or holding):
+                count = seen
+            if t_meas is None and (hits or waiting != 0):
                 flagged = 0
                 if n == NARROW:
                     for lane in range(NARROW):
@@ -165,121 +176,104 @@ def forward_range(  # type: ignore[no-untyped-def]
                                 lanes[flagged] = lane
                                 flagged += flag[lane] | held[lane]
                 first, begin, end = count, np.float64(t_now), np.float64(t_next)
-                several = not holding and flagged > 2
-                if rates is None:
-                    several = several and kind == RATIO_2 and y_all < DIVIDE
-                else:
-                    several = several and dt * (bases[0] + bases[1]) < SERIES and dt * bases[4] < SERIES
-                if several:
-                    for k in range(flagged):
+                for block in range(0, flagged, WIDTH):
+                    m = 0
+                    for k in range(block, min(block + WIDTH, flagged)):
                         lane = lanes[k]
-                        batch[START_U, k], batch[START_I, k] = state[u_old, lane], state[i_old, lane]
-                        batch[LEVEL, k], batch[BASE, k] = c[lane], table[lane, RESET]
-                        batch[FORCED, k] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
-                    if rates is None:
-                        cross_together(batch, batch_times, flagged, tm_0, y_all, dt, begin, t_next, subtract)
-                    else:
-                        for k in range(flagged):
-                            lane = lanes[k]
-                            batch[SLOW, k], batch[FAST, k] = table[lane, TAU_MEM], table[lane, TAU_SYN]
-                            turns = (
-                                batch[START_I, k] > batch[START_U, k]
-                                and e_s[lane] * state[i_old, lane] <= state[u_new, lane]
-                            )
-                            if batch[FORCED, k] == 0.0 and turns:
-                                batch[FORCED, k] = -1.0
-                        search_together(batch, batch_times, flagged, dt, begin, t_next, subtract)
-                for k in range(flagged):
-                    lane = lanes[k]
-                    tm, ts, r = table[lane, TAU_MEM], table[lane, TAU_SYN], table[lane, RESET]
-                    u_l, i_l = np.float64(state[u_old, lane]), np.float64(state[i_old, lane])
-                    c_l: float = np.float64(c[lane])
-                    u_e: float = np.float64(state[u_new, lane])
-                    i_e: float = np.float64(a_s if shared else e_s[lane]) * i_l
-                    pos: float = begin
-                    rest, outside, forced = y_all, False, state[u_new, lane] >= c[lane]
-                    if several and batch[OUTCOME, k] >= 0.0:
-                        if batch[OUTCOME, k] == 0.0:
-                            continue
-                        if count < room:
-                            times[count], units[count], currents[count] = batch_times[k], lane, batch[AFTER_I, k]
-                        count += 1
-                        if max_spikes > 0:
-                            fired[lane] += 1
-                            if max_spikes == 1 or fired[lane] >= max_spikes:
-                                c[lane], c_l = np.inf, np.inf
-                        if batch[AGAIN, k] == 0.0:
-                            state[u_new, lane] = batch[END_U, k]
-                            state[i_new, lane] = dtype.type(batch[END_I, k]) + weight[unit, lane]
-                            continue
-                        u_l, i_l, rest = batch[AFTER_U, k], batch[AFTER_I, k], batch[LEFT, k]
-                        pos, outside = np.float64(batch_times[k]), True
-                    while True:
-                        if holding and until[lane] > pos:
-                            outside = True
+                        tm, r_m, r_s = table[lane, TAU_MEM], per[lane, TAU_MEM], per[lane, TAU_SYN]
+                        a[U + m], a[CURRENT + m], a[LEVEL + m] = state[u_old, lane], state[i_old, lane], c[lane]
+                        a[TAU + m], a[RATE_M + m], a[RATE_S + m], a[RATIO + m] = tm, r_m, r_s, tm * r_s
+                        a[POS + m], a[OUTSIDE + m], ids[m] = begin, 0.0, lane
+                        a[END_U + m], a[END_I + m] = (
+                            state[u_new, lane],
+                            np.float64(a_s if rates is None else e_s[lane]) * a[CURRENT + m],
+                        )
+                        a[FORCED + m] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
+                        if holding and until[lane] > begin:
                             held[lane] = until[lane] > end
                             if until[lane] > end:
-                                u_e, i_e = u_l, i_l * math.exp(-(end - pos) / ts)
-                                break
-                            i_l = i_l * math.exp(-(until[lane] - pos) / ts)
+                                i_l = a[CURRENT + m] * fading(kind, end - begin, r_m, r_s)
+                                state[u_new, lane], state[i_new, lane] = a[U + m], dtype.type(i_l) + weight[unit, lane]
+                                continue
+                            i_l = a[CURRENT + m] * fading(kind, until[lane] - begin, r_m, r_s)
                             if last[lane] < room:
                                 release[last[lane]], released[last[lane]] = until[lane], i_l
-                            pos = until[lane]
-                            rest = one_minus_exp((end - pos) / tm)
-                        if outside:  # once it has left the common update, its own end point decides
-                            u_e, i_e = arrive(kind, u_l, i_l, end - pos, rest, tm, ts)
-                            forced = dtype.type(u_e) >= c[lane]
-                        s = crossing(kind, u_l, i_l, c_l, tm, ts, end - pos, rest, forced, i_e <= u_e)
-                        if s < 0.0:
+                            a[CURRENT + m], a[POS + m] = i_l, until[lane]
+                            if kind == RATIO_2:
+                                f_m, f_s, f_g = respond_2(end - until[lane], r_m)
+                            else:
+                                f_m, f_s, f_g = respond(end - until[lane], r_m, r_s)
+                            u_e = f_m * a[U + m] + f_g * i_l
+                            a[END_U + m], a[END_I + m], a[OUTSIDE + m] = u_e, f_s * i_l, 1.0
+                            a[FORCED + m] = 1.0 if dtype.type(u_e) >= c[lane] else 0.0
+                        m += 1
+                    while m > 0:
+                        find_crossings(kind, a, m, end)
+                        kept = 0
+                        for k in range(m):
+                            if a[CROSSES + k] == 1.0:
+                                if kept != k:
+                                    for row in range(FOUND):
+                                        a[WIDTH * row + kept] = a[WIDTH * row + k]
+                                    ids[kept] = ids[k]
+                                kept += 1
+                            elif a[OUTSIDE + k] > 0.0:
+                                lane = ids[k]
+                                state[u_new, lane] = a[END_U + k]
+                                state[i_new, lane] = dtype.type(a[END_I + k]) + weight[unit, lane]
+                        m = kept
+                        if m == 0:
                             break
-                        outside = True
-                        t = dtype.type(pos + s)
-                        if np.float64(t) <= pos:  # never on or before the event that caused it
-                            t = np.nextafter(t, dtype.type(np.inf))
-                        t = min(t, t_next)
-                        u_l, i_l, y = advance(kind, u_l, i_l, np.float64(t) - pos, tm, ts)
-                        pos = np.float64(t)
-                        rest = remaining(kind, rest, y, end - pos, tm)
-                        if count < room:
-                            times[count], units[count], currents[count] = t, lane, i_l
-                        u_l = u_l - (c_l - r) if subtract else r
-                        if holding:
-                            t_ref = table[lane, REFRACTORY]
+                        if kind != RATIO_2:
+                            search_crossings(a, m)
+                        spike_there(kind, a, m, t_next, weight)
+                        kept = 0
+                        for k in range(m):
+                            lane, pos, u_l, i_l, c_l = ids[k], a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
+                            r, t_ref = table[lane, RESET], table[lane, REFRACTORY]
                             if count < room:
-                                release[count], released[count] = (
-                                    np.inf if t_ref > 0.0 else t,
-                                    0.0 if t_ref > 0.0 else i_l,
-                                )
-                            last[lane], until[lane] = count, pos + t_ref if t_ref > 0.0 else -np.inf
-                        count += 1
-                        if max_spikes > 0:
-                            fired[lane] += 1
-                            if max_spikes == 1 or fired[lane] >= max_spikes:
-                                c[lane], c_l = np.inf, np.inf
-                    if outside:
-                        state[u_new, lane], state[i_new, lane] = u_e, dtype.type(i_e) + weight[unit, lane]
+                                times[count], units[count], currents[count] = pos, lane, i_l
+                            u_l = u_l - (c_l - r) if subtract else r
+                            if holding:
+                                if count < room:
+                                    release[count], released[count] = (
+                                        np.inf if t_ref > 0.0 else dtype.type(pos),
+                                        0.0 if t_ref > 0.0 else i_l,
+                                    )
+                                last[lane], until[lane] = count, pos + t_ref if t_ref > 0.0 else -np.inf
+                            count += 1
+                            if max_spikes > 0:
+                                fired[lane] += 1
+                                if max_spikes == 1 or fired[lane] >= max_spikes:
+                                    c[lane], c_l = np.inf, np.inf
+                            if holding and until[lane] > pos:
+                                held[lane] = until[lane] > end
+                                r_m, r_s = per[lane, TAU_MEM], per[lane, TAU_SYN]
+                                if until[lane] > end:
+                                    i_l = i_l * fading(kind, end - pos, r_m, r_s)
+                                    state[u_new, lane], state[i_new, lane] = u_l, dtype.type(i_l) + weight[unit, lane]
+                                    continue
+                                i_l = i_l * fading(kind, until[lane] - pos, r_m, r_s)
+                                if last[lane] < room:
+                                    release[last[lane]], released[last[lane]] = until[lane], i_l
+                                pos = until[lane]
+                            if kept != k:
+                                for row in range(MOVED):
+                                    a[WIDTH * row + kept] = a[WIDTH * row + k]
+                                ids[kept] = lane
+                            a[U + kept], a[CURRENT + kept], a[LEVEL + kept], a[POS + kept] = u_l, i_l, c_l, pos
+                            kept += 1
+                        m = kept
+                        arrive_there(kind, a, m, end, weight)
                 if first < count <= room:
-                    sort_interval(times, order, bins, places, first, count, begin, end)
+                    sort_interval(times, units, order, bins, slots, first, count, begin, end)
             if not arrives:
                 break
             t_now = t_next
         out_n[b] = count
         if t_meas is None and count <= room:
             for k in range(count):
-                a = order[k]
-                out_t[b, k], out_u[b, k], out_current[b, k] = times[a], units[a], currents[a]
+                o = order[k]
+                out_t[b, k], out_u[b, k], out_current[b, k] = times[o], units[o], currents[o]
                 if holding:
-                    out_release[b, k], out_released[b, k] = release[a], released[a]
-
-
-@kernel()
-def pack_range(  # type: ignore[no-untyped-def]
-    lo, hi, counts, times, units, current, to_times, to_units, to_current, to_release
-):  # fmt: skip
-    """Copy the spikes of samples ``lo .. hi`` to arrays that are just wide enough, released as they spike."""
-    for b in range(lo, hi):
-        for k in range(counts[b]):
-            to_times[b, k], to_units[b, k], to_current[b, k] = times[b, k], units[b, k], current[b, k]
-            to_release[b, k] = times[b, k]
-        for k in range(counts[b], to_times.shape[1]):
-            to_times[b, k], to_units[b, k], to_current[b, k], to_release[b, k] = np.inf, 0, 0, 0
+                    out_release[b, k], out_released[b, k] = release[o], released[o]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from ..errors import GradientError, InputError, OptionError
 from ..neurons import PARAMETERS, check_parameters
 from ..spikes import Spikes
-from .contract import Events, FloatArray, Floor, Layer, Trace
+from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
+from .threads import begin
 
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
 
@@ -29,7 +30,10 @@ DEFAULT_FLOOR = 1e-3
 #: as on its spikes.
 KEPT_NEURONS = 64
 
-_V_TH = PARAMETERS.index("v_th")
+#: What the kernels compute in.
+DTYPES = (torch.float32, torch.float64)
+
+_V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")
 
 
 @cache
@@ -65,50 +69,60 @@ class Options:
             raise InputError(f"max_spikes = {self.max_spikes}; allowed: None (no cap) or a whole number >= 1")
 
 
-def to_layer(weight: Tensor, params: Mapping[str, Tensor], options: Options, where: str = "layer") -> Layer:
-    """Arrays of a layer from ``weight [n_out, n_in]`` and parameters ``[n_out]`` (``v_th`` may be ``[batch, n_out]``).
+def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: str = "layer") -> Layer:
+    """Arrays of a layer from ``weight [n_out, n_in]`` and its neurons' :data:`~hwloop.neurons.PARAMETERS`, each ``[n_out]``.
+
+    ``v_th`` may be ``[batch, n_out]``. The layer's weights are a view where they are stored pre-major; its neurons are a copy.
 
     Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
     """
-    w = np.ascontiguousarray(_array(weight.t()))
-    value = [np.ascontiguousarray(_array(params[name]).astype(w.dtype, copy=False)) for name in PARAMETERS]
-    neurons = _kept(w.dtype.char, *(x.tobytes() for x in value)) if value[_V_TH].ndim == 1 else _derive(value)
-    if not (neurons.allowed and math.isfinite(w.sum())):  # an infinity or NaN makes the sum one
-        _refuse_values(weight.detach(), params, where)
-    layer = Layer(w, *neurons.arrays, subtract=options.reset == "subtract", max_spikes=options.max_spikes or 0)
-    return layer.sharing(neurons.memo)
+    w = np.ascontiguousarray(_array(weight).T)
+    dtype = weight.dtype
+    if params[_V_TH].ndim == 1:
+        values = _array(torch.cat([p if p.dtype is dtype else p.to(dtype) for p in params]))
+        if len(values) != w.shape[1] * len(PARAMETERS):
+            raise InputError(
+                f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
+                f"allowed: one for each of {w.shape[1]} neurons"
+            )
+        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes)
+    else:
+        neurons = _derive([np.array(_array(p), w.dtype) for p in params], options.reset, options.max_spikes)
+    if not (neurons.allowed and math.isfinite(np.add.reduce(w, None))):  # an infinity or NaN makes the sum one
+        _refuse_values(weight.detach(), dict(zip(PARAMETERS, params, strict=True)), where)
+    return neurons.layer.with_weight(w)
 
 
-@dataclass(frozen=True)
-class _Neurons:
-    """Parameters of a layer's neurons: whether they are allowed, their arrays in :class:`Layer`, and its memo."""
+class _Neurons(NamedTuple):
+    """Neurons of a layer: whether their parameters are allowed, and a :class:`Layer` of them without weights."""
 
     allowed: bool
-    arrays: tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
-    memo: dict[str, Any] = field(default_factory=dict)
+    layer: Layer
 
 
 @lru_cache(maxsize=KEPT_NEURONS)
-def _kept(char: str, *values: bytes) -> _Neurons:
+def _kept(char: str, values: bytes, reset: str, max_spikes: int | None) -> _Neurons:
     """The neurons with these parameters. Keyed by value: what changes them in place, optimiser or user, is noticed."""
-    return _derive([np.frombuffer(value, char).copy() for value in values])
+    return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes)
 
 
-def _derive(value: Sequence[FloatArray]) -> _Neurons:
+def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None) -> _Neurons:
     tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref = value
-    threshold, reset = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
+    threshold, lowest = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
     allowed = (
         all(bool(np.isfinite(array).all()) for array in value)
         and bool((tau_mem > 0).all() and (tau_syn > 0).all() and (t_ref >= 0).all())
         and bool((v_th > v_reset).all())
     )
-    start = np.where((threshold <= 0).any(0), reset, 0).astype(tau_mem.dtype)
-    return _Neurons(allowed, (tau_mem, tau_syn, t_ref, threshold, reset, start))
+    start = np.where((threshold <= 0).any(0), lowest, 0).astype(tau_mem.dtype)
+    none: FloatArray = np.empty((0, len(tau_mem)), tau_mem.dtype)
+    neurons = (tau_mem, tau_syn, t_ref, threshold, lowest, start)
+    return _Neurons(allowed, Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0))
 
 
-def _refuse_values(weight: Tensor, params: Mapping[str, Tensor], where: str) -> None:
-    """Raise for what :func:`_allowed` found; nothing where only the sum of huge weights overflowed."""
-    check_parameters({name: params[name] for name in PARAMETERS}, where)
+def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> None:
+    """Raise for what :func:`to_layer` found; nothing where only the sum of huge weights overflowed."""
+    check_parameters(params, where)
     bad = torch.nonzero(~torch.isfinite(weight))
     if len(bad):
         neuron, unit = (int(x) for x in bad[0])
@@ -119,22 +133,34 @@ def _refuse_values(weight: Tensor, params: Mapping[str, Tensor], where: str) -> 
 
 
 def to_events(spikes: Spikes, dtype: Any) -> Events:
-    """Arrays of ``spikes`` with times in ``dtype``."""
-    times = _array(spikes.times).astype(dtype, copy=False)
-    return Events(np.ascontiguousarray(times), np.ascontiguousarray(spikes.units.numpy()), spikes.counts.numpy())
+    """Arrays of ``spikes`` with times in ``dtype``: views wherever they are so already."""
+    return _events(spikes.times, spikes.units, spikes.counts, dtype)
+
+
+def _events(times: Tensor, units: Tensor, counts: Tensor, dtype: Any) -> Events:
+    return Events(
+        np.ascontiguousarray(_array(times), dtype),
+        np.ascontiguousarray(units.numpy()),
+        np.ascontiguousarray(counts.numpy()),
+    )
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise InputError(f"tensor on {tensor.device}; this build simulates on the CPU alone: move it with .to('cpu')")
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise InputError(f"dtype {tensor.dtype}; allowed: float32 or float64")
+    if tensor.dtype not in DTYPES:
+        raise InputError(
+            f"dtype {tensor.dtype}; allowed: float32 or float64. Convert it with .float() (a network, its input, or both)"
+        )
     return tensor.detach().numpy()
 
 
 @dataclass
 class LayerCall:
-    """All that one call of a layer is about besides the tensors autograd follows; receives what it finds."""
+    """All that one call of a layer is about besides the tensors autograd follows; receives what it finds.
+
+    ``neurons`` are the parameters where none of them needs a gradient: autograd is handed as few tensors as possible.
+    """
 
     units: Tensor
     counts: Tensor
@@ -142,72 +168,86 @@ class LayerCall:
     options: Options
     measured: Events | None
     where: str = "layer"
+    neurons: Sequence[Tensor] | None = None
     trace: Trace | None = None
+    found: tuple[Tensor, Tensor] | None = None
     below_floor: int = 0
+    used: int = 0
+    silent: int = 0
 
     def spikes(self, times: Tensor, n_out: int) -> Spikes:
         """The output as Spikes, once the layer has run."""
-        trace = _ran(self.trace)
-        return Spikes.trusted(
-            times, torch.from_numpy(trace.spikes.units), torch.from_numpy(trace.spikes.counts), n_out, self.t_stop
-        )
-
-
-def _ran(trace: Trace | None) -> Trace:
-    if trace is None:
-        raise RuntimeError("the layer has not run")
-    return trace
+        if self.found is None:
+            raise RuntimeError("the layer has not run")
+        return Spikes.trusted(times, *self.found, n_out, self.t_stop)
 
 
 class SpikingLayer(torch.autograd.Function):
-    """Spike times of a layer as a differentiable function of input times, weights and neuron parameters."""
+    """Spike times of a layer as a differentiable function of input times, weights and neuron parameters.
+
+    What the backward pass reads is either private or saved through torch, inputs and outputs alike: torch then refuses a
+    gradient of anything that was changed in place since it ran.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, call: LayerCall, times: Tensor, weight: Tensor, *params: Tensor) -> Tensor:
-        layer = to_layer(weight, dict(zip(PARAMETERS, params, strict=True)), call.options, call.where)
-        inputs = to_events(
-            Spikes.trusted(times, call.units, call.counts, weight.shape[1], call.t_stop), layer.weight.dtype
-        )
+    def forward(ctx: Any, call: LayerCall, times: Tensor, weight: Tensor, *params: Tensor) -> Tensor:
+        begin()
+        layer = to_layer(weight, params or call.neurons or (), call.options, call.where)
+        inputs = _events(times, call.units, call.counts, layer.weight.dtype)
         trace: Trace = engine(call.options.engine).forward(layer, inputs, call.t_stop, call.measured)
-        call.trace = trace
-        call.below_floor = count_below_floor(layer, trace, call.options)
-        ctx.saved = (call, layer, inputs, trace)  # type: ignore[attr-defined]
-        return torch.from_numpy(trace.spikes.times)
+        spikes = trace.spikes
+        result, units, counts = map(torch.from_numpy, (spikes.times, spikes.units, spikes.counts))
+        call.trace, call.found = trace, (units, counts)
+        call.below_floor, call.used, call.silent = _counted(layer, trace, call.options)
+        if any(ctx.needs_input_grad):
+            read = (*map(_watched, (times, call.units, call.counts, weight)), result, units, counts)
+            ctx.ran = (call.options, call.t_stop, layer, inputs, trace, [tensor.data_ptr() for tensor in read])
+            ctx.save_for_backward(*read, *params)
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        call, layer, inputs, trace = ctx.saved
-        needs = ctx.needs_input_grad
-        floor = Floor(call.options.floor, call.options.policy == "skip")
-        run = engine(call.options.engine)
+        options, t_stop, layer, inputs, trace, places = ctx.ran
+        saved = ctx.saved_tensors[:7]  # refuses what was changed
+        needs, dtype = ctx.needs_input_grad, layer.weight.dtype
+        if places != [tensor.data_ptr() for tensor in saved]:  # hooks of saved tensors: they may lie elsewhere by now
+            times, units, counts, weight, *answer = saved
+            inputs = _events(times, units, counts, dtype)
+            layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
+            trace = replace(trace, spikes=_events(answer[0], answer[1], answer[2], dtype))
+        floor = Floor(options.floor, options.policy == "skip")
+        run = engine(options.engine)
         upstream = _upstream(grad, trace, layer)
         d_weight = d_times = None
         if needs[1] or needs[2]:
-            d_weight, d_times = run.backward(layer, inputs, call.t_stop, trace, upstream, floor, needs[1])
-        d_params: list[Tensor | None] = [None] * len(PARAMETERS)
+            found = run.backward(layer, inputs, t_stop, trace, upstream, floor, needs[1])
+            d_weight, d_times = (None if array is None else torch.from_numpy(array) for array in found)
+        d_params: list[Tensor | None] = [None] * (len(needs) - 3)
         if any(needs[3:]):
-            if layer.threshold.shape[0] > 1:
-                raise InputError(
-                    "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
-                    "noise off (threshold=0), or give the neurons plain numbers"
-                )
-            s = run.sensitivities(layer, inputs, call.t_stop, trace, upstream, floor)
-            by_name = {
-                "tau_mem": s.tau_mem, "tau_syn": s.tau_syn, "v_th": s.threshold, "v_leak": -s.threshold - s.reset,
-                "v_reset": s.reset, "t_ref": s.t_ref,
-            }  # fmt: skip
-            dtype = layer.weight.dtype
-            d_params = [
-                torch.from_numpy(by_name[name].astype(dtype)) if need else None
-                for name, need in zip(PARAMETERS, needs[3:], strict=True)
-            ]
-        return (
-            None,
-            None if d_times is None else torch.from_numpy(d_times),
-            None if d_weight is None else torch.from_numpy(d_weight).t(),
-            *d_params,
+            s = run.sensitivities(layer, inputs, t_stop, trace, upstream, floor)
+            d_params = _of_parameters(s, layer, needs[3:])
+        return (None, d_times, None if d_weight is None else d_weight.t(), *d_params)
+
+
+def _watched(tensor: Tensor) -> Tensor:
+    """The values of ``tensor`` as torch saves them: with its count of changes, and held when other data are put in its place.
+
+    One that was made in ``torch.inference_mode`` has no such count: a copy.
+    """
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+
+def _of_parameters(s: Sensitivities, layer: Layer, needs: Sequence[bool]) -> list[Tensor | None]:
+    """Gradients of :data:`~hwloop.neurons.PARAMETERS`, where they are needed."""
+    if layer.threshold.shape[0] > 1:
+        raise InputError(
+            "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
+            "noise off (threshold=0), or give the neurons plain numbers"
         )
+    found = (s.tau_mem, s.tau_syn, s.threshold, -s.threshold - s.reset, s.reset, s.t_ref)
+    dtype = layer.weight.dtype
+    return [torch.from_numpy(array.astype(dtype)) if need else None for array, need in zip(found, needs, strict=True)]
 
 
 def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
@@ -222,12 +262,12 @@ def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
     return upstream
 
 
-def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
-    """Spikes whose ``D_k`` lies below the floor; raises :class:`GradientError` where the policy is ``raise``."""
+def _counted(layer: Layer, trace: Trace, options: Options) -> tuple[int, int, int]:
+    """Spikes below the floor, all spikes, samples without; :class:`GradientError` where the policy is ``raise``."""
     from .checks import below_floor
 
     spikes = trace.spikes
-    found, sample, spike = below_floor(
+    found, sample, spike, used, silent = below_floor(
         trace.current, spikes.units, spikes.counts, layer.threshold, layer.reset, options.floor
     )
     if options.policy == "raise" and found:
@@ -240,7 +280,7 @@ def count_below_floor(layer: Layer, trace: Trace, options: Options) -> int:
             f"sample {sample}, neuron {neuron}, t = {spikes.times[sample, spike]:g} s: tau_mem u' = {slope:g} lies "
             f"below the floor {options.floor:g} (v_th - v_reset); {lower}use policy 'clip' or 'skip'"
         )
-    return int(found)
+    return found, used, silent
 
 
 def _least_floor(layer: Layer, trace: Trace) -> float:
@@ -252,32 +292,36 @@ def _least_floor(layer: Layer, trace: Trace) -> float:
 
 
 class MembraneMaximum(torch.autograd.Function):
-    """Largest membrane of every neuron, without resets, as a differentiable function."""
+    """Largest membrane of every neuron, without resets, as a differentiable function of inputs, weights and neurons."""
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Spikes, mask: Tensor, times: Tensor, weight: Tensor, tau_mem: Tensor, tau_syn: Tensor,
-        v_leak: Tensor, v_reset: Tensor, others: dict[str, Tensor],
+        ctx: Any, spikes: Spikes, mask: Tensor, times: Tensor, weight: Tensor, *params: Tensor
     ) -> Tensor:  # fmt: skip
-        params = {**others, "tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak, "v_reset": v_reset}
         layer = to_layer(weight, params, Options())
-        events = to_events(
-            Spikes.trusted(times, inputs.units, inputs.counts, inputs.n_units, inputs.t_stop), layer.weight.dtype
-        )
-        value, when = engine().membrane_maximum(layer, events, inputs.t_stop, np.ascontiguousarray(mask.numpy()))
-        ctx.saved = (layer, events, inputs.t_stop, when, mask)
-        top = torch.from_numpy(value).to(weight.dtype) + v_leak.detach()
-        return torch.where(mask, top, v_leak.detach())
+        inputs = _events(times, spikes.units, spikes.counts, layer.weight.dtype)
+        v_leak = params[_V_LEAK]
+        value, when = engine().membrane_maximum(layer, inputs, spikes.t_stop, np.ascontiguousarray(mask.numpy()))
+        if any(ctx.needs_input_grad):
+            ctx.ran = (spikes.t_stop, layer, when)
+            ctx.save_for_backward(*map(_watched, (times, spikes.units, spikes.counts, mask, weight)), *params)
+        top = torch.from_numpy(value).to(weight.dtype) + v_leak
+        return torch.where(mask, top, v_leak)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layer, events, t_stop, when, mask = ctx.saved
+        t_stop, layer, when = ctx.ran
+        times, units, counts, mask, weight = ctx.saved_tensors[:5]
+        layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
+        inputs = _events(times, units, counts, layer.weight.dtype)
         upstream = torch.where(mask, grad, 0.0).double().numpy()
-        d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, events, t_stop, when, upstream)
+        d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, inputs, t_stop, when, upstream)
         cast = layer.weight.dtype
         # where v_leak >= v_th the membrane starts at v_reset, and what is left of that start at the maximum is v_reset's
         left = torch.from_numpy(np.exp(-when / layer.tau_mem) * (layer.start != 0)).to(grad.dtype) * mask
         by_leak, by_reset = (grad * (1.0 - left)).sum(0), (grad * left).sum(0)
         as_tensor = [torch.from_numpy(a.astype(cast)) for a in (d_times, d_weight, d_mem, d_syn)]
-        return (None, None, as_tensor[0], as_tensor[1].t(), as_tensor[2], as_tensor[3], by_leak, by_reset, None)
+        return (
+            None, None, as_tensor[0], as_tensor[1].t(), as_tensor[2], as_tensor[3], None, by_leak, by_reset, None
+        )  # fmt: skip

@@ -16,7 +16,7 @@ from numba import njit
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: compile at first use; ``options`` are Numba's (``fastmath``, ``inline``)."""
+    """Decorator: compile at first use; ``options`` are Numba's (``fastmath``, ``inline``, ``forceinline``)."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         compiled = njit(cache=True, nogil=True, error_model="numpy", **options)(function)

@@ -17,7 +17,7 @@ import numpy as np
 
 from .backward import inverse_slope
 from .kernel import kernel
-from .scalar import peak_time, response, response_derivatives
+from .scalar import peak_time, response, response_and_derivatives
 
 #: Columns of the Jacobian.
 TAU_MEM, TAU_SYN, THRESHOLD, RESET, T_REF = range(5)
@@ -26,11 +26,10 @@ TAU_MEM, TAU_SYN, THRESHOLD, RESET, T_REF = range(5)
 @kernel()
 def _carry(state, s, tau_mem, tau_syn, moves):  # type: ignore[no-untyped-def]
     """``state = (u, i, S[5], di/dtau_syn)`` a time ``s`` later; ``moves`` is false while refractory."""
-    e_m, e_s, g = response(s, tau_mem, tau_syn)
+    e_m, e_s, g, g_m, g_s = response_and_derivatives(s, tau_mem, tau_syn)
     u, i, d_i = state[0], state[1], state[7]
     de_s = e_s * s / (tau_syn * tau_syn)
     if moves:
-        g_m, g_s = response_derivatives(s, tau_mem, tau_syn)
         for x in range(5):
             state[2 + x] *= e_m
         state[2 + TAU_MEM] += e_m * s / (tau_mem * tau_mem) * u + g_m * i
@@ -183,8 +182,7 @@ def maximum_gradient_range(  # type: ignore[no-untyped-def]
                         kink = e
                     break
                 w = float(weight[u_in[b, e], lane])
-                _, e_s, g = response(s, tm, ts)
-                g_m, g_s = response_derivatives(s, tm, ts)
+                _, e_s, g, g_m, g_s = response_and_derivatives(s, tm, ts)
                 u += w * g
                 i += w * e_s
                 d_weight[u_in[b, e], lane] += up * g

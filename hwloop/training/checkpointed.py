@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from ..checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from ..errors import CheckpointError, InputError
@@ -33,7 +35,7 @@ class AnyEpoch(Protocol):
 E = TypeVar("E", bound=AnyEpoch)
 
 
-class Run(Generic[E]):
+class Run(ABC, Generic[E]):
     """A training between its epochs.
 
     Parameters
@@ -160,15 +162,18 @@ class Run(Generic[E]):
         best = self._best_of(state, history)
         self.net.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        _lay_out(self.optimizer)
         if self.average is not None and average is not None:
-            self.average.values = average
+            self.average.values = [
+                torch.empty_like(own).copy_(new) for own, new in zip(self.average.values, average, strict=True)
+            ]
         if state.get("torch_rng") is not None:  # version 0.1.0's finetune kept none
             torch.set_rng_state(state["torch_rng"])
         self.history, self.best = history, best
 
+    @abstractmethod
     def epoch_of(self, entry: dict[str, Any]) -> E:
         """An epoch from its plain values."""
-        raise NotImplementedError
 
     def _best_of(self, state: dict[str, Any], history: list[E]) -> Best:
         saved, epoch = state["best"]["weights"], int(state["best"]["epoch"])
@@ -192,6 +197,17 @@ class Run(Generic[E]):
                     f"the checkpoint was made with {name} = {then[name]!r}, this run has {value!r}; "
                     "use the same options, or name another folder"
                 )
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give loaded moments the memory layout of their parameters, which fused optimisers take for granted.
+
+    A checkpoint holds tensors row by row; the weights of :class:`~hwloop.network.Dense` lie column by column.
+    """
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
 
 
 def _plain(value: Any) -> Any:

@@ -33,6 +33,7 @@ from .options import (
     check_loss,
     check_task,
     check_trainable,
+    made,
     real,
     resolved,
     used,
@@ -160,7 +161,9 @@ def fit(
         **used(method, floor, policy, DEFAULT_FLOOR),
     }
     weights = Weights(net, [p for p in net.parameters() if p.requires_grad])
-    run = Epochs(net, weights, optimizer(net.parameters(), lr=schedule.lr), options, checkpoint_dir, schedule.averaging)
+    run = Epochs(
+        net, weights, made(optimizer, net.parameters(), schedule.lr), options, checkpoint_dir, schedule.averaging
+    )
     run.resumed(resume, schedule.epochs)
     inputs = _Inputs(method, forward, augment, input_dropout)
 

@@ -30,7 +30,7 @@ from ..spikes import Spikes
 from .epochs import Epoch, Epochs, OnEpoch
 from .evaluate import Evaluation, score
 from .noise import NoiseModel, NoisyForward
-from .options import OptimizerFactory, Schedule, check_loss, check_task, check_trainable, real, without_address
+from .options import OptimizerFactory, Schedule, check_loss, check_task, check_trainable, made, real, without_address
 from .step import train_epoch
 from .weights import Weights
 
@@ -136,7 +136,7 @@ def harden(
     run = _Hardening(
         net,
         weights,
-        optimizer(weights.tensors, lr=schedule.lr),
+        made(optimizer, weights.tensors, schedule.lr),
         options,
         checkpoint_dir,
         schedule.averaging,

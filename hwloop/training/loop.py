@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from .loop_figures import LoopEpoch as LoopEpoch
 from .loop_figures import LoopResult as LoopResult
 from .loop_figures import Tally
 from .loop_state import Loop, weights_of
-from .options import OptimizerFactory, Schedule, check_loss, check_task, resolved, used, without_address
+from .options import OptimizerFactory, Schedule, check_loss, check_task, made, resolved, used, without_address
 from .step import set_lr
 
 #: Floor of D_k in the loop, as a share of v_th - v_reset. Larger than in simulation: a measured spike may fall where
@@ -129,11 +130,11 @@ def finetune(
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "rule": without_address(method.key),
         "optimizer": getattr(optimizer, "__name__", "custom"), "repeats": repeats, "decision": decision,
-        "validation_repeats": validation_repeats, "device": device.device_id, "target": device.capabilities.name,
+        "validation_repeats": validation_repeats, "mask": sorted(mask), "weight_scale": _plain(weight_scale), "device": device.device_id, "target": device.capabilities.name,
         **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
     run = Loop(
-        net, device, optimizer(trained, lr=schedule.lr), options, checkpoint_dir, schedule.averaging, loss=loss, method=method,
+        net, device, made(optimizer, trained, schedule.lr), options, checkpoint_dir, schedule.averaging, loss=loss, method=method,
         clip_norm=schedule.clip_norm, decision=decision,
     )  # fmt: skip
     with one_thread():
@@ -145,6 +146,13 @@ def finetune(
             run.program = place_around_silence(net, device, run.program, task.validation, mask)
         _epochs(run, schedule, task, repeats, validation_repeats, progress, on_epoch)
         return run.result()
+
+
+def _plain(weight_scale: ScaleRule | Sequence[ScaleRule]) -> Any:
+    """The rule for scales as a checkpoint holds it."""
+    if isinstance(weight_scale, str):
+        return weight_scale
+    return [_plain(rule) for rule in weight_scale] if isinstance(weight_scale, Sequence) else float(weight_scale)
 
 
 def _epochs(

@@ -11,7 +11,7 @@ import torch
 
 from hwloop.errors import InputError, OptionError
 from hwloop.neurons import PARAMETERS
-from hwloop.simulate import Options, cpu, layer_call, reference, run
+from hwloop.simulate import Options, cpu, layer_call, reference, room, run
 from hwloop.spikes import Spikes
 
 from .support import EXACT, TAUS, error, events, layer, random_case, random_gradient
@@ -52,7 +52,7 @@ def test_empty_sample_beside_a_busy_one_stays_empty(engine: str) -> None:
 
 @DTYPES
 def test_spike_buffer_grows_as_far_as_needed(dtype: torch.dtype) -> None:
-    first_room = max(cpu.LEAST_ROOM, 2 * cpu.FIRST_ROOM)
+    first_room = max(room.LEAST_ROOM, 2 * room.FIRST_ROOM)
     busy = one_input([1e-3], dtype)
     weight = torch.tensor([[1500.0], [400.0]], dtype=dtype, requires_grad=True)
     out, _ = layer_call(busy, weight, parameters(2, dtype), Options())

@@ -302,3 +302,27 @@ def other_python(name: str) -> str | None:
         if found and subprocess.run([found, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0:
             return found
     return None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_move_that_is_interrupted_leaves_the_environment_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    for name in ("env", "new-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    replace = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        if source.name == "new-1":
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(error):
+        environment._put(tmp_path / "new-1", tmp_path)
+    assert [file.name for file in (tmp_path / "env").iterdir()] == ["env"]
+    monkeypatch.undo()
+    environment._put(tmp_path / "new-1", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["env"]
+    assert [file.name for file in (tmp_path / "env").iterdir()] == ["new-1"]

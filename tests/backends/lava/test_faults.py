@@ -235,6 +235,32 @@ os.write(answers, encode(Message("hello", {{"foreign": []}})))
 """.format(path=str(Path(__file__).resolve().parents[3] / "backends/hwloop_lava/worker"))
 
 
+def test_a_fork_of_the_host_starts_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretending(HELLO + "time.sleep(60)") as worker:
+        assert worker.alive
+        monkeypatch.setattr("hwloop_lava.process.os.getpid", lambda: -1)
+        assert not worker.alive
+        with pytest.raises(
+            TargetError, match="belongs to process .* of which this one is a fork; open the target here"
+        ):
+            worker.ask(Message("run", {}, {}))
+        monkeypatch.undo()
+        assert worker.alive
+
+
+def test_ctrl_c_while_a_worker_is_started_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("hwloop_lava.process.subprocess.Popen", interrupted)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt):
+        Worker(Path(sys.executable))
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize(
     "script, message",
     [

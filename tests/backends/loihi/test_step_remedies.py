@@ -110,10 +110,10 @@ def test_writing_in_the_loop_is_silent() -> None:
 def test_a_refused_write_leaves_the_network_that_is_held(build: Any) -> None:
     net = build()
     with open_network(net, "loihi") as chip:
-        before, layers = chip.run(values()), chip.device.layers
+        before, held, layers = chip.run(values()), chip.device.net, chip.device.layers
         with pytest.raises(CompileError):
             chip.device.write(build(tau_m=60.0))
-        assert chip.device.net is net
+        assert chip.device.net is held
         assert chip.device.layers is layers
         assert torch.equal(chip.run(values()).readout, before.readout)
 
@@ -121,10 +121,25 @@ def test_a_refused_write_leaves_the_network_that_is_held(build: Any) -> None:
 def test_a_refused_write_leaves_the_soft_network_that_is_held() -> None:
     net = spide_net()
     with open_network(net, "loihi") as chip:
-        codes = chip.device.codes
+        held, codes = chip.device.net, chip.device.codes
         with pytest.raises(CompileError):
             chip.device.write(spide_net(quantum=1e-6))
-        assert (chip.device.net, chip.device.codes) == (net, codes)
+        assert (chip.device.net, chip.device.codes) == (held, codes)
+
+
+@pytest.mark.parametrize("build", [hm2bp, na, spide_net, spikegrad_net])
+def test_a_run_is_of_the_weights_that_were_written_whatever_trains_on(build: Any) -> None:
+    net = build()
+    given = values(6, net.n_in)
+    with open_network(net, "loihi") as chip:
+        before = chip.run(given)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(1.5)
+        after = chip.run(given)
+        assert torch.equal(before.readout, after.readout)
+        chip.device.write(net)
+        assert not torch.equal(chip.run(given).readout, before.readout)
 
 
 def test_a_forked_child_spreads_work_over_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

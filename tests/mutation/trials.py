@@ -1,0 +1,157 @@
+"""Copies of the project in which changes are planted and its tests are run; the working tree is never touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import filelock
+
+from .places import Mutant, Place
+
+#: Not copied: version control, environments, caches, results.
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "out", "build", "dist")
+#: A run may take this many times the CPU seconds that its tests take unchanged, and so much more (imports), ...
+CPU_FACTOR, CPU_MORE = 4.0, 30.0
+#: ... and on a busy machine this many times the wall time.
+WALL_FACTOR = 8.0
+#: Limit of the first, traced run of all tests of a module (s).
+FIRST_RUN = 1800.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one change: whether a test noticed it, and which (or why none ran)."""
+
+    mutant: Mutant
+    noticed: bool
+    by: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Seconds of every test of a module, and the lines of its sources that each runs."""
+
+    seconds: dict[str, float]
+    tests_of: dict[tuple[str, int], frozenset[str]]
+
+    def tests(self, place: Place) -> list[str]:
+        """Those that run the place, the quickest first; all, where importing the module runs it."""
+        found = {name for line in place.lines for name in self.tests_of.get((place.path, line), ())}
+        return sorted(found if place.lines else self.seconds, key=lambda name: self.seconds[name])
+
+
+class BrokenError(Exception):
+    """The tests fail as they are, or their process ended: nothing can be said about changes."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Packages to import before the tests are run, and options of pytest."""
+
+    imports: Sequence[str]
+    options: Sequence[str]
+
+
+class Copy:
+    """One copy of the project with a server for its tests (:mod:`.server`); a context manager."""
+
+    def __init__(self, root: Path, folder: Path, setup: Setup) -> None:
+        self.options = list(setup.options)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise BrokenError(f"another run is using {folder}; name another folder with --keep") from None
+        self.folder, self.output = folder / "tree", folder / "output.txt"
+        self._cold = not (folder / "numba").exists()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(root, self.folder, ignore=LEFT_OUT, symlinks=True)  # keeps times, which Numba's cache goes by
+        sources = [self.folder, self.folder / "backends", self.folder / "calibration"]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(str(path) for path in sources if path.is_dir()),
+            "NUMBA_CACHE_DIR": str(folder / "numba"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("server.py")), *setup.imports],
+            cwd=self.folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Copy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._server.terminate()
+        self._server.communicate()
+        self._lock.release()
+
+    def coverage(self, files: Sequence[str], sources: Sequence[str]) -> Coverage:
+        """Run all tests of ``files`` unchanged; in a new folder twice, since the first run compiles what is used."""
+        if self._cold:
+            self._run(files, None, None, FIRST_RUN)
+        answer = self._run(files, None, sources, FIRST_RUN)
+        if answer["status"] != 0:
+            raise BrokenError(
+                f"the tests fail without any change: {answer['failed'] or self.output.read_text()[-2000:]}"
+            )
+        tests_of: dict[tuple[str, int], set[str]] = defaultdict(set)
+        for name, lines in answer["lines"].items():
+            for path, line in lines:
+                tests_of[path, line].add(name)
+        return Coverage(answer["seconds"], {place: frozenset(names) for place, names in tests_of.items()})
+
+    def outcome(self, mutant: Mutant, text: str, coverage: Coverage) -> Outcome:
+        """Plant ``text``, the changed file, run the tests that run the place, put the file back."""
+        tests = coverage.tests(mutant.place)
+        if not tests:
+            return Outcome(mutant, False, "no test runs this line")
+        path = self.folder / mutant.place.path
+        before, times = path.read_bytes(), path.stat()
+        path.write_text(text)
+        os.utime(path, (times.st_atime, times.st_mtime + 2))  # another time than any compiled file of it has
+        try:
+            limit = CPU_MORE + CPU_FACTOR * sum(coverage.seconds[name] for name in tests)
+            answer = self._run(sorted({name.split("::")[0] for name in tests}), tests, None, limit)
+        finally:
+            path.write_bytes(before)
+            os.utime(path, (times.st_atime, times.st_mtime))
+        if answer["status"] is None:
+            self._check(coverage)
+            return Outcome(mutant, True, f"no end within {limit:.0f} s, or the process ended")
+        failed = answer["failed"] or f"exit status {answer['status']} of pytest"
+        return Outcome(mutant, answer["status"] != 0, failed if answer["status"] else f"{len(tests)} tests passed")
+
+    def _check(self, coverage: Coverage) -> None:
+        """A run without an answer says something about a change only where runs without one still answer."""
+        quickest = min(coverage.seconds, key=lambda name: coverage.seconds[name])
+        if self._run([quickest.split("::")[0]], [quickest], None, CPU_MORE)["status"] != 0:
+            raise BrokenError(f"{quickest} no longer passes without any change: {self.output.read_text()[-2000:]}")
+
+    def _run(
+        self, files: Sequence[str], tests: list[str] | None, trace: Sequence[str] | None, limit: float
+    ) -> dict[str, Any]:
+        job = {
+            "files": list(files), "options": self.options, "tests": tests, "trace": None if trace is None else list(trace),
+            "cpu_s": int(limit), "wall_s": WALL_FACTOR * limit, "output": str(self.output),
+        }  # fmt: skip
+        self._server.stdin.write(json.dumps(job) + "\n")  # type: ignore[union-attr]
+        self._server.stdin.flush()  # type: ignore[union-attr]
+        line = self._server.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise BrokenError("the process that runs the tests ended")
+        return json.loads(line)  # type: ignore[no-any-return]
