@@ -26,7 +26,7 @@ from hwloop_loihi import (
     decode,
     encode,
 )
-from hwloop_loihi.device import DEFAULT_DT
+from hwloop_loihi.device import DEFAULT_DT, checked_ticks
 from hwloop_loihi.remedy import Headroom
 from hwloop_loihi.wrap import check_wraps
 
@@ -46,8 +46,6 @@ _log = logging.getLogger(__name__)
 Arithmetic: TypeAlias = Literal["fixed", "float"]
 #: Tags of Lava's models.
 TAGS: dict[Arithmetic, str] = {"fixed": "fixed_pt", "float": "floating_pt"}
-#: Most ticks a sample: a day of Lava at a millisecond each.
-MAX_TICKS = 10_000_000
 
 
 class LavaTarget:
@@ -197,12 +195,7 @@ class LavaDevice(DeviceBase):
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         graph = _graph_of(program, self.device_id)
-        n_ticks = graph.n_ticks(spikes.t_stop)
-        if n_ticks > MAX_TICKS:
-            raise TargetError(
-                f"a window of {spikes.t_stop:g} s is {n_ticks} ticks of {graph.dt:g} s; allowed: {MAX_TICKS}. "
-                "Choose a larger dt"
-            )
+        n_ticks = checked_ticks(spikes.t_stop, graph)
         inputs, merged = encode(spikes, graph.dt)
         if isinstance(graph, FixedGraph) and isinstance(program, LoihiProgram):
             # Lava does not say when a current wraps; its twin does, in a fiftieth of the time

@@ -12,14 +12,14 @@ import torch
 
 from hwloop.errors import InputError, TargetError
 from hwloop.losses import Decision
-from hwloop.mapping import Capabilities, Program, ScaleRule
+from hwloop.mapping import Capabilities, Program, ScaleRule, rounded_up
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.target import DeviceBase, Measured, repeat
 
 from .compiler import compile_loihi
 from .emulator import Emulator
-from .graph import FixedGraph
+from .graph import FixedGraph, FloatGraph
 from .limits import capabilities
 from .program import LoihiProgram
 from .remedy import LARGEST_DT, SMALLEST_DT, Headroom
@@ -144,7 +144,7 @@ class LoihiDevice(DeviceBase):
         if self._emulator is None:
             raise TargetError(f"{self.device_id} holds no program; call load(program) first")
         graph = self._emulator.graph
-        n_ticks = _ticks(spikes.t_stop, graph.dt, graph.n_ticks(spikes.t_stop))
+        n_ticks = checked_ticks(spikes.t_stop, graph)
         inputs, merged = encode(spikes, graph.dt)
         ran = self._emulator.run(inputs, n_ticks)
         if isinstance(program, LoihiProgram):
@@ -187,9 +187,13 @@ def _graph_of(program: Program, device: str) -> FixedGraph:
     return program.graph
 
 
-def _ticks(t_stop: float, dt: float, n_ticks: int) -> int:
-    if n_ticks > MAX_TICKS or not math.isfinite(t_stop):
+def checked_ticks(t_stop: float, graph: FixedGraph | FloatGraph) -> int:
+    """Ticks of a window ``0..t_stop`` (s); :class:`TargetError` where they are too many, with a step that makes them few."""
+    n_ticks = graph.n_ticks(t_stop)
+    if n_ticks > MAX_TICKS:
+        least = rounded_up(t_stop / (MAX_TICKS - len(graph.layers) - 2), 3)
         raise TargetError(
-            f"a window of {t_stop:g} s is {n_ticks} ticks of {dt:g} s; allowed: {MAX_TICKS}. Choose a larger dt"
+            f"a window of {t_stop:g} s is {n_ticks} ticks of {graph.dt:g} s; allowed: {MAX_TICKS}. Open the target with "
+            f"dt={least:g} or more"
         )
     return n_ticks

@@ -68,7 +68,7 @@ def spide_codes(net: StepNetwork) -> SoftCodes:
     room = min(top, MAX_THRESHOLD / (quantum / 2))
     held = copy.deepcopy(net).double()
     recurrent = None
-    scale = _power_of_two(room)
+    scale = power_of_two(room)
     if net.feedback is not None:
         weight = limited(net.feedback.weight.detach().double(), FEEDBACK_NORM).numpy()
         scale = min(scale, _scale(weight))
@@ -113,7 +113,7 @@ def spikegrad_codes(net: StepNetwork, *, signed: bool) -> SoftCodes:
         neurons, listed = neurons_of(kept), synapses(kept)
         weight = kept.connection.weight.detach().numpy() * listed.share
         relative = neurons.theta / worth
-        scale = min(_scale(weight), _power_of_two(MAX_THRESHOLD / relative))
+        scale = min(_scale(weight), power_of_two(MAX_THRESHOLD / relative))
         codes, vth = _codes(weight, scale), round(relative * scale)
         if vth < 1:
             raise CompileError(
@@ -154,10 +154,10 @@ def spread_events(values: Values, levels: int, ticks: int) -> Array:
 
 def _scale(weight: Array) -> float:
     largest = float(np.abs(weight).max())
-    return _power_of_two(TOP_CODE / largest) if largest > 0 else 1.0
+    return power_of_two(TOP_CODE / largest) if largest > 0 else 1.0
 
 
-def _power_of_two(limit: float) -> float:
+def power_of_two(limit: float) -> float:
     """The largest power of two up to ``limit``."""
     return 2.0 ** math.floor(math.log2(limit))
 

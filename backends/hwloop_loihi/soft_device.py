@@ -24,6 +24,7 @@ from .graph import STATE_SHIFT, Array
 from .held_network import HeldNetwork, warn_of_zeros
 from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
 from .soft_reset import SoftRun, run_population
+from .step_amounts import higher_theta, weaker_volley
 
 #: Ticks in which SpikeGrad's input events arrive, ticks in which potentials may come to rest at first, and at most.
 INPUT_TICKS, SETTLING, MOST_TICKS = 32, 32, 4096
@@ -112,7 +113,10 @@ class SoftDevice(HeldNetwork, ABC):
     def _rates(self, values: Values) -> list[Array]:
         bias = bias_currents(self.codes, self._current(values))
         nothing = np.zeros((len(values), self.net.steps, 0), np.int32)
-        return [self._checked(0, self._population(0, nothing, bias)).counts]
+        run = self._population(0, nothing, bias)
+        if run.overflows:
+            raise self._overflowed(0, run, "lower the norm of the feedback")
+        return [run.counts]
 
     def _counts(self, values: Values) -> list[Array]:
         settling = SETTLING
@@ -123,24 +127,27 @@ class SoftDevice(HeldNetwork, ABC):
             runs = []
             for index, population in enumerate(self.codes.populations):
                 bias = np.zeros((len(values), population.n), np.int32)
-                runs.append(self._checked(index, self._population(index, current, bias)))
-                current = runs[-1].raster
+                run = self._population(index, current, bias)
+                if run.overflows:
+                    factor = weaker_volley(population, self.codes.scales[index], current)
+                    raise self._overflowed(index, run, f"multiply the weights before it by {factor:g} or less")
+                if settling >= MOST_TICKS and run.raster[:, -1].any():
+                    theta = higher_theta(population, neurons_of(self.net.stages[index]).theta, current, MOST_TICKS)
+                    raise TargetError(
+                        f"{self.device_id}, population {index}: neurons still fire {settling} ticks after the last input; "
+                        f"raise theta to {theta:g} or more, so that fewer spikes are needed"
+                    )
+                runs.append(run)
+                current = run.raster
             if not any(run.raster[:, -1].any() for run in runs):
                 return [run.counts for run in runs]
-            if settling >= MOST_TICKS:
-                raise TargetError(
-                    f"{self.device_id}: neurons still fire {settling} ticks after the last input; raise theta, or lower "
-                    "the weights, so that fewer spikes are needed"
-                )
             settling *= 2
 
-    def _checked(self, index: int, run: SoftRun) -> SoftRun:
-        if run.overflows:
-            raise TargetError(
-                f"{self.device_id}, population {index}: {run.overflows} currents went beyond 2^23, where they would change "
-                "sign; lower the weights, or the feedback's norm"
-            )
-        return run
+    def _overflowed(self, index: int, run: SoftRun, todo: str) -> TargetError:
+        return TargetError(
+            f"{self.device_id}, population {index}: {run.overflows} currents went beyond 2^23, where they would change "
+            f"sign; {todo}"
+        )
 
 
 def _weights(stage: Stage) -> Array:

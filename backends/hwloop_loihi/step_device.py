@@ -24,6 +24,7 @@ from .emulator import Emulator
 from .graph import DECAY_UNITY, Array, FixedGraph
 from .held_network import HeldNetwork, warn_of_zeros
 from .kernel import _step
+from .step_amounts import weaker_weights
 from .step_codes import bias_codes, bias_scale, decay, hm2bp_layer, na_layer
 from .ticks import TickSpikes
 
@@ -123,9 +124,11 @@ class EmulatedStepDevice(HeldNetwork):
         ran = self._emulator.run(inputs, ticks)
         for index, wraps in enumerate(ran.wraps):
             if wraps.any():
+                driving = inputs if not index else ran.layers[index - 1]
+                factor = weaker_weights(self.layers[index].layer, driving.to_raster(ticks))
                 raise TargetError(
                     f"{self.device_id}, layer {index}: {int(wraps.sum())} currents went beyond 2^23, where they change sign; "
-                    "lower the weights, or send fewer input spikes"
+                    f"multiply its weights by {factor:g} or less, or send fewer input spikes"
                 )
         return [layer.to_raster(ticks) for layer in ran.layers]
 

@@ -39,11 +39,17 @@ def read_graph(graph: Any) -> NIRGraph:
         read = nir.read(path, type_check=False)  # :func:`hwloop.network.nir.from_nir` checks, with better words
     # the parser trusts its file: it may fail in any way
     except Exception as error:
+        if isinstance(error, TypeError) and "type_check" in str(error):  # an option of graphs that no other node takes
+            raise DataError(
+                f"{path} holds a node alone; allowed: a NIRGraph. Put it between Input and Output"
+            ) from error
         raise DataError(
             f"{path} holds no NIR graph: {type(error).__name__}: {error}; export it again with nir.write"
         ) from error
     if not isinstance(read, nir.NIRGraph):
-        raise DataError(f"{path} holds a {type(read).__name__} alone; allowed: a NIRGraph, with Input and Output")
+        raise DataError(
+            f"{path} holds a {type(read).__name__} alone; allowed: a NIRGraph. Put it between Input and Output"
+        )
     return read
 
 

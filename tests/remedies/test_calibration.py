@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.command.calibrate import differences
+from hwloop.command.calibrations import differences
 from hwloop.datasets import yin_yang
 from hwloop.errors import CalibrationWarning
 from hwloop.losses import FirstSpike
@@ -118,7 +118,7 @@ OPTIONS = [
     option("targets_of", "allowed: one or more different ones of 0..{}", of_neurons, "neurons", [0, 12], [0, 11]),
     option("Bench.__post_init__", "columns = {}; allowed: 1..{}, the fan-in", bench, "columns", 0, 1, 256),
     option("Pattern.__post_init__", "allowed: finite times >= 0 in order", Pattern, "times", (2.0, 1.0), (0.0, 1.0)),
-    option("perturbed", "{} = {}; allowed: a whole number >= 1", searched, "directions", 0, 1),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", searched, "directions", 0, 1),
     option("perturbed", "allowed: > 0 (weight codes)", searched, "size_lsb", 0.0, 0.5),
 ]  # fmt: skip
 
@@ -151,7 +151,7 @@ def test_a_chip_without_trim_cells_takes_a_calibration_made_without_trimming(mad
     plain = EmulatorTarget("3", preset=Preset.model_validate({**data, "trims": {}}), session=0).open()
     trimmed = made.whole.model_copy(update={"codes": {"tau_mem": [8] * 12}})
     message = "use a calibration made without trimming"
-    refused("write_codes", message, lambda: plain.apply(trimmed, policy="allow"))
+    refused("_write_codes", message, lambda: plain.apply(trimmed, policy="allow"))
     plain.apply(made.whole, policy="allow")
 
 
@@ -209,7 +209,7 @@ def test_the_store_finds_what_it_lists_and_a_folder_that_is_named(
 
 def test_two_calibrations_of_the_same_neurons_are_compared(made: Calibrated) -> None:
     message = "compare two that measured the same neurons"
-    refused("command.calibrate.differences", message, lambda: differences(made.first, made.second))
+    refused("calibrations.differences", message, lambda: differences(made.first, made.second))
     assert differences(made.first, made.whole)
 
 
@@ -293,9 +293,9 @@ def upkeep(net: hl.Network | None = None, **options: Any) -> Upkeep:
 
 
 UPKEEP = [
-    option("Upkeep.__post_init__", "{} = {}; allowed: a whole number >= 1", upkeep, "patience", 0, 1),
-    option("Upkeep.__post_init__", "allowed: 0 <= margin < 1 (a share)", upkeep, "margin", 1.0, 0.0),
-    option("Upkeep.__post_init__", "lr_decay = {}; allowed", upkeep, "lr_decay", 1.5, 1.0),
+    option("arguments.whole", "= {}; allowed: a whole number >= {}", upkeep, "patience", 0, 1),
+    option("options.real", "{} = {}; allowed: {}", upkeep, "margin", 1.0, 0.0),
+    option("options.real", "= {}; allowed: {}", upkeep, "lr_decay", 1.5, 1.0),
     Case("Upkeep.__post_init__", "give the program and the task of this network", lambda: upkeep(network(5, n_in=5).float()), upkeep),
 ]  # fmt: skip
 

@@ -87,7 +87,7 @@ GRAPHS = [
     option("float_graph", "dt = {} s; allowed: finite and > 0", lambda dt: float_graph(network(), dt), "dt", 0.0, 1e-4),
     Case("choose_dt", "steps is empty; name at least one step (s)", lambda: choose_dt(network(), SPIKES, steps=[]),
          lambda: choose_dt(network(), SPIKES, steps=[1e-4])),
-    option("LoihiTarget.__init__", "allowed: a step of {}..{} s", lambda dt: find("loihi", dt=dt), "dt", 0.0, 1e-4, 1e-9, 1.0),
+    option("_step", "allowed: a step of {}..{} s", lambda dt: find("loihi", dt=dt), "dt", 0.0, 1e-4, 1e-9, 1.0),
     Case("LoihiTarget.__init__", "allowed: loihi, with the option dt (s)", lambda: find("loihi:0"), lambda: find("loihi", dt=1e-4)),
 ]  # fmt: skip
 
@@ -190,6 +190,13 @@ def test_a_step_that_is_named_takes_the_place_of_a_missing_one(tmp_path: Path) -
     assert read_netx(path, dt=1e-4).dt == 1e-4
 
 
+def test_a_step_that_is_left_out_or_the_same_is_read(tmp_path: Path) -> None:
+    path = changed(tmp_path)
+    refused("read_netx", "allowed: the same, or no dt", lambda: read_netx(path, dt=1e-3))
+    read_netx(path)
+    read_netx(path, dt=1e-4)
+
+
 def test_a_file_exported_again_is_read(tmp_path: Path) -> None:
     path = tmp_path / "net.net"
     path.write_bytes(b"a picture")
@@ -201,8 +208,12 @@ def test_a_file_exported_again_is_read(tmp_path: Path) -> None:
 LAYERS = [
     (Said("_read_layer", "type {}; allowed: 'dense'"), {"type": np.array([b"conv"])}, {"type": np.array([b"dense"])}),
     (Said("_read_layer", "neuron/type {}; allowed: 'CUBA' or 'LOIHI'"), {"neuron__type": b"ALIF"}, {"neuron__type": b"LOIHI"}),
-    (Said("_read_layer", "Export without delays"), {"delay": np.ones(3)}, {"delay": None}),
-    (Said("netx._number", "differs between neurons; allowed: one value a layer"), {"neuron__vThMant": np.array([1, 2])}, {"neuron__vThMant": np.array([2, 2])}),
+    (Said("_check_entries", "Export without delays"), {"delay": np.ones(3)}, {"delay": None}),
+    (Said("netx._number", "differs between neurons; allowed: one value per layer"), {"neuron__vThMant": np.array([1, 2])}, {"neuron__vThMant": np.array([2, 2])}),
+    (Said("_check_entries", "neuron/{} = {}; allowed: {} ({})"), {"neuron__refDelay": 2}, {"neuron__refDelay": 1}),
+    (Said("_check_entries", "Delete it from the file if it does not matter"), {"something": 1}, {"something": None}),
+    (Said("_read_layer", "allowed: [n, n_in]"), {"weight": np.ones((3, 3), np.float32)}, {"weight": np.full((2, 3), 2, np.float32)}),
+    (Said("_synapses", "weight [{}, {}] = {}; allowed: {} ({} in the layer)"), {"weight": np.full((2, 3), 256, np.float32)}, {"weight": np.full((2, 3), 255, np.float32)}),
     (Said("netx._whole", "no whole numbers of 32 bits"), {"neuron__vThMant": 1.5}, {"neuron__vThMant": 2.0}),
 ]  # fmt: skip
 

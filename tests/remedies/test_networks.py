@@ -51,10 +51,10 @@ def half(dtype: torch.dtype) -> Record:
 
 
 BUILDING = [
-    option("Dense.__init__", "Dense: {} = {}; allowed: a whole number >= 1", lambda n_in: Dense(n_in, 2), "n_in", 0, 1),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", lambda n_in: Dense(n_in, 2), "n_in", 0, 1),
     option("Dense._check_delay", "allowed: finite and >= 0 s", lambda delay: Dense(2, 1, delay=delay), "delay", -1.0, 0.0),
-    option("LIF.__init__", "n = {}; allowed: a whole number >= 1", lif, "n", 0, 1),
-    option("LIF.__init__", "max_spikes = {}; allowed: None (no cap) or a whole number >= 1", lif, "max_spikes", 0, None, 1),
+    option("arguments.whole", "allowed: a whole number >= {}", lif, "n", 0, 1),
+    option("arguments.whole", "= {}; allowed: a whole number >= {}", lif, "max_spikes", 0, None, 1),
     option("as_parameter", "allowed: one number, or one value for each of {} neurons", lif, "v_th", [1.0, 1.0, 1.0], 1.0, [1.0, 1.0]),
     option("check_reset", "reset = {}; allowed: {}", lif, "reset", "zero", "value", "subtract"),
     option("neurons._refuse", "{}: {} = {}; allowed: {}", lif, "tau_mem", 0.0, 1e-9),
@@ -82,7 +82,7 @@ MEASURED = [
          (lambda: run(net(), engine="auto"), lambda: run(net(), engine="cpu"), lambda: run(net(), engine="reference"))),
     Case("glue._array", "move it with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
          lambda: run(net().to("cpu"), INPUTS.to("cpu"))),
-    Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: half(torch.float16),
+    Case("check_input", "the network is in {}; allowed: float32, net.float(), or float64, net.double()", lambda: half(torch.float16),
          (lambda: half(torch.float32), lambda: half(torch.float64))),
     Case("_refuse_values", "allowed: finite", lambda: run(with_nan()), lambda: run(net())),
 ]  # fmt: skip
@@ -185,6 +185,27 @@ def hinge(layer: int = -1, mask: torch.Tensor | None = None, weight: float = 0.1
     return losses.silent_hinge(network, record if inputs else Record(record.populations), layer, 0.1, mask)
 
 
+def layer_of(dtype: torch.dtype) -> Any:
+    dense, neurons = net().to(dtype).blocks[0]
+    return simulate.run(INPUTS, dense.weight, neurons.parameters_dict())
+
+
+def health(copied: bool, early: bool = False) -> Any:
+    mine = Spikes(INPUTS.times.clone(), INPUTS.units, INPUTS.counts, INPUTS.n_units, INPUTS.t_stop)
+    record = run(net(), mine, measured=run(net()))
+    assert record.health is not None
+    if early:
+        return record.health.missing, record.health.extra, mine.times.mul_(0.5), record.health.missing
+    (mine.times.clone() if copied else mine.times).mul_(0.5)
+    return record.health.missing, record.health.extra
+
+
+STATE = [
+    Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
+    Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
+         (lambda: health(copied=True), lambda: health(copied=False, early=True))),
+]  # fmt: skip
+
 LOSSES = [
     Case("Loss.__mul__", "weight {} of a loss; allowed: finite numbers", lambda: math.inf * losses.SpikeCount(),
          (lambda: 1e300 * losses.SpikeCount(), lambda: 0 * losses.SpikeCount())),
@@ -204,9 +225,9 @@ LOSSES = [
          (lambda: losses.predict(RECORD, "first"), lambda: losses.predict(RECORD, "count"))),
     Case("losses.accuracy", "predictions {}, labels {}; expected [n >= 1] twice", lambda: losses.accuracy(LABELS, LABELS[:1]),
          lambda: losses.accuracy(LABELS[:1], LABELS[:1])),
-    Case("losses._check_labels", "expected int64, one for each of {}", lambda: losses.SpikeCount()(net(), RECORD, LABELS.int()),
+    Case("class_labels", "expected whole numbers, one for each of {} samples", lambda: losses.SpikeCount()(net(), RECORD, LABELS + 0.5),
          lambda: losses.SpikeCount()(net(), RECORD, LABELS.long())),
-    Case("losses._check_labels", "labels {}..{}; allowed: 0..{}", lambda: losses.SpikeCount()(net(), RECORD, LABELS + 1),
+    Case("class_labels", "labels {}..{}; allowed: 0..{}", lambda: losses.SpikeCount()(net(), RECORD, LABELS + 1),
          lambda: losses.SpikeCount()(net(), RECORD, LABELS)),
     Case("losses._population", "layer {}; the record has {}: allowed {}..{}", lambda: hinge(layer=1),
          (lambda: hinge(layer=0), lambda: hinge(layer=-1))),
@@ -219,7 +240,7 @@ LOSSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*BUILDING, *MEASURED, *LOSSES], ids=str)
+@pytest.mark.parametrize("case", [*BUILDING, *MEASURED, *STATE, *LOSSES], ids=str)
 def test_what_is_asked_of_a_network_is_accepted(case: Case) -> None:
     case.follow()
 

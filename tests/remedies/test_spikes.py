@@ -45,34 +45,34 @@ SPIKES = [
     Case("Spikes.from_first_times", "a silent unit is +inf",
          lambda: Spikes.from_first_times(torch.tensor([[math.nan]]), 1.0),
          lambda: Spikes.from_first_times(torch.tensor([[math.inf]]), 1.0)),
-    Case("Spikes.from_dense", "expected [batch, steps, n_units]", lambda: dense(torch.zeros(4, 3)),
+    Case("rasters.from_dense", "expected [batch, steps, n_units]", lambda: dense(torch.zeros(4, 3)),
          lambda: dense(torch.zeros(4, 3)[None])),
-    option("Spikes.from_dense", "dt = {} s; allowed: finite and > 0", lambda dt: dense(torch.zeros(1, 4, 3), dt), "dt", 0.0, 1e-9),
-    Case("Spikes.from_dense", "values other than 0 and 1", lambda: dense(torch.full((1, 4, 3), 2)),
+    option("arguments.seconds", "{} = {}{}; allowed: finite and {} 0", lambda dt: dense(torch.zeros(1, 4, 3), dt), "dt", 0.0, 1e-9),
+    Case("_check_binary", "values other than 0 and 1", lambda: dense(torch.full((1, 4, 3), 2)),
          (lambda: dense(torch.full((1, 4, 3), 2) > 0), lambda: dense(torch.full((1, 4, 3), 2).clamp(max=1)))),
-    Case("Spikes.from_aer", "an AER array needs 't' and 'x'", lambda: aer("t", "y"), lambda: aer("t", "x")),
+    Case("_arrays", "an AER array needs 't' and 'x'", lambda: aer("t", "y"), lambda: aer("t", "x")),
     Case("Spikes.__getitem__", "selects no samples of the {} in this batch", lambda: spikes()[1:], lambda: spikes()[0:1]),
-    option("Spikes.to_dense", "dt = {} s; allowed: finite and > 0", lambda dt: spikes().to_dense(dt), "dt", -1.0, 1e-6),
+    option("arguments.seconds", "allowed: finite and {} 0", lambda dt: spikes().to_dense(dt), "dt", -1.0, 1e-6),
     Case("concatenate", "give at least one batch", lambda: concatenate([]), lambda: concatenate([spikes()])),
     Case("concatenate", "cannot join a batch of {}", lambda: concatenate([spikes(), spikes(t_stop=2.0)]),
          lambda: concatenate([spikes(t_stop=2.0), spikes(t_stop=2.0)])),
-    Case("_as_event_arrays", "expected a (times, units) pair", lambda: events(0.1), lambda: events(([0.1], [0]))),
-    Case("_as_event_arrays", "expected two lists of equal length", lambda: events(([0.1], [0, 1])),
+    Case("event_pair", "expected a (times, units) pair", lambda: events(0.1), lambda: events(([0.1], [0]))),
+    Case("event_pair", "expected two lists of equal length", lambda: events(([0.1], [0, 1])),
          lambda: events(([0.1, 0.1], [0, 1]))),
-    Case("_as_event_arrays", "units must be whole numbers", lambda: events(([0.1], [0.5])), lambda: events(([0.1], [1.0]))),
-    option("spikes._check_window", "n_units = {}; allowed: a whole number >= 1", lambda n_units: events(([0.1], [0]), n_units=n_units), "n_units", 0, 1),
-    option("spikes._check_window", "t_stop = {} s; allowed: finite and > 0", lambda t_stop: events(([], []), t_stop=t_stop), "t_stop", math.inf, 5e-324),
-    Case("_check_shapes", "expected [batch, events] twice and [batch]", lambda: spikes(counts=N[0]), spikes),
-    Case("_check_shapes", "a batch of no samples; give at least one", lambda: spikes(T[:0], U[:0], N[:0]), spikes),
-    Case("_check_shapes", "allowed: float32 or float64", lambda: spikes(times=T.int()),
+    Case("whole_numbers", "{} must be whole numbers, found {}; round them first", lambda: events(([0.1], [0.5])), lambda: events(([0.1], [1.0]))),
+    option("arguments.whole", "allowed: a whole number >= {}", lambda n_units: events(([0.1], [0]), n_units=n_units), "n_units", 0, 1),
+    option("arguments.seconds", "; allowed: finite and {} 0", lambda t_stop: events(([], []), t_stop=t_stop), "t_stop", math.inf, 5e-324),
+    Case("check_shapes", "expected [batch, events] twice and [batch]", lambda: spikes(counts=N[0]), spikes),
+    Case("check_shapes", "a batch of no samples; give at least one", lambda: spikes(T[:0], U[:0], N[:0]), spikes),
+    Case("check_shapes", "allowed: float32 or float64", lambda: spikes(times=T.int()),
          (lambda: spikes(times=T.float()), lambda: spikes(times=T.double()))),
-    Case("_check_shapes", "both must be int64", lambda: spikes(units=U.int()), lambda: spikes(units=U.long())),
-    Case("_check_shapes", "counts span {}; allowed: 0..{} events", lambda: spikes(counts=N + 1),
+    Case("check_shapes", "both must be int64", lambda: spikes(units=U.int()), lambda: spikes(units=U.long())),
+    Case("check_shapes", "counts span {}; allowed: 0..{} events", lambda: spikes(counts=N + 1),
          (lambda: spikes(counts=N), lambda: spikes(times=T / 0.0, units=0 * U, counts=0 * N))),
-    Case("spikes._refuse", "{} {}; allowed: {}", lambda: spikes(times=T + 0.9), lambda: spikes(times=(T + 0.9).clamp(max=1.0))),
-    Case("spikes._refuse", "{}; allowed", lambda: events(([0.3, 0.1], [0, 2])), lambda: events(([0.1, 0.3], [2, 0]))),
-    Case("spikes._refuse", "allowed: {}", lambda: spikes(units=U + 1), lambda: spikes(units=U)),
-    Case("spikes._refuse", "event {}: {}", lambda: spikes(counts=N - 1), lambda: spikes(times=torch.tensor([[0.1, math.inf]]), counts=N - 1)),
+    Case("spike_checks._refuse", "{} {}; allowed: {}", lambda: spikes(times=T + 0.9), lambda: spikes(times=(T + 0.9).clamp(max=1.0))),
+    Case("spike_checks._refuse", "{}; allowed", lambda: events(([0.3, 0.1], [0, 2])), lambda: events(([0.1, 0.3], [2, 0]))),
+    Case("spike_checks._refuse", "allowed: {}", lambda: spikes(units=U + 1), lambda: spikes(units=U)),
+    Case("spike_checks._refuse", "event {}: {}", lambda: spikes(counts=N - 1), lambda: spikes(times=torch.tensor([[0.1, math.inf]]), counts=N - 1)),
 ]  # fmt: skip
 
 
@@ -102,6 +102,12 @@ EXCHANGE = [
     Case("from_neo", "cut them alike", lambda: from_neo([segment(train()), segment(train(2.0))]),
          lambda: from_neo([segment(train()), segment(train(2.0).time_slice(0 * pq.s, 1 * pq.s))])),
 ]  # fmt: skip
+
+
+def test_trains_that_are_sorted_by_their_unit_are_read() -> None:
+    trains = [neo.SpikeTrain([0.5] * pq.s, t_stop=1.0, unit=unit) for unit in (1, 0)]
+    refused("from_neo", "units are counted by place: sort the trains", lambda: from_neo([segment(*trains)]))
+    from_neo([segment(*sorted(trains, key=lambda train: train.annotations["unit"]))])
 
 
 def test_the_extra_that_is_named_brings_neo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +150,9 @@ def task(n_in: int = 3, n_out: int = 3, t_stop: float = 1.0) -> Task:
 
 
 DATASETS = [
-    Case("Dataset.__post_init__", "expected int64, one for each of {} samples", lambda: Dataset(TWO, LABELS.float()),
+    Case("_as_labels", "expected one for each of {} samples", lambda: Dataset(TWO, LABELS[:1]),
          lambda: Dataset(TWO, LABELS.long())),
-    Case("Dataset.__post_init__", "label {}; allowed: whole numbers >= 0", lambda: Dataset(TWO, LABELS - 1),
+    Case("_as_labels", "label {}; allowed: whole numbers >= 0", lambda: Dataset(TWO, LABELS - 1),
          lambda: Dataset(TWO, LABELS)),
     Case("Dataset.batches", "batch size {}; allowed: >= 1", lambda: next(DATA.batches(0)), lambda: next(DATA.batches(1))),
     Case("Task.__post_init__", "the task has {} units, t_stop {} s", lambda: task(n_in=4), lambda: task(n_in=3)),

@@ -29,7 +29,7 @@ LOSS = FirstSpike(1e-3) + 5 * SilentHinge(only_label=True)
 def network(n_in: int = 5, hidden: int = 4) -> hl.Network:
     generator = torch.Generator().manual_seed(0)
     first = hl.Dense(n_in, hidden).init_normal_(1.2, 1.2, generator)
-    second = hl.Dense(hidden, 3).init_normal_(0.8, 0.4, generator)
+    second = hl.Dense(hidden, 3).init_normal_(2.0, 0.4, generator)
     return hl.Network([first, hl.LIF(hidden, 10e-3, 5e-3), second, hl.LIF(3, 10e-3, 5e-3)])
 
 
@@ -87,31 +87,75 @@ def augmented() -> Any:
 
 UNTIL_1 = math.nextafter(1, 0)
 
-FIT = [
-    option("fit", "input_dropout = {}; allowed: 0 <= input_dropout < 1", fit, "input_dropout", 1.0, 0.0, 0.99),
-    option("fit", "averaging = {}; allowed: 0 (none) <= averaging < 1", fit, "averaging", 1.0, 0.0, UNTIL_1),
-    option("fit", "clip_norm = {}; allowed: > 0 (infinite: gradients are not clipped)", fit, "clip_norm", -1.0, 1e-9, math.inf),
+
+def of_lr(lr_min: float) -> Any:
+    return fit(lr=1e-3, lr_min=lr_min)
+
+
+def measured(data: Any) -> Any:
+    return evaluate(network(), data)
+
+
+def two(loss: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return loss.sum()
+
+
+def three(net: hl.Network, record: hl.Record, labels: torch.Tensor) -> torch.Tensor:
+    return record.output.times.isfinite().sum() * net.blocks[0][0].weight.sum()
+
+
+def per_sample(net: hl.Network, record: hl.Record, labels: torch.Tensor) -> torch.Tensor:
+    return three(net, record, labels) * torch.ones(len(labels))
+
+
+def trained_by(loss: Any) -> Any:
+    return hl.fit(network(), TASK, loss, epochs=1, batch_size=10, progress=False)
+
+
+BATCH = (TASK.test.inputs, TASK.test.labels)
+
+OPTIONS = [
+    option("options.real", "{} = {}; allowed: {}", fit, "input_dropout", 1.0, 0.0, 0.99),
+    option("options.real", "allowed: {}", fit, "averaging", 1.0, 0.0, UNTIL_1),
+    option("options.real", "{} = {}; allowed", fit, "clip_norm", -1.0, 1e-9, math.inf),
+    option("options.real", "{} = {}", fit, "lr", 0.0, 1e-9),
+    option("options.real", "; allowed: {}", finetune, "lr_decay", 1.5, 1.0, 0.1),
+    option("options.real", "= {}; allowed: {}", hardened, "averaging", 1.0, 0.0, UNTIL_1),
+    option("options.real", "= {}; allowed", fit, "floor", -0.1, 0.0),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", fit, "batch_size", 0, 1),
+    option("arguments.whole", "allowed: a whole number >= {}", finetune, "repeats", 0, 1),
+    option("arguments.whole", "= {}; allowed: a whole number >= {}", hardened, "epochs", 0, 1),
+    option("Schedule.__post_init__", "allowed: 0 <= lr_min <= lr", of_lr, "lr_min", 1e-2, 0.0, 1e-3),
+    option("_agreed", "allowed: one of the two, or twice the same", lambda rule: fit(rule=rule, floor=0.1), "rule", rules.Exact(floor=0.2), rules.Exact(), rules.Exact(floor=0.1)),
     Case("fit", "allowed: tasks of values (ValueTask)", lambda: fit(augment=shifted), augmented),
-    option("_check_options", "{} = {}; allowed: a whole number >= 1", fit, "batch_size", 0, 1),
-    option("_check_options", "lr = {}; allowed: finite and > 0", fit, "lr", 0.0, 1e-9),
-    option("_check_options", "allowed: 0 < lr_decay <= 1, 0 <= lr_min <= lr", fit, "lr_decay", 1.5, 1.0, 0.1),
-    Case("_check_options", "task {} needs {} and {}", lambda: fit(network(n_in=4)), lambda: fit(network(n_in=5))),
-    Case("_check_options", "make some an nn.Parameter that requires a gradient", lambda: fit(frozen(False)), lambda: fit(frozen(True))),
+    Case("check_trainable", "make some an nn.Parameter that requires a gradient", lambda: fit(frozen(False)), lambda: fit(frozen(True))),
+    Case("finetune", "call requires_grad_(True) on those to be trained", lambda: finetune(frozen(False)), lambda: finetune(frozen(True))),
+    Case("_check_program", "compile this network", lambda: hardened(compiled=network(hidden=5)), lambda: hardened()),
     Case("evaluate", "give the network, or leave loss out", lambda: on_chip(loss=LOSS),
          (lambda: on_chip(), lambda: evaluate(network(), TASK.test, loss=LOSS))),
     Case("evaluate", "leave rule out, a device runs as it does", lambda: on_chip(rule="exact"), lambda: on_chip()),
+    option("evaluate.score", "give a data set", measured, "data", iter([]), TASK.test),
+    option("batches_of", "expected a data set, or batches of (Spikes, labels)", measured, "data", 3, TASK.test, [BATCH]),
+    option("batches_of", "expected (inputs, labels), inputs being Spikes", measured, "data", [TASK.test.inputs], [BATCH]),
+    option("count_right", "expected whole numbers, one for each of {} samples", measured, "data", [(BATCH[0], BATCH[1][:2])], [BATCH]),
+    option("check_loss", "loss is {}; {}", trained_by, "loss", FirstSpike, FirstSpike(1e-3)),
+    option("check_loss", "write a function: def loss(net, record, labels): ...", trained_by, "loss", two, three),
+    option("Descent.differentiate", "expected a scalar tensor, the mean over the batch", trained_by, "loss", per_sample, lambda *given: per_sample(*given).mean()),
 ]  # fmt: skip
 
-FINETUNE = [
-    option("finetune", "averaging = {}; allowed: 0 (none) <= averaging < 1", finetune, "averaging", 1.0, 0.0, UNTIL_1),
-    option("loop._check_options", "{} = {}; allowed: a whole number >= 1", finetune, "repeats", 0, 1),
-    option("loop._check_options", "allowed: lr finite and > 0, 0 < lr_decay <= 1", finetune, "lr", 0.0, 1e-9),
-    Case("loop._check_options", "task {} needs {} and {}", lambda: finetune(network(n_in=4)), lambda: finetune(network(n_in=5))),
-    option("_check", "{} = {}; allowed: a whole number >= 1", hardened, "epochs", 0, 1),
-    option("_check", "averaging = {}; allowed: 0 (none) <= averaging < 1", hardened, "averaging", 1.0, 0.0, UNTIL_1),
-    Case("_check", "compile this network", lambda: hardened(compiled=network(hidden=5)), lambda: hardened()),
-    Case("_check", "task {} needs {} and {}", lambda: hardened(network(n_in=4)), lambda: hardened(network(n_in=5))),
-]  # fmt: skip
+
+@pytest.mark.parametrize("train", [fit, finetune, hardened], ids=lambda train: train.__name__)
+def test_the_task_and_the_network_fit_each_other(train: Any) -> None:
+    refused("check_task", "task {} needs {} and {}", lambda: train(network(n_in=4)))
+    train(network(n_in=5))
+
+
+def test_a_loader_is_evaluated_and_a_task_is_trained_on() -> None:
+    loader = [BATCH]
+    message = "A DataLoader is taken by evaluate, and as validation= of fit"
+    refused("check_task", message, lambda: hl.fit(network(), loader, LOSS, epochs=1, progress=False))
+    evaluate(network(), loader)
+    fit(validation=loader)
 
 
 def on_chip(**options: Any) -> Any:
@@ -120,7 +164,7 @@ def on_chip(**options: Any) -> Any:
         return evaluate(device, TASK.test, **options)
 
 
-@pytest.mark.parametrize("case", [*FIT, *FINETUNE], ids=str)
+@pytest.mark.parametrize("case", OPTIONS, ids=str)
 def test_what_training_asks_for_is_accepted(case: Case) -> None:
     case.follow()
 
@@ -129,30 +173,33 @@ def test_what_training_asks_for_is_accepted(case: Case) -> None:
 
 #: Of fit and of finetune: each error by the function that raises it.
 NO_FOLDER = [
-    (fit, Said("_Run.begin", "resume=True without checkpoint_dir; name the folder that holds the checkpoints")),
-    (finetune, Said("Loop.resumed", "resume=True without checkpoint_dir; name the folder that holds the checkpoints")),
+    (fit, Said("Run.resumed", "resume=True without checkpoint_dir; name the folder that holds the checkpoints")),
+    (finetune, Said("Run.resumed", "resume=True without checkpoint_dir; name the folder that holds the checkpoints")),
 ]
 NOT_RESUMED = [
-    (fit, Said("_Run.begin", "is there already; pass resume=True, or name another folder")),
-    (finetune, Said("Loop.resumed", "is there already; pass resume=True, or name another folder")),
+    (fit, Said("Run.resumed", "is there already; pass resume=True, or name another folder")),
+    (finetune, Said("Run.resumed", "is there already; pass resume=True, or name another folder")),
 ]
 TOO_MANY = [
-    (fit, Said("_Run.begin", "holds {} epochs, this run asks for {}; pass epochs={} or more, or name another folder")),
+    (fit, Said("Run.resumed", "holds {} epochs, this run asks for {}; pass epochs={} or more, or name another folder")),
     (
         finetune,
-        Said("finetune", "holds {} epochs, this run asks for {}; pass epochs={} or more, or name another folder"),
+        Said("Run.resumed", "holds {} epochs, this run asks for {}; pass epochs={} or more, or name another folder"),
     ),
 ]
 OTHER_OPTIONS = [
-    (fit, Said("_Run._take", "was made with {} = {}, this run has {}; use the same options, or name another folder")),
+    (
+        fit,
+        Said("Run._check_same", "was made with {} = {}, this run has {}; use the same options, or name another folder"),
+    ),
     (
         finetune,
-        Said("Loop._take", "was made with {} = {}, this run has {}; use the same options, or name another folder"),
+        Said("Run._check_same", "was made with {} = {}, this run has {}; use the same options, or name another folder"),
     ),
 ]
 FOREIGN = [
-    (fit, Said("_Run.begin", "is no checkpoint of fit ({}: {}); name another folder")),
-    (finetune, Said("Loop.resumed", "is no checkpoint of finetune ({}: {}); name another folder")),
+    (fit, Said("Run.resumed", "is no checkpoint of {} ({}: {}); name another folder")),
+    (finetune, Said("Run.resumed", "is no checkpoint of {} ({}: {}); name another folder")),
 ]
 NAMES = {"ids": lambda value: getattr(value, "text", getattr(value, "__name__", None))}
 
@@ -196,6 +243,13 @@ def test_checkpoints_of_something_else_are_left_for_another_folder(train: Any, e
     train(checkpoint_dir=tmp_path / "another", resume=True)
 
 
+def test_a_checkpoint_of_another_loop_is_left_for_another_folder(tmp_path: Path) -> None:
+    fit(checkpoint_dir=tmp_path)
+    message = "the checkpoint is one of {}, this is {}; name another folder"
+    refused("Run._check_same", message, lambda: finetune(checkpoint_dir=tmp_path, resume=True))
+    finetune(checkpoint_dir=tmp_path / "another", resume=True)
+
+
 # -- gradients that are not finite ----------------------------------------------------------------
 
 
@@ -212,7 +266,7 @@ def test_training_that_diverged_goes_on_with_a_lower_lr() -> None:
         net.blocks[0][0].init_normal_(1.0, 0.0)
         hl.fit(net, TASK, Decay(), epochs=1, batch_size=10, lr=lr, optimizer=torch.optim.SGD, progress=False)
 
-    refused("_check_finite", "is NaN or infinite; lower lr, or raise the floor of the derivative", lambda: run(1e30))
+    refused("Descent._check", "is NaN or infinite; lower lr, or raise the floor of the derivative", lambda: run(1e30))
     run(1e-3)
 
 
@@ -229,7 +283,7 @@ def test_a_spike_at_the_top_of_its_membrane_has_a_gradient_with_a_higher_floor()
             generator=np.random.default_rng(0), forward=lambda net, inputs: net(inputs, late, floor=floor),
         )  # fmt: skip
 
-    refused("_check_finite", "raise the floor of the derivative", lambda: run(1e-310))
+    refused("Descent._check", "raise the floor of the derivative", lambda: run(1e-310))
     run(1e-3)
 
 
