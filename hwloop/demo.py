@@ -26,7 +26,7 @@ from .network import Network
 from .progress import say
 from .record import Record
 from .results import Result, measured, simulated
-from .target import Device, describe, factory, find
+from .target import Device, describe, factory, find, in_words
 from .target import compile as compile_for
 from .target import open as open_device
 from .training import FitResult, fit
@@ -57,7 +57,7 @@ class ChipResult:
     fine-tuned one runs on the chip as it was).
 
     ``before`` and ``after`` compare its spikes with those of the software network, on the test set. ``effects`` is what
-    the chip does to a network, ``(name, value, source)``.
+    the chip does to a network, ``(name, value, source)``; ``emulated`` and ``not_emulated`` say it in words.
     """
 
     name: str
@@ -69,6 +69,8 @@ class ChipResult:
     loop: LoopResult
     program: Program
     effects: list[tuple[str, str, str]]
+    emulated: list[str]
+    not_emulated: list[str]
     seconds: float
 
     @property
@@ -186,12 +188,12 @@ def _repair(
         loop = finetune(tuned_net, chip, task, experiment.build_finetune_loss(), progress=progress, **options)
         tuned = measured("fine-tuned", chip, loop.program, task.test, "test", decision=decision, runs=runs)
         after = _against(reference, chip, net, task, experiment)
-        effects = describe(chip.target)
+        effects, words = describe(chip.target), in_words(chip.target)
     with _session(name, experiment, 2) as chip:
         chip.apply(calibration)  # type: ignore[attr-defined]  # every device that can be calibrated has it
         _, calibrated = _deployed("calibrated", experiment, net, chip, task, runs)
     seconds = time.perf_counter() - start
-    return ChipResult(name, as_is, calibrated, tuned, before, after, loop, program, effects, seconds)
+    return ChipResult(name, as_is, calibrated, tuned, before, after, loop, program, effects, *words, seconds)
 
 
 def _deployed(

@@ -67,18 +67,23 @@ def _facts(demo: DemoResult) -> dict[str, object]:
 
 def _in_short(demo: DemoResult) -> str:
     as_is, tuned = [c.as_is.accuracy for c in demo.chips], [c.tuned.accuracy for c in demo.chips]
+    calibrated = [c.calibrated.accuracy for c in demo.chips]
+    first = demo.chips[0]
     layers = "-".join(str(n) for n in (demo.net.n_in, *(lif.n for _, lif in demo.net.blocks)))
-    before, after = (_hidden_errors(getattr(demo.chips[0], name)) for name in ("before", "after"))
+    before, after = (_hidden_errors(getattr(first, name)) for name in ("before", "after"))
+    codes = "rounded to the chip's codes and written" if first.program.capabilities.weight_bits else "written"
+    noise = demo.noise_only.accuracy
+    rest = ": the rest of the loss is mismatch" if float(np.mean(as_is)) < noise < demo.software.accuracy else ""
     return (
         f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
-        f"2. Its weights were rounded to the chip's codes and written to {len(demo.chips)} emulated chips whose neurons differ "
-        f"from the model and from each other. As they are, the chips decide {_range(as_is)} right (emulator). On a chip with the same noise but without mismatch, the same "
-        f"weights decide {_percent(demo.noise_only.accuracy)} right (emulator): the rest of the loss is mismatch.\n\n"
-        f"3. Simulated and measured spikes were compared: on {demo.chips[0].name}, {before}.\n\n"
+        f"2. Its weights were {codes} to {len(demo.chips)} emulated chips. As they are, the chips decide {_range(as_is)} right "
+        f"(emulator). On a chip with the same noise but without mismatch, the same network decides {_percent(noise)} right "
+        f"(emulator){rest}. With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right (emulator).\n\n"
+        f"3. Simulated and measured spikes were compared: on {first.name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
-        f"Afterwards the chips decide {_range(tuned)} right (emulator). On {demo.chips[0].name}, {after}: the loop repairs decisions, and is "
+        f"Afterwards the chips decide {_range(tuned)} right (emulator). On {first.name}, {after}: the loop repairs decisions, and is "
         "free to find spike times other than the simulated ones."
     )
 
@@ -335,15 +340,25 @@ def _decisions(report: Report, demo: DemoResult) -> None:
 
 def _emulated(demo: DemoResult) -> str:
     chip = demo.chips[0]
-    return (
+    latency = chip.program.capabilities.latency
+    parts = [
         f'The chips are emulated (firmware "{chip.before.provenance["firmware"]}"); each is a pure function of its preset '
         "and its number. It takes weight codes and input spikes, computes with parameters of its own that nothing outside it can "
         "read, and returns time-stamped events. The table lists what it does to a network. Figures rest on publications where "
-        "one is named, and are assumptions where it says so.\n\n"
-        "Not emulated: drift and temperature, crosstalk between cells, limits of the event link's bandwidth, settling times. "
-        "These figures say what the method does against the listed disturbances; they are no measurement of a chip.\n\n"
-        "The constant latency of time stamps that a data sheet states is subtracted from measured times before they are used."
-    )
+        "one is named, and are assumptions where it says so.",
+        f"Emulated: {_listed(chip.emulated)}.",
+        f"Not emulated: {_listed(chip.not_emulated)}. These figures say what the method does against the listed disturbances; "
+        "they are no measurement of a chip.",
+    ]
+    if latency:
+        parts.append(
+            "The constant latency of time stamps that a data sheet states is subtracted from measured times before they are used."
+        )
+    return "\n\n".join(parts)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "; ".join(words) if words else "nothing"
 
 
 def _effects_table(demo: DemoResult) -> Table:

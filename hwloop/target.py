@@ -50,6 +50,7 @@ __all__ = [
     "earlier",
     "factory",
     "find",
+    "in_words",
     "open",
     "presets",
     "repeat",
@@ -191,6 +192,12 @@ def describe(target: Target) -> list[tuple[str, str, str]]:
     """What ``target`` does to a network, ``(name, value, source)``, where it has a ``describe()``; else empty."""
     described = getattr(target, "describe", None)
     return list(described()) if described is not None else []
+
+
+def in_words(target: Target) -> tuple[list[str], list[str]]:
+    """``(emulated, not emulated)``: effects that ``target`` has and lacks, where it has an ``in_words()``; else empty."""
+    said = getattr(target, "in_words", None)
+    return said() if said is not None else ([], [])
 
 
 def choose_dt(target: Target, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:

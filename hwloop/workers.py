@@ -11,9 +11,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from .errors import HwloopError, InputError
@@ -28,6 +29,8 @@ ONE_THREAD = dict.fromkeys(
 )
 #: How often lines of progress are fetched, and a worker looks whether its parent still lives (s).
 POLL = 0.1
+#: Calls that are begun ahead, for each process: enough that none waits.
+AHEAD = 2
 
 
 def how_many(jobs: int, most: int | None = None) -> int:
@@ -44,10 +47,10 @@ def how_many(jobs: int, most: int | None = None) -> int:
 
 
 class Workers:
-    """Runs calls in ``jobs`` processes, or in this one where that is one. Made by :func:`workers`."""
+    """Runs calls in ``jobs`` processes, or in this one where there is no pool. Made by :func:`workers`."""
 
-    def __init__(self, pool: Any | None, tell: Tell) -> None:
-        self._pool, self._tell = pool, tell
+    def __init__(self, pool: Any | None, jobs: int, tell: Tell) -> None:
+        self._pool, self._jobs, self._tell = pool, jobs, tell
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Begin ``function(*args, **kwargs)`` as soon as a process is free; in this process: at once."""
@@ -57,6 +60,27 @@ class Workers:
         with lines_to(self._tell):
             future.set_result(function(*args, **kwargs))
         return Call(future)
+
+    def each(self, function: Callable[..., R], arguments: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+        """``function(*one)`` for every one of ``arguments``, in the order in which they are finished.
+
+        Few are begun ahead: what one returns is handed on before all are done.
+        """
+        if self._pool is None:
+            for one in arguments:
+                yield self.submit(function, *one).result()
+            return
+        left = iter(arguments)
+        running: dict[Future[R], Call[R]] = {}
+        while True:
+            for one in islice(left, AHEAD * self._jobs - len(running)):
+                call = self.submit(function, *one)
+                running[call.future] = call
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future).result()
 
 
 class Call(Generic[R]):
@@ -76,13 +100,6 @@ class Call(Generic[R]):
             ) from error
 
 
-def finished(calls: Iterable[Call[R]]) -> Iterator[R]:
-    """Results in the order in which they come."""
-    known = {call.future: call for call in calls}
-    for future in as_completed(known):
-        yield known[future].result()
-
-
 @contextmanager
 def workers(jobs: int, tell: Tell = lambda line: None) -> Iterator[Workers]:
     """``jobs`` processes for the calls inside; whatever ends the block, they end with it.
@@ -90,7 +107,7 @@ def workers(jobs: int, tell: Tell = lambda line: None) -> Iterator[Workers]:
     ``tell`` is given the lines of progress of all calls, in a thread of its own.
     """
     if jobs == 1:
-        yield Workers(None, tell)
+        yield Workers(None, 1, tell)
         return
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.backend import get_context
@@ -102,7 +119,7 @@ def workers(jobs: int, tell: Tell = lambda line: None) -> Iterator[Workers]:
     listener.start()
     finished_well = False
     try:
-        yield Workers(pool, tell)
+        yield Workers(pool, jobs, tell)
         finished_well = True
     finally:
         # after an error or Ctrl-C nobody waits for what the others are at

@@ -79,6 +79,34 @@ def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pyte
     assert f"report: {tmp_path / 'out' / 'report.html'}" in printed.replace("\n", "")
 
 
+#: What the table of effects calls a thing, and what the sentences do.
+SAID = {
+    "drift_ou": "drift that fluctuates", "temperature": "temperature coefficients", "trim_crosstalk": "crosstalk",
+    "link_rate": "bandwidth of the event link", "settling": "time for trim cells to settle",
+}  # fmt: skip
+
+
+def test_the_report_calls_nothing_not_emulated_that_its_table_lists(demo: DemoResult) -> None:
+    page = demo_report(demo).html()
+    emulated, not_emulated = (re.search(rf"<p>{name}: (.*?)</p>", page, re.S) for name in ("Emulated", "Not emulated"))
+    assert emulated is not None
+    assert not_emulated is not None
+    listed = {name for name, _, _ in demo.chips[0].effects}
+    for name, words in SAID.items():
+        assert name in listed  # bss2 has them all
+        assert words in emulated[1]
+        assert words not in not_emulated[1]
+    assert "stuck neurons" in not_emulated[1]
+    assert "stuck" not in listed
+
+
+def test_what_is_emulated_follows_the_preset(demo: DemoResult) -> None:
+    ideal = replace(demo.chips[0], emulated=[], not_emulated=["jitter of spikes"], effects=[])
+    page = demo_report(replace(demo, chips=(ideal, *demo.chips[1:]))).html()
+    assert "Emulated: nothing." in page
+    assert "Not emulated: jitter of spikes." in page
+
+
 def test_chips_side_by_side_come_out_as_one_by_one(demo: DemoResult) -> None:
     said: list[str] = []
     side = run_demo(TINY, ("emulator:0", "emulator:1"), runs=2, jobs=2, on_stage=said.append)

@@ -249,6 +249,8 @@ def test_spikes_and_records_are_decided_alike_by_the_output_layer() -> None:
     assert (predict(output).item(), predict(record).item()) == (2, 2)
     assert (predict(output, "count").item(), predict(record, "count").item()) == (1, 1)
     assert predict(record).dtype == torch.int64
+    silent = spikes_of(([], []))
+    assert (predict(silent).item(), predict(silent, "count").item(), losses.UNDECIDED) == (-1, -1, -1)
 
 
 def test_silent_samples_are_those_without_any_output_spike() -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 
 from hwloop.errors import CompileError, HwloopError, InputError
 from hwloop.progress import say
-from hwloop.workers import finished, how_many, workers
+from hwloop.workers import AHEAD, how_many, workers
 
 
 def threads(number: int) -> tuple[int, int, int, int]:
@@ -32,12 +33,30 @@ def test_calls_run_in_fresh_processes_of_one_thread_and_are_heard() -> None:
     with workers(2, said.append) as side:
         calls = [side.submit(threads, number) for number in range(4)]
         found = [call.result() for call in calls]
-        assert sorted(finished(calls)) == found
     assert [number for number, _, _, _ in found] == [0, 1, 2, 3]
     assert {(torch_threads, numba_threads) for _, _, torch_threads, numba_threads in found} == {(1, 1)}
     assert os.getpid() not in {pid for _, pid, _, _ in found}
     assert sorted(said) == [f"call {number}" for number in range(4)]
     assert not any(psutil.pid_exists(pid) for _, pid, _, _ in found)
+
+
+def test_each_hands_on_what_is_finished_and_begins_few_ahead() -> None:
+    begun: list[int] = []
+
+    def numbers() -> Iterator[tuple[int]]:
+        for number in range(20):
+            begun.append(number)
+            yield (number,)
+
+    with workers(2) as side:
+        results = side.each(abs, numbers())
+        first = next(results)
+        assert len(begun) <= 2 * AHEAD
+        assert sorted([first, *results]) == list(range(20))
+    begun.clear()
+    with workers(1) as side:
+        results = side.each(abs, numbers())
+        assert (next(results), begun) == (0, [0])
 
 
 def test_one_job_runs_here_and_is_heard_too() -> None:

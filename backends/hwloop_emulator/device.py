@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hwloop.arguments import is_bool
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
@@ -22,6 +23,7 @@ from hwloop.trim import TrimRange, check_codes, known_parameter
 from .chip import Chip
 from .preset import Preset, shipped
 from .streams import Array
+from .words import effects_in_words
 
 #: Version of the emulated chip's behaviour; recordings name it.
 FIRMWARE = "hwloop_emulator 1"
@@ -76,9 +78,14 @@ class EmulatorTarget:
         self.name = f"emulator:{self.number}"
         self._session = None if session is None else _counter("session", session)
         self._batch = _counter("batch", batch)
-        if not 0 <= clock <= LONGEST_CLOCK:
+        if is_bool(clock) or not isinstance(clock, int | float) or not 0 <= clock <= LONGEST_CLOCK:
             raise InputError(f"clock = {clock!r}; allowed: 0..{LONGEST_CLOCK:g} device s")
         self._clock = float(clock)
+        for name, switch in (("mismatch", mismatch), ("trial_noise", trial_noise)):
+            if not is_bool(switch):
+                raise InputError(f"{name} = {switch!r}; allowed: true or false")
+        if not isinstance(fail_after, list | tuple):
+            raise InputError(f"fail_after = {fail_after!r}; allowed: a list of whole numbers, e.g. [100]")
         self._fail_after = tuple(_counter("fail_after", cells) for cells in fail_after)
         chosen = Preset.load(preset)
         if spread is not None:
@@ -98,6 +105,10 @@ class EmulatorTarget:
     def describe(self) -> list[tuple[str, str, str]]:
         """What the chip does to a network, one ``(name, value, source)`` a limit or effect."""
         return self.preset.differences()
+
+    def in_words(self) -> tuple[list[str], list[str]]:
+        """``(emulated, not emulated)``: what the chip does to a network and what it leaves out."""
+        return effects_in_words(self.preset)
 
     @property
     def device_id(self) -> str:

@@ -36,12 +36,14 @@ RESOLUTION = 1e-13
 class Targets:
     """What is asked of the physical neurons that are calibrated, ``[n]`` each (model units, s).
 
-    ``weight``: of one pulse of the bench, in swings. ``swing``: ``v_th - v_reset``.
+    ``weight``: of one pulse of the bench, in swings. ``swing``: ``v_th - v_reset``. ``fan_in``: synapse columns that each
+    may have inputs on: where neurons are named, those of the program in their own layer, the others in any.
     """
 
     neurons: Array
     values: dict[str, Array]
     weight: float
+    fan_in: Array
 
     @property
     def swing(self) -> Array:
@@ -84,9 +86,12 @@ def targets_of(program: Program, device: Device, neurons: Sequence[int] | None =
     for layer in program.layers:
         for name in PARAMETERS:
             values[name][layer.neurons] = layer.parameters[name]
+    fan_in = np.full(limit, max(layer.n_in for layer in program.layers))
+    for layer in program.layers if neurons is not None else ():
+        fan_in[layer.neurons] = layer.n_in
     picked = {name: value[chosen] for name, value in values.items()}
     weight = pulse_weight(float(np.median(picked["tau_mem"])), float(np.median(picked["tau_syn"])))
-    return Targets(chosen, picked, weight)
+    return Targets(chosen, picked, weight, fan_in[chosen])
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,8 @@ def calibrate(
         that their events overflow the device's link, they are calibrated in parts
     trim : whether trim cells are written, where the device has any
     repeats : runs of every stimulus, at least 4
-    synapses : whether the weight of every synapse column of the program is measured
+    synapses : whether the weight of every synapse column of the program is measured; where ``neurons`` are named, for those
+        of the program the columns of their own layer
     tolerance : largest standard error, as a share, that passes
     on_stage : told what begins
 

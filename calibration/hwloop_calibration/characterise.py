@@ -199,7 +199,7 @@ class Session:
         return Weights(value, error)
 
     def synapses(self, found: Characterisation) -> Weights:
-        """Step 4: the other columns, each by two short bursts."""
+        """Step 4: the other columns, each by two short bursts, of the neurons that may have inputs there."""
         bench, fitted = self.bench, found.fit
         columns = np.arange(self.driven, bench.columns)
         if not len(columns):
@@ -211,10 +211,13 @@ class Session:
         value, error = found.weights.value.copy(), found.weights.error.copy()
         typical = _typical_weight(fitted.neurons, bench.targets.weight)
         for part in column_parts(columns):
+            rows = np.flatnonzero(bench.targets.fan_in > part[0])  # the others have no input there
+            if not len(rows):
+                continue
             seen = bench.measure(on_columns(patterns, part.tolist(), bench.columns, t_stop), repeats)
-            start = np.repeat(typical[:, None], len(part), 1)
-            weights = fit_weights(fitted.neurons, shared, seen, found.noise, part, start)
-            value[:, part], error[:, part] = weights.value, weights.error
+            start = np.repeat(typical[rows, None], len(part), 1)
+            weights = fit_weights(fitted.neurons[rows], shared[rows], seen.of(rows), found.noise, part, start)
+            value[np.ix_(rows, part)], error[np.ix_(rows, part)] = weights.value, weights.error
         return Weights(value, error)
 
 

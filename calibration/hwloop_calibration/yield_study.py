@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ from hwloop.target import compile as compile_for
 from hwloop.target import find
 from hwloop.training.harden import harden
 from hwloop.training.noise import NoiseModel
+from hwloop.workers import how_many, workers
 
 from .document import Calibration
 from .strategies import (
@@ -42,7 +43,7 @@ FORMAT, VERSION = "hwloop-yield-row", 1
 CEILINGS = ("as-is", "loop", "hardened", "hardened-loop")
 #: Epochs of hardening before the study, without any device: with the noise alone, and with random mismatch.
 HARDEN_EPOCHS, RANDOM_EPOCHS = 25, 30
-#: Rows handed to the workers at a time, for each of them: what an interruption can lose.
+#: Rows handed to a Dask cluster at a time, for each of its cores: what an interruption can lose.
 ROWS_A_JOB = 2
 #: Seconds within which a Dask scheduler has to answer.
 CONNECT_TIMEOUT = 10.0
@@ -178,7 +179,7 @@ def prepare(
         nets[name].load_state_dict(software.state_dict())
         harden(
             nets[name], compile_for(nets[name], target), experiment.build_task(), experiment.build_finetune_loss(), model,
-            epochs=epochs, lr_decay=0.9, seed=plan.seed, decision=experiment.decision, progress=False,
+            epochs=epochs, lr_decay=0.9, seed=plan.seed, decision=experiment.decision, progress=None,
         )  # fmt: skip
         storage.write_bytes(path, _saved(nets[name]))
     return nets
@@ -277,6 +278,7 @@ def run_study(
     jobs: int = -1,
     dask: str | None = None,
     on_row: Callable[[RowResult], None] = lambda result: None,
+    on_stage: Callable[[str], None] = lambda text: None,
 ) -> list[RowResult]:
     """Run the rows of ``plan`` that have no file in ``folder`` yet; all results, in the order of the plan.
 
@@ -287,6 +289,7 @@ def run_study(
     jobs : processes; -1: one a core
     dask : address of a Dask scheduler, e.g. ``tcp://host:8786``: the rows run on its workers instead
     on_row : told of each finished row
+    on_stage : told of each calibrated chip
 
     Raises
     ------
@@ -295,10 +298,7 @@ def run_study(
     TargetError
         Dask is not installed, or its scheduler does not answer.
     """
-    from joblib import delayed
-
-    if jobs == 0 or jobs < -1:
-        raise InputError(f"jobs = {jobs}; allowed: -1 (one a core), or >= 1")
+    jobs = how_many(jobs)
     stamp = _stamp(plan, experiment)
     rows, done = plan.rows(), {}
     try:
@@ -311,17 +311,14 @@ def run_study(
             done[row] = _read(path, row, stamp)
     missing = [row for row in rows if row not in done]
     work = Work(plan.model_dump(), experiment.to_dict(), {name: _saved(net) for name, net in nets.items()})
-    with _workers(jobs, dask) as (parallel, width):
-        known = _calibrations(
-            parallel, width, [r.chip for r in missing if r.strategy in CALIBRATED], work, folder, stamp
-        )
-        for begin in range(0, len(missing), ROWS_A_JOB * width):
-            chunk = missing[begin : begin + ROWS_A_JOB * width]
-            calls = [(row, known[row.chip] if row.strategy in CALIBRATED else None) for row in chunk]
-            for result in parallel(delayed(run_row)(row, work, found) for row, found in calls):
-                _write(folder / f"{result.row.name}.json", stamp, asdict(result))
-                done[result.row] = result
-                on_row(result)
+    with _workers(jobs, dask) as each:
+        wanted = sorted({row.chip for row in missing if row.strategy in CALIBRATED})
+        known = _calibrations(each, wanted, work, folder, stamp, on_stage)
+        calls = [(row, work, known[row.chip] if row.strategy in CALIBRATED else None) for row in missing]
+        for result in each(run_row, calls):
+            _write(folder / f"{result.row.name}.json", stamp, asdict(result))
+            done[result.row] = result
+            on_row(result)
     return [done[row] for row in rows]
 
 
@@ -337,23 +334,17 @@ def _stamp(plan: YieldPlan, experiment: Experiment) -> dict[str, Any]:
 
 
 def _calibrations(
-    parallel: Any, width: int, chips: list[int], work: Work, folder: Path, stamp: dict[str, Any]
+    each: Each, wanted: list[int], work: Work, folder: Path, stamp: dict[str, Any], on_stage: Callable[[str], None]
 ) -> dict[int, dict[str, Any]]:
-    """Calibration documents of ``chips``: those in the folder, and the others, made now."""
-    from joblib import delayed
-
-    known: dict[int, dict[str, Any]] = {}
-    wanted = sorted(set(chips))
-    for chip in wanted:
-        path = _calibration_path(folder, chip)
-        if path.exists():
-            known[chip] = _content(path, stamp)
+    """Calibration documents of the chips ``wanted``: those in the folder, and the others, made now."""
+    known = {
+        chip: _content(path, stamp) for chip in wanted if (path := _calibration_path(folder, chip)).exists()
+    }  # fmt: skip
     missing = [chip for chip in wanted if chip not in known]
-    for begin in range(0, len(missing), width):
-        chunk = missing[begin : begin + width]
-        for chip, found in parallel(delayed(calibrate_chip)(chip, work) for chip in chunk):
-            _write(_calibration_path(folder, chip), stamp, found)
-            known[chip] = found
+    for number, (chip, found) in enumerate(each(calibrate_chip, [(chip, work) for chip in missing]), 1):
+        _write(_calibration_path(folder, chip), stamp, found)
+        known[chip] = found
+        on_stage(f"calibrated chip {chip} ({number} of {len(missing)})")
     return known
 
 
@@ -365,17 +356,27 @@ def _write(path: Path, stamp: dict[str, Any], result: dict[str, Any]) -> None:
     storage.write_json(path, {"study": stamp, "result": result}, kind=FORMAT, version=VERSION)
 
 
-@contextmanager
-def _workers(jobs: int, dask: str | None) -> Iterator[tuple[Any, int]]:
-    """Joblib's parallel loop, on processes of this machine or on a Dask cluster, and how many rows it runs at once."""
-    from joblib import Parallel, cpu_count, parallel_config
+#: ``each(function, arguments)``: results of all calls, in the order in which they are finished.
+Each: TypeAlias = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], Iterator[Any]]
 
+
+@contextmanager
+def _workers(jobs: int, dask: str | None) -> Iterator[Each]:
+    """What runs calls side by side: on processes of this machine, or on a Dask cluster."""
     if dask is None:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            yield Parallel(n_jobs=jobs), cpu_count() if jobs == -1 else jobs
+        with workers(jobs) as side:
+            yield side.each
         return
+    from joblib import Parallel, delayed, parallel_config
+
     with _cluster(dask) as cores, parallel_config(backend="dask"):
-        yield Parallel(n_jobs=-1), cores
+
+        def each(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+            for begin in range(0, len(arguments), ROWS_A_JOB * cores):
+                part = arguments[begin : begin + ROWS_A_JOB * cores]
+                yield from Parallel(n_jobs=-1)(delayed(function)(*one) for one in part)
+
+        yield each
 
 
 @contextmanager

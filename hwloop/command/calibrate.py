@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..experiment import Experiment
+from ..mapping import Program
+from ..network import Network
 from ..results import measured, simulated
+from ..target import Device
 from ..target import compile as compile_for
 from . import terminal
 from .folder import RunFolder, Trained
@@ -14,18 +20,29 @@ from .target_choice import TargetChoice
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
 
+#: Neurons that are calibrated beside those in use: of bss2 about one in a hundred turns out to be dead.
+SPARES, LEAST_SPARES = 0.05, 2
+
+
+@dataclass(frozen=True)
+class HowMuch:
+    """What is measured: ``trim``, ``repeats`` as of :func:`hwloop.calibrate`; ``whole``: every neuron of the chip."""
+
+    trim: bool
+    repeats: int
+    whole: bool
+
 
 def calibrate_run(
     trained: Trained,
     choice: TargetChoice,
     runs: int,
-    trim: bool,
-    repeats: int,
+    how_much: HowMuch,
     store: Path | None,
     folder: RunFolder | None,
 ) -> None:
     """Calibrate the chosen device for a trained network, store the calibration, and measure accuracy before and after."""
-    from hwloop_calibration import Store, calibrate
+    from hwloop_calibration import Store
 
     from .work import load_on, open_chosen, summarise
 
@@ -38,9 +55,8 @@ def calibrate_run(
             simulated("software", net, task.test, "test", experiment.decision),
             measured("as is", device, program, task.test, "test", **how),
         ]
-        calibration = calibrate(device, program, trim=trim, repeats=repeats, on_stage=terminal.status)
+        calibration, placed = _calibrated(trained.net, experiment, device, program, how_much)
         path = Store(store).save(calibration)
-        placed = compile_for(net, device, weight_scale=list(program.scales), mask=experiment.target.mask)
         device.load(placed)
         results.append(measured("calibrated", device, placed, task.test, "test", **how))
         twin = net.with_twin(calibration, placed)
@@ -52,6 +68,44 @@ def calibrate_run(
         folder.begin(experiment)
         write(folder.path, calibration)
         summarise(folder, experiment, results, {**chosen, "calibration": summary(calibration)})
+
+
+def _calibrated(
+    net: Network, experiment: Experiment, device: Device, program: Program, how_much: HowMuch
+) -> tuple[Calibration, Program]:
+    """The calibration, and the network compiled for the calibrated device; its neurons are all calibrated."""
+    from hwloop_calibration import calibrate
+    from hwloop_calibration.expected import expected
+
+    mask = experiment.target.mask
+    neurons = None if how_much.whole else with_spares(program, device.capabilities.n_neurons, mask)
+    while True:
+        how: dict[str, Any] = {"neurons": neurons, "trim": how_much.trim, "repeats": how_much.repeats}
+        terminal.status(f"{device.device_id}: calibrating {expected(device, program, **how)}")
+        if neurons is not None:
+            terminal.status(
+                "these are the neurons that the network uses, and spares; --all-neurons measures the whole chip"
+            )
+        calibration = calibrate(device, program, **how, on_stage=terminal.status)
+        placed = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
+        if set(used_by(placed)) <= set(calibration.neurons) or neurons is None:
+            return calibration, placed
+        terminal.status(
+            f"{len(calibration.mask)} of these neurons cannot be used, more than there were spares: once more, with more"
+        )
+        neurons = sorted({*neurons, *with_spares(placed, device.capabilities.n_neurons, mask)})
+
+
+def used_by(program: Program) -> list[int]:
+    """Physical neurons that ``program`` stands on, ascending."""
+    return sorted(int(n) for layer in program.layers for n in layer.neurons)
+
+
+def with_spares(program: Program, available: int, mask: Sequence[int]) -> list[int]:
+    """The neurons of ``program``, and the next free ones, which take the place of those that turn out to be of no use."""
+    used = used_by(program)
+    free = [n for n in range(used[-1] + 1, available) if n not in set(mask)]
+    return used + free[: max(LEAST_SPARES, round(SPARES * len(used)))]
 
 
 def write(folder: Path, calibration: Calibration) -> None:

@@ -213,6 +213,9 @@ def calibrate(
     data: _Data = None,
     trim: Annotated[bool, typer.Option(help="Whether trim cells are written, where the device has any.")] = True,
     repeats: Annotated[int, typer.Option(min=4, max=1000, help="Runs of every stimulus.")] = 16,
+    all_neurons: Annotated[
+        bool, typer.Option("--all-neurons", help="Measure the whole chip, not only what the network uses and spares.")
+    ] = False,
     store: calibrations.Folder = None,
     runs: _Runs = 5,
     out: _Out = None,
@@ -220,13 +223,13 @@ def calibrate(
 ) -> None:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
     from . import work
-    from .calibrate import calibrate_run
+    from .calibrate import HowMuch, calibrate_run
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
     with _opened(out, "calibrate", force) as folder:
-        calibrate_run(trained, choice, runs, trim, repeats, store, folder)
+        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), store, folder)
 
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")

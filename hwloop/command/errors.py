@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,10 @@ class Commands(TyperGroup):
         except HwloopError as error:
             terminal.complain(str(error))
             raise typer.Exit(FAILED) from None
+        except OSError as error:  # of the system: a full disk, a folder where a file is meant, a path that is too long
+            where = f"{error.filename}: " if error.filename is not None else ""
+            terminal.complain(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
+            raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             terminal.note("interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -51,7 +56,7 @@ class Command(TyperCommand):
         """Run it; its help and its options have been dealt with before."""
         from .patience import reporting
 
-        with _threads(), reporting():
+        with _threads(), reporting(), _plain_warnings():
             return super().invoke(ctx)
 
 
@@ -67,3 +72,20 @@ def _threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the place in the source that they come from; each once."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if (text := str(message)) not in seen:
+            seen.add(text)
+            terminal.note(f"warning: {text}")
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before

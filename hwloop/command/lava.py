@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from . import terminal
+from .errors import Command
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", epilog="Example: hwloop lava setup"
 )
 
 
-@app.command(epilog="Example: hwloop lava setup --python python3.10")
+@app.command(cls=Command, epilog="Example: hwloop lava setup --python python3.10")
 def setup(
     python: Annotated[
         str | None, typer.Option(metavar="PATH", help="Interpreter to make it from, 3.10 to 3.13; default: this one.")

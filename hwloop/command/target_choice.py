@@ -14,6 +14,14 @@ from ..target import Target, find
 
 #: Options of a target that are part of an experiment; a backend may have others.
 _SHARED = ("preset", "spread", "mismatch", "trial_noise", "dt")
+#: How those are said that are not called as they are; switches have a ``--no-`` form.
+_FLAGS = {
+    "preset": "preset NAME",
+    "spread": "spread SHARE",
+    "dt": "dt SECONDS",
+    "mismatch": "no-mismatch",
+    "trial_noise": "no-trial-noise",
+}
 #: What ``--dt`` takes instead of a step (s): choose it by measurement.
 AUTO = "auto"
 
@@ -53,6 +61,8 @@ class TargetChoice:
 
         Options of the experiment's target stay where the backend is the same; they mean nothing to another one.
         """
+        if self.name is not None and not self.name:
+            raise OptionError("--target ''; allowed: the name of a target, such as emulator:7 (see `hwloop targets`)")
         own = experiment.target.model_dump(exclude_none=True)
         name = self.name or experiment.target.name
         if name.partition(":")[0] != experiment.target.name.partition(":")[0]:
@@ -75,8 +85,12 @@ class TargetChoice:
         return self._find(name, {key: value for key in _SHARED if (value := getattr(self, key)) is not None})
 
     def _find(self, name: str, options: dict[str, Any]) -> Target:
+        extra = dict(map(_pair, self.extra))
+        for key in extra:
+            if key in _SHARED:  # an experiment keeps these; the others are of one command
+                raise OptionError(f"--option {key}=...; allowed: --{_FLAGS.get(key, key)}, which the run remembers")
         try:
-            return find(name, **options, **dict(map(_pair, self.extra)))
+            return find(name, **options, **extra)
         except TargetError as error:
             # naming a target that is not there is wrong use, not a failure of the target
             raise OptionError(str(error)) from error

@@ -12,6 +12,7 @@ import torch
 
 from ..compare import Comparison, compare
 from ..deployment import deploy, run_on
+from ..errors import OptionError
 from ..experiment import Experiment
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated
@@ -235,9 +236,14 @@ def loop_document(done: LoopResult) -> dict[str, Any]:
 
 
 def experiment_of(name: str | None, resumed: Path | None) -> Experiment:
-    """The experiment called ``name``; without a name that of the run in ``resumed``, else Yin-Yang."""
-    if name is None and resumed is not None and (stored := stored_experiment(resumed)) is not None:
-        return stored
+    """The experiment called ``name``; without a name that of the run in ``resumed``, else Yin-Yang.
+
+    Raises :class:`OptionError` where there is nothing to resume: an experiment that nobody named is not begun there.
+    """
+    if name is None and resumed is not None:
+        if (stored := stored_experiment(resumed)) is not None:
+            return stored
+        raise OptionError(f"{resumed} holds no run to resume; check --out, or name the experiment to begin it with")
     return Experiment.load(name or "yin-yang")
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..progress import duration
+from ..target import compile as compile_for
+from ..target import find
+from ..workers import how_many
 from . import terminal
 from .folder import RunFolder, Trained
 
@@ -24,24 +29,31 @@ def make_plan(
 
 
 def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, folder: RunFolder) -> None:
-    """Run the study, go on where an earlier one stopped, write the report."""
+    """Run the study, go on where an earlier one stopped, write the report; what the chips cannot carry is refused before."""
     from hwloop_calibration.yield_report import YieldReport
     from hwloop_calibration.yield_study import prepare, run_study
 
     experiment = trained.experiment
+    how_many(jobs)
+    compile_for(trained.net, find(f"emulator:{plan.chips[0]}", preset=plan.preset, spread=plan.spread))
     folder.begin(experiment)
     rows = folder.path / "rows"
     rows.mkdir(parents=True, exist_ok=True)
     nets = prepare(experiment, trained.net, plan, rows, on_stage=terminal.status)
-    total = len(plan.rows())
+    total, start = len(plan.rows()), time.monotonic()
+    there = sum((rows / f"{row.name}.json").exists() for row in plan.rows())
     done: list[RowResult] = []
 
     def told(result: RowResult) -> None:
         done.append(result)
-        terminal.status(f"{result.row.name}: {100 * result.accuracy:.1f} % ({len(done)} new of {total} rows)")
+        left = (time.monotonic() - start) / len(done) * (total - there - len(done))
+        end = f"about {duration(left)} left" if left else "done"
+        terminal.status(
+            f"{result.row.name}: {100 * result.accuracy:.1f} % ({there + len(done)} of {total} rows); {end}"
+        )
 
     with folder.resumable():
-        results = run_study(plan, experiment, nets, rows, jobs=jobs, dask=dask, on_row=told)
+        results = run_study(plan, experiment, nets, rows, jobs=jobs, dask=dask, on_row=told, on_stage=terminal.status)
     report = YieldReport(plan, tuple(results))
     report.to_html(folder.path / "report.html")
     report.to_json(folder.path / "yield.json")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +99,8 @@ def finetune(
         Decay a step of an exponential moving average of the shadow weights, which is what is validated and kept: the
         device's noise makes single steps jump. 0: none.
     weight_scale, mask : see :func:`deploy`. Neurons that never fire on the validation data although the model makes them
-        fire are avoided too: the network is placed anew, after it was measured as is. The scale stays fixed while weights move
+        fire are avoided too: the network is placed anew, after it was measured as is. The scale stays fixed while weights move,
+        and is the checkpoint's where a run is resumed
     validation_repeats : int
         Runs of the validation set an epoch: the best of many noisy figures is biased, averaging lowers that.
     checkpoint_dir, resume : crash-safe: a checkpoint after every epoch, the noise of an emulated device included
@@ -130,7 +130,7 @@ def finetune(
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "rule": without_address(method.key),
         "optimizer": getattr(optimizer, "__name__", "custom"), "repeats": repeats, "decision": decision,
-        "validation_repeats": validation_repeats, "mask": sorted(mask), "weight_scale": _plain(weight_scale), "device": device.device_id, "target": device.capabilities.name,
+        "validation_repeats": validation_repeats, "mask": sorted(mask), "device": device.device_id, "target": device.capabilities.name,
         **schedule.recorded(), **used(method, floor, policy, LOOP_FLOOR),
     }  # fmt: skip
     run = Loop(
@@ -146,13 +146,6 @@ def finetune(
             run.program = place_around_silence(net, device, run.program, task.validation, mask)
         _epochs(run, schedule, task, repeats, validation_repeats, progress, on_epoch)
         return run.result()
-
-
-def _plain(weight_scale: ScaleRule | Sequence[ScaleRule]) -> Any:
-    """The rule for scales as a checkpoint holds it."""
-    if isinstance(weight_scale, str):
-        return weight_scale
-    return [_plain(rule) for rule in weight_scale] if isinstance(weight_scale, Sequence) else float(weight_scale)
 
 
 def _epochs(

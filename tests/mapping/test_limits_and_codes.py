@@ -117,6 +117,11 @@ def test_every_limit_is_part_of_the_digest(change: dict[str, Any]) -> None:
     assert limits(**change).digest != CHIP.digest
 
 
+def test_the_digest_does_not_depend_on_the_order_of_the_ranges() -> None:
+    pairs = [("t_ref", Range(0, 1, "device_s")), ("v_leak", Range(-1, 2, "swing"))]
+    assert limits(ranges=dict(pairs)).digest == limits(ranges=dict(reversed(pairs))).digest
+
+
 # -- limits, from both sides ----------------------------------------------------------------------
 
 
@@ -175,6 +180,15 @@ def test_delays_are_carried_up_to_the_longest_and_without_a_longest_any() -> Non
     compile_network(network(delay=1e3), limits(delays=True))
     error = refused(network(delay=torch.tensor([1e-3, 2e-3])), CHIP)
     assert (error.limit, error.value) == ("no delays", "axonal delays up to 0.002 s")
+
+
+def test_the_slack_itself_is_within() -> None:
+    end = 1.0 + 1e-6
+    compile_network(
+        network(delay=torch.tensor([0.0, end], dtype=torch.float64)), limits(delays=True, max_delay=1.0, speedup=1.0)
+    )
+    chip = limits(ranges={"tau_mem": Range(0.5, 1.0, "device_s")}, speedup=1.0)
+    compile_network(network(tau_mem=[end, 0.5 - 1e-6]), chip)
 
 
 def test_reset_and_cap_are_carried_where_the_target_has_them() -> None:
@@ -332,6 +346,20 @@ def test_a_program_tells_its_shape_scales_and_weights() -> None:
     assert [layer.neurons.tolist() for layer in program.layers] == [[0, 1], [2]]
     assert program.weights()[1].tolist() == [[1.0, -0.5]]
     assert program.membrane_scale == 1.0
+    single = compile_network(network(n_in=3), CHIP)
+    assert (single.n_in, single.n_out, single.notes) == (3, 2, ())
+
+
+def test_a_layer_without_a_word_resets_to_a_value_and_lost_nothing_in_rounding() -> None:
+    plain = layer()
+    assert (plain.reset, plain.max_spikes, plain.delay, plain.dtype, plain.gain) == (
+        "value",
+        None,
+        None,
+        "float64",
+        None,
+    )
+    assert (plain.saturated, plain.zeroed, plain.rounding_rms) == (0, 0, 0.0)
 
 
 def layer(**changes: Any) -> LayerProgram:

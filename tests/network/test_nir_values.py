@@ -202,6 +202,13 @@ def test_one_number_stands_for_all_neurons_and_another_shape_is_refused() -> Non
     node.tau_mem = np.array([1.0, 2.0, 3.0])
     with pytest.raises(InputError, match=r"node 'cubalif': tau_mem has shape \(3,\); allowed: one number, or \(2,\)"):
         from_nir(plain_graph(node, time_unit="s"))
+    for gain in ("r", "w_in"):
+        node = neurons()
+        setattr(node, gain, np.ones((2, 1)))
+        with pytest.raises(
+            InputError, match=rf"node 'cubalif': {gain} has shape \(2, 1\); allowed: one number, or \(2,\)"
+        ):
+            from_nir(plain_graph(node, time_unit="s", spike="delta"))
     with pytest.raises(InputError, match=r"node 'delay': delay has shape \(2,\); allowed: one number, or \(3,\)"):
         from_nir(graph(nir.Delay(np.zeros(2)), nir.Linear(np.ones((2, 3))), neurons(), time_unit="s"))
     delayed = from_nir(graph(nir.Delay(np.array([2e-3])), nir.Linear(np.ones((2, 3))), neurons(), time_unit="s"))

@@ -275,7 +275,7 @@ def test_a_loss_that_is_a_function_is_the_same_in_the_next_process(loop: Loop, t
     assert len(loop(network(), task, second, epochs=2, checkpoint_dir=tmp_path, resume=True).history) == 2
 
 
-@pytest.mark.parametrize("changed", [{"mask": [3]}, {"weight_scale": "quantile:0.9"}, {"repeats": 2}], ids=str)
+@pytest.mark.parametrize("changed", [{"mask": [3]}, {"repeats": 2}, {"validation_repeats": 3}], ids=str)
 def test_a_run_in_the_loop_is_resumed_where_it_began(task: Task, tmp_path: Path, changed: dict[str, Any]) -> None:
     finetune(network(), task, LOSS, weight_scale="max", checkpoint_dir=tmp_path)
     options = {"weight_scale": "max", "checkpoint_dir": tmp_path, "resume": True, "epochs": 2, **changed}

@@ -131,6 +131,8 @@ def test_a_rule_gives_resolution_away_where_the_threshold_needs_it() -> None:
     assert program.scales[0] == pytest.approx(least, rel=1e-12)
     assert program.layers[0].codes.tolist() == [[100, 20]]
     assert program.graph.layers[0].vth == TOP
+    # that scale, as a number, is what the next compilation in a loop is given
+    assert program.with_weights(coded([[100, 20]], least)).digest == program.digest
     coarse = compile_loihi(coded([[254, 40]], least), DT)
     assert coarse.scales[0] == pytest.approx(2 * least, rel=1e-12)
 
@@ -197,13 +199,13 @@ def tau_of(decay: float) -> float:
     return -DT / math.log1p(-decay / 4096)
 
 
-@pytest.mark.parametrize(("name", "register", "others"), [("tau_mem", "dv", 1), ("tau_syn", "du", 0)])
-def test_the_slowest_decay_is_one_of_4096_a_tick(name: str, register: str, others: int) -> None:
-    codes = [[1.0]]
-    slow = with_weight(network(1, 1, **{name: tau_of(0.51)}), 0, codes)
-    assert getattr(compile_loihi(slow, DT).graph.layers[0], register) == others
+@pytest.mark.parametrize(("name", "register", "less"), [("tau_mem", "dv", 0), ("tau_syn", "du", 1)])
+def test_the_slowest_decay_is_one_of_4096_a_tick(name: str, register: str, less: int) -> None:
+    for decay, expected in ((0.51, 1), (1.4, 1), (2.0, 2), (3.0, 3)):
+        slow = with_weight(network(1, 1, **{name: tau_of(decay)}), 0, [[1.0]])
+        assert getattr(compile_loihi(slow, DT).graph.layers[0], register) == expected - less
     tau = tau_of(0.49)
-    error = refused(with_weight(network(1, 1, **{name: tau}), 0, codes))
+    error = refused(with_weight(network(1, 1, **{name: tau}), 0, [[1.0]]))
     assert error.limit == "decays of 1..4095 / 4096 a tick"
     assert error.value == f"{name} = {tau:g} s, 0.49 / 4096 a tick of 0.0001 s"
     assert error.layer == "layer 1 (LIF)"
@@ -292,13 +294,11 @@ def test_each_layer_has_its_own_registers_and_index() -> None:
     assert (program.dt, program.graph.dt) == (DT, DT)
 
 
-@pytest.mark.parametrize(("top", "noted"), [(63, True), (64, False), (127, False)])
+@pytest.mark.parametrize(("top", "noted"), [(63, True), (-63, True), (64, False), (-64, False)])
 def test_half_used_codes_are_noted(top: int, noted: bool) -> None:
-    notes = compiled([[top, -20]], 1000.0).notes
-    assert [
-        note.startswith(f"layer 0 (Dense): the threshold takes 17 bits, weights use codes up to {top} of 127")
-        for note in notes
-    ] == [True] * noted
+    notes = compiled([[top, 20, -20]], 1000.0).notes
+    start = "layer 0 (Dense): the threshold takes 17 bits, weights use codes up to 63 of 127"
+    assert [note.startswith(start) for note in notes] == [True] * noted
 
 
 def test_weights_that_all_round_to_zero_are_refused_with_the_scale() -> None:
