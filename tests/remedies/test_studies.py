@@ -124,7 +124,7 @@ def test_what_a_plan_asks_for_is_accepted(case: Case) -> None:
 
 
 def test_a_study_runs_on_the_jobs_and_in_the_folder_that_are_allowed(tmp_path: Path) -> None:
-    refused("run_study", "jobs = {}; allowed: -1 (one a core), or >= 1", lambda: study(tmp_path / "run", jobs=0))
+    refused("how_many", "allowed: -1 (one a core), or a whole number >= 1", lambda: study(tmp_path / "run", jobs=0))
     (tmp_path / "file").write_text("")
     refused("run_study", "name another folder", lambda: study(tmp_path / "file" / "run"))
     study(tmp_path / "run", jobs=1)
