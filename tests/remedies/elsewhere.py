@@ -33,6 +33,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("_Attached.backward", "call backward() first", "tests/rules/test_contract.py::test_weights_put_in_anothers_place_do_not_change_the_gradient_of_those_that_ran"),
     ("unless_complete", "{}; {}", "tests/calibration/test_apply.py::test_where_putting_back_fails_too_the_device_has_no_calibration_and_the_error_says_so"),
     ("hwloop_lava.device._graph_of", "runs programs compiled for lava or loihi", "tests/backends/lava/test_device.py::test_a_program_of_another_kind_is_refused"),
+    ("Worker.ask", "of which this one is a fork; open the target here", "tests/backends/lava/test_faults.py::test_a_fork_of_the_host_starts_a_worker_of_its_own"),
     ("selftest._check", "Try another interpreter", "tests/backends/lava/test_environment.py::test_another_python_makes_one_too"),
 )  # fmt: skip
 
@@ -49,7 +50,7 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("preset._check_effect", "is unknown; known", "an unknown effect is found by its key first, with the near one"),
     ("StepNetwork.forward", "returned a {} for a network that runs in steps", "for whoever writes a rule"),
     ("Run.restore_best", "no epoch was run", _UNREACHABLE),
-    ("glue._ran", "the layer has not run", _UNREACHABLE),
+    ("LayerCall.spikes", "the layer has not run", _UNREACHABLE),
     ("LoihiDevice._execute", "call load(program) first", _UNREACHABLE),
     ("SoftDevice._rates", "lower the norm of the feedback", "a feedback of norm 2 cannot wrap below 16,384 neurons"),
     ("SoftDevice.__init__", "open it on 'loihi', whose stock layers carry", "said by lava alone, which needs lava-nc to be opened"),

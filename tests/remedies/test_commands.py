@@ -139,6 +139,13 @@ def test_a_trained_network_is_found_as_the_message_says(trained: Path, tmp_path:
     refused("load_trained", "holds no network ({}: {}); {}", lambda: load_trained(bare, TINY))
 
 
+def test_a_folder_without_a_run_is_checked_or_begun(tmp_path: Path) -> None:
+    error = Said("experiment_of", "holds no run to resume; check --out, or name the experiment to begin it with")
+    said(error, "train", "--out", tmp_path / "none", "--resume")
+    done("train", file_of(tmp_path), "--out", tmp_path / "none", "--resume")
+    done("train", "--out", tmp_path / "none", "--resume")
+
+
 def test_an_interrupted_run_is_finished_with_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -156,6 +163,10 @@ def test_an_interrupted_run_is_finished_with_resume(tmp_path: Path, monkeypatch:
 # -- options --------------------------------------------------------------------------------------
 
 OPTIONS = [
+    Case("TargetChoice.in_experiment", "allowed: the name of a target, such as emulator:7", lambda: TargetChoice(name="").in_experiment(TINY),
+         lambda: TargetChoice(name="emulator:7").in_experiment(TINY)),
+    Case("TargetChoice._find", "allowed: --{}, which the run remembers", lambda: TargetChoice(extra=["preset=bss2"]).find_named("emulator:7"),
+         lambda: TargetChoice(preset="bss2").find_named("emulator:7")),
     Case("TargetChoice.dt", "allowed: a step in seconds, e.g. 1e-4, or {}", lambda: TargetChoice(step="fast").dt,
          (lambda: TargetChoice(step="1e-4").dt, lambda: TargetChoice(step="auto").dt)),
     Case("target_choice._pair", "allowed: KEY=VALUE, e.g. --option session=3", lambda: TargetChoice(extra=["session"]).find_named("emulator:7"),

@@ -14,7 +14,7 @@ from hwloop import datasets, files
 from hwloop.download import download_mnist
 
 from .data_files import idx, idx_files
-from .support import Case, Said, refused
+from .support import Said, option, refused
 
 
 @pytest.fixture
@@ -113,15 +113,12 @@ def test_a_folder_of_data_is_found_once_it_is_named(
     load()
 
 
-@pytest.mark.parametrize("right", [{"size": 1}, {"crop": 2}, {"crop": 28}], ids=str)
-def test_images_of_the_allowed_sizes_are_encoded(folder: Path, right: dict[str, int]) -> None:
-    wrong = {"size": 0} if "size" in right else {"crop": 5}
-    Case(
-        "datasets.mnist",
-        "allowed: size >= 1, crop an even number of 2..28",
-        lambda: datasets.mnist(folder, n_validation=2, **wrong),
-        lambda: datasets.mnist(folder, n_validation=2, **right),
-    ).follow()
+def test_images_of_the_allowed_sizes_are_encoded(folder: Path) -> None:
+    def mnist(**options: int) -> None:
+        datasets.mnist(folder, n_validation=2, **options)
+
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", mnist, "size", 0, 1).follow()
+    option("datasets.mnist", "crop an even number of 2..28", mnist, "crop", 5, 2, 28).follow()
 
 
 def test_another_file_with_the_same_shape_is_refused_until_the_right_one_is_there(tmp_path: Path) -> None:

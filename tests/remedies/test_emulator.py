@@ -63,6 +63,8 @@ LARGEST = 2**63 - 1
 FOUR = with_channels(4)
 
 DEVICE = [
+    option("EmulatorTarget.__init__", "{} = {}; allowed: true or false", chip, "mismatch", "yes", True, False),
+    option("EmulatorTarget.__init__", "allowed: a list of whole numbers, e.g. [100]", chip, "fail_after", 3, [100], []),
     option("EmulatorTarget.__init__", "clock = {}; allowed: 0..{} device s", lambda clock: chip(clock=clock, loaded=False), "clock", -1.0, 0, 1e9),
     option("EmulatorDevice.advance", "allowed: 0..{} device s", lambda seconds: chip(loaded=False).advance(seconds), "seconds", -1.0, 0, 1e9),
     option("EmulatorDevice.temperature", "K above reference; allowed: {}..{}", warmed, "kelvin", 1e3, -200, 200),

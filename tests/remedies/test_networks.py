@@ -74,8 +74,8 @@ MEASURED = [
          lambda: run(two().double(), measured=run(net())), lambda: run(two().double(), measured=run(two().double()))),
     Case("_check_measured", "the layer has {} units and the input {} samples",
          lambda: run(net(), INPUTS[:1], measured=run(net())), lambda: run(net(), INPUTS[:1], measured=run(net(), INPUTS[:1]))),
-    Case("layer_call", "the input has {} units; the layer takes {}", lambda: run(net(n_in=4)), lambda: run(net(n_in=3))),
-    Case("simulate.membrane_maximum", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
+    Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: run(net(n_in=4)), lambda: run(net(n_in=3))),
+    Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
     Case("simulate.membrane_maximum", "mask is {}; expected {} bool", lambda: top(mask=torch.ones(2, 3, dtype=torch.bool)),
          lambda: top(mask=torch.ones(2, 2, dtype=torch.bool))),
     Case("glue.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
@@ -117,7 +117,7 @@ def grazing(measured: float | None = None, **options: Any) -> Record:
 
 def test_a_slope_below_the_floor_is_let_through_by_each_of_what_is_named() -> None:
     Case(
-        "count_below_floor",
+        "_counted",
         "use policy 'clip' or 'skip'",
         lambda: grazing(floor=50.0, policy="raise"),
         (
@@ -130,7 +130,7 @@ def test_a_slope_below_the_floor_is_let_through_by_each_of_what_is_named() -> No
 
 def test_a_spike_of_a_falling_membrane_is_not_to_be_had_by_a_lower_floor() -> None:
     at = {"measured": 0.03, "floor": 0.0}
-    said = refused("count_below_floor", "below the floor", lambda: grazing(**at, policy="raise"))
+    said = refused("_counted", "below the floor", lambda: grazing(**at, policy="raise"))
     assert "lower the floor" not in said
     grazing(**at, policy="clip")
     grazing(**at, policy="skip")
@@ -157,7 +157,7 @@ def test_neurons_learn_where_the_noise_keeps_one_threshold_a_neuron() -> None:
         noisy(network, INPUTS).output.times.nan_to_num(posinf=0.0).sum().backward()
 
     refused(
-        "SpikingLayer.backward",
+        "_of_parameters",
         "switch that noise off (threshold=0), or give the neurons plain numbers",
         lambda: learn(0.1),
     )
@@ -200,7 +200,26 @@ def health(copied: bool, early: bool = False) -> Any:
     return record.health.missing, record.health.extra
 
 
+def of_dtype(dtype: torch.dtype) -> Record:
+    inputs = Spikes.trusted(INPUTS.times.to(dtype), INPUTS.units, INPUTS.counts, N, 0.05)
+    dense, neurons = net().blocks[0]
+    return simulate.run(inputs, dense.weight, neurons.parameters_dict())
+
+
+def of_samples(n: int) -> Record:
+    inputs = Spikes.trusted(INPUTS.times[:n], INPUTS.units[:n], INPUTS.counts[:n], N, 0.05)
+    return run(net(), inputs)
+
+
+def of_values(n: int) -> Any:
+    dense, neurons = net().blocks[0]
+    return simulate.run(INPUTS, dense.weight, {**neurons.parameters_dict(), "tau_mem": torch.full((n,), 1e-2)})
+
+
 STATE = [
+    Case("simulate._as", "allowed: float32 or float64, as in spikes.to(torch.float32)", lambda: of_dtype(torch.float16), (lambda: of_dtype(torch.float32), lambda: of_dtype(torch.float64))),
+    Case("_check_inputs", "a batch of no samples; give at least one", lambda: of_samples(0), lambda: of_samples(1)),
+    Case("to_layer", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
     Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
     Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
          (lambda: health(copied=True), lambda: health(copied=False, early=True))),

@@ -36,7 +36,7 @@ def of_steps(**options: Any) -> rules.StepNetwork:
 SHARED = rules.TracedNeurons()
 
 SHAPES = [
-    option("StepNetwork.__init__", "steps = {}; allowed", of_steps, "steps", 0, 1),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", of_steps, "steps", 0, 1),
     option("StepNetwork.__init__", "dt = {} s; allowed", of_steps, "dt", 0.0, 5e-324),
     Case("StepNetwork.__init__", "allowed: those of one rule",
          lambda: network(*dense(), hl.Dense(2, 2), rules.RateNeurons()),
@@ -49,8 +49,8 @@ SHAPES = [
          lambda said: "build Dense(3, 2)" in said and network(*dense(), *dense(2, 3), *dense(3, 2), feedback=hl.Dense(3, 2))),
     Case("Neurons.place", "build one for each place", lambda: network(hl.Dense(4, 2), SHARED, hl.Dense(2, 2), SHARED),
          lambda: network(*dense(), *dense(2, 2))),
-    option("Conv2d.__init__", "{} = {}; allowed", lambda kernel: rules.Conv2d(1, 1, kernel), "kernel", 0, 1),
-    option("AvgPool.__init__", "size = {}; allowed", rules.AvgPool, "size", 1, 2),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", lambda kernel: rules.Conv2d(1, 1, kernel), "kernel", 0, 1),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", rules.AvgPool, "size", 1, 2),
     Case("pooled_shape", "allowed: maps whose sides it divides",
          lambda: network(rules.AvgPool(2), hl.Dense(9, 2), rules.TracedNeurons(), in_shape=(1, 7, 7)),
          lambda: network(rules.AvgPool(2), hl.Dense(9, 2), rules.TracedNeurons(), in_shape=(1, 6, 6))),
@@ -97,10 +97,10 @@ VALUES = [
          (lambda: rules.Values(BYTES, KEYS).dropped(0.0, torch.Generator()),
           lambda: rules.Values(BYTES, KEYS).dropped(1 - 1e-16, torch.Generator()))),
     Case("ValueSet.__post_init__", "expected int64, one for each of {} samples",
-         lambda: rules.ValueSet(BYTES, CLASSES.int()), lambda: rules.ValueSet(BYTES, CLASSES.long())),
+         lambda: rules.ValueSet(BYTES, CLASSES[:2]), lambda: rules.ValueSet(BYTES, CLASSES)),
     Case("ValueSet.__post_init__", "allowed: whole numbers >= 0", lambda: rules.ValueSet(BYTES, CLASSES - 1),
          lambda: rules.ValueSet(BYTES, CLASSES)),
-    Case("ValueSet.batches", "batch size {}; allowed: >= 1", lambda: next(rules.ValueSet(BYTES, CLASSES).batches(0)),
+    Case("arguments.whole", "{} = {}; allowed: a whole number >= {}", lambda: next(rules.ValueSet(BYTES, CLASSES).batches(0)),
          lambda: next(rules.ValueSet(BYTES, CLASSES).batches(1))),
     Case("ValueTask.__post_init__", "values; the task has {}", lambda: task(n_in=5), lambda: task(n_in=4)),
     Case("ValueTask.__post_init__", "label {}; allowed: 0..{}", lambda: task(n_out=1), lambda: task(n_out=2)),

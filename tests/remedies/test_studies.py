@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 
 import hwloop as hl
 from hwloop.experiment import Experiment
+from hwloop.workers import Call, how_many, workers
 from hwloop_calibration import characterise, parts, yield_study
 from hwloop_calibration.bench import Bench, targets_of
 from hwloop_calibration.stimuli import Pattern, Stimuli
@@ -22,7 +25,7 @@ from hwloop_calibration.yield_report import YieldReport
 from hwloop_calibration.yield_study import Row, RowResult, YieldPlan, run_study
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
-from .support import Case, Said, refused
+from .support import Case, Said, option, refused
 
 TINY = Experiment.load(Path(__file__).parents[1] / "tiny.toml").changed(
     task={"train": 50, "validation": 20, "test": 20}, training={"epochs": 1}
@@ -104,6 +107,7 @@ def study(folder: Path, jobs: int = 1, dask: str | None = None, **changes: Any) 
 
 
 PLANS = [
+    option("how_many", "jobs = {}; allowed: -1 (one a core), or a whole number >= 1", how_many, "jobs", 0, -1, 1),
     Case("YieldPlan._known", "strategy {}; known: {}", lambda: plan(strategies=["luck"]),
          lambda said: plan(strategies=said.split("known: ")[1].split(", ")).strategies == list(STRATEGIES)),
     Case("YieldPlan._known", "{} names one of them twice; allowed: each once", lambda: plan(chips=[1, 1]), lambda: plan(chips=[1])),
@@ -120,10 +124,18 @@ def test_what_a_plan_asks_for_is_accepted(case: Case) -> None:
 
 
 def test_a_study_runs_on_the_jobs_and_in_the_folder_that_are_allowed(tmp_path: Path) -> None:
-    refused("run_study", "jobs = {}; allowed: -1 (one a core), or >= 1", lambda: study(tmp_path / "run", jobs=0))
+    refused("how_many", "allowed: -1 (one a core), or a whole number >= 1", lambda: study(tmp_path / "run", jobs=0))
     (tmp_path / "file").write_text("")
     refused("run_study", "name another folder", lambda: study(tmp_path / "file" / "run"))
     study(tmp_path / "run", jobs=1)
+
+
+def test_a_worker_that_died_is_run_by_itself() -> None:
+    future: Future[int] = Future()
+    future.set_exception(BrokenProcessPool("a process was killed. More"))
+    refused("Call.result", "Run fewer side by side: --jobs 1, or jobs=1 in Python", Call(future).result)
+    with workers(1) as alone:
+        assert alone.submit(abs, -1).result() == 1
 
 
 def row_file(folder: Path) -> Path:
