@@ -367,9 +367,12 @@ def test_scales_and_mask_hold_for_the_whole_run(task: Task) -> None:
 # -- on_epoch -------------------------------------------------------------------------------------
 
 
-def test_a_program_returned_after_an_epoch_moves_the_network(task: Task, tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [([20, 21, 22, 23, 24, 25], [7, 8, 9]), ([0, 1, 2, 3, 4, 5], [8, 7, 6])], ids=str)
+def test_a_program_returned_after_an_epoch_moves_the_network(
+    task: Task, tmp_path: Path, last: tuple[list[int], ...]
+) -> None:
     net = network()
-    places = {2: [np.arange(100, 106), np.arange(7, 10)], 3: [np.arange(6), np.array([8, 7, 6])]}
+    places = {2: [np.arange(100, 106), np.arange(50, 53)], 3: [np.array(part) for part in last]}
     seen: list[tuple[int, list[list[int]]]] = []
     shadow: list[torch.Tensor] = []
     with chip() as device:

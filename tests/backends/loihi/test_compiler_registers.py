@@ -133,6 +133,9 @@ def test_a_rule_gives_resolution_away_where_the_threshold_needs_it() -> None:
     assert program.graph.layers[0].vth == TOP
     # that scale, as a number, is what the next compilation in a loop is given
     assert program.with_weights(coded([[100, 20]], least)).digest == program.digest
+    wide = compile_loihi(coded([[300, 60]], least, v_th=2.0, v_leak=-1.0, v_reset=-1.0), DT)
+    assert wide.scales[0] == pytest.approx(3 * least, rel=1e-12)
+    assert (wide.graph.layers[0].vth, wide.layers[0].codes.tolist()) == (TOP, [[100, 20]])
     coarse = compile_loihi(coded([[254, 40]], least), DT)
     assert coarse.scales[0] == pytest.approx(2 * least, rel=1e-12)
 
@@ -153,7 +156,9 @@ def test_without_exponents_weights_have_none() -> None:
     assert (fixed.synapses.exponent, fixed.vth, program.exponents) == (0, 500, False)
     again = program.with_weights(coded([[99, 20]], scale))
     assert (again.graph.layers[0].synapses.exponent, again.exponents) == (0, False)
+    # the same codes and scales, other registers: another program
     assert compiled([[100, 20]], 500.0).exponents
+    assert compiled([[100, 20]], 500.0).digest != program.digest
 
 
 def test_the_swing_sets_the_threshold() -> None:
