@@ -158,8 +158,8 @@ def test_only_label_asks_for_the_labels_neuron_of_each_sample() -> None:
         assert float(loss(net, record, torch.tensor(labels)).detach()) == pytest.approx(lack / 2 + 0.125, rel=1e-12)
     with pytest.raises(InputError, match=r"labels 0..2; allowed: 0..1"):
         loss(net, record, torch.tensor([0, 2]))
-    with pytest.raises(InputError, match="labels are torch.int32"):
-        loss(net, record, torch.tensor([0, 1], dtype=torch.int32))
+    with pytest.raises(InputError, match="labels are torch.float32"):
+        loss(net, record, torch.tensor([0.0, 1.0]))
 
 
 def test_a_delayed_input_lifts_the_membrane_within_the_window_alone() -> None:
@@ -308,9 +308,9 @@ def test_labels_are_whole_numbers_of_an_output_each(loss: Loss) -> None:
     for labels, message in (
         (torch.tensor([0, 3]), r"labels 0..3; allowed: 0..2"),
         (torch.tensor([-1, 1]), r"labels -1..1; allowed: 0..2"),
-        (torch.tensor([0]), r"labels are torch.int64 \(1,\); expected int64, one for each of 2"),
+        (torch.tensor([0]), r"labels are torch.int64 \(1,\); expected whole numbers, one for each of 2"),
         (torch.tensor([[0, 1]]), r"labels are torch.int64 \(1, 2\)"),
-        (torch.tensor([0, 1], dtype=torch.int32), "labels are torch.int32"),
+        (torch.tensor([0.0, 1.0]), "labels are torch.float32"),
     ):
         with pytest.raises(InputError, match=message):
             loss(NET, record, labels)

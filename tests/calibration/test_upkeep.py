@@ -82,7 +82,10 @@ def test_only_the_masked_neuron_moves_and_what_acts_on_the_network_stays(deploye
     # the twin is that of the new place, and its weights make up for the other synapses
     now = upkeep.net.blocks[0][0]
     assert not torch.equal(now.weight, deployed.twin.blocks[0][0].weight)
-    torch.testing.assert_close(now.acting_weight(), acting, rtol=1e-5, atol=1e-6)
+    limit = torch.as_tensor(done.program.layers[0].largest_weight(), dtype=now.weight.dtype)
+    inside = now.weight.detach().abs() < limit * (1 - 1e-6)  # what the codes do not reach is at their end
+    assert inside.float().mean() > 0.9
+    torch.testing.assert_close(now.acting_weight()[inside], acting[inside], rtol=1e-5, atol=1e-6)
     hidden, mismatch = deployed.twin.blocks[0][1].mismatch, upkeep.net.blocks[0][1].mismatch
     assert hidden is not None
     assert mismatch is not None

@@ -135,8 +135,10 @@ def test_the_fan_in_may_be_used_up_and_no_more() -> None:
 TAU_MEM = {"ranges": {"tau_mem": Range(2e-6, 100e-6, "device_s")}}
 
 
-@pytest.mark.parametrize(("tau_mem", "end"), [(2e-3, -1), (0.1, 1)])
-def test_a_range_in_device_seconds_holds_to_a_millionth_of_its_larger_end(tau_mem: float, end: int) -> None:
+@pytest.mark.parametrize(("tau_mem", "end", "factor"), [(2e-3, -1, 1.01), (0.1, 1, 0.999)])
+def test_a_range_in_device_seconds_holds_to_a_millionth_of_its_larger_end(
+    tau_mem: float, end: int, factor: float
+) -> None:
     # 1e-6 x 100e-6 s on the device is 1e-7 s in the model, at either end
     compile_network(network(tau_mem=tau_mem), limits(**TAU_MEM))
     compile_network(network(tau_mem=tau_mem + end * 0.9e-7), limits(**TAU_MEM))
@@ -144,7 +146,10 @@ def test_a_range_in_device_seconds_holds_to_a_millionth_of_its_larger_end(tau_me
     assert error.limit == "tau_mem of 0.002..0.1 s in the model (2e-06..0.0001 s on the device)"
     assert "(1 neurons, first: neuron 1)" in error.value
     assert error.layer == "layer 1 (LIF)"
-    assert error.fix == f"move tau_mem to {tau_mem:g} s, or scale all times of the model"
+    assert (
+        error.fix
+        == f"move tau_mem to {tau_mem:g} s, or multiply all times of the model, and of its inputs, by {factor}"
+    )
 
 
 @pytest.mark.parametrize(("leak", "end"), [(-4.0, -1), (2.0, 1)])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import time
 import warnings
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from hwloop import rules
 from hwloop.errors import CompileError, CompileWarning
 from hwloop.rules.deployment import open_network
-from hwloop_loihi import emulator
 from hwloop_loihi.step_codes import MOST_WEIGHTS, dense_weight
 from hwloop_loihi.step_device import EmulatedStepDevice
 
@@ -140,30 +136,3 @@ def test_a_run_is_of_the_weights_that_were_written_whatever_trains_on(build: Any
         assert torch.equal(before.readout, after.readout)
         chip.device.write(net)
         assert not torch.equal(chip.run(given).readout, before.readout)
-
-
-def test_a_forked_child_spreads_work_over_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    done = np.zeros(4, int)
-
-    def work(low: int, high: int) -> None:
-        done[low:high] += 1
-
-    emulator._spread(work, 4, 10**9)
-    assert done.tolist() == [1, 1, 1, 1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of any fork beside threads
-        child = os.fork()
-    if child == 0:
-        emulator._spread(work, 4, 10**9)
-        os._exit(0 if done.tolist() == [2, 2, 2, 2] else 1)
-    for _ in range(2000):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            assert status == 0
-            return
-        time.sleep(0.01)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    raise AssertionError("the child hangs")
