@@ -122,6 +122,12 @@ def test_a_scale_of_ones_own_is_taken_down_to_a_threshold_of_17_bits() -> None:
     assert error.value == f"vth = 131073 at {small:g} a code and dt = 0.0001 s"
     assert error.layer == "layer 1 (LIF)"
     assert f"weight_scale of {least:.3g} or more for this layer" in error.fix
+    assert f"dt of {DT * least / small:.2g} s or more" in error.fix
+    wide = coded([[100, 20]], least, v_th=2.0, v_leak=-1.0, v_reset=-1.0)
+    error = refused(wide, weight_scale=least)
+    assert error.value.startswith(f"vth = {3 * (TOP + 0.49):.0f} at {least:g} a code")
+    assert f"weight_scale of {3 * least:.3g} or more" in error.fix
+    assert f"dt of {3 * DT:.2g} s or more" in error.fix
 
 
 def test_a_rule_gives_resolution_away_where_the_threshold_needs_it() -> None:
