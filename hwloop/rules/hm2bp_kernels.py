@@ -122,6 +122,16 @@ def count(raster: IntArray, found: IntArray) -> None:
 
 
 @kernel()
+def coupling(tau_m: float, tau_s: float) -> float:
+    """What a unit of current adds to the potential in one step: ``(e^(-1/tau_m) - e^(-1/tau_s)) / (1 - tau_s/tau_m)``.
+
+    So that a potential is carried on by itself, and is no difference of two traces, which cancels for nearly equal taus.
+    """
+    apart = (tau_m - tau_s) / (tau_m * tau_s)
+    return math.exp(-1.0 / tau_s) * math.expm1(apart) / (apart * tau_s)
+
+
+@kernel()
 def _members(inputs: IntArray, slot: IntArray, members: IntArray, found: IntArray) -> int:
     """Inputs of one sample that spike at all: ``members`` lists them, ``slot`` is their place in it; their number."""
     slot[:] = -1
@@ -151,28 +161,24 @@ def gradient_steps(
     slot, members = np.empty(n_in, np.int64), np.empty(n_in, np.int64)
     room = 2 * steps * n
     starts, units, worth = np.zeros(steps + 1, np.int64), np.empty(room, np.int64), np.empty(room)
-    slow, fast, value = np.empty(n_in, gradient.dtype), np.empty(n_in, gradient.dtype), np.empty(n_in, gradient.dtype)
+    current, value = np.empty(n_in, gradient.dtype), np.empty(n_in, gradient.dtype)
     cells = np.empty(n * n_in, gradient.dtype)
     keep_m, keep_s = dtype(math.exp(-1.0 / tau_m)), dtype(math.exp(-1.0 / tau_s))
-    gain = dtype(1.0 / (1.0 - tau_s / tau_m))
+    gain = dtype(coupling(tau_m, tau_s))
     for b in range(batch):
         _entries(spikes[b], hold, tau_m, last, starts, units, worth)
         active = _members(inputs[b], slot, members, found)
         effect = cells[: n * active].reshape(n, active)  # only inputs that spike: it stays in the cache
-        slow[:active], fast[:active] = dtype(0), dtype(0)
+        current[:active], value[:active] = dtype(0), dtype(0)
         for i in range(n):
             if last[i] >= 0:
                 effect[i, :] = dtype(0)
         for t in range(steps):
             for j in range(active):
-                slow[j] *= keep_m
-                fast[j] *= keep_s
+                value[j] = keep_m * value[j] + gain * current[j]
+                current[j] *= keep_s
             for k in range(spiking(inputs[b, t], found)):
-                slow[slot[found[k]]] += gain
-                fast[slot[found[k]]] += gain
-            if starts[t + 1] > starts[t]:
-                for j in range(active):
-                    value[j] = slow[j] - fast[j]
+                current[slot[found[k]]] += dtype(1)
             for entry in range(starts[t], starts[t + 1]):
                 i = units[entry]
                 if delta[b, i] != dtype(0):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..simulate.contract import FloatArray, IntArray
 from ..simulate.kernel import kernel
-from .hm2bp_kernels import spiking
+from .hm2bp_kernels import coupling, spiking
 
 
 @kernel(fastmath={"contract"})
@@ -61,16 +61,16 @@ def potentials(x: FloatArray, tau_m: float, tau_s: float, backwards: bool) -> No
     batch, steps, n = x.shape
     kind = x.dtype.type
     keep_m, keep_s = kind(math.exp(-1.0 / tau_m)), kind(math.exp(-1.0 / tau_s))
-    gain = kind(1.0 / (1.0 - tau_s / tau_m))
-    slow, fast = np.zeros(n, x.dtype), np.zeros(n, x.dtype)
+    gain = kind(coupling(tau_m, tau_s))
+    value, current = np.zeros(n, x.dtype), np.zeros(n, x.dtype)
     for b in range(batch):
-        slow[:], fast[:] = kind(0), kind(0)
+        value[:], current[:] = kind(0), kind(0)
         for k in range(steps):
             row = x[b, steps - 1 - k if backwards else k]
             for i in range(n):
-                slow[i] = slow[i] * keep_m + row[i]
-                fast[i] = fast[i] * keep_s + row[i]
-                row[i] = (slow[i] - fast[i]) * gain
+                value[i] = value[i] * keep_m + current[i] * gain
+                current[i] = current[i] * keep_s + row[i]
+                row[i] = value[i]
 
 
 @kernel()

@@ -3,7 +3,7 @@
     a[t] = decay a[t-1] + gain x[t]
 
 One kernel over whole rasters, batched, and its twin in plain NumPy, which is the specification. The double-exponential
-potential of an unreset membrane is the difference of two traces (:func:`potential`).
+potential of an unreset membrane is the trace of a trace (:func:`potential`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ def potential(x: Tensor, tau_m: float, tau_s: float) -> Tensor:
 
     ``d = t - t_j`` over the spikes ``t_j <= t`` of ``x [batch, steps, n]``; time constants in steps.
     """
-    slow, fast = trace(x, math.exp(-1 / tau_m)), trace(x, math.exp(-1 / tau_s))
-    return (slow - fast) / (1 - tau_s / tau_m)
+    # the current of the step before, through the membrane: no difference of nearly equal traces
+    apart = (tau_m - tau_s) / (tau_m * tau_s)
+    gain = math.exp(-1 / tau_s) * math.expm1(apart) / (apart * tau_s)
+    current = trace(x, math.exp(-1 / tau_s), gain)
+    return trace(torch.cat([torch.zeros_like(x[:, :1]), current[:, :-1]], 1), math.exp(-1 / tau_m))
 
 
 def trace_reference(x: NDArray[Any], decay: float, gain: float = 1.0) -> NDArray[Any]:
