@@ -102,12 +102,13 @@ def test_tests_that_fail_as_they_are_end_the_command(project: Path, capsys: pyte
 
 def test_a_change_without_end_is_ended_and_counts_as_noticed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "toy.py").write_text("def clamp(x, top=10):\n    while x > top:\n        x -= 1\n    return x\n")
-    monkeypatch.setattr("tests.mutation.trials.CPU_MORE", 1.0)
-    monkeypatch.setattr("tests.mutation.trials.WALL_FACTOR", 2.0)
+    monkeypatch.setattr(
+        "tests.mutation.trials.CPU_MORE", 4.0
+    )  # a busy machine needs most of it for the tests as they are
     _, document = run(project, "--places", "0")
     endless = [entry for entry in document["tried"] if entry["after"] in ("x += 1", "pass")]  # type: ignore[attr-defined]
     assert len(endless) == 2
-    assert all(entry["noticed"] and entry["by"].startswith("no end within 1 s") for entry in endless)
+    assert all(entry["noticed"] and entry["by"].startswith("no end within") for entry in endless)
 
 
 def test_two_runs_do_not_share_a_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

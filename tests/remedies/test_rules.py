@@ -24,6 +24,12 @@ from hwloop.simulate.glue import Options
 from .step_networks import DTYPE, N_IN, N_OUT, built, stepped, timed, values
 from .support import Case, option
 
+
+def registered_for_a_test() -> None:
+    rules.register("na for a test", rules.NA)
+    rules.base._REGISTERED.pop("na for a test")
+
+
 LABELS = torch.tensor([0, 1, 2, 0])
 SPIKES = hl.Spikes.from_first_times(torch.linspace(0, 0.01, 4 * N_IN, dtype=DTYPE).reshape(4, N_IN), 0.05)
 
@@ -127,7 +133,7 @@ OPTIONS = [
 
 REGISTRY = [
     Case("rules.base.register", "exists; choose another name", lambda: rules.register("na", rules.NA),
-         lambda: rules.register("na for a test", rules.NA)),
+         registered_for_a_test),
     Case("rules.base.find", "beside a rule that is built already; build it with them",
          lambda: rules.find(rules.NA(), credit="g"), lambda: rules.find(rules.NA(credit="g"))),
     Case("rules.base.find", "rule = {}; available: {}", lambda: rules.find("bptt"),
