@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..device.target import Device
+from ..device.target import compile as compile_for
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network
 from ..results import measured, simulated
-from ..target import Device
-from ..target import compile as compile_for
 from . import terminal
 from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
@@ -75,7 +75,7 @@ def _calibrated(
 ) -> tuple[Calibration, Program]:
     """The calibration, and the network compiled for the calibrated device; its neurons are all calibrated."""
     from hwloop_calibration import calibrate
-    from hwloop_calibration.expected import expected
+    from hwloop_calibration.characterise.expected import expected
 
     mask = experiment.target.mask
     neurons = None if how_much.whole else with_spares(program, device.capabilities.n_neurons, mask)

@@ -11,15 +11,15 @@ import torch
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.rules.hm2bp_event import gradients as event_gradients
-from hwloop.rules.integrate_fire import IntegrateFire, discharge, fire
-from hwloop.rules.poisson import poisson_raster
-from hwloop.rules.spide import equilibrium
-from hwloop.rules.spide_backward import implicit_adjoint
-from hwloop.rules.spikegrad import choose_alpha, input_counts
-from hwloop.rules.spikegrad_events import forward_events
-from hwloop.rules.trace import trace
-from hwloop.simulate.glue import Options
+from hwloop.rules.hm2bp.events import gradients as event_gradients
+from hwloop.rules.spide.adjoint import implicit_adjoint
+from hwloop.rules.spide.rule import equilibrium
+from hwloop.rules.spikegrad.events import forward_events
+from hwloop.rules.spikegrad.rule import choose_alpha, input_counts
+from hwloop.rules.steps.integrate_fire import IntegrateFire, discharge, fire
+from hwloop.rules.steps.poisson import poisson_raster
+from hwloop.rules.steps.trace import trace
+from hwloop.simulate.autograd import Options
 
 from .step_networks import DTYPE, N_IN, N_OUT, built, stepped, timed, values
 from .support import Case, option

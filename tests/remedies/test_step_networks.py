@@ -10,11 +10,11 @@ import torch
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.rules.hm2bp_step import forward as hm2bp_forward
-from hwloop.rules.na import neurons_of as traced
-from hwloop.rules.spide import rate_neurons
-from hwloop.rules.spikegrad import neurons_of as signed
-from hwloop.rules.values import mnist_values
+from hwloop.rules.hm2bp.step_simulation import forward as hm2bp_forward
+from hwloop.rules.na.rule import neurons_of as traced
+from hwloop.rules.spide.rule import rate_neurons
+from hwloop.rules.spikegrad.rule import neurons_of as signed
+from hwloop.rules.steps.values import mnist_values
 
 from .data_files import idx_files
 from .step_networks import BATCH, DTYPE, HIDDEN, N_IN, N_OUT, STEPS, stepped, timed, values
