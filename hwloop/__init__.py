@@ -39,9 +39,21 @@ if _TYPE_CHECKING:
     from .errors import TargetError as TargetError
     from .errors import TimeScaleWarning as TimeScaleWarning
     from .mapping import Program as Program
+    from .network import IF as IF
+    from .network import LI as LI
     from .network import LIF as LIF
+    from .network import AvgPool2d as AvgPool2d
+    from .network import Conv2d as Conv2d
+    from .network import Delay as Delay
+    from .network import DeltaLIF as DeltaLIF
     from .network import Dense as Dense
+    from .network import Flatten as Flatten
+    from .network import Input as Input
     from .network import Network as Network
+    from .network import Projection as Projection
+    from .network import Scale as Scale
+    from .network import Sparse as Sparse
+    from .network import SumPool2d as SumPool2d
     from .record import Record as Record
     from .record import Recording as Recording
     from .spikes import Spikes as Spikes
@@ -53,26 +65,38 @@ __version__ = "0.1.0"
 
 #: Where each public name comes from.
 _HOMES = {
+    "AvgPool2d": ".network",
     "Calibration": "hwloop_calibration",
     "CalibrationError": ".errors",
     "CheckpointError": ".errors",
     "Comparison": ".compare",
     "CompileError": ".errors",
     "CompileWarning": ".errors",
+    "Conv2d": ".network",
     "DataError": ".errors",
     "Dataset": ".datasets",
+    "Delay": ".network",
+    "DeltaLIF": ".network",
     "Dense": ".network",
     "Device": ".device.target",
+    "Flatten": ".network",
     "GradientError": ".errors",
     "HwloopError": ".errors",
+    "IF": ".network",
+    "Input": ".network",
     "InputError": ".errors",
+    "LI": ".network",
     "LIF": ".network",
     "Network": ".network",
     "OptionError": ".errors",
     "Program": ".mapping",
+    "Projection": ".network",
     "Record": ".record",
     "Recording": ".record",
+    "Scale": ".network",
+    "Sparse": ".network",
     "Spikes": ".spikes",
+    "SumPool2d": ".network",
     "Target": ".device.target",
     "TargetError": ".errors",
     "Task": ".datasets",
@@ -91,26 +115,38 @@ _HOMES = {
 }
 
 __all__ = [
+    "IF",
+    "LI",
     "LIF",
+    "AvgPool2d",
     "Calibration",
     "CalibrationError",
     "CheckpointError",
     "Comparison",
     "CompileError",
     "CompileWarning",
+    "Conv2d",
     "DataError",
     "Dataset",
+    "Delay",
+    "DeltaLIF",
     "Dense",
     "Device",
+    "Flatten",
     "GradientError",
     "HwloopError",
+    "Input",
     "InputError",
     "Network",
     "OptionError",
     "Program",
+    "Projection",
     "Record",
     "Recording",
+    "Scale",
+    "Sparse",
     "Spikes",
+    "SumPool2d",
     "Target",
     "TargetError",
     "Task",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from .errors import InputError
 from .spikes import Spikes
+
+if TYPE_CHECKING:
+    from .simulate.readout import Membranes
 
 #: Where spikes came from; every report row says it.
 RanOn: TypeAlias = Literal["simulator", "emulator", "hardware"]
@@ -83,7 +87,9 @@ class Health:
 
 @dataclass
 class Record:
-    """Spikes of every spiking layer of one run, first to last.
+    """Spikes of every spiking population of one run, in the network's order, its output last; by number and by name.
+
+    ``readouts`` are the populations that do not spike, by name. In a chain populations are called by their numbers.
 
     ``readout`` ``[batch, n_out]`` is what a training rule reads of the output (counts, rates), where it reads more than
     spike times; :mod:`hwloop.rules`.
@@ -93,17 +99,30 @@ class Record:
     inputs: Spikes | None = None
     health: Health | None = None
     readout: Tensor | None = None
+    names: tuple[str, ...] = field(default=(), kw_only=True)
+    readouts: Mapping[str, Membranes] = field(default_factory=dict, kw_only=True)
+    output_name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self.populations:
+        if not self.populations and not self.readouts:
             raise InputError("a record of no populations; a network has at least one spiking layer")
 
     @property
     def output(self) -> Spikes:
-        """Spikes of the last layer."""
+        """Spikes of the last layer; :class:`InputError` where the network's output does not spike."""
+        if self.output_name in self.readouts:
+            raise InputError(
+                f"the output {self.output_name!r} does not spike; read record.readouts[{self.output_name!r}]: its .maximum(), "
+                ".integral() or .at(times)"
+            )
         return self.populations[-1]
 
-    def __getitem__(self, layer: int) -> Spikes:
+    def __getitem__(self, layer: int | str) -> Spikes:
+        if isinstance(layer, str):
+            if layer not in self.names:
+                known = ", ".join(map(repr, self.names)) or "none"
+                raise InputError(f"no spiking population is called {layer!r}; there are: {known}")
+            return self.populations[self.names.index(layer)]
         return self.populations[layer]
 
     def __len__(self) -> int:

@@ -14,19 +14,20 @@ from torch import Tensor, nn
 
 from ..arguments import shown, whole
 from ..errors import InputError
-from ..neurons import PARAMETERS, ParameterValue, ResetKind, as_parameter, check_parameters, check_reset
+from ..neurons import PARAMETERS, ParameterValue, ResetKind, check_parameters, check_reset
 from .dense import HALF_A_LAYER
+from .populations import Population, check_values, of_units
 
 #: How a layer is written, for messages: the number of neurons first, then time constants in seconds.
 EXAMPLE = "LIF(4, 10e-3, 5e-3), that is LIF(n, tau_mem, tau_syn)"
 
 
-class LIF(nn.Module):
+class LIF(Population):
     """``n`` spiking neurons; every parameter is one number, or one value for each neuron.
 
     Parameters
     ----------
-    n : int
+    n : int, or the shape ``(channels, height, width)`` of maps
     tau_mem, tau_syn : (s), > 0; any ratio
     v_th, v_leak, v_reset : membrane units; ``v_th > v_reset``. ``v_leak > v_th`` is legal (spikes without input).
     t_ref : (s), >= 0
@@ -35,6 +36,11 @@ class LIF(nn.Module):
         In continuous time the two coincide; they differ when measured spikes are replayed and on discrete targets.
     max_spikes : int, optional
         Model cap on the spikes of a neuron in one sample (1: first spike only); None means no cap.
+    v_init : membrane units, optional
+        Membrane at time 0; default ``v_leak``, or ``v_reset`` where ``v_leak >= v_th``.
+    filtered_bias : bool
+        Whether a bias of the weights before it passes the synapse, as an input current that sets in at time 0 does
+        (snnTorch, Norse); else it is a constant current from the first moment.
 
     Raises
     ------
@@ -48,11 +54,12 @@ class LIF(nn.Module):
     v_leak: Tensor
     v_reset: Tensor
     t_ref: Tensor
+    v_init: Tensor | None
     mismatch: Tensor | None
 
     def __init__(
         self,
-        n: int,
+        n: int | tuple[int, ...],
         tau_mem: ParameterValue | None = None,
         tau_syn: ParameterValue | None = None,
         v_th: ParameterValue = 1.0,
@@ -61,15 +68,18 @@ class LIF(nn.Module):
         t_ref: ParameterValue = 0.0,
         reset: str = "value",
         max_spikes: int | None = None,
+        *,
+        v_init: ParameterValue | None = None,
+        filtered_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.n = _size(n, tau_mem, tau_syn)
+        self.place(n if isinstance(n, (tuple, list)) else _size(n, tau_mem, tau_syn), "LIF")
         self.max_spikes = None if max_spikes is None else whole("LIF: max_spikes (None: no cap)", max_spikes)
         self.reset: ResetKind = check_reset(reset)
         for name, value in zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True):
             if value is None:
                 raise InputError(f"LIF: {name} is missing; allowed: a number, or one per neuron. Write {EXAMPLE}")
-            tensor = as_parameter(f"LIF: {name}", value, self.n)
+            tensor = of_units(f"LIF: {name}", value, self.shape)
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(name, tensor)
             elif tensor.requires_grad:
@@ -80,6 +90,8 @@ class LIF(nn.Module):
             else:
                 self.register_buffer(name, tensor.clone())
         self.register_buffer("mismatch", None, persistent=False)
+        self.filtered_bias = bool(filtered_bias)
+        self.hold("LIF", {"v_init": v_init})
         self.check("LIF")
 
     def parameters_dict(self) -> dict[str, Tensor]:
@@ -106,6 +118,8 @@ class LIF(nn.Module):
     def check(self, where: str) -> None:
         """Refuse parameters that left their bounds (training may move them)."""
         check_parameters(self.parameters_dict(), where)
+        if self.v_init is not None:
+            check_values(where, "v_init", self.v_init)
 
     def forward(self, *_: Any) -> NoReturn:
         """No step of its own; raises :class:`InputError` that says what runs it."""
@@ -118,7 +132,11 @@ class LIF(nn.Module):
             return f"{name}={low:g}" if low == high else f"{name}={low:g}..{high:g}"
 
         cap = "" if self.max_spikes is None else f", max_spikes={self.max_spikes}"
-        return f"{self.n}, " + ", ".join(map(text, PARAMETERS)) + f", reset={self.reset!r}{cap}"
+        return (
+            f"{self.n if len(self.shape) == 1 else self.shape}, "
+            + ", ".join(map(text, PARAMETERS))
+            + f", reset={self.reset!r}{cap}"
+        )
 
 
 def _size(n: Any, tau_mem: Any, tau_syn: Any) -> int:

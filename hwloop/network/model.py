@@ -1,25 +1,27 @@
-"""Network: layers in a row, run event by event; the backward pass does not care who measured the spikes."""
+"""Network: populations and what leads from one to another, run event by event; gradients do not care who measured the spikes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import nn
 
 from ..errors import InputError
-from ..record import Health, LayerHealth, Record
+from ..record import Health, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
 from ..simulate.autograd import LayerCall
-from ..simulate.checks import mean_residuals
 from ..spikes import Spikes
+from .chain import chain_of, check_graph, module_names, why_no_plain_chain
 from .dense import Dense
 from .differences import RanLayer
 from .habits import as_layers, check_input
 from .lif import LIF
+from .populations import Population
+from .running import Runner, layer_health
+from .structure import Projection, structure_of
 from .time_scales import warn_of_scales
 
 if TYPE_CHECKING:
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module):
-    """A feed-forward network of ``Dense, LIF, Dense, LIF, ...``.
+    """A spiking network: a chain of layers, or with :meth:`graph` any graph of populations.
 
     Parameters
     ----------
-    layers : sequence of modules, alternately :class:`Dense` and :class:`LIF`, sizes matching
+    layers : sequence of modules
+        Maps and populations in the order in which spikes pass them, each population with maps before it:
+        ``[Dense, LIF, Dense, LIF]``, ``[Conv2d, LIF, SumPool2d, Conv2d, LIF, Flatten, Dense, LI]``.
+    in_shape : int, or ``(channels, height, width)``, optional
+        Units of the input; needed where the first map is no ``Dense`` or ``Sparse``, which know.
 
     Raises
     ------
@@ -43,46 +49,75 @@ class Network(nn.Module):
         Layers in another order, or sizes that do not fit, naming the layer.
     """
 
-    def __init__(self, layers: Iterable[nn.Module], *more: nn.Module) -> None:
+    def __init__(self, layers: Iterable[nn.Module], *more: nn.Module, in_shape: Any = None) -> None:
         super().__init__()
         layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
-        if len(layers) < 2 or len(layers) % 2:
-            raise InputError(f"a network of {len(layers)} layers; expected pairs of Dense and LIF, at least one pair")
-        for k, layer in enumerate(layers):
-            kind = LIF if k % 2 else Dense
-            if not isinstance(layer, kind):
-                raise InputError(
-                    f"layer {k} is {type(layer).__name__}; expected {kind.__name__} (Dense and LIF alternate)"
-                )
-        self.layers = nn.ModuleList(layers)
         self.has_run = False  # whether its refractory times were compared with a window
-        for k, (dense, lif) in enumerate(self.blocks):
-            if dense.n_out != lif.n:
-                raise InputError(f"layer {2 * k}: Dense has {dense.n_out} outputs, the LIF after it {lif.n} neurons")
-            if k and dense.n_in != self.blocks[k - 1][1].n:
-                raise InputError(
-                    f"layer {2 * k}: Dense takes {dense.n_in} inputs, the LIF before it has {self.blocks[k - 1][1].n} neurons"
-                )
+        self.structure = chain_of(layers, in_shape)
+        self.layers = nn.ModuleList(layers)
+        self._keep()
+
+    @classmethod
+    def graph(
+        cls, nodes: Mapping[str, Population], projections: Iterable[Projection], output: str | None = None
+    ) -> Network:
+        """A network of named ``nodes`` (inputs and populations) and ``projections`` between them; loops are allowed.
+
+        Parameters
+        ----------
+        nodes : name -> ``Input``, ``LIF``, ``DeltaLIF``, ``IF`` or ``LI``
+        projections : of :class:`Projection`
+        output : name of the population that losses and decisions look at; default: the one that drives no other
+
+        Raises :class:`InputError` naming node or projection where something does not fit.
+        """
+        net = cls.__new__(cls)
+        nn.Module.__init__(net)
+        net.has_run = False
+        listed = check_graph(nodes, projections)
+        net.structure = structure_of(nodes, [(p.source, p.target, list(p.maps)) for p in listed], output)  # type: ignore[arg-type]
+        net.nodes = nn.ModuleDict(dict(zip(module_names(nodes), nodes.values(), strict=True)))
+        net.projections = nn.ModuleList(listed)
+        net._keep()
+        return net
+
+    def _keep(self) -> None:
+        """Find out once what every call asks."""
+        self._runner = Runner(self.structure)
+        self._refusal = why_no_plain_chain(self)
+
+    @property
+    def is_plain_chain(self) -> bool:
+        """Whether the network is a chain of Dense and LIF alone, which :attr:`blocks` gives."""
+        return self._refusal is None
 
     @property
     def blocks(self) -> list[tuple[Dense, LIF]]:
-        """The (Dense, LIF) pairs, first to last; population i of a record is ``blocks[i][1]``."""
+        """The (Dense, LIF) pairs, first to last, of a plain chain; population i of a record is ``blocks[i][1]``.
+
+        Raises :class:`InputError` for any other network, which code that asks for pairs cannot carry.
+        """
+        if self._refusal is not None:
+            raise InputError(
+                f"{self._refusal}; what was called carries chains of Dense and LIF alone. Allowed: such a chain, without bias, "
+                "synaptic delays and v_init"
+            )
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
         return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(layers[::2], layers[1::2], strict=True)]
 
     @property
     def n_in(self) -> int:
-        """Input units."""
-        return self.blocks[0][0].n_in
+        """Input units, of all inputs."""
+        return sum(self.structure.nodes[name].n for name in self.structure.inputs)
 
     @property
     def n_out(self) -> int:
-        """Neurons of the last layer."""
-        return self.blocks[-1][1].n
+        """Neurons of the output."""
+        return self.structure.nodes[self.structure.output].n
 
     def forward(
         self,
-        spikes: Spikes,
+        spikes: Spikes | Mapping[str, Spikes],
         measured: Record | None = None,
         *,
         floor: float = DEFAULT_FLOOR,
@@ -93,7 +128,7 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        spikes : Spikes of ``n_in`` units
+        spikes : Spikes of ``n_in`` units; where there are several inputs, of each by its name
         measured : Record or Recording of as many populations, optional
         floor : float
             Least ``D_k = tau_mem u'(T_k)`` as a share of ``v_th - v_reset``; the derivative of a spike is ``1/D_k``.
@@ -108,10 +143,23 @@ class Network(nn.Module):
         Raises
         ------
         InputError
-            Input or measurement that does not fit the network; a parameter out of its bounds.
+            Input or measurement that does not fit the network; a parameter out of its bounds; a loop whose activity explodes.
         GradientError
             Policy ``raise`` and a spike below the floor.
         """
+        if self._refusal is not None:
+            return self._runner.run(spikes, measured, Options(floor=floor, policy=policy, engine=engine))
+        return self._run_chain(self._runner.only(spikes), measured, floor, policy, engine)
+
+    def _run_chain(
+        self,
+        spikes: Spikes,
+        measured: Record | None,
+        floor: float,
+        policy: FloorPolicy,
+        engine: str,
+    ) -> Record:
+        """A plain chain, layer by layer, without the cost of a graph's bookkeeping."""
         blocks = self.blocks
         if measured is not None and len(measured) != len(blocks):
             raise InputError(f"the measurement has {len(measured)} populations; the network has {len(blocks)}")
@@ -129,9 +177,9 @@ class Network(nn.Module):
                 captured.append(RanLayer.of(received, weight, parameters, current, lif.reset, lif.max_spikes))
             populations.append(current)
             calls.append(call)
-        layers = tuple(_layer_health(p, c) for p, c in zip(populations, calls, strict=True))
+        layers = tuple(layer_health(p, c) for p, c in zip(populations, calls, strict=True))
         ran = None if measured is None else tuple(captured)
-        return Record(tuple(populations), spikes, Health(layers, floor, policy, ran))
+        return Record(tuple(populations), spikes, Health(layers, floor, policy, ran), names=self.structure.populations)
 
     def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
         """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.
@@ -162,7 +210,7 @@ class Network(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
         """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""
-        check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
+        check_input(args[0] if args else kwargs.get("spikes"), self)
         result: Record = super().__call__(*args, **kwargs)
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
             warn_of_scales(self, result)
@@ -171,13 +219,3 @@ class Network(nn.Module):
 
 #: Equal options are made and checked once.
 _options = lru_cache(Options)
-
-
-def _layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
-    if call.trace is None or call.measured is None:
-        residual = torch.zeros(population.n_units, dtype=torch.float64)
-    else:
-        spikes = call.trace.spikes
-        found = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
-        residual = torch.from_numpy(found)
-    return LayerHealth(call.used, call.below_floor, residual, call.silent)

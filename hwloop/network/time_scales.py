@@ -15,7 +15,6 @@ from torch import Tensor
 from ..errors import TimeScaleWarning
 from ..record import Record
 from ..spikes import Spikes
-from .dense import Dense
 from .lif import LIF
 
 if TYPE_CHECKING:
@@ -45,20 +44,42 @@ def warn_of_scales(net: Network, record: Record) -> None:
     received = record.inputs
     if received is None or record.health is None:
         return
+    layers = _layers(net)
     if not net.has_run:
         net.has_run = True
-        for k, (_, lif) in enumerate(net.blocks):
-            _warn(_refractory(lif, f"layer {2 * k + 1} (LIF)", received.t_stop))
+        for lif, _, where in layers.values():
+            _warn(_refractory(lif, where, received.t_stop))
     if received.t_stop >= LONG:
-        _warn(_too_fine(net.blocks, received))
+        _warn(_too_fine(net, received))
     elif all(layer.used for layer in record.health.layers):
         return
-    for k, ((dense, lif), layer) in enumerate(zip(net.blocks, record.health.layers, strict=True)):
-        if layer.used == 0 and int(received.counts.sum()):
-            reason = _late(dense, received.t_stop) or _slow(lif, received.t_stop)
+    for k, (name, health) in enumerate(zip(net.structure.populations, record.health.layers, strict=True)):
+        if name in layers and health.used == 0 and int(received.counts.sum()):
+            lif, delays, where = layers[name]
+            reason = _late(delays, received.t_stop) or _slow(lif, received.t_stop)
             reason = reason or (_sparse(lif, received) if k == 0 else None)
-            _warn(reason and f"layer {2 * k + 1} (LIF) is silent: {reason}")
+            _warn(reason and f"{where} is silent: {reason}")
         received = record.populations[k]
+
+
+def _layers(net: Network) -> dict[str, tuple[LIF, list[Tensor], str]]:
+    """Of each LIF population: itself, the delays of the maps into it, and how it is called."""
+    result: dict[str, tuple[LIF, list[Tensor], str]] = {}
+    for name in net.structure.populations:
+        node = net.structure.nodes[name]
+        if isinstance(node, LIF):
+            result[name] = (node, _delays(net, name), name_of(net, name))
+    return result
+
+
+def _delays(net: Network, name: str) -> list[Tensor]:
+    maps = [layer for link in net.structure.links if link.target == name for layer in link.composition.maps]
+    return [delay for delay in (layer.delays() for layer in maps) if delay is not None]
+
+
+def name_of(net: Network, name: str) -> str:
+    """How errors and warnings call a population: by its layer in a chain of Dense and LIF, else by its name."""
+    return f"layer {2 * int(name) + 1} (LIF)" if net.is_plain_chain else f"population {name!r}"
 
 
 def _warn(message: str | None) -> None:
@@ -66,8 +87,8 @@ def _warn(message: str | None) -> None:
         warnings.warn(message, TimeScaleWarning, stacklevel=_CALLER + 1)
 
 
-def _late(dense: Dense, t_stop: float) -> str | None:
-    least = None if dense.delay is None else float(dense.delay.detach().min())
+def _late(delays: list[Tensor], t_stop: float) -> str | None:
+    least = float(delays[0].detach().min()) if delays else None
     if least is None or not (least >= LEAST and least > t_stop):
         return None
     return f"every input arrives after the window, delay = {least:g} s, t_stop = {t_stop:g} s; {_question(least)}"
@@ -114,17 +135,18 @@ def _gaps(spikes: Spikes) -> Tensor:
     return gaps[gaps > 0]
 
 
-def _too_fine(blocks: list[tuple[Dense, LIF]], spikes: Spikes) -> str | None:
+def _too_fine(net: Network, spikes: Spikes) -> str | None:
     step = torch.finfo(torch.float32).eps / 2 * spikes.t_stop
-    for k, (dense, lif) in enumerate(blocks):
-        if dense.weight.dtype == torch.float32:
-            tau = float(torch.minimum(lif.tau_mem, lif.tau_syn).detach().min())
-            if step > MOVED * tau:
-                return (
-                    f"float32 rounds times near t_stop = {spikes.t_stop:g} s by {step:.1g} s, {step / tau:.1g} of a time "
-                    f"constant ({tau:g} s) of layer {2 * k + 1} (LIF); compute in float64, net.double(), or count times "
-                    "from each sample's start"
-                )
+    if all(p.dtype == torch.float64 for p in net.parameters()):
+        return None
+    for lif, _, where in _layers(net).values():
+        tau = float(torch.minimum(lif.tau_mem, lif.tau_syn).detach().min())
+        if step > MOVED * tau:
+            return (
+                f"float32 rounds times near t_stop = {spikes.t_stop:g} s by {step:.1g} s, {step / tau:.1g} of a time "
+                f"constant ({tau:g} s) of {where}; compute in float64, net.double(), or count times "
+                "from each sample's start"
+            )
     return None
 
 
