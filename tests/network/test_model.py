@@ -202,7 +202,7 @@ DENSE, SPIKING = Dense(2, 3), LIF(3, 1e-2, 5e-3)
         ([DENSE], "a network of 1 layers"),
         ([SPIKING, DENSE], "layer 0 is LIF; expected Dense"),
         ([DENSE, DENSE], "a network of 2 layers"),
-        ([DENSE, SPIKING, SPIKING], "layer 2 is LIF; expected Dense"),
+        ([DENSE, SPIKING, LIF(3, 1e-2, 5e-3)], "layer 2 is LIF; expected Dense"),
         ([DENSE, nn.ReLU()], r"layer 1 is ReLU; expected maps .* and populations"),
         ([DENSE, SPIKING, DENSE], "a network of 3 layers"),
         ([Dense(2, 4), SPIKING], "layer 0: Dense has 4 outputs, the LIF after it 3 neurons"),
