@@ -53,7 +53,7 @@ def chain_of(layers: Sequence[nn.Module], in_shape: Any) -> Structure:
         assert isinstance(layer, Population)  # noqa: S101  # checked above; tells the type checker
         if not maps:
             raise InputError(
-                f"{where}: no weights lead into it; expected a map before every population (Dense and LIF alternate)"
+                f"layer {k} is {type(layer).__name__}; expected Dense or another map: weights lead into a population"
             )
         if shape != layer.shape and not _same_units(shape, layer.shape):
             raise InputError(
