@@ -13,6 +13,10 @@ from ..neurons import ResetKind
 RangeUnit: TypeAlias = Literal["device_s", "swing"]
 
 
+#: Limits that came later: where they are at their defaults, digests of targets and programs stay what they were.
+LATER = ("populations", "graphs", "synaptic_delays", "bias", "initial_membrane")
+
+
 @dataclass(frozen=True)
 class Range:
     """Closed interval in which a neuron parameter is configurable."""
@@ -57,6 +61,12 @@ class Capabilities:
         Resolution of recorded time stamps; 0: none.
     latency : float (device s)
         Mean offset of a time stamp, as a data sheet states it; it is subtracted from all times of a recording.
+    populations : tuple of str
+        Kinds of neurons that the device has.
+    graphs : bool
+        Whether a population may be driven by any others before it and by the inputs, not by the one before it alone.
+    synaptic_delays, bias, initial_membrane : bool
+        Whether delays of each synapse, constant currents, and ``v_init`` exist on the device.
     """
 
     name: str
@@ -75,6 +85,11 @@ class Capabilities:
     max_events: int | None = None
     time_step: float = 0.0
     latency: float = 0.0
+    populations: tuple[str, ...] = ("LIF",)
+    graphs: bool = False
+    synaptic_delays: bool = False
+    bias: bool = False
+    initial_membrane: bool = False
 
     @property
     def max_code(self) -> int | None:
@@ -93,8 +108,12 @@ class Capabilities:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all limits, hexadecimal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over all limits, hexadecimal; of the later ones those that are not as they were taken for before."""
+        held = asdict(self)
+        for name in LATER:
+            if held[name] == type(self).__dataclass_fields__[name].default:
+                del held[name]
+        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> str:
         """One line a limit, for a terminal."""
@@ -108,6 +127,9 @@ class Capabilities:
             ("reset kinds", ", ".join(self.reset_kinds)),
             ("delays", yes_no[self.delays] if self.max_delay is None else f"up to {self.max_delay:g} s on the device"),
             ("recurrent edges", yes_no[self.recurrent]),
+            ("populations", ", ".join(self.populations)),
+            ("graphs", yes_no[self.graphs or self.recurrent]),
+            ("bias, v_init", f"{yes_no[self.bias]}, {yes_no[self.initial_membrane]}"),
             ("max_spikes", yes_no[self.spike_cap]),
             ("refractory minimum", f"{self.refractory_min:g} s on the device"),
             ("input events a sample", "unlimited" if self.max_events is None else str(self.max_events)),

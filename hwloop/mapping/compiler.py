@@ -64,8 +64,12 @@ def compile_network(
 
 
 def network_values(net: Network) -> list[LayerValues]:
-    """Weights and parameters of every layer of ``net`` as arrays; raises as :func:`compile_network`."""
-    return [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+    """Weights and parameters of every population of ``net`` as arrays; raises as :func:`compile_network`."""
+    if net.is_plain_chain:
+        return [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+    from .graph import graph_values
+
+    return graph_values(net)
 
 
 def rules_and_placement(
@@ -107,6 +111,13 @@ def layer_program(
         rounding_rms=result.rounding_rms,
         dtype=str(layer.weight.dtype),
         gain=gain,
+        blocks=layer.blocks,
+        synapses=layer.synapses,
+        bias=layer.bias,
+        filtered=layer.filtered,
+        v_init=layer.v_init,
+        kind=layer.kind,
+        name=layer.name,
     )
 
 
@@ -114,15 +125,17 @@ def _values(index: int, dense: Dense, lif: LIF) -> LayerValues:
     parameters = lif.parameters_dict()
     check_parameters(parameters, lif_name(index))
     return LayerValues(
-        weight=_array(dense.weight, f"{dense_name(index)}: weight"),
-        parameters={name: _array(parameters[name], f"{lif_name(index)}: {name}") for name in PARAMETERS},
+        weight=as_array(dense.weight, f"{dense_name(index)}: weight"),
+        parameters={name: as_array(parameters[name], f"{lif_name(index)}: {name}") for name in PARAMETERS},
         reset=lif.reset,
         max_spikes=lif.max_spikes,
-        delay=None if dense.delay is None else _array(dense.delay, f"{dense_name(index)}: delay"),
+        delay=None if dense.delay is None else as_array(dense.delay, f"{dense_name(index)}: delay"),
+        index=index,
     )
 
 
-def _array(tensor: Tensor, what: str) -> Array:
+def as_array(tensor: Tensor, what: str) -> Array:
+    """A copy of ``tensor``; :class:`InputError` naming ``what`` for another dtype than float32 or float64."""
     if tensor.dtype not in (torch.float32, torch.float64):
         raise InputError(f"{what} has dtype {tensor.dtype}; allowed: float32 or float64, convert with .float()")
     # a copy: the network trains on, a program stays what it was
@@ -131,7 +144,7 @@ def _array(tensor: Tensor, what: str) -> Array:
 
 def _notes(layers: list[LayerValues], limits: Capabilities) -> tuple[str, ...]:
     held = limits.refractory_min * limits.speedup
-    short = [lif_name(i) for i, layer in enumerate(layers) if float(layer.parameters["t_ref"].min()) < held]
+    short = [layer.neurons_at for layer in layers if float(layer.parameters["t_ref"].min()) < held]
     if not short:
         return ()
     return (f"{', '.join(short)}: t_ref below {held:g} s asked; the device holds at least {held:g} s",)

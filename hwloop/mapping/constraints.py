@@ -14,23 +14,69 @@ from .rounding import rounded_down, rounded_up
 
 
 @dataclass(frozen=True)
+class Block:
+    """Columns of a layer's weights: units ``start .. start + size`` of population ``source``, of the inputs where it is -1."""
+
+    source: int
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
 class LayerValues:
-    """One layer as arrays: ``weight [n_out, n_in]``, parameters ``[n_out]`` (model units, s)."""
+    """One population as arrays, with all that drives it as one matrix.
+
+    Attributes
+    ----------
+    weight : ``[n_out, n_in]``, a block of columns for each projection
+    parameters : ``[n_out]`` each (model units, s)
+    delay : ``[n_in]`` (axonal) or ``[n_out, n_in]`` (of each synapse) (s), or None
+    blocks : what the columns are; empty in a chain: all units of the population before, of the inputs in the first
+    synapses : ``[n_out, n_in]`` bool, where a synapse is; None: everywhere
+    bias : ``[n_out]``, constant current (membrane units), or None; ``filtered``: it passes the synapse
+    v_init : ``[n_out]``, membrane at time 0, or None: ``v_leak``
+    kind : class of the population
+    name : of the population in a graph; empty in a chain
+    index : of the population
+    """
 
     weight: Array
     parameters: dict[str, Array]
     reset: str
     max_spikes: int | None
     delay: Array | None
+    blocks: tuple[Block, ...] = ()
+    synapses: Array | None = None
+    bias: Array | None = None
+    filtered: bool = False
+    v_init: Array | None = None
+    kind: str = "LIF"
+    name: str = ""
+    index: int = 0
+
+    @property
+    def weights_at(self) -> str:
+        """How errors call what leads into it."""
+        return f"projections into {self.name!r}" if self.name else dense_name(self.index)
+
+    @property
+    def neurons_at(self) -> str:
+        """How errors call it."""
+        return f"population {self.name!r} ({self.kind})" if self.name else lif_name(self.index)
+
+    @property
+    def fan_in(self) -> int:
+        """Synapses of the neuron that has most."""
+        return int(self.weight.shape[1] if self.synapses is None else self.synapses.sum(1).max(initial=0))
 
 
 def dense_name(index: int) -> str:
-    """Name of population ``index``'s Dense, counted as Network counts its layers."""
+    """Name of population ``index``'s Dense, counted as a chain counts its layers."""
     return f"layer {2 * index} (Dense)"
 
 
 def lif_name(index: int) -> str:
-    """Name of population ``index``'s LIF, counted as Network counts its layers."""
+    """Name of population ``index``'s LIF, counted as a chain counts its layers."""
     return f"layer {2 * index + 1} (LIF)"
 
 
@@ -39,19 +85,82 @@ def check_layer(index: int, layer: LayerValues, limits: Capabilities, layers: Se
 
     ``layers``: all of the network, of which a factor is looked for that brings all times within their ranges.
     """
-    _check_weights(dense_name(index), layer.weight, limits)
-    _check_features(index, layer, limits)
+    _check_weights(layer, limits)
+    _check_features(layer, limits)
+    _check_graph(index, layer, limits)
     for name in limits.uniform:
-        _check_uniform(lif_name(index), name, layer.parameters[name])
+        _check_uniform(layer.neurons_at, name, layer.parameters[name])
     for name, allowed in limits.ranges.items():
-        _check_range(lif_name(index), name, layer.parameters, allowed, limits, layers)
+        _check_range(
+            layer.neurons_at, name, with_bias(layer) if name == "v_leak" else layer.parameters, allowed, limits, layers
+        )
 
 
-def _check_weights(where: str, weight: Array, limits: Capabilities) -> None:
-    if weight.shape[1] > limits.fan_in:
+def with_bias(layer: LayerValues) -> dict[str, Array]:
+    """The parameters, with the bias as part of the leak potential: what a target without bias currents is set to."""
+    if layer.bias is None:
+        return layer.parameters
+    return {**layer.parameters, "v_leak": layer.parameters["v_leak"] + layer.bias}
+
+
+def _check_graph(index: int, layer: LayerValues, limits: Capabilities) -> None:
+    """What only a graph has."""
+    if layer.kind not in limits.populations:
+        known = ", ".join(limits.populations)
+        raise CompileError(
+            f"populations of {known}",
+            layer.kind,
+            layer.neurons_at,
+            f"build it of {known}, or choose a target that has {layer.kind}",
+        )
+    if (
+        layer.blocks
+        and [block.source for block in layer.blocks] != [index - 1]
+        and not (limits.graphs or limits.recurrent)
+    ):
+        raise CompileError(
+            limit="chains, in which every population drives the next",
+            value=f"{len(layer.blocks)} projections, from {', '.join(_source(block) for block in layer.blocks)}",
+            layer=layer.weights_at,
+            fix="build the network as a chain, or choose a target that carries graphs, e.g. 'emulator'",
+        )
+    if any(block.source >= index for block in layer.blocks) and not limits.recurrent:
+        raise CompileError(
+            limit="no recurrent edges",
+            value="a projection from a population of the same loop",
+            layer=layer.weights_at,
+            fix="build the network without loops, or choose a target that has them, e.g. 'loihi'",
+        )
+    if layer.delay is not None and layer.delay.ndim == 2 and limits.delays and not limits.synaptic_delays:
+        raise CompileError(
+            limit="axonal delays alone, one of each source",
+            value="delays of each synapse, or of each neuron",
+            layer=layer.weights_at,
+            fix="give Dense a delay of shape (n_in,)",
+        )
+    for value, has, what in (
+        (layer.bias, limits.bias, "bias"),
+        (layer.v_init, limits.initial_membrane, "v_init"),
+    ):
+        if value is not None and not has:
+            raise CompileError(
+                f"no {what}",
+                f"{what} of up to {np.abs(value).max():g}",
+                layer.neurons_at,
+                f"build the layers without {what}",
+            )
+
+
+def _source(block: Block) -> str:
+    return "the input" if block.source < 0 else f"population {block.source}"
+
+
+def _check_weights(layer: LayerValues, limits: Capabilities) -> None:
+    weight, where = layer.weight, layer.weights_at
+    if layer.fan_in > limits.fan_in:
         raise CompileError(
             limit=f"a fan-in of {limits.fan_in}",
-            value=f"{weight.shape[1]} inputs a neuron",
+            value=f"{layer.fan_in} inputs a neuron",
             layer=where,
             fix=f"feed it from at most {limits.fan_in} units (smaller input or layer before)",
         )
@@ -65,13 +174,13 @@ def _check_weights(where: str, weight: Array, limits: Capabilities) -> None:
         )
 
 
-def _check_features(index: int, layer: LayerValues, limits: Capabilities) -> None:
-    where = lif_name(index)
+def _check_features(layer: LayerValues, limits: Capabilities) -> None:
+    where = layer.neurons_at
     if layer.reset not in limits.reset_kinds:
         kinds = " or ".join(map(repr, limits.reset_kinds))
         raise CompileError(f"reset {kinds}", f"reset {layer.reset!r}", where, f"build the layer with reset={kinds}")
     if layer.delay is not None:
-        _check_delay(dense_name(index), layer.delay, limits)
+        _check_delay(layer.weights_at, layer.delay, limits)
     if layer.max_spikes is not None and not limits.spike_cap:
         raise CompileError(
             limit="no cap on a neuron's spikes",
@@ -97,7 +206,7 @@ def _check_delay(where: str, delay: Array, limits: Capabilities) -> None:
     if longest > allowed * (1 + 1e-6):
         raise CompileError(
             limit=f"delays up to {allowed:g} s in the model ({limits.max_delay:g} s on the device)",
-            value=f"a delay of {longest:g} s (input unit {int(delay.argmax())})",
+            value=f"a delay of {longest:g} s (input unit {int(np.unravel_index(delay.argmax(), delay.shape)[-1])})",
             layer=where,
             fix=f"shorten delays to {rounded_down(allowed, 6):g} s",
         )

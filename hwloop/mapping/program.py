@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..neurons import PARAMETERS
 from .capabilities import Capabilities
+from .constraints import Block
 from .quantise import Array
 from .report import LayerUse, ResourceReport
 
@@ -42,6 +43,8 @@ class LayerProgram:
         RMS rounding error of the weights that did not saturate (LSB).
     gain : ``[n_out]`` or None
         Factor of the codes of each neuron, where a target folds neuron parameters into the weights; None: 1.
+    blocks, synapses, bias, filtered, v_init, kind, name
+        As of :class:`~hwloop.mapping.LayerValues`: what a graph has beside a chain.
     """
 
     codes: Array
@@ -57,6 +60,23 @@ class LayerProgram:
     rounding_rms: float = 0.0
     dtype: str = "float64"
     gain: Array | None = None
+    blocks: tuple[Block, ...] = ()
+    synapses: Array | None = None
+    bias: Array | None = None
+    filtered: bool = False
+    v_init: Array | None = None
+    kind: str = "LIF"
+    name: str = ""
+
+    @property
+    def n_synapses(self) -> int:
+        """Synapses of the layer."""
+        return int(self.codes.size if self.synapses is None else np.count_nonzero(self.synapses))
+
+    @property
+    def fan_in(self) -> int:
+        """Synapses of the neuron that has most."""
+        return int(self.n_in if self.synapses is None else self.synapses.sum(1).max(initial=0))
 
     @property
     def n_out(self) -> int:
@@ -119,7 +139,8 @@ class Program:
     @property
     def n_in(self) -> int:
         """Input channels."""
-        return self.layers[0].n_in
+        ends = [block.start + block.size for layer in self.layers for block in layer.blocks if block.source < 0]
+        return max(ends) if ends else self.layers[0].n_in
 
     @property
     def n_out(self) -> int:
@@ -186,9 +207,9 @@ class Program:
             LayerUse(
                 population=index,
                 neurons=layer.n_out,
-                fan_in=layer.n_in,
-                fan_in_headroom=limits.fan_in - layer.n_in,
-                synapses=layer.codes.size,
+                fan_in=layer.fan_in,
+                fan_in_headroom=limits.fan_in - layer.fan_in,
+                synapses=layer.n_synapses,
                 saturated=layer.saturated,
                 zeroed=layer.zeroed,
                 rounding_rms_lsb=layer.rounding_rms,
@@ -221,6 +242,13 @@ def _update(digest: hashlib._Hash, layer: LayerProgram) -> None:
     digest.update(json.dumps(header).encode())
     arrays = [layer.codes, layer.neurons, *(layer.parameters[name] for name in PARAMETERS)]
     arrays += [array for array in (layer.delay, layer.gain) if array is not None]
+    if layer.blocks:
+        graph = [[block.source, block.start, block.size] for block in layer.blocks]
+        digest.update(json.dumps([graph, layer.kind, layer.name, layer.filtered]).encode())
+        for name in ("synapses", "bias", "v_init"):
+            array = getattr(layer, name)
+            digest.update(name.encode() if array is not None else b"-")
+            arrays += [] if array is None else [array]
     for array in arrays:
         canonical = np.ascontiguousarray(array)
         canonical = canonical.astype(canonical.dtype.newbyteorder("<"), copy=False)
