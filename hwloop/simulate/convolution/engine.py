@@ -69,8 +69,7 @@ def backward(
         )  # fmt: skip
 
     _spread(work, layer, inputs)
-    total = sum(parts[lo] for lo in sorted(parts))  # a fixed order of summation
-    return _weight_of(layer, total), d_times if want_times else None
+    return _weight_of(layer, _sum(parts)), d_times if want_times else None
 
 
 def sensitivities(
@@ -88,8 +87,7 @@ def sensitivities(
         )  # fmt: skip
 
     _spread(work, layer, inputs)
-    total = sum(parts[lo] for lo in sorted(parts))
-    columns = [np.ascontiguousarray(column) for column in total.T]
+    columns = [np.ascontiguousarray(column) for column in _sum(parts).T]
     return Sensitivities(*columns[:START]), columns[START]
 
 
@@ -136,17 +134,31 @@ def _replay(layer: Convolution, inputs: Events, t_stop: float, measured: Events)
     return Trace(spikes, *others)
 
 
+def _sum(parts: dict[int, FloatArray]) -> FloatArray:
+    """The sum of what ranges of samples found, in a fixed order."""
+    first, *others = (parts[lo] for lo in sorted(parts))
+    for other in others:
+        first += other
+    return first
+
+
 def _found(trace: Trace) -> Found:
-    """The trace as the kernels take it."""
+    """The trace as the kernels take it; they do not read the residual, whose layout would make them another kernel."""
     spikes = trace.spikes
     return Found(
-        spikes.times, spikes.units, spikes.counts, trace.current, trace.release_time, trace.release_current, trace.residual
-    )  # fmt: skip
+        spikes.times,
+        spikes.units,
+        spikes.counts,
+        trace.current,
+        trace.release_time,
+        trace.release_current,
+        trace.current,
+    )
 
 
 def _prepared(layer: Convolution) -> tuple[Wiring, Neurons, FloatArray]:
     """What the kernels read: of the neurons, remembered with them, and of the weights."""
-    key = ("convolution", layer.geometry)
+    key = f"convolution {layer.geometry}"
     found = layer.neurons.memo.get(key)
     if found is None:
         found = layer.neurons.memo[key] = (wiring(layer.geometry), _neurons(layer.geometry, layer.neurons))

@@ -62,7 +62,7 @@ class Geometry:
     @property
     def out_shape(self) -> tuple[int, int, int]:
         """``(channels, height, width)`` of the output."""
-        return (self.out_channels, *self._size)  # type: ignore[attr-defined,no-any-return]
+        return (self.out_channels, *self._size)  # type: ignore[attr-defined]
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:

@@ -117,7 +117,7 @@ def _kept(
         for name, (shape, data) in zip(names, keys, strict=True)
     }
     v_th, at_init = np.atleast_2d(v["v_th"]), "v_init" in v
-    at_reset = (v["v_leak"] >= v_th).any(0)
+    at_reset = np.logical_or.reduce(v["v_leak"] >= v_th, 0)
     begin = v["v_init"] if at_init else np.where(at_reset, v["v_reset"], v["v_leak"])
     asymptote = v["v_leak"] + v.get("bias", np.zeros_like(v["v_leak"]))
     allowed = (

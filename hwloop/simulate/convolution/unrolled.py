@@ -68,8 +68,7 @@ def sensitivities(
 
 def _neuron(layer: Layer, b: int, unit: int) -> Neuron:
     threshold = layer.threshold[b if len(layer.threshold) > 1 else 0, unit]
-    constants = (layer.tau_mem, layer.tau_syn, layer.t_ref)
+    tau_mem, tau_syn, t_ref = float(layer.tau_mem[unit]), float(layer.tau_syn[unit]), float(layer.t_ref[unit])
     return Neuron(
-        *(float(array[unit]) for array in constants), float(threshold), float(layer.reset[unit]), float(layer.start[unit]),
-        layer.subtract,
-    )  # fmt: skip
+        tau_mem, tau_syn, t_ref, float(threshold), float(layer.reset[unit]), float(layer.start[unit]), layer.subtract
+    )
