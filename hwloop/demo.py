@@ -20,9 +20,9 @@ import torch
 from .compare import Comparison, compare
 from .datasets import Task
 from .device.deploy import deploy, run_on
-from .device.target import Device, describe, factory, find, in_words
-from .device.target import compile as compile_for
-from .device.target import open as open_device
+from .device.registry import Device, describe, factory, find, in_words
+from .device.registry import compile as compile_for
+from .device.registry import open as open_device
 from .experiment import Experiment
 from .mapping import Program
 from .network import Network

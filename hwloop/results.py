@@ -16,7 +16,7 @@ from . import storage
 from .compare.source import Source
 from .datasets import Dataset
 from .device.deploy import measure
-from .device.target import Device
+from .device.registry import Device
 from .losses import Decision
 from .mapping import Program
 from .network import Network

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hwloop import simulate
-from hwloop.device.target import Measured
+from hwloop.device.registry import Measured
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
 from hwloop.neurons import check_reset

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hwloop.arguments import is_bool
-from hwloop.device.target import DeviceBase, Measured, repeat
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.device.trim import TrimRange, check_codes, known_parameter
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 
-from hwloop.device.target import DeviceBase, Measured, StepChoice, repeat
+from hwloop.device.registry import DeviceBase, Measured, StepChoice, repeat
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule

@@ -10,7 +10,7 @@ from importlib import metadata
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import Trimmable
 from hwloop.errors import InputError
 from hwloop.mapping import Program

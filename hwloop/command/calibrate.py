@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..device.target import Device
-from ..device.target import compile as compile_for
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network

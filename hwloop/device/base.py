@@ -1,6 +1,6 @@
 """What every device does alike: :class:`DeviceBase`, which a backend fills in, and the cutting of recordings.
 
-The public names stand in :mod:`hwloop.device.target`.
+The public names stand in :mod:`hwloop.device.registry`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..spikes import Spikes
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
 
-    from .target import Target
+    from .registry import Target
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..datasets import Dataset
 from ..device.deploy import run_on
-from ..device.target import Device
-from ..device.target import compile as compile_for
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..losses import Decision, Loss, silent_samples
 from ..mapping import Program
 from ..network import Network

@@ -246,7 +246,7 @@ def test_neurons_that_were_not_calibrated_are_calibrated_or_left_out(made: Calib
     assert "physical neuron 0 was not calibrated (3 such neurons)" in said
     twin(made.whole, made.program)
     mask = eval(said.split("mask=", 1)[1], {"device": made.device, "calibration": later})  # noqa: S307
-    twin(later, hl.compile(network(), made.device.target, mask=mask))
+    twin(later, hl.compile(network(), made.device.registry, mask=mask))
 
 
 def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated) -> None:
@@ -255,13 +255,13 @@ def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated)
     said = refused("twin._rows", "physical neuron {} {}", lambda: twin(masked, made.program))
     assert "is masked: silent" in said
     assert said.endswith("Compile with mask=calibration.mask")
-    twin(masked, hl.compile(network(), made.device.target, mask=masked.mask))
+    twin(masked, hl.compile(network(), made.device.registry, mask=masked.mask))
 
 
 def test_a_program_of_this_network_makes_its_twin(made: Calibrated) -> None:
-    other = hl.compile(network(5), made.device.target)
+    other = hl.compile(network(5), made.device.registry)
     refused("twin._placement", "compile this network", lambda: twin(made.whole, other))
-    twin(made.whole, hl.compile(network(), made.device.target))
+    twin(made.whole, hl.compile(network(), made.device.registry))
 
 
 def test_bends_are_measured_on_the_calibrated_device(made: Calibrated) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import hwloop as hl
-from hwloop.device.target import choose_dt, find
+from hwloop.device.registry import choose_dt, find
 from hwloop_lava import environment, install, process
 from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset

@@ -16,7 +16,7 @@ import pytest
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop_fixed_point import runs as emulators
 from hwloop_fixed_point.graph import FloatGraph, FloatLayer
 from hwloop_fixed_point.soft_reset import run_population

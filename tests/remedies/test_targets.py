@@ -13,7 +13,7 @@ import torch
 import hwloop as hl
 from hwloop.device import target
 from hwloop.device.deploy import deploy
-from hwloop.device.target import Measured, repetitions
+from hwloop.device.registry import Measured, repetitions
 from hwloop.device.trim import TrimRange, check_codes
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 

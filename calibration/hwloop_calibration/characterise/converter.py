@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, InputError
 from hwloop.mapping import Program
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import Trimmable
 from hwloop.mapping import Program
 from hwloop.progress import duration

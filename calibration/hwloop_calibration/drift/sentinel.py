@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, TargetError
 from hwloop.mapping import Program
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hwloop.arguments import whole
 from hwloop.datasets import Task
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, InputError
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import LayerProgram, Program

@@ -87,7 +87,7 @@ def open_network(net: StepNetwork, name: str, *, spikes: SpikeKind | None = None
     Parameters
     ----------
     net : StepNetwork
-    name, options : as for :func:`hwloop.device.target.find`
+    name, options : as for :func:`hwloop.device.registry.find`
     spikes : "binary" | "signed", optional
         What the target's neurons send; default: the most that it can.
 
