@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
-from collections import defaultdict
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from hwloop.trim import TrimRange, check_codes, known_parameter
 
 from .chip import Chip
 from .preset import Preset, shipped
+from .sessions import next_session
 from .streams import Array
 from .words import effects_in_words
 
@@ -34,8 +34,6 @@ LONGEST_CLOCK = 1e9
 #: Kelvin from the reference temperature; a chip beyond is out of its specification.
 MOST_KELVIN = 200.0
 
-_sessions: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-
 
 class EmulatorTarget:
     """The emulated chip with number ``address``; the entry point of ``emulator:N``.
@@ -47,7 +45,8 @@ class EmulatorTarget:
     spread : spread over neurons of tau_mem, tau_syn and gain instead of the preset's (.2 is 20 %)
     mismatch : False: the same noise with no device differences and no defects (the noise ceiling)
     trial_noise : False: without what differs between two runs of one input
-    session : seed of session noise and of all trial noise; by default sessions of a chip count up from 0
+    session : seed of session noise and of all trial noise; by default sessions of a chip count up, from 0 in a process and
+        from a number of its own in a forked one (:mod:`.sessions`)
     batch : index of the first run, to continue the noise of an earlier session
     clock : device time (device s) at opening, since the chip was what its number says: a later one has aged more
     fail_after : numbers of trim cells, counted from opening, after which a write breaks off, once each: for tests of
@@ -128,18 +127,22 @@ class EmulatorTarget:
 
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
-        session = next(_sessions[self.device_id]) if self._session is None else self._session
+        session = next_session(self.device_id) if self._session is None else self._session
         return EmulatorDevice(self, session, self._batch, self._clock, self._fail_after)
 
 
 class EmulatorDevice(DeviceBase):
-    """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened."""
+    """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened.
+
+    A forked process would repeat the noise that its parent has: there it is to be opened anew, or :meth:`seek` be called.
+    """
 
     def __init__(
         self, target: EmulatorTarget, session: int, batch: int, clock: float = 0.0, fail_after: tuple[int, ...] = ()
     ) -> None:
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
         self._chip = Chip(target.preset, target.number, session, batch, clock)
+        self._owner = os.getpid()
         self._fail_after = sorted(fail_after)
         self._trim_cells = 0
         #: Samples run since the device was opened, repeats included: what a calibration costs, counted.
@@ -158,6 +161,10 @@ class EmulatorDevice(DeviceBase):
     def seek(self, session: int, batch: int) -> None:
         """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop.
 
+        Cells keep their codes and land anew, trim cells too, as if each had been written once in ``session``: what runs from
+        then on depends on chip, codes, clock and position, and not on what was written or run before. The calibration
+        stays, as it would had it been applied in that session. In a forked process the device is its own from then on.
+
         An interrupted one leaves a device that holds no program, as an interrupted load does.
         """
         asked = _counter("session", session), _counter("batch", batch)
@@ -165,6 +172,7 @@ class EmulatorDevice(DeviceBase):
             self._chip.seek(*asked)
             if self.program is not None:
                 self._chip.write(self.program)
+            self._owner = os.getpid()
 
     # -- trim cells and clock -----------------------------------------------------------------
 
@@ -277,6 +285,14 @@ class EmulatorDevice(DeviceBase):
         if not self._fail_after or self._trim_cells + cells <= self._fail_after[0]:
             return None
         return max(0, self._fail_after.pop(0) - self._trim_cells)
+
+    def _check_open(self) -> None:
+        super()._check_open()
+        if self._owner != os.getpid():
+            raise TargetError(
+                f"{self.device_id} was opened in process {self._owner}, of which this is a fork: both would have the same noise; "
+                "open it here, or choose its noise with seek(session, batch)"
+            )
 
     # -- programs -----------------------------------------------------------------------------
 
