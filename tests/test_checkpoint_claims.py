@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -68,9 +69,17 @@ def test_steps_of_eight_digits_are_kept(tmp_path: Path, step: int) -> None:
     assert (found.step, found.state) == (step, {})
 
 
+@pytest.mark.parametrize("step", [np.int64(3), torch.tensor(3)])
+def test_a_step_is_a_whole_number_of_every_kind(tmp_path: Path, step: Any) -> None:
+    save_checkpoint(tmp_path, net(), {}, step=step)
+    found = load_checkpoint(tmp_path, net())
+    assert found is not None
+    assert found.step == 3
+
+
 @pytest.mark.parametrize("step", [-1, 100_000_000])
 def test_other_steps_are_refused(tmp_path: Path, step: int) -> None:
-    with pytest.raises(InputError, match=rf"step {step}; allowed: 0..99,999,999"):
+    with pytest.raises(InputError, match=rf"step = {step}; allowed: a whole number 0..99999999"):
         save_checkpoint(tmp_path / "run", net(), {}, step=step)
     assert not (tmp_path / "run").exists()
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from hwloop.arguments import is_bool
+from hwloop.arguments import is_bool, whole
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
@@ -77,7 +77,7 @@ class EmulatorTarget:
         self.name = f"emulator:{self.number}"
         self._session = None if session is None else _counter("session", session)
         self._batch = _counter("batch", batch)
-        if is_bool(clock) or not isinstance(clock, int | float) or not 0 <= clock <= LONGEST_CLOCK:
+        if is_bool(clock) or not isinstance(clock, Real) or not 0 <= clock <= LONGEST_CLOCK:
             raise InputError(f"clock = {clock!r}; allowed: 0..{LONGEST_CLOCK:g} device s")
         self._clock = float(clock)
         for name, switch in (("mismatch", mismatch), ("trial_noise", trial_noise)):
@@ -322,10 +322,4 @@ def _chip_number(address: str) -> int:
 
 
 def _counter(name: str, value: int) -> int:
-    try:
-        whole = operator.index(value)  # Python's or NumPy's
-    except TypeError:
-        whole = -1
-    if not 0 <= whole <= LARGEST_NUMBER:
-        raise InputError(f"{name} = {value!r}; allowed: a whole number 0..{LARGEST_NUMBER}")
-    return whole
+    return whole(name, value, 0, LARGEST_NUMBER)

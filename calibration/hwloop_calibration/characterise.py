@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hwloop.arguments import whole
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.target import Device
@@ -39,6 +40,8 @@ COLUMNS = 4
 REPEATS, SYNAPSE_REPEATS = 16, 8
 #: Fits to everything, each with the noise and the shift of the means that the one before found.
 FINAL_FITS = 2
+#: Repeats that the noise can be estimated from.
+LEAST_REPEATS = 4
 #: Share of the neurons that have to be sound; below it the chip as a whole is refused.
 LEAST_SOUND = 0.5
 
@@ -119,11 +122,9 @@ class Session:
     """Measurements of one calibration; the designs and the noise of the first are used by those that follow."""
 
     def __init__(self, bench: Bench, repeats: int = REPEATS, tolerance: float = 0.02) -> None:
-        if not isinstance(repeats, int) or repeats < 4:
-            raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
         if not 0 < tolerance < 1:
             raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
-        self.bench, self.repeats, self.tolerance = bench, repeats, tolerance
+        self.bench, self.repeats, self.tolerance = bench, whole("repeats", repeats, LEAST_REPEATS), tolerance
         self.driven = min(COLUMNS, bench.columns)
         self.patterns: list[Pattern] | None = None
         self.noise: Noise | None = None

@@ -12,11 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwloop.errors import CalibrationError, InputError
+from hwloop.arguments import whole
+from hwloop.errors import CalibrationError
 from hwloop.mapping import Program
 from hwloop.target import Device
 
 from .bench import Bench, targets_of
+from .characterise import LEAST_REPEATS
 from .document import FACTOR_DIGITS, VERSION, Calibration, as_row
 from .fit import Noise
 from .known import neurons_of
@@ -57,8 +59,7 @@ def measure_bends(device: Device, program: Program, calibration: Calibration, *,
         if most is not None:
             what, todo = f"is of device {calibration.device_id}", ": calibrate it"
         raise CalibrationError(f"calibration {calibration.id} {what}; this is {device.device_id}{todo}")
-    if not isinstance(repeats, int) or repeats < 4:
-        raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
+    repeats = whole("repeats", repeats, LEAST_REPEATS)
     loaded = getattr(device, "program", None)
     code = max(1, round(SHARE * most))
     found = []

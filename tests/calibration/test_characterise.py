@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 import hwloop as hl
 from hwloop.errors import InputError, TargetError
@@ -163,3 +166,19 @@ def test_neurons_that_do_not_exist_are_refused() -> None:
     device = opened(preset(16))
     with pytest.raises(InputError, match="different ones of 0..15"):
         characterise(device, program_for(device), neurons=[3, 99])
+
+
+@pytest.mark.parametrize("repeats", [np.int64(4), np.uint8(4), torch.tensor(4)])
+def test_repeats_are_whole_numbers_of_every_kind(repeats: Any) -> None:
+    device = opened(preset(8), 3)
+    bench = Bench(device, targets_of(program_for(device, hidden=3), device), 4)
+    session = Session(bench, repeats)
+    assert (session.repeats, type(session.repeats)) == (4, int)
+
+
+@pytest.mark.parametrize("repeats", [3, True, 4.0, np.float64(4), "4", None])
+def test_what_is_no_number_of_repeats_is_refused(repeats: Any) -> None:
+    device = opened(preset(8), 3)
+    bench = Bench(device, targets_of(program_for(device, hidden=3), device), 4)
+    with pytest.raises(InputError, match="allowed: a whole number >= 4"):
+        Session(bench, repeats)

@@ -120,7 +120,7 @@ def test_a_foreign_calibration_too_few_repeats_and_real_weights_are_refused(cali
     device, program, calibration = calibrated.device, calibrated.program, calibrated.calibration
     with pytest.raises(CalibrationError, match="is of device emulator:5"):
         measure_bends(opened(preset(48), 6), program, calibration)
-    with pytest.raises(InputError, match="repeats = 3"):
+    with pytest.raises(InputError, match="repeats = 3; allowed: a whole number >= 4"):
         measure_bends(device, program, calibration, repeats=3)
     ideal = hl.open("emulator:0", preset="ideal")
     with pytest.raises(CalibrationError, match="no codes"):

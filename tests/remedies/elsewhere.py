@@ -34,6 +34,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("unless_complete", "{}; {}", "tests/calibration/test_apply.py::test_where_putting_back_fails_too_the_device_has_no_calibration_and_the_error_says_so"),
     ("hwloop_lava.device._graph_of", "runs programs compiled for lava or loihi", "tests/backends/lava/test_device.py::test_a_program_of_another_kind_is_refused"),
     ("Worker.ask", "of which this one is a fork; open the target here", "tests/backends/lava/test_faults.py::test_a_fork_of_the_host_starts_a_worker_of_its_own"),
+    ("EmulatorDevice._check_open", "open it here, or choose its noise with seek(session, batch)", "tests/backends/emulator/test_sessions.py::test_a_chip_opened_before_the_fork_is_refused_in_the_child_until_it_is_opened_there_or_sought"),
     ("selftest._check", "Try another interpreter", "tests/backends/lava/test_environment.py::test_another_python_makes_one_too"),
 )  # fmt: skip
 

@@ -113,7 +113,7 @@ def characterised(**options: Any) -> Any:
 
 OPTIONS = [
     option("calibrate.calibrate", "tolerance = {}; allowed: between 0 and 1 (a share)", calibrated, "tolerance", 2.0, 0.5),
-    option("Session.__init__", "repeats = {}; allowed: a whole number >= 4", calibrated, "repeats", 3, 4),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", calibrated, "repeats", 3, 4),
     option("Session.__init__", "tolerance = {}; allowed: between 0 and 1 (a share)", characterised, "tolerance", 0.0, 0.5),
     option("targets_of", "allowed: one or more different ones of 0..{}", of_neurons, "neurons", [0, 12], [0, 11]),
     option("Bench.__post_init__", "columns = {}; allowed: 1..{}, the fan-in", bench, "columns", 0, 1, 256),
@@ -268,7 +268,7 @@ def test_bends_are_measured_on_the_calibrated_device(made: Calibrated) -> None:
     wanted = network(8)
     program = hl.compile(wanted, other)
     refused("measure_bends", "this is {}", lambda: measure_bends(other, program, made.whole))
-    refused("measure_bends", "repeats = {}; allowed: a whole number >= 4",
+    refused("arguments.whole", "{} = {}; allowed: a whole number >= {}",
             lambda: measure_bends(made.device, made.program, made.whole, repeats=3))  # fmt: skip
     measure_bends(made.device, made.program, made.whole, repeats=4)
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 
-from hwloop.errors import TargetError
+from hwloop.errors import InputError, TargetError
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.target import compile
@@ -87,6 +89,25 @@ def test_seeking_leaves_the_calibration_of_a_trimmed_chip(build: Build, chip: Ch
     assert device.calibration is calibration  # its codes are in place, landed as after apply() in that session
 
 
+@pytest.mark.parametrize("of", [int, np.int64, np.uint8, torch.tensor])
+def test_sessions_runs_cells_and_clocks_are_whole_numbers_of_every_kind(of: Callable[[int], Any]) -> None:
+    device = EmulatorTarget("7", session=of(4), batch=of(2), fail_after=[of(3)]).open()
+    assert (device.session, device.batch) == (4, 2)
+    device.seek(of(5), of(6))
+    assert (device.session, device.batch) == (5, 6)
+
+
+@pytest.mark.parametrize("session", [True, 1.0, "1", -1, 2**63])
+def test_what_is_no_number_of_a_session_is_refused(session: Any) -> None:
+    with pytest.raises(InputError, match="session = .*; allowed: a whole number 0..9223372036854775807"):
+        EmulatorTarget("7", session=session)
+
+
+@pytest.mark.parametrize("clock", [np.int64(3), np.float32(3)])
+def test_a_clock_of_numpy_is_taken(clock: Any) -> None:
+    assert EmulatorTarget("7", clock=clock).open().device_time == 3.0
+
+
 # -- forked processes -----------------------------------------------------------------------------
 
 
@@ -153,11 +174,17 @@ def test_a_chip_opened_before_the_fork_is_refused_in_the_child_until_it_is_opene
     fresh = EmulatorTarget("7", preset="bss2", session=8).open()
     fresh.load(program)
 
+    def opened_there() -> bool:
+        own = EmulatorTarget("7", preset="bss2", session=8).open()
+        own.load(program)
+        return equal(fired(own, spikes), expected)
+
     def sought() -> bool:
         device.seek(8, 0)
         return equal(fired(device, spikes), expected)
 
     expected = fired(fresh, spikes)
+    assert in_child(opened_there) is True
     assert in_child(sought) is True
     assert len(device.run(spikes).populations) == 2  # the parent's is as it was
 
