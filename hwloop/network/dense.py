@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..arguments import whole
 from ..errors import InputError
-from ..memory import check_fits
+from ..machine_memory import check_fits
 from ..neurons import ParameterValue, as_parameter
 from ..spikes import Spikes
 
