@@ -21,6 +21,7 @@ from hwloop.target import Device
 from .bench import Bench, Observations, Targets, targets_of
 from .chance import chi_squared_tail
 from .design import around, choose, sample_information
+from .extent import Wanted
 from .fit import LACKING_AT_LAST, Fit, Noise, fit, mean_shift, normal_of
 from .model import KEEP, OWN, Array, Neurons, predict
 from .noise import estimate_noise
@@ -87,7 +88,7 @@ def characterise(
     device: Device,
     program: Program,
     *,
-    neurons: Sequence[int] | None = None,
+    neurons: Wanted = None,
     repeats: int = REPEATS,
     synapses: bool = True,
     tolerance: float = 0.02,
@@ -98,7 +99,7 @@ def characterise(
     ----------
     device : opened device; it holds the calibration's own program afterwards
     program : what the device is to run: neuron parameters, placement and number of synapse columns are taken from it
-    neurons : physical neurons; default: all (of a chip of up to 4096), or those of the program
+    neurons : physical neurons; default: those of the program, and some to spare; ``"all"``: the whole chip
     repeats : runs of every stimulus, at least 4
     synapses : whether the weight of every synapse column is measured too
     tolerance : largest standard error, as a share, that passes

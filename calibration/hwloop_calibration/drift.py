@@ -40,6 +40,7 @@ from .bench import Bench, Observations, targets_of
 from .calibrate import calibrate
 from .design import choose
 from .document import Calibration
+from .extent import check_covers
 from .fit import Noise, mean_shift, normal_of
 from .held_out import held_out
 from .known import neurons_of
@@ -105,7 +106,7 @@ class Sentinel:
     Raises
     ------
     CalibrationError
-        The calibration is of another device.
+        The calibration is of another device, or lacks neurons that are in use.
     """
 
     device: Device
@@ -122,6 +123,7 @@ class Sentinel:
                 f"calibration {self.calibration.id} is of device {self.calibration.device_id}; this is "
                 f"{self.device.device_id}: calibrate it"
             )
+        check_covers(self.calibration, self.program if self.upkeep is None else self.upkeep.program)
         targets = targets_of(self.program, self.device, self.calibration.neurons)
         columns = min(4, self.device.capabilities.fan_in)
         self._bench = Bench(self.device, targets, columns)

@@ -12,6 +12,7 @@ from hwloop.trim import Trimmable
 from .bench import targets_of
 from .calibrate import TRIM_ROUNDS
 from .characterise import COLUMNS, FIRST_PATTERNS, MORE_PATTERNS, SYNAPSE_REPEATS
+from .extent import Wanted
 from .synapses import BURSTS
 
 #: Computing (s) of a calibration whatever its size, and of a neuron's answer to one sample. Measured for 13 to 123 neurons
@@ -37,7 +38,7 @@ class Expected:
 
 
 def expected(
-    device: Device, program: Program, *, neurons: list[int] | None, trim: bool, repeats: int, synapses: bool = True
+    device: Device, program: Program, *, neurons: Wanted, trim: bool, repeats: int, synapses: bool = True
 ) -> Expected:
     """What :func:`~.calibrate.calibrate` with these arguments will take, if every round of trimming is needed.
 

@@ -53,7 +53,9 @@ def opened(**options: Any) -> EmulatorDevice:
 
 
 def characterised(device: EmulatorDevice, **options: Any) -> Any:
-    return characterise(device, hl.compile(network(), device), **{"synapses": False, "repeats": 4, **options})
+    return characterise(
+        device, hl.compile(network(), device), **{"neurons": "all", "synapses": False, "repeats": 4, **options}
+    )
 
 
 # -- chips ----------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def test_neurons_of_a_crowded_link_are_measured_in_the_parts_that_are_printed(mo
 
 def test_a_backend_that_answers_with_other_samples_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     device = opened()
-    bench = Bench(device, targets_of(hl.compile(network(), device), device), 1)
+    bench = Bench(device, targets_of(hl.compile(network(), device), device, "all"), 1)
     bench.load()
     stimuli = Stimuli((Pattern((1e-3,)),), torch.zeros(1, dtype=torch.int64).numpy(), 1, 0.05)
     real = device.run
