@@ -225,5 +225,8 @@ class LavaDevice(DeviceBase):
 
 def _graph_of(program: Program, device: str) -> FixedGraph | FloatGraph:
     if not isinstance(program, (LoihiProgram, FloatProgram)):
-        raise TargetError(f"{device} runs programs compiled for lava or loihi; got {type(program).__name__}")
+        raise TargetError(
+            f"{device} runs programs compiled for lava or loihi; got {type(program).__name__}: compile the network for it, "
+            "hwloop.compile(net, device)"
+        )
     return program.graph
