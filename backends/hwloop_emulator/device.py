@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +76,7 @@ class EmulatorTarget:
         self.name = f"emulator:{self.number}"
         self._session = None if session is None else _counter("session", session)
         self._batch = _counter("batch", batch)
-        if is_bool(clock) or not isinstance(clock, Real) or not 0 <= clock <= LONGEST_CLOCK:
+        if is_bool(clock) or not isinstance(clock, (int, float, np.number)) or not 0 <= clock <= LONGEST_CLOCK:
             raise InputError(f"clock = {clock!r}; allowed: 0..{LONGEST_CLOCK:g} device s")
         self._clock = float(clock)
         for name, switch in (("mismatch", mismatch), ("trial_noise", trial_noise)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -85,7 +84,7 @@ class LavaTarget:
             raise TargetError(f"lava:{address} does not exist; allowed: lava, with the options dt (s) and arithmetic")
         if arithmetic not in get_args(Arithmetic):
             raise InputError(f"arithmetic = {arithmetic!r}; allowed: {', '.join(get_args(Arithmetic))}")
-        if is_bool(deadline) or not isinstance(deadline, Real) or not 0 < deadline < math.inf:
+        if is_bool(deadline) or not isinstance(deadline, (int, float, np.number)) or not 0 < deadline < math.inf:
             raise InputError(f"deadline = {deadline!r}; allowed: finite and > 0 (s)")
         self._fixed = LoihiTarget(dt=dt, headroom=headroom)
         self.dt = self._fixed.dt
