@@ -45,7 +45,7 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
     given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
     counts = np.zeros(batch, np.int64)
     _check_room(batch, room)
-    found = borrow(batch, room, dtype, plan.holding, measured is not None)
+    found = borrow(batch, room, dtype, plan.holding is not None, measured is not None)
 
     def work(lo: int, hi: int) -> None:
         forward_range(
@@ -169,12 +169,12 @@ def membrane_maximum_gradient(
 class _Plan:
     """The neurons of a layer as the two kernels read them, padded to ``NARROW``: one more never spikes."""
 
-    kind: int
+    kind: int | None
     table: FloatArray
     threshold: FloatArray
     start: FloatArray
     moves: bool
-    holding: bool
+    holding: bool | None
     tables: tuple[FloatArray | None, FloatArray | None]
 
 
@@ -196,7 +196,7 @@ def _neurons(layer: Layer) -> _Plan:
         start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
         table = np.concatenate([table, np.repeat(table[:1], more, 0)])
     tables = (None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
-    moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
+    moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), True if layer.t_ref.any() else None
     return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
 
@@ -207,7 +207,7 @@ def _padded(array: FloatArray, more: int, value: float) -> FloatArray:
     return result
 
 
-def _kind(layer: Layer) -> tuple[int, bool]:
+def _kind(layer: Layer) -> tuple[int | None, bool]:
     """The closed form that fits the layer's taus, and whether all its neurons share them."""
     tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
     shared = bool((tau_mem == tau_mem[0]).all() and (tau_syn == tau_syn[0]).all())
