@@ -297,6 +297,19 @@ def test_a_manifest_with_a_foreign_field_is_refused(tmp_path: Path, fields: dict
         load_checkpoint(tmp_path, net())
 
 
+@pytest.mark.parametrize(
+    "name", ["../elsewhere.safetensors", "mine.safetensors", "step-1-0123456789abcdef.safetensors"]
+)
+def test_a_manifest_names_no_data_but_those_that_a_save_writes(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    manifest = save_checkpoint(run, net(), {"a": torch.ones(2)}, step=1)
+    (data,) = run.glob("*.safetensors")
+    (run / name).write_bytes(data.read_bytes())  # whole, and with the right sum
+    rewrite(manifest, data=name)
+    with pytest.raises(CheckpointError, match=f"data file {name}; allowed: step-NNNNNNNN-DIGEST.safetensors"):
+        load_checkpoint(run, net())
+
+
 @pytest.mark.parametrize("field", ["step", "network", "data", "sha256", "state", "format", "version"])
 def test_a_manifest_without_a_field_is_refused(tmp_path: Path, field: str) -> None:
     manifest = save_checkpoint(tmp_path, net(), {"a": torch.ones(2)}, step=1)
