@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -62,7 +62,7 @@ class Network(nn.Module):
     def blocks(self) -> list[tuple[Dense, LIF]]:
         """The (Dense, LIF) pairs, first to last; population i of a record is ``blocks[i][1]``."""
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
-        return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(layers[::2], layers[1::2], strict=True)]
+        return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
     @property
     def n_in(self) -> int:
@@ -132,7 +132,7 @@ class Network(nn.Module):
         policy: str,
         measured: Record | None,
     ) -> Health:
-        layers = tuple(_layer_health(p, c) for p, c in zip(populations, calls, strict=True))
+        layers = tuple([_layer_health(p, c) for p, c in zip(populations, calls, strict=True)])
 
         def differences() -> list[tuple[int, int]]:
             if measured is None:
