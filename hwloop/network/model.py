@@ -68,7 +68,7 @@ class Network(nn.Module):
     def blocks(self) -> list[tuple[Dense, LIF]]:
         """The (Dense, LIF) pairs, first to last; population i of a record is ``blocks[i][1]``."""
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
-        return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(layers[::2], layers[1::2], strict=True)]
+        return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
     @property
     def n_in(self) -> int:

@@ -102,6 +102,7 @@ def spread(work: Callable[[int, int], None], batch: int, operations: int, least:
     The ranges depend on the number of threads alone. One that no thread has begun when the first is done is run here:
     on a busy machine a thread may be long in coming.
     """
+    begin()
     n = min(batch, 1 + operations // least)
     n = min(n, kernel_threads()) if n > 1 else 1
     if n == 1:
