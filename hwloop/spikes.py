@@ -184,7 +184,7 @@ class Spikes:
 
     def first_times(self) -> Tensor:
         """``[batch, n_units]`` (s), ``inf`` where silent; differentiable in ``times``."""
-        if self.times.is_cpu and self.times.dtype in (torch.float32, torch.float64):
+        if self.times.is_cpu and self.times.dtype in DTYPES:
             from .simulate.first_spikes import first_times
 
             return first_times(self)

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import DTYPES
 from ..errors import InputError
 from ..neurons import PARAMETERS, ResetKind
 from ..spikes import Spikes
 from .glue import DEFAULT_FLOOR as DEFAULT_FLOOR
-from .glue import DTYPES, LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .glue import FloorPolicy as FloorPolicy
+from .glue import LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .glue import Options as Options
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
@@ -122,10 +123,14 @@ def _check_inputs(inputs: Spikes, weight: Tensor, where: str) -> None:
         raise InputError(f"the input has {inputs.n_units} units; the layer takes {weight.shape[1]}")
     if not inputs.times.shape[0]:
         raise InputError("a batch of no samples; give at least one")
-    for what, dtype in (("weights", weight.dtype), ("input times", inputs.times.dtype)):
-        if dtype not in DTYPES:
+    for what, tensor in (("weights", weight), ("input times", inputs.times)):
+        if not tensor.is_cpu:
             raise InputError(
-                f"{where}: {what} have dtype {str(dtype).removeprefix('torch.')}; allowed: float32 or float64. "
+                f"{where}: {what} are on {tensor.device}; this build simulates on the CPU alone: move them with .to('cpu')"
+            )
+        if tensor.dtype not in DTYPES:
+            raise InputError(
+                f"{where}: {what} have dtype {str(tensor.dtype).removeprefix('torch.')}; allowed: float32 or float64. "
                 "Spike times are exact to rounding: use net.float() or net.double(), and spikes.to(torch.float32)"
             )
 

@@ -185,8 +185,12 @@ def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
     plan = layer.memo.get("cpu")
     if plan is None:
         plan = layer.memo["cpu"] = _neurons(layer)
-    more = NARROW - layer.weight.shape[1]
-    return plan, _padded(layer.weight, more, 0.0) if more > 0 else layer.weight
+    n_in, n = layer.weight.shape
+    if n >= NARROW:
+        return plan, layer.weight
+    weight = np.zeros((n_in, NARROW), layer.weight.dtype)
+    weight[:, :n] = layer.weight
+    return plan, weight
 
 
 def _neurons(layer: Layer) -> _Plan:

@@ -30,9 +30,6 @@ DEFAULT_FLOOR = 1e-3
 #: as on its spikes.
 KEPT_NEURONS = 64
 
-#: What the kernels compute in.
-DTYPES = (torch.float32, torch.float64)
-
 _V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")
 
 
@@ -72,13 +69,13 @@ class Options:
 def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: str = "layer") -> Layer:
     """Arrays of a layer from ``weight [n_out, n_in]`` and its neurons' :data:`~hwloop.neurons.PARAMETERS`, each ``[n_out]``.
 
-    ``v_th`` may be ``[batch, n_out]``. The layer's weights are a view where they are stored pre-major; its neurons are a copy.
+    Both without a gradient, or called where none is recorded. ``v_th`` may be ``[batch, n_out]``. The layer's weights are a view where they are stored pre-major; its neurons are a copy.
 
     Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
     """
-    w = np.ascontiguousarray(_array(weight).T)
+    w = np.ascontiguousarray(weight.numpy().T)
     if params[_V_TH].ndim == 1:
-        values = torch.cat(tuple(params)).detach().numpy().astype(w.dtype, copy=False)
+        values = torch.cat(tuple(params)).numpy().astype(w.dtype, copy=False)
         if len(values) != w.shape[1] * len(PARAMETERS):
             raise InputError(
                 f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
@@ -86,7 +83,7 @@ def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: 
             )
         neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes)
     else:
-        neurons = _derive([np.array(_array(p), w.dtype) for p in params], options.reset, options.max_spikes)
+        neurons = _derive([np.array(p.detach().numpy(), w.dtype) for p in params], options.reset, options.max_spikes)
     if not (neurons.allowed and finite(w)):
         _refuse_values(weight.detach(), dict(zip(PARAMETERS, params, strict=True)), where)
     return neurons.layer.with_weight(w)
@@ -132,24 +129,17 @@ def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> Non
 
 
 def to_events(spikes: Spikes, dtype: Any) -> Events:
-    """Arrays of ``spikes`` with times in ``dtype``: views wherever they are so already."""
-    return _events(spikes.times, spikes.units, spikes.counts, dtype)
+    """Arrays of ``spikes`` with times in ``dtype`` (None: theirs): views wherever they are so already."""
+    return _events(spikes.times.detach(), spikes.units, spikes.counts, dtype)
 
 
 def _events(times: Tensor, units: Tensor, counts: Tensor, dtype: Any) -> Events:
+    """Arrays of events without a gradient."""
     return Events(
-        np.ascontiguousarray(_array(times), dtype),
+        np.ascontiguousarray(times.numpy(), dtype),
         np.ascontiguousarray(units.numpy()),
         np.ascontiguousarray(counts.numpy()),
     )
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    if not tensor.is_cpu:
-        raise InputError(f"tensor on {tensor.device}; this build simulates on the CPU alone: move it with .to('cpu')")
-    if tensor.dtype not in DTYPES:
-        raise InputError(f"dtype {tensor.dtype}; allowed: float32 or float64")
-    return tensor.detach().numpy()
 
 
 @dataclass
@@ -196,7 +186,7 @@ class SpikingLayer(torch.autograd.Function):
         ran = weight.detach()  # the same values and count of changes, and these also when weight.data becomes another
         options, units, counts = call.options, call.units, call.counts
         layer = to_layer(ran, params or call.neurons, options, call.where)
-        inputs = _events(times, units, counts, layer.weight.dtype)
+        inputs = _events(times.detach(), units, counts, layer.weight.dtype)
         trace: Trace = engine(options.engine).forward(layer, inputs, call.t_stop, call.measured)
         spikes = trace.spikes
         result = torch.from_numpy(spikes.times)
@@ -220,9 +210,9 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     weight, times, units, counts, *answer = ctx.saved_tensors[:7]  # refuses what was changed
     needs, dtype = ctx.needs_input_grad, layer.weight.dtype
     if weight is not ran:  # hooks of saved tensors: everything may lie elsewhere by now
-        inputs = _events(times, units, counts, dtype)
-        layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
-        trace = replace(trace, spikes=_events(answer[0], answer[1], answer[2], dtype))
+        inputs = _events(times.detach(), units, counts, dtype)
+        layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
+        trace = replace(trace, spikes=_events(answer[0].detach(), answer[1], answer[2], dtype))
     floor = _floor(options.floor, options.policy == "skip")
     run = engine(options.engine)
     upstream = _upstream(grad, trace, layer)
@@ -302,8 +292,8 @@ class MembraneMaximum(torch.autograd.Function):
     def forward(
         ctx: Any, spikes: Spikes, mask: Tensor, times: Tensor, weight: Tensor, *params: Tensor
     ) -> Tensor:  # fmt: skip
-        layer = to_layer(weight, params, Options())
-        inputs = _events(times, spikes.units, spikes.counts, layer.weight.dtype)
+        layer = to_layer(weight.detach(), params, Options())
+        inputs = _events(times.detach(), spikes.units, spikes.counts, layer.weight.dtype)
         v_leak = params[_V_LEAK]
         value, when = engine().membrane_maximum(layer, inputs, spikes.t_stop, np.ascontiguousarray(mask.numpy()))
         if any(ctx.needs_input_grad):
@@ -318,8 +308,8 @@ class MembraneMaximum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         t_stop, layer, when = ctx.ran
         times, units, counts, mask, weight = ctx.saved_tensors[:5]
-        layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
-        inputs = _events(times, units, counts, layer.weight.dtype)
+        layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
+        inputs = _events(times.detach(), units, counts, layer.weight.dtype)
         upstream = torch.where(mask, grad, 0.0).double().numpy()
         d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, inputs, t_stop, when, upstream)
         cast = layer.weight.dtype

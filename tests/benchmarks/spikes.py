@@ -113,7 +113,10 @@ def main() -> int:
         spread = max(cost.values()) / min(cost.values())
         ratio = ratio or spread
         row = ", ".join(f"{rate} -> {value:.0f} ns" for rate, value in cost.items())
-        print(f"{name}: spikes per neuron -> cost per spike: {row}; largest / smallest {spread:.2f} (goal <= {GOAL})")
+        values = list(cost.values())
+        rise = max(b / a for k, a in enumerate(values) for b in values[k:])
+        print(f"{name}: spikes per neuron -> cost per spike: {row}")
+        print(f"    largest / smallest {spread:.2f} (goal <= {GOAL}); largest rise with the rate {rise:.2f}")
     return int(ratio > GOAL)
 
 

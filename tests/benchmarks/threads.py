@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # the script also runs
 from checkouts import HERE, Worker, by_turns, serve
 
 #: Training samples and epochs of a round: some .5 s on one thread.
-SAMPLES, EPOCHS = 1000, 2
+SAMPLES, EPOCHS = 3000, 3
 
 #: Largest CPU and wall time wanted, as multiples of those of one thread.
 CPU_GOAL, WALL_GOAL = 1.2, 1.1
