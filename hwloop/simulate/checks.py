@@ -28,11 +28,11 @@ def below_floor(current, units, counts, threshold, reset, share):  # type: ignor
 
 
 @kernel()
-def finite(weight):  # type: ignore[no-untyped-def]
-    """Whether all of ``weight [n_in, n_out]`` are finite."""
+def within(weight, bound):  # type: ignore[no-untyped-def]
+    """Whether all of ``|weight [n_in, n_out]|`` are at most ``bound``, of their dtype; NaN is not."""
     flat, bad = weight.reshape(-1), np.int32(0)
     for k in range(len(flat)):
-        bad |= np.int32(not abs(flat[k]) < np.inf)
+        bad |= np.int32(not abs(flat[k]) <= bound)
     return bad == 0
 
 

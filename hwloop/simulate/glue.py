@@ -16,8 +16,9 @@ from torch.autograd.function import once_differentiable
 from ..errors import GradientError, InputError, OptionError
 from ..neurons import PARAMETERS, check_parameters
 from ..spikes import Spikes
-from .checks import below_floor, finite, masked
+from .checks import below_floor, masked, within
 from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
+from .endless import calm_sum, refuse_endless
 from .threads import begin
 
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
@@ -29,6 +30,9 @@ DEFAULT_FLOOR = 1e-3
 #: Layers whose neuron parameters are kept checked and prepared between calls: a small batch would spend as long there
 #: as on its spikes.
 KEPT_NEURONS = 64
+
+#: Largest numbers of the dtypes.
+_LARGEST = {dtype().dtype.char: float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
 _V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")
 
@@ -66,10 +70,14 @@ class Options:
             raise InputError(f"max_spikes = {self.max_spikes}; allowed: None (no cap) or a whole number >= 1")
 
 
-def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: str = "layer") -> Layer:
+def to_layer(
+    weight: Tensor, params: Sequence[Tensor], options: Options, t_stop: float, where: str = "layer", events: int = 1
+) -> tuple[Layer, bool]:
     """Arrays of a layer from ``weight [n_out, n_in]`` and its neurons' :data:`~hwloop.neurons.PARAMETERS`, each ``[n_out]``.
 
-    Both without a gradient, or called where none is recorded. ``v_th`` may be ``[batch, n_out]``. The layer's weights are a view where they are stored pre-major; its neurons are a copy.
+    Both without a gradient, or called where none is recorded. ``v_th`` may be ``[batch, n_out]``. The layer's weights are a
+    view where they are stored pre-major; its neurons are a copy. Also whether it is calm: no neuron can spike without end
+    (:mod:`.endless`) in a sample of so many ``events`` until ``t_stop``.
 
     Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
     """
@@ -81,28 +89,31 @@ def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: 
                 f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
                 f"allowed: one for each of {w.shape[1]} neurons"
             )
-        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes)
+        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes, t_stop)
     else:
-        neurons = _derive([np.array(p.detach().numpy(), w.dtype) for p in params], options.reset, options.max_spikes)
-    if not (neurons.allowed and finite(w)):
+        given = [np.array(p.detach().numpy(), w.dtype) for p in params]
+        neurons = _derive(given, options.reset, options.max_spikes, t_stop)
+    calm = within(w, w.dtype.type(min(neurons.calm / max(1, events), _LARGEST[w.dtype.char])))
+    if not (neurons.allowed and calm):
         _refuse_values(weight.detach(), dict(zip(PARAMETERS, params, strict=True)), where)
-    return neurons.layer.with_weight(w)
+    return neurons.layer.with_weight(w), calm
 
 
 class _Neurons(NamedTuple):
-    """Neurons of a layer: whether their parameters are allowed, and a :class:`Layer` of them without weights."""
+    """Neurons of a layer: whether their parameters are allowed, :func:`.calm_sum`, and a :class:`Layer` without weights."""
 
     allowed: bool
+    calm: float
     layer: Layer
 
 
 @lru_cache(maxsize=KEPT_NEURONS)
-def _kept(char: str, values: bytes, reset: str, max_spikes: int | None) -> _Neurons:
+def _kept(char: str, values: bytes, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
     """The neurons with these parameters. Keyed by value: what changes them in place, optimiser or user, is noticed."""
-    return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes)
+    return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes, t_stop)
 
 
-def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None) -> _Neurons:
+def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
     tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref = value
     threshold, lowest = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
     allowed = (
@@ -113,11 +124,12 @@ def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: in
     start = np.where((threshold <= 0).any(0), lowest, 0).astype(tau_mem.dtype)
     none: FloatArray = np.empty((0, len(tau_mem)), tau_mem.dtype)
     neurons = (tau_mem, tau_syn, t_ref, threshold, lowest, start)
-    return _Neurons(allowed, Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0))
+    layer = Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0)
+    return _Neurons(allowed, calm_sum(layer, t_stop) if allowed else 0.0, layer)
 
 
 def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> None:
-    """Raise for what :func:`to_layer` found; nothing where only the sum of huge weights overflowed."""
+    """Raise where a parameter is out of bounds or a weight is not finite."""
     check_parameters(params, where)
     bad = torch.nonzero(~torch.isfinite(weight))
     if len(bad):
@@ -185,9 +197,11 @@ class SpikingLayer(torch.autograd.Function):
         begin()
         ran = weight.detach()  # the same values and count of changes, and these also when weight.data becomes another
         options, units, counts = call.options, call.units, call.counts
-        layer = to_layer(ran, params or call.neurons, options, call.where)
-        inputs = _events(times.detach(), units, counts, layer.weight.dtype)
-        trace: Trace = engine(options.engine).forward(layer, inputs, call.t_stop, call.measured)
+        layer, calm = to_layer(ran, params or call.neurons, options, call.t_stop, call.where, times.shape[1])
+        inputs, run = _events(times.detach(), units, counts, layer.weight.dtype), engine(options.engine)
+        if not calm and call.measured is None:
+            refuse_endless(layer, inputs, call.t_stop, call.where, run)
+        trace: Trace = run.forward(layer, inputs, call.t_stop, call.measured)
         spikes = trace.spikes
         result = torch.from_numpy(spikes.times)
         found = torch.from_numpy(spikes.units), torch.from_numpy(spikes.counts)
@@ -292,7 +306,7 @@ class MembraneMaximum(torch.autograd.Function):
     def forward(
         ctx: Any, spikes: Spikes, mask: Tensor, times: Tensor, weight: Tensor, *params: Tensor
     ) -> Tensor:  # fmt: skip
-        layer = to_layer(weight.detach(), params, Options())
+        layer, _ = to_layer(weight.detach(), params, Options(), spikes.t_stop)
         inputs = _events(times.detach(), spikes.units, spikes.counts, layer.weight.dtype)
         v_leak = params[_V_LEAK]
         value, when = engine().membrane_maximum(layer, inputs, spikes.t_stop, np.ascontiguousarray(mask.numpy()))

@@ -111,6 +111,20 @@ def test_a_runaway_layer_is_held_by_each_of_what_is_named(monkeypatch: pytest.Mo
     ).follow()
 
 
+def test_a_layer_without_end_is_held_by_each_of_what_is_named() -> None:
+    Case(
+        "refuse_endless",
+        "Use lower weights, a larger v_th - v_reset, a refractory time, or max_spikes",
+        lambda: run(net(1e18)),
+        (
+            lambda: run(net(5.0)),
+            lambda: run(net(1e18, v_th=1e18)),
+            lambda: run(net(1e18, t_ref=1e-3)),
+            lambda: run(net(1e18, max_spikes=5)),
+        ),
+    ).follow()
+
+
 def grazing(measured: float | None = None, **options: Any) -> Record:
     """A spike of a slope of some swings; or one measured late, when the membrane falls."""
     late = None if measured is None else Record((Spikes.from_events([([measured], [0]), ([], [])], 2, 0.05),))
