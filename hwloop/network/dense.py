@@ -79,7 +79,7 @@ class Dense(nn.Module):
 
     def acting_weight(self) -> Tensor:
         """``[n_out, n_in]``: what the neurons feel. The weight itself, or in a device twin :meth:`transmitted`."""
-        return self.transmitted(self.weight)
+        return self.weight if self.mismatch is None else self.transmitted(self.weight)
 
     def transmitted(self, weight: Tensor) -> Tensor:
         """What the synapses of a device make of ``weight [n_out, n_in]``: the same where this is no device twin.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -68,7 +69,7 @@ class Network(nn.Module):
     def blocks(self) -> list[tuple[Dense, LIF]]:
         """The (Dense, LIF) pairs, first to last; population i of a record is ``blocks[i][1]``."""
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
-        return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(layers[::2], layers[1::2], strict=True)]
+        return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
     @property
     def n_in(self) -> int:
@@ -113,6 +114,7 @@ class Network(nn.Module):
             Policy ``raise`` and a spike below the floor.
         """
         blocks = self.blocks
+        check_input(spikes, blocks[0][0])
         if measured is not None and len(measured) != len(blocks):
             raise InputError(f"the measurement has {len(measured)} populations; the network has {len(blocks)}")
         populations: list[Spikes] = []
@@ -162,7 +164,6 @@ class Network(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
         """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""
-        check_input(args[0] if args else kwargs.get("spikes"), cast(Dense, self.layers[0]))
         result: Record = super().__call__(*args, **kwargs)
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
             warn_of_scales(self, result)
@@ -175,9 +176,8 @@ _options = lru_cache(Options)
 
 def _layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
     if call.trace is None or call.measured is None:
-        residual = torch.zeros(population.n_units, dtype=torch.float64)
+        residual = np.zeros(population.n_units)
     else:
         spikes = call.trace.spikes
-        found = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
-        residual = torch.from_numpy(found)
-    return LayerHealth(call.used, call.below_floor, residual, call.silent)
+        residual = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
+    return LayerHealth(call.used, call.below_floor, torch.from_numpy(residual), call.silent)
