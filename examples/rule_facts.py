@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hwloop import rules
 from hwloop.losses import Loss
-from hwloop.rules.spide import Spide, equilibrium, firing
-from hwloop.rules.spikegrad import SpikeGrad
-from hwloop.rules.spikegrad_events import backward_events, forward_events, update_events
+from hwloop.rules.spide.rule import Spide, equilibrium, firing
+from hwloop.rules.spikegrad.events import backward_events, forward_events, update_events
+from hwloop.rules.spikegrad.rule import SpikeGrad
 
 #: Samples followed event by event, and samples whose rates are averaged.
 FOLLOWED, AVERAGED = 20, 1000

@@ -17,10 +17,10 @@ from torch import nn
 import hwloop as hl
 from hwloop import rules
 from hwloop.losses import Loss
-from hwloop.rules.hm2bp import HM2BP, LeakyNeurons
-from hwloop.rules.na import NA, TracedNeurons
-from hwloop.rules.spide import RateNeurons, Spide
-from hwloop.rules.spikegrad import SignedNeurons, SpikeGrad
+from hwloop.rules.hm2bp.rule import HM2BP, LeakyNeurons
+from hwloop.rules.na.rule import NA, TracedNeurons
+from hwloop.rules.spide.rule import RateNeurons, Spide
+from hwloop.rules.spikegrad.rule import SignedNeurons, SpikeGrad
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,14 @@ if _TYPE_CHECKING:
     from .compare import compare as compare
     from .datasets import Dataset as Dataset
     from .datasets import Task as Task
-    from .deployment import deploy as deploy
-    from .deployment import measure as measure
-    from .deployment import run_on as run_on
+    from .device.deploy import deploy as deploy
+    from .device.deploy import measure as measure
+    from .device.deploy import run_on as run_on
+    from .device.registry import Device as Device
+    from .device.registry import Target as Target
+    from .device.registry import available as available
+    from .device.registry import compile as compile
+    from .device.registry import open as open
     from .errors import CalibrationError as CalibrationError
     from .errors import CheckpointError as CheckpointError
     from .errors import CompileError as CompileError
@@ -40,11 +45,6 @@ if _TYPE_CHECKING:
     from .record import Record as Record
     from .record import Recording as Recording
     from .spikes import Spikes as Spikes
-    from .target import Device as Device
-    from .target import Target as Target
-    from .target import available as available
-    from .target import compile as compile
-    from .target import open as open
     from .training import evaluate as evaluate
     from .training import fit as fit
     from .training.loop import finetune as finetune
@@ -62,7 +62,7 @@ _HOMES = {
     "DataError": ".errors",
     "Dataset": ".datasets",
     "Dense": ".network",
-    "Device": ".target",
+    "Device": ".device.registry",
     "GradientError": ".errors",
     "HwloopError": ".errors",
     "InputError": ".errors",
@@ -73,21 +73,21 @@ _HOMES = {
     "Record": ".record",
     "Recording": ".record",
     "Spikes": ".spikes",
-    "Target": ".target",
+    "Target": ".device.registry",
     "TargetError": ".errors",
     "Task": ".datasets",
     "TimeScaleWarning": ".errors",
-    "available": ".target",
+    "available": ".device.registry",
     "calibrate": "hwloop_calibration",
     "compare": ".compare",
-    "compile": ".target",
-    "deploy": ".deployment",
+    "compile": ".device.registry",
+    "deploy": ".device.deploy",
     "evaluate": ".training",
     "finetune": ".training.loop",
     "fit": ".training",
-    "measure": ".deployment",
-    "open": ".target",
-    "run_on": ".deployment",
+    "measure": ".device.deploy",
+    "open": ".device.registry",
+    "run_on": ".device.deploy",
 }
 
 __all__ = [

@@ -19,16 +19,16 @@ import torch
 
 from .compare import Comparison, compare
 from .datasets import Task
-from .deployment import deploy, run_on
+from .device.deploy import deploy, run_on
+from .device.registry import Device, describe, factory, find, in_words
+from .device.registry import compile as compile_for
+from .device.registry import open as open_device
 from .experiment import Experiment
 from .mapping import Program
 from .network import Network
 from .progress import say
 from .record import Record
 from .results import Result, measured, simulated
-from .target import Device, describe, factory, find, in_words
-from .target import compile as compile_for
-from .target import open as open_device
 from .training import FitResult, fit
 from .training.loop import LoopResult, finetune
 from .workers import how_many, workers

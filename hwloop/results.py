@@ -16,12 +16,12 @@ from . import storage
 from .arguments import whole
 from .compare.source import Source
 from .datasets import Dataset
-from .deployment import measure
+from .device.deploy import measure
+from .device.registry import Device
 from .losses import Decision
 from .mapping import Program
 from .network import Network
 from .record import RanOn
-from .target import Device
 from .training import Evaluation, evaluate
 
 FORMAT, VERSION = "hwloop-summary", 1

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import hwloop as hl
-import hwloop.target
+import hwloop.device.registry
+from hwloop.device.registry import Measured, checked_repeats, earlier, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.spikes import Spikes
-from hwloop.target import Measured, checked_repeats, earlier, repeat
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 #: Where lines are counted: everything between ``load`` and the last cell.
-FILES = ("hwloop/device_base.py", "hwloop_emulator/device.py", "hwloop_emulator/chip.py", "hwloop_emulator/memory.py",
+FILES = ("hwloop/device/base.py", "hwloop_emulator/device.py", "hwloop_emulator/chip.py", "hwloop_emulator/memory.py",
          "hwloop_loihi/device.py", "hwloop_loihi/emulator.py")  # fmt: skip
 
 

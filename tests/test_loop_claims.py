@@ -17,7 +17,7 @@ import hwloop as hl
 from hwloop import datasets, losses
 from hwloop.checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from hwloop.datasets import Task
-from hwloop.deployment import measure
+from hwloop.device.deploy import measure
 from hwloop.errors import CheckpointError, GradientError, InputError, OptionError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network

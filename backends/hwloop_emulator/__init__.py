@@ -3,7 +3,7 @@
 from .device import EmulatorDevice as EmulatorDevice
 from .device import EmulatorTarget as EmulatorTarget
 from .effects import EFFECTS as EFFECTS
-from .population import Population as Population
+from .many.device import Population as Population
 from .preset import Effect as Effect
 from .preset import Preset as Preset
 from .preset import shipped as shipped

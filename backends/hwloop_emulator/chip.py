@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from hwloop import simulate
+from hwloop.device.registry import Measured
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
 from hwloop.neurons import check_reset
 from hwloop.spikes import Spikes
-from hwloop.target import Measured
 
 from . import events, membranes
 from .analog import Analog

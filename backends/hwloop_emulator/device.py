@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from hwloop.arguments import is_bool, whole
+from hwloop.device.registry import DeviceBase, Measured, repeat
+from hwloop.device.trim import TrimRange, check_codes, known_parameter
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, repeat
-from hwloop.trim import TrimRange, check_codes, known_parameter
 
 from .chip import Chip
 from .preset import Preset, shipped
@@ -177,7 +177,7 @@ class EmulatorDevice(DeviceBase):
 
     @property
     def trim_ranges(self) -> dict[str, TrimRange]:
-        """Range and nominal law of each parameter that has trim cells; see :class:`hwloop.trim.Trimmable`."""
+        """Range and nominal law of each parameter that has trim cells; see :class:`hwloop.device.trim.Trimmable`."""
         return dict(self._chip.trims.ranges)
 
     @property
@@ -256,7 +256,7 @@ class EmulatorDevice(DeviceBase):
         return self._chip.trims.codes(parameter, self.device_id)
 
     def write_trim(self, parameter: str, codes: Array, neurons: Array | None = None, *, refresh: bool = False) -> None:
-        """Write trim cells; arguments and errors as for :meth:`hwloop.trim.Trimmable.write_trim`.
+        """Write trim cells; arguments and errors as for :meth:`hwloop.device.trim.Trimmable.write_trim`.
 
         Where any cell is written, the device has no calibration from then on: it is no longer what was calibrated.
         """

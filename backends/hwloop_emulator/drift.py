@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from hwloop.trim import TRIMMED
+from hwloop.device.trim import TRIMMED
 
 from .silicon import Deviations
 from .streams import Array

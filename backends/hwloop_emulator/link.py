@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwloop.simulate.kernel import kernel
+from hwloop.simulate.compile_kernel import kernel
 from hwloop.spikes import Spikes
 
 from .events import without

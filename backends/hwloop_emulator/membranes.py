@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hwloop.simulate.kernel import kernel
-from hwloop.simulate.scalar import response
+from hwloop.simulate.compile_kernel import kernel
+from hwloop.simulate.kernels.neuron import response
 from hwloop.spikes import Spikes
 
 from .streams import Array

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hwloop.device.trim import TRIMMED, TrimRange
 from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
 from hwloop.neurons import ResetKind
-from hwloop.trim import TRIMMED, TrimRange
 
 from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
 
@@ -98,7 +98,7 @@ class Trim(BaseModel):
     """Trim cells of one parameter: ``codes`` from .. to, the ``default`` that moves nothing, nominal ``step`` of 1 LSB.
 
     The step is a logarithm (time constants, gain: .01 is 1 %) or a share of the swing (potentials); see
-    :class:`hwloop.trim.TrimRange`.
+    :class:`hwloop.device.trim.TrimRange`.
     """
 
     model_config = _STRICT

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hwloop.trim import TrimRange, known_parameter
+from hwloop.device.trim import TrimRange, known_parameter
 
 from .silicon import Deviations
 from .streams import Array, Stream

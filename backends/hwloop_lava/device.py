@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from hwloop.arguments import is_bool
+from hwloop.device.registry import DeviceBase, Measured, StepChoice, repeat
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, StepChoice, repeat
 from hwloop_loihi import (
     Emulator,
     FixedGraph,
@@ -39,7 +39,7 @@ from .request import plan, requests, spikes_of
 
 if TYPE_CHECKING:
     from hwloop.rules import StepNetwork
-    from hwloop.rules.deployment import SpikeKind, StepDevice
+    from hwloop.rules.steps.deployment import SpikeKind, StepDevice
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_loihi.graph import WEIGHT_BITS, Array, FixedLayer, FloatLayer, Synapses
+from hwloop_fixed_point.graph import WEIGHT_BITS, Array, FixedLayer, FloatLayer, Synapses
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_loihi.graph import Array, FixedGraph, FloatGraph
-from hwloop_loihi.ticks import TickSpikes
+from hwloop_fixed_point.graph import Array, FixedGraph, FloatGraph
+from hwloop_fixed_point.ticks import TickSpikes
 
 from .population import population_of
 from .worker.protocol import Message

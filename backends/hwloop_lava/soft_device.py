@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.rules import StepNetwork
-from hwloop.rules.deployment import SpikeKind
-from hwloop_loihi.graph import Array
+from hwloop.rules.steps.deployment import SpikeKind
+from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.soft_reset import SoftRun, run_population
 from hwloop_loihi.soft_device import SoftDevice
-from hwloop_loihi.soft_reset import SoftRun, run_population
 
 from .environment import Environment
 from .process import Worker

@@ -35,10 +35,7 @@ from hwloop.mapping import (
 )
 from hwloop.mapping.loss import weight_losses
 from hwloop.network import Network
-
-from .delays import delay_losses
-from .discretise import Discrete, discretise
-from .graph import (
+from hwloop_fixed_point.graph import (
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_UNITY,
@@ -51,6 +48,9 @@ from .graph import (
     FixedLayer,
     Synapses,
 )
+
+from .delays import delay_losses
+from .discretise import Discrete, discretise
 from .limits import CODE_BITS, capabilities, check_features
 from .program import LayerFit, LoihiProgram
 from .remedy import (

@@ -16,12 +16,12 @@ import torch
 
 from hwloop.network import Network
 from hwloop.spikes import Spikes
+from hwloop_fixed_point.reference import run_float
+from hwloop_fixed_point.runs import Emulator
+from hwloop_fixed_point.ticks import TickSpikes, decode, encode
 
 from .compiler import compile_loihi
 from .discretise import float_graph
-from .emulator import Emulator
-from .reference import run_float
-from .ticks import TickSpikes, decode, encode
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from hwloop.errors import CompileError
 from hwloop.mapping.loss import FAR_FROM_TICK, far_delays, ticks_off
+from hwloop_fixed_point.graph import MAX_DELAY, Array
 
-from .graph import MAX_DELAY, Array
 from .remedy import LARGEST_DT, SMALLEST_DT, Compilation
 
 #: Parts of the step that are tried, and delays that a step is fitted to.

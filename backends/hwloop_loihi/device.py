@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule, rounded_up
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, repeat
+from hwloop_fixed_point.graph import FixedGraph, FloatGraph
+from hwloop_fixed_point.runs import Emulator
+from hwloop_fixed_point.ticks import decode, encode
 
 from .compiler import compile_loihi
-from .emulator import Emulator
-from .graph import FixedGraph, FloatGraph
 from .limits import capabilities
 from .program import LoihiProgram
 from .remedy import LARGEST_DT, SMALLEST_DT, Headroom
-from .ticks import decode, encode
 from .wrap import check_wraps
 
 if TYPE_CHECKING:
     from hwloop.rules import StepNetwork
-    from hwloop.rules.deployment import SpikeKind, StepDevice
+    from hwloop.rules.steps.deployment import SpikeKind, StepDevice
 
     from .sweep import StepChoice
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from hwloop.errors import CompileError
 from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name, rounded_up
+from hwloop_fixed_point.graph import MAX_DELAY, Array
 
-from .graph import MAX_DELAY, Array
 from .remedy import Refusal, delays_up_to, step_of
 
 #: Neurons of one Loihi 2 chip: 128 cores of 8192 (Intel, Loihi 2 technology brief, 2021).

@@ -33,9 +33,9 @@ from hwloop.errors import CompileError, DataError, HwloopError
 from hwloop.mapping import ScaleRule, dense_name
 from hwloop.network import Network
 from hwloop.storage import read_bytes, write_bytes
+from hwloop_fixed_point.graph import Array, FixedGraph, FixedLayer, Synapses
 
 from .compiler import NETX_BIAS_EXPONENT, compile_loihi
-from .graph import Array, FixedGraph, FixedLayer, Synapses
 from .program import LoihiProgram
 
 #: Attribute of the file with the step (s).

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwloop.mapping import Program, ResourceReport, ResourceTable
+from hwloop_fixed_point.graph import FixedGraph
 
-from .graph import FixedGraph
 from .remedy import Compilation
 
 if TYPE_CHECKING:

@@ -19,12 +19,11 @@ import torch
 from hwloop.errors import CompileError
 from hwloop.mapping import rounded_up
 from hwloop.rules import StepNetwork, Values
-from hwloop.rules.spide import limited, rate_neurons
-from hwloop.rules.spikegrad import input_counts, neurons_of
-from hwloop.rules.synapses import synapses
-
-from .graph import BIAS_EXPONENT, BIAS_MANTISSA, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array
-from .soft_reset import SoftPopulation
+from hwloop.rules.spide.rule import limited, rate_neurons
+from hwloop.rules.spikegrad.rule import input_counts, neurons_of
+from hwloop.rules.steps.synapses import synapses
+from hwloop_fixed_point.graph import BIAS_EXPONENT, BIAS_MANTISSA, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array
+from hwloop_fixed_point.soft_reset import SoftPopulation
 
 #: Largest even code of mixed sign that is also the negative of a code.
 TOP_CODE = 254

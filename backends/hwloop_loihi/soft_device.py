@@ -15,15 +15,15 @@ import torch
 from hwloop.errors import CompileError, TargetError
 from hwloop.record import RanOn
 from hwloop.rules import Stage, StepNetwork, StepRecord, Values, find
-from hwloop.rules.deployment import SpikeKind
-from hwloop.rules.spide import Spide, simulate
-from hwloop.rules.spide_backward import Feedback
-from hwloop.rules.spikegrad import SpikeGrad, neurons_of
+from hwloop.rules.spide.adjoint import Feedback
+from hwloop.rules.spide.rule import Spide, simulate
+from hwloop.rules.spikegrad.rule import SpikeGrad, neurons_of
+from hwloop.rules.steps.deployment import SpikeKind
+from hwloop_fixed_point.graph import STATE_SHIFT, Array
+from hwloop_fixed_point.soft_reset import SoftRun, run_population
 
-from .graph import STATE_SHIFT, Array
 from .held_network import HeldNetwork, warn_of_zeros
 from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
-from .soft_reset import SoftRun, run_population
 from .step_amounts import higher_theta, weaker_volley
 
 #: Ticks in which SpikeGrad's input events arrive, ticks in which potentials may come to rest at first, and at most.
@@ -61,7 +61,7 @@ class SoftDevice(HeldNetwork, ABC):
 
     @abstractmethod
     def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
-        """Run population ``index`` of :attr:`codes`; arguments as of :func:`hwloop_loihi.soft_reset.run_population`."""
+        """Run population ``index`` of :attr:`codes`; arguments as of :func:`hwloop_fixed_point.soft_reset.run_population`."""
 
     def write(self, net: StepNetwork) -> None:
         """Round the present weights of ``net`` and hold them; a network that is refused leaves the one that is held."""

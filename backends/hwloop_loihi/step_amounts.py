@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.mapping import rounded_down, rounded_up
+from hwloop_fixed_point.graph import DECAY_UNITY, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array, FixedLayer
+from hwloop_fixed_point.soft_reset import SoftPopulation
 
-from .graph import DECAY_UNITY, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array, FixedLayer
 from .soft_codes import power_of_two
-from .soft_reset import SoftPopulation
 from .step_codes import HEADROOM
 
 #: Share of a register that a changed network is meant to fill: codes are rounded.

@@ -18,8 +18,7 @@ import torch
 
 from hwloop.errors import CompileError
 from hwloop.rules import LeakyNeurons, Stage, TracedNeurons
-
-from .graph import (
+from hwloop_fixed_point.graph import (  # fmt: skip
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_UNITY,
@@ -29,7 +28,7 @@ from .graph import (
     Array,
     FixedLayer,
     Synapses,
-)  # fmt: skip
+)
 
 #: HM2-BP: how far the current may rise above the threshold's worth of it before it leaves its 24 bits. Inputs that all spike
 #: at once would need far more; a run counts what leaves.

@@ -15,22 +15,22 @@ from hwloop.errors import InputError, TargetError
 from hwloop.network import Dense
 from hwloop.record import RanOn
 from hwloop.rules import HM2BP, NA, LeakyNeurons, StepNetwork, StepRecord, Values, find
-from hwloop.rules.hm2bp_step import counts
-from hwloop.rules.na import neurons_of
-from hwloop.rules.poisson import poisson_raster
-from hwloop.simulate.kernel import kernel
+from hwloop.rules.hm2bp.step_simulation import counts
+from hwloop.rules.na.rule import neurons_of
+from hwloop.rules.steps.poisson import poisson_raster
+from hwloop.simulate.compile_kernel import kernel
+from hwloop_fixed_point.graph import DECAY_UNITY, Array, FixedGraph
+from hwloop_fixed_point.kernels import _step
+from hwloop_fixed_point.runs import Emulator
+from hwloop_fixed_point.ticks import TickSpikes
 
-from .emulator import Emulator
-from .graph import DECAY_UNITY, Array, FixedGraph
 from .held_network import HeldNetwork, warn_of_zeros
-from .kernel import _step
 from .step_amounts import weaker_weights
 from .step_codes import bias_codes, bias_scale, decay, hm2bp_layer, na_layer
-from .ticks import TickSpikes
 
 
 class EmulatedStepDevice(HeldNetwork):
-    """A network of rule "hm2bp" or "na" in fixed point; a :class:`hwloop.rules.deployment.StepDevice`.
+    """A network of rule "hm2bp" or "na" in fixed point; a :class:`hwloop.rules.steps.deployment.StepDevice`.
 
     Parameters
     ----------

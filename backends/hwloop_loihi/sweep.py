@@ -21,9 +21,9 @@ from hwloop.mapping import ScaleRule
 from hwloop.network import Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
+from hwloop_fixed_point.graph import DECAY_UNITY
 
 from .device import LoihiTarget
-from .graph import DECAY_UNITY
 from .program import worst
 from .remedy import Headroom
 

@@ -14,13 +14,13 @@ import numpy as np
 from hwloop.errors import CompileError, TargetError
 from hwloop.mapping import ScaleRule, dense_name, rounded_up
 from hwloop.spikes import Spikes
+from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.runs import Emulator
+from hwloop_fixed_point.ticks import encode
 
 from .compiler import MAX_CODE, VOLLEYS, compile_values
-from .emulator import Emulator
-from .graph import Array
 from .program import LoihiProgram
 from .remedy import Compilation, shown
-from .ticks import encode
 
 #: Samples on which a remedy is looked for before it is tried on all.
 FEW = 4
@@ -31,7 +31,7 @@ STEPS, FACTORS = (2, 5, 10, 20), (2, 8, 32, 128, 512, 4096, 65536)
 
 
 def check_wraps(wraps: Sequence[Array], program: LoihiProgram, spikes: Spikes) -> None:
-    """Raise :class:`TargetError` where a ``u`` wrapped: ``wraps`` as in :class:`hwloop_loihi.emulator.Ran`, of ``spikes``."""
+    """Raise :class:`TargetError` where a ``u`` wrapped: ``wraps`` as in :class:`hwloop_fixed_point.runs.Ran`, of ``spikes``."""
     for layer, found in enumerate(wraps):
         if found.any():
             raise TargetError(

@@ -10,23 +10,23 @@ from importlib import metadata
 
 import numpy as np
 
+from hwloop.device.registry import Device
+from hwloop.device.trim import Trimmable
 from hwloop.errors import InputError
 from hwloop.mapping import Program
-from hwloop.target import Device
-from hwloop.trim import Trimmable
 
-from .apply import drop_calibration, trim_codes, unless_complete
-from .bench import Bench, targets_of
-from .characterise import COLUMNS, REPEATS, Characterisation, CrowdedLinkError, Session, device_time
-from .document import FACTOR_DIGITS, Calibration, Effort, Estimate, NoiseFound, Spread, as_row
+from .characterise.bench import Bench, targets_of
+from .characterise.held_out import held_out
+from .characterise.measure import COLUMNS, REPEATS, Characterisation, CrowdedLinkError, Session, device_time
+from .characterise.membranes import Potentials, read_potentials
+from .characterise.model import Array, Neurons
+from .characterise.quality import UNKNOWN
+from .characterise.synapses import Weights
+from .document.calibration import FACTOR_DIGITS, Calibration, Effort, Estimate, NoiseFound, Spread, as_row
+from .document.parts import chunks, merged
 from .extent import Wanted, lacking
-from .held_out import held_out
-from .membranes import Potentials, read_potentials
-from .model import Array, Neurons
-from .parts import chunks, merged
-from .quality import UNKNOWN
-from .synapses import Weights
-from .trim import State, Trimmer, state_of
+from .trim.apply import drop_calibration, trim_codes, unless_complete
+from .trim.codes import State, Trimmer, state_of
 
 #: Rounds of writing trim cells: by the data sheet's law, then by each cell's own slope.
 TRIM_ROUNDS = 2
@@ -246,7 +246,7 @@ def factors_of(found: Characterisation, potentials: Potentials | None) -> Array:
 
 
 def estimates_of(found: Characterisation, potentials: Potentials | None) -> dict[str, Estimate]:
-    """All parameters in model units; see :class:`~.document.Calibration` for the two gauges."""
+    """All parameters in model units; see :class:`~.document.calibration.Calibration` for the two gauges."""
     n, asked, errors, known = found.neurons, found.targets.values, found.errors, found.judgement.identified
     swing = found.targets.swing
     sound = ~found.judgement.masked

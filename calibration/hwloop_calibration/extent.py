@@ -10,10 +10,10 @@ import numpy as np
 from hwloop.errors import CalibrationError, InputError
 from hwloop.mapping import Program
 
-from .model import Array
+from .characterise.model import Array
 
 if TYPE_CHECKING:
-    from .document import Calibration
+    from .document.calibration import Calibration
 
 #: Neurons that are calibrated: None: those of the program and spares; "all": the chip's; or those that are named.
 Wanted: TypeAlias = Sequence[int] | Literal["all"] | None

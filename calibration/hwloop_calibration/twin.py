@@ -12,8 +12,8 @@ from hwloop.mapping import Program, place
 from hwloop.network import Network
 from hwloop.neurons import PARAMETERS
 
-from .document import Calibration, as_array
-from .model import Array
+from .characterise.model import Array
+from .document.calibration import Calibration, as_array
 
 
 def twin_of(net: Network, calibration: Calibration, program: Program | None = None) -> Network:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network
 from ..results import measured, simulated
-from ..target import Device
-from ..target import compile as compile_for
 from . import terminal
 from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
@@ -71,7 +71,7 @@ def _calibrated(
 ) -> tuple[Calibration, Program]:
     """The calibration, and the network compiled for the calibrated device; its neurons are all calibrated."""
     from hwloop_calibration import calibrate
-    from hwloop_calibration.expected import expected
+    from hwloop_calibration.characterise.expected import expected
     from hwloop_calibration.extent import used_by, with_spares
 
     mask = experiment.target.mask

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ..device.registry import available, factory
 from ..errors import DataError, HwloopError
 from ..files import DATA_VARIABLE, data_folder
-from ..target import available, factory
 from . import terminal
 
 #: Packages whose versions decide what a run gives.

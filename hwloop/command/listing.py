@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..device.registry import Target, available, describe, find, presets
 from ..errors import HwloopError, OptionError
-from ..target import Target, available, describe, find, presets
 from . import terminal
 from .target_choice import TargetChoice
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..device.registry import Target, find
 from ..errors import OptionError, TargetError
 from ..experiment import Experiment
-from ..target import Target, find
 
 #: Options of a target that are part of an experiment; a backend may have others.
 _SHARED = ("preset", "spread", "mismatch", "trial_noise", "dt")

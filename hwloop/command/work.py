@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from ..compare import Comparison, compare
-from ..deployment import deploy, run_on
+from ..device.deploy import deploy, run_on
+from ..device.registry import Device, StepChoice, Target, choose_dt
+from ..device.registry import compile as compile_for
 from ..errors import OptionError
 from ..experiment import Experiment
 from ..mapping import Program
 from ..results import Result, measured, read_summary, simulated
-from ..target import Device, StepChoice, Target, choose_dt
-from ..target import compile as compile_for
 from ..training import fit
 from ..training.loop import LoopResult, finetune
 from . import pages, terminal

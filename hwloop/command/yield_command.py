@@ -6,22 +6,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..device.registry import compile as compile_for
+from ..device.registry import find
 from ..progress import duration
-from ..target import compile as compile_for
-from ..target import find
 from ..workers import how_many
 from . import terminal
 from .folder import RunFolder, Trained
 
 if TYPE_CHECKING:
-    from hwloop_calibration.yield_study import RowResult, YieldPlan
+    from hwloop_calibration.yield_.study import RowResult, YieldPlan
 
 
 def make_plan(
     preset: str, spread: float | None, chips: int, strategies: list[str] | None, efforts: list[float] | None, runs: int
 ) -> YieldPlan:
     """The plan that the options describe; raises :class:`hwloop.errors.InputError` for what is not allowed."""
-    from hwloop_calibration.yield_study import YieldPlan
+    from hwloop_calibration.yield_.study import YieldPlan
 
     given = {"strategies": strategies, "efforts": efforts}
     stated = {name: list(value) for name, value in given.items() if value}
@@ -30,8 +30,8 @@ def make_plan(
 
 def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, folder: RunFolder) -> None:
     """Run the study, go on where an earlier one stopped, write the report; what the chips cannot carry is refused before."""
-    from hwloop_calibration.yield_report import YieldReport
-    from hwloop_calibration.yield_study import prepare, run_study
+    from hwloop_calibration.yield_.report import YieldReport
+    from hwloop_calibration.yield_.study import prepare, run_study
 
     experiment = trained.experiment
     how_many(jobs)

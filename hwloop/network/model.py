@@ -14,8 +14,8 @@ from torch import nn
 from ..errors import InputError
 from ..record import Health, LayerHealth, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
+from ..simulate.autograd import LayerCall
 from ..simulate.checks import mean_residuals
-from ..simulate.glue import LayerCall
 from ..spikes import Spikes
 from .dense import Dense
 from .differences import RanLayer
@@ -145,8 +145,8 @@ class Network(nn.Module):
         return twin_of(self, calibration, program)
 
     def to_nir(self) -> NIRGraph:
-        """The network as a NIR graph (SI seconds, stated in its metadata); see :mod:`hwloop.network.nir`."""
-        from .nir import to_nir
+        """The network as a NIR graph (SI seconds, stated in its metadata); see :mod:`hwloop.network.nir.graphs`."""
+        from .nir.graphs import to_nir
 
         return to_nir(self)
 
@@ -154,11 +154,11 @@ class Network(nn.Module):
     def from_nir(cls, graph: NIRGraph | Path | str, time_unit: str | None = None) -> Network:
         """A network from a NIR graph or the path of its file; ``time_unit`` ("s", "ms", "us") overrides what it says.
 
-        Raises :class:`InputError` as :func:`hwloop.network.nir.from_nir`, and :class:`DataError` for a file that is
+        Raises :class:`InputError` as :func:`hwloop.network.nir.graphs.from_nir`, and :class:`DataError` for a file that is
         missing or no NIR.
         """
-        from .nir import from_nir
-        from .nir_file import read_graph
+        from .nir.file import read_graph
+        from .nir.graphs import from_nir
 
         return from_nir(read_graph(graph), time_unit)
 

@@ -160,10 +160,10 @@ def _same_place(a: Tensor, b: Tensor) -> bool:
 #: Built-in rules: name -> (module of this package, class). Imported when asked for.
 _BUILT_IN: dict[str, tuple[str, str]] = {
     "exact": ("exact", "Exact"),
-    "hm2bp": ("hm2bp", "HM2BP"),
-    "na": ("na", "NA"),
-    "spikegrad": ("spikegrad", "SpikeGrad"),
-    "spide": ("spide", "Spide"),
+    "hm2bp": ("hm2bp.rule", "HM2BP"),
+    "na": ("na.rule", "NA"),
+    "spikegrad": ("spikegrad.rule", "SpikeGrad"),
+    "spide": ("spide.rule", "Spide"),
 }
 _REGISTERED: dict[str, Callable[..., Rule]] = {}
 

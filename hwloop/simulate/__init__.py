@@ -12,10 +12,10 @@ from ..arguments import DTYPES
 from ..errors import InputError
 from ..neurons import PARAMETERS, ResetKind
 from ..spikes import Spikes
-from .glue import DEFAULT_FLOOR as DEFAULT_FLOOR
-from .glue import FloorPolicy as FloorPolicy
-from .glue import LayerCall, MembraneMaximum, SpikingLayer, to_events
-from .glue import Options as Options
+from .autograd import DEFAULT_FLOOR as DEFAULT_FLOOR
+from .autograd import FloorPolicy as FloorPolicy
+from .autograd import LayerCall, MembraneMaximum, SpikingLayer, to_events
+from .autograd import Options as Options
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .backward import backward_range
 from .checks import copied, pack, widest
 from .contract import Events, FloatArray, Floor, IntArray, Layer, Sensitivities, Trace
-from .forward import forward_range
-from .narrow import LANES as NARROW
-from .parameters import jacobian_range, maximum_gradient_range, maximum_range
+from .kernels.adjoint import backward_range
+from .kernels.forward import forward_range
+from .kernels.narrow import LANES as NARROW
+from .kernels.neuron import GENERAL, RATIO_2
+from .kernels.propagators import rate_tables
+from .kernels.sensitivities import jacobian_range, maximum_gradient_range, maximum_range
 from .room import borrow, expected, give_back, remember
-from .scalar import GENERAL, RATIO_2
 from .threads import spread
-from .vector import rate_tables
 
 #: Synaptic operations (events x neurons) below which a second thread costs more than it brings.
 PARALLEL_WORK = 1_000_000

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
+from .autograd import to_events
+from .compile_kernel import kernel
 from .contract import FloatArray, IntArray
-from .glue import to_events
-from .kernel import kernel
 
 if TYPE_CHECKING:
     from ..spikes import Spikes

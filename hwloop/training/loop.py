@@ -20,7 +20,8 @@ import torch
 
 from ..arguments import whole
 from ..datasets import Task
-from ..deployment import deploy, place_around_silence
+from ..device.deploy import deploy, place_around_silence
+from ..device.registry import Device
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program, ScaleRule
@@ -30,7 +31,6 @@ from ..progress import EpochProgress
 from ..rules import Rule
 from ..simulate import FloorPolicy
 from ..simulate.threads import one_thread
-from ..target import Device
 from .loop_figures import GradientHealth as GradientHealth
 from .loop_figures import LoopEpoch as LoopEpoch
 from .loop_figures import LoopResult as LoopResult

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from ..datasets import Dataset
-from ..deployment import run_on
+from ..device.deploy import run_on
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..losses import Decision, Loss, silent_samples
 from ..mapping import Program
 from ..network import Network
 from ..record import Record
 from ..rules import Exact, Rule
 from ..spikes import Spikes
-from ..target import Device
-from ..target import compile as compile_for
 from .checkpointed import Run
 from .evaluate import Evaluation, count_right, score
 from .loop_figures import GradientHealth, LoopEpoch, LoopResult, Tally

@@ -6,7 +6,7 @@ has one that the parameters of later stages do not enter:
 
     t_ref      interval of spikes under a drive that crosses the threshold at once
     v_leak     asked leak at which half the runs fire: the leak meets the threshold. In swings above reset it is
-               ``1 - (onset - asked) / swing``; the swing has no cell here (see :mod:`hwloop_calibration.document` on the two
+               ``1 - (onset - asked) / swing``; the swing has no cell here (see :mod:`hwloop_calibration.document.calibration` on the two
                gauges) and is found once, from the intervals at two leaks above the onset
     tau_mem    interval with the leak at ``d`` above the threshold: ``t_ref + tau_mem ln(1 + swing / d)``
     tau_syn    steady drive against short drive: the charge of a pulse, ``w tau_syn``, over its height, ``w``
@@ -27,10 +27,10 @@ from scipy.special import ndtri
 
 import hwloop as hl
 from hwloop.mapping import Program
-from hwloop_calibration.bench import ROOM, stamps, targets_of
-from hwloop_calibration.kernels import tabulate
-from hwloop_calibration.model import Array, predict
-from hwloop_calibration.stimuli import Pattern, Stimuli
+from hwloop_calibration.characterise.bench import ROOM, stamps, targets_of
+from hwloop_calibration.characterise.kernels import tabulate
+from hwloop_calibration.characterise.model import Array, predict
+from hwloop_calibration.characterise.stimuli import Pattern, Stimuli
 from hwloop_emulator import EmulatorDevice
 
 COLUMNS = 4

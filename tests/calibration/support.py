@@ -9,8 +9,8 @@ import torch
 
 import hwloop as hl
 from hwloop.mapping import Program
-from hwloop_calibration.bench import Bench, targets_of
-from hwloop_calibration.model import Neurons
+from hwloop_calibration.characterise.bench import Bench, targets_of
+from hwloop_calibration.characterise.model import Neurons
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
 

@@ -10,9 +10,9 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import TargetError
-from hwloop_calibration.apply import trim_codes, unless_complete
 from hwloop_calibration.calibrate import _Run
-from hwloop_calibration.drift import Sentinel
+from hwloop_calibration.drift.sentinel import Sentinel
+from hwloop_calibration.trim.apply import trim_codes, unless_complete
 from hwloop_emulator import EmulatorDevice
 
 from .conftest import Calibrated
@@ -178,7 +178,7 @@ def test_a_sentinel_whose_recalibration_is_interrupted_goes_on_with_the_calibrat
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hwloop_calibration.drift.calibrate", trimmed)
+    monkeypatch.setattr("hwloop_calibration.drift.sentinel.calibrate", trimmed)
     monkeypatch.setattr(Sentinel, "_verified", lambda self, found: found)
     monkeypatch.setattr(Sentinel, ends, interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import hwloop as hl
+from hwloop.device.trim import TrimRange
 from hwloop.errors import TargetError
-from hwloop.trim import TrimRange
-from hwloop_calibration.trim import State, Trimmer
+from hwloop_calibration.trim.codes import State, Trimmer
 from hwloop_emulator.oracle import Oracle
 
 from .conftest import Calibrated

@@ -10,7 +10,7 @@ import hwloop as hl
 from hwloop.errors import CalibrationError, InputError
 from hwloop.training.noise import NoiseModel, NoisyForward
 from hwloop_calibration import measure_bends
-from hwloop_calibration.converter import shrunk
+from hwloop_calibration.characterise.converter import shrunk
 from hwloop_emulator import EmulatorDevice
 
 from .conftest import Calibrated

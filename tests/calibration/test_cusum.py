@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hwloop_calibration.drift import ALLOWANCE, LIMIT, NAMES, REFERENCE_REPEATS, REPEATS
+from hwloop_calibration.drift.sentinel import ALLOWANCE, LIMIT, NAMES, REFERENCE_REPEATS, REPEATS
 
 #: Checks of a day, one a minute, and charts of a chip: neurons, directions, both signs.
 DAY, CHIP = 1440, 512 * len(NAMES) * 2

@@ -13,7 +13,7 @@ import pytest
 import hwloop as hl
 from hwloop.errors import CalibrationError, CalibrationWarning, DataError, OptionError, TargetError
 from hwloop_calibration import Store
-from hwloop_calibration.renewed import merged
+from hwloop_calibration.document.renewed import merged
 from hwloop_emulator import EmulatorDevice
 
 from .conftest import Calibrated

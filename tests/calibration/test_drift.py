@@ -7,9 +7,9 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import CalibrationError
-from hwloop_calibration import parts
-from hwloop_calibration.drift import Sentinel
-from hwloop_calibration.renewed import merged
+from hwloop_calibration.document import parts
+from hwloop_calibration.document.renewed import merged
+from hwloop_calibration.drift.sentinel import Sentinel
 
 from .conftest import Calibrated
 from .support import network, opened, preset, program_for

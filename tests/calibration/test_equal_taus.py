@@ -8,9 +8,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from hwloop_calibration.membranes import membrane
-from hwloop_calibration.model import Neurons
-from hwloop_calibration.stimuli import pulse_weight
+from hwloop_calibration.characterise.membranes import membrane
+from hwloop_calibration.characterise.model import Neurons
+from hwloop_calibration.characterise.stimuli import pulse_weight
 
 TAU_MEM = 10e-3
 APART = [1e-2, 1e-3, 1e-5, 1.1e-6, 9e-7, 1e-8, 1e-12, 0.0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import hwloop as hl
-from hwloop_calibration.expected import expected
+from hwloop_calibration.characterise.expected import expected
 
 from .support import opened, preset, program_for
 

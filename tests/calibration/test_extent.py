@@ -9,8 +9,8 @@ from hwloop.datasets import yin_yang
 from hwloop.errors import CalibrationError, CompileError
 from hwloop.losses import FirstSpike
 from hwloop_calibration import Calibration, Sentinel
+from hwloop_calibration.drift.upkeep import Upkeep, replacements
 from hwloop_calibration.extent import LEAST_MORE, LEAST_SPARES, lacking
-from hwloop_calibration.upkeep import Upkeep, replacements
 from hwloop_emulator import EmulatorDevice
 
 from .support import network, opened, preset, program_for

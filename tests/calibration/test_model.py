@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hwloop.errors import InputError
-from hwloop_calibration.bench import Observations
-from hwloop_calibration.fit import Noise, mean_shift, normal_of, sums
-from hwloop_calibration.kernels import pair
-from hwloop_calibration.model import KEEP, OWN, Neurons, predict
-from hwloop_calibration.stimuli import Pattern, Stimuli, candidates, on_columns, pulse_weight, window
+from hwloop_calibration.characterise.bench import Observations
+from hwloop_calibration.characterise.fit import Noise, mean_shift, normal_of, sums
+from hwloop_calibration.characterise.kernels import pair
+from hwloop_calibration.characterise.model import KEEP, OWN, Neurons, predict
+from hwloop_calibration.characterise.stimuli import Pattern, Stimuli, candidates, on_columns, pulse_weight, window
 
 from .reference import normal_equations, pairing
 

@@ -5,9 +5,10 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import CalibrationError
-from hwloop_calibration import characterise, parts
 from hwloop_calibration.calibrate import spreads
-from hwloop_calibration.characterise import CrowdedLinkError
+from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration.characterise.measure import CrowdedLinkError
+from hwloop_calibration.document import parts
 
 from .support import opened, preset, program_for
 
@@ -57,4 +58,4 @@ def test_parts_are_one_document_and_foreign_or_overlapping_ones_are_refused() ->
 def characterise_module() -> object:
     import sys
 
-    return sys.modules["hwloop_calibration.characterise"]
+    return sys.modules["hwloop_calibration.characterise.measure"]

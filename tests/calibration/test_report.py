@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hwloop_calibration.drift import Check
-from hwloop_calibration.report import calibration_report
+from hwloop_calibration.document.report import calibration_report
+from hwloop_calibration.drift.sentinel import Check
 
 from .conftest import Calibrated
 

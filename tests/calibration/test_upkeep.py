@@ -15,8 +15,9 @@ from hwloop.errors import CalibrationError, InputError, TargetError
 from hwloop.experiment import Experiment
 from hwloop.losses import Loss
 from hwloop.mapping import Program
-from hwloop_calibration import Sentinel, Upkeep, drift
-from hwloop_calibration.renewed import given_up
+from hwloop_calibration import Sentinel, Upkeep
+from hwloop_calibration.document.renewed import given_up
+from hwloop_calibration.drift import sentinel as drift
 from hwloop_emulator import EmulatorDevice
 
 from .support import opened, preset

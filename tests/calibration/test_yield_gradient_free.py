@@ -11,7 +11,7 @@ from hwloop.errors import InputError
 from hwloop.experiment import Experiment
 from hwloop.losses import Loss
 from hwloop.record import Record
-from hwloop_calibration.strategies_gradient_free import _Search, perturbed
+from hwloop_calibration.yield_.gradient_free import _Search, perturbed
 
 
 class Quadratic(Loss):

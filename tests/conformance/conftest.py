@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hwloop.device.registry import Device, Target, find
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
-from hwloop.target import Device, Target, find
 
 TARGETS = [
     ("emulator:7", {"preset": "ideal"}),

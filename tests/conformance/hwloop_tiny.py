@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from hwloop import simulate
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.neurons import check_reset
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, repeat
 
 
 class TinyTarget:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from hwloop.device.registry import Device, Target, compile, find, repetitions
 from hwloop.errors import CompileError, InputError, TargetError
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Recording
 from hwloop.spikes import Spikes
-from hwloop.target import Device, Target, compile, find, repetitions
 
 Build = Callable[..., Network]
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import hwloop as hl
+from hwloop.device.registry import find
 from hwloop.errors import CompileWarning
 from hwloop.mapping import Capabilities, LayerProgram, compile_network
 from hwloop.mapping.loss import LARGE_SHARE, far_delays, lost, ticks_off, weight_losses
 from hwloop.mapping.probe import _change
 from hwloop.network import LIF, Dense, Network
-from hwloop.target import find
 from hwloop_lava.device import LavaTarget
 
 DT = 1e-4

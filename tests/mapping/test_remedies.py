@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.registry import compile, find
 from hwloop.errors import CompileError, InputError
 from hwloop.mapping import compile_network, place, rounded, rounded_down, rounded_up
 from hwloop.mapping.quantise import scale_rules
 from hwloop.network import LIF, Dense, Network
-from hwloop.target import compile, find
 
 from .test_compiler import CHIP, SHARED, network
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import hwloop as hl
+from hwloop.device.registry import find
 from hwloop.mapping.report import LayerUse, ResourceReport
 from hwloop.network import LIF, Dense, Network
-from hwloop.target import find
 
 USE = LayerUse(0, 4, 3, 13, 12, 2, 5, 0.28765, 6, 0.0123456)
 REPORT = ResourceReport(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hwloop import LIF, Dense, InputError, Network, OptionError, Spikes
-from hwloop.network.nir import from_nir
+from hwloop.network.nir.graphs import from_nir
 
 N_IN, HIDDEN, N_OUT = 5, 12, 3
 T_STOP = 60e-3

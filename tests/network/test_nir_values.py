@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hwloop import LIF, Dense, InputError, Network, OptionError
-from hwloop.network.nir import from_nir, to_nir
+from hwloop.network.nir.graphs import from_nir, to_nir
 
 #: Values that no two parameters share.
 OWN = {"tau_mem": 10e-3, "tau_syn": 5e-3, "v_th": 1.5, "v_leak": 0.25, "v_reset": -0.5, "t_ref": 0.75e-3}

@@ -16,17 +16,18 @@ from hwloop.datasets import yin_yang
 from hwloop.errors import CalibrationWarning
 from hwloop.losses import FirstSpike
 from hwloop.training.noise import NoiseModel
-from hwloop_calibration import Sentinel, Store, Upkeep, characterise
-from hwloop_calibration.bench import Bench, targets_of
+from hwloop_calibration import Sentinel, Store, Upkeep
 from hwloop_calibration.calibrate import spreads
-from hwloop_calibration.converter import measure_bends
-from hwloop_calibration.document import Calibration
-from hwloop_calibration.parts import merged as joined
-from hwloop_calibration.renewed import merged as renewed
-from hwloop_calibration.stimuli import Pattern
-from hwloop_calibration.strategies import STRATEGIES, Setting, apply_strategy
-from hwloop_calibration.strategies_gradient_free import perturbed
-from hwloop_calibration.upkeep import replacements
+from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration.characterise.bench import Bench, targets_of
+from hwloop_calibration.characterise.converter import measure_bends
+from hwloop_calibration.characterise.stimuli import Pattern
+from hwloop_calibration.document.calibration import Calibration
+from hwloop_calibration.document.parts import merged as joined
+from hwloop_calibration.document.renewed import merged as renewed
+from hwloop_calibration.drift.upkeep import replacements
+from hwloop_calibration.yield_.gradient_free import perturbed
+from hwloop_calibration.yield_.strategies import STRATEGIES, Setting, apply_strategy
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 from .support import Case, Said, option, refused

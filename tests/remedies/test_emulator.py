@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.target import find
+from hwloop.device.registry import find
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Population, Preset
 from hwloop_emulator.oracle import Oracle
 from hwloop_emulator.preset import MAX_FILE, shipped

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import hwloop as hl
 from hwloop.command import app
-from hwloop.target import choose_dt, find
+from hwloop.device.registry import choose_dt, find
 from hwloop_lava import LavaDevice, LavaTarget, environment, install, process, selftest
 from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset

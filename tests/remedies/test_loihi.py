@@ -16,15 +16,15 @@ import pytest
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.target import find
+from hwloop.device.registry import find
+from hwloop_fixed_point import runs as emulators
+from hwloop_fixed_point.graph import FloatGraph, FloatLayer
+from hwloop_fixed_point.soft_reset import run_population
+from hwloop_fixed_point.ticks import TickSpikes
 from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, choose_dt, read_netx, write_netx
-from hwloop_loihi import emulator as emulators
 from hwloop_loihi.discretise import float_graph
-from hwloop_loihi.graph import FloatGraph, FloatLayer
 from hwloop_loihi.soft_codes import spikegrad_codes
-from hwloop_loihi.soft_reset import run_population
 from hwloop_loihi.step_device import EmulatedStepDevice
-from hwloop_loihi.ticks import TickSpikes
 
 from .step_networks import N_IN, N_OUT, stepped, values
 from .support import Case, Said, option, refused

@@ -17,9 +17,9 @@ import torch
 
 import hwloop as hl
 from hwloop import rules, storage
+from hwloop.device.registry import find
 from hwloop.mapping import Capabilities, compile_network
 from hwloop.ownership import FORMAT, RECORD, VERSION, held
-from hwloop.target import find
 from hwloop_emulator import EmulatorTarget
 from hwloop_loihi import soft_device, step_codes, write_netx
 

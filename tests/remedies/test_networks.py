@@ -78,7 +78,7 @@ MEASURED = [
     Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
     Case("simulate.membrane_maximum", "mask is {}; expected {} bool", lambda: top(mask=torch.ones(2, 3, dtype=torch.bool)),
          lambda: top(mask=torch.ones(2, 2, dtype=torch.bool))),
-    Case("glue.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
+    Case("autograd.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
          (lambda: run(net(), engine="auto"), lambda: run(net(), engine="cpu"), lambda: run(net(), engine="reference"))),
     Case("simulate._check_inputs", "move them with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
          lambda: run(net().to("cpu"), INPUTS.to("cpu"))),
@@ -161,7 +161,7 @@ def test_a_loss_of_silent_units_passes_a_finite_gradient_where_they_are_left_out
         value = torch.where(silent, 0.05, first) if leave_out else first * torch.where(silent, math.inf, 1.0)
         (value.sum() * 1.0).backward()
 
-    refused("glue._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
+    refused("autograd._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
     gradient(True)
 
 

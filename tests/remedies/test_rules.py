@@ -11,15 +11,15 @@ import torch
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.rules.hm2bp_event import gradients as event_gradients
-from hwloop.rules.integrate_fire import IntegrateFire, discharge, fire
-from hwloop.rules.poisson import poisson_raster
-from hwloop.rules.spide import equilibrium
-from hwloop.rules.spide_backward import implicit_adjoint
-from hwloop.rules.spikegrad import choose_alpha, input_counts
-from hwloop.rules.spikegrad_events import forward_events
-from hwloop.rules.trace import trace
-from hwloop.simulate.glue import Options
+from hwloop.rules.hm2bp.events import gradients as event_gradients
+from hwloop.rules.spide.adjoint import implicit_adjoint
+from hwloop.rules.spide.rule import equilibrium
+from hwloop.rules.spikegrad.events import forward_events
+from hwloop.rules.spikegrad.rule import choose_alpha, input_counts
+from hwloop.rules.steps.integrate_fire import IntegrateFire, discharge, fire
+from hwloop.rules.steps.poisson import poisson_raster
+from hwloop.rules.steps.trace import trace
+from hwloop.simulate.autograd import Options
 
 from .step_networks import DTYPE, N_IN, N_OUT, built, stepped, timed, values
 from .support import Case, option
@@ -160,7 +160,7 @@ READOUTS = [
     Case("Exact.gradients", "run forward with gradients on (outside torch.no_grad)",
          lambda: torch.no_grad()(loss_gradient)(rules.Exact(), timed(), SPIKES),
          lambda: loss_gradient(rules.Exact(), timed(), SPIKES)),
-    Case("hm2bp_event.gradients", "the record holds no inputs; {}",
+    Case("hm2bp.events.gradients", "the record holds no inputs; {}",
          lambda: event_gradients(timed(), hl.Record((SPIKES,)), torch.ones(4, 3), 4),
          lambda: loss_gradient(rules.HM2BP(), timed(), SPIKES)),
     Case("NA.gradients", "needs its own record of a run in steps",
@@ -191,7 +191,7 @@ NETWORKS = [
          lambda: rules.HM2BP(teacher=5).check(stepped("hm2bp"))),
     Case("HM2BP.check", "allowed: one a step at most", lambda: rules.HM2BP(teacher=6).check(stepped("hm2bp")),
          lambda: rules.HM2BP(teacher=5).check(stepped("hm2bp"))),
-    Case("hm2bp_event.check", "set v_reset = v_leak", lambda: rules.HM2BP().check(ODD), at_rest),
+    Case("hm2bp.events.check", "set v_reset = v_leak", lambda: rules.HM2BP().check(ODD), at_rest),
     Case("NA.check", "trains a StepNetwork of TracedNeurons", lambda: rules.NA().check(timed()),
          lambda: rules.NA().check(stepped("na"))),
     Case("NA.check", "knows no feedback; build the StepNetwork without it",
@@ -242,7 +242,7 @@ QUANTITIES = [
          (lambda: forward_events(stepped("spikegrad"), values(), order="fifo"),
           lambda: forward_events(stepped("spikegrad"), values(), order="lifo"),
           lambda: forward_events(stepped("spikegrad"), values(), order="random"))),
-    Case("spikegrad_events._check", "discharge = {}; allowed: {}",
+    Case("spikegrad.events._check", "discharge = {}; allowed: {}",
          lambda: forward_events(stepped("spikegrad"), values(), discharge="all"),
          (lambda: forward_events(stepped("spikegrad"), values(), discharge="layerwise"),
           lambda: forward_events(stepped("spikegrad"), values(), discharge="asynchronous"),

@@ -17,12 +17,14 @@ import torch
 import hwloop as hl
 from hwloop.experiment import Experiment
 from hwloop.workers import Call, how_many, workers
-from hwloop_calibration import characterise, parts, yield_study
-from hwloop_calibration.bench import Bench, targets_of
-from hwloop_calibration.stimuli import Pattern, Stimuli
-from hwloop_calibration.strategies import STRATEGIES
-from hwloop_calibration.yield_report import YieldReport
-from hwloop_calibration.yield_study import Row, RowResult, YieldPlan, run_study
+from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration.characterise.bench import Bench, targets_of
+from hwloop_calibration.characterise.stimuli import Pattern, Stimuli
+from hwloop_calibration.document import parts
+from hwloop_calibration.yield_ import study as yield_study
+from hwloop_calibration.yield_.report import YieldReport
+from hwloop_calibration.yield_.strategies import STRATEGIES
+from hwloop_calibration.yield_.study import Row, RowResult, YieldPlan, run_study
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 from .support import Case, Said, option, refused
@@ -75,7 +77,7 @@ def test_a_chip_whose_noise_is_mended_is_characterised() -> None:
 
 
 def test_neurons_of_a_crowded_link_are_measured_in_the_parts_that_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parts, sys.modules["hwloop_calibration.characterise"]):
+    for module in (parts, sys.modules["hwloop_calibration.characterise.measure"]):
         monkeypatch.setattr(module, "CROWD", 6)
     device = opened(n_neurons=24, link_rate=5e6, link_fifo=8)
     said = refused("_refuse_crowd", "Measure at most {} at once: neurons=range({}), and so on",
@@ -154,8 +156,8 @@ def edit(path: Path, **result: Any) -> None:
 #: What is wrong with the row of a study.
 ROWS = [
     (Said("_content", "is of another study (plan or experiment differ); name another folder, or remove it"), {"study": 1}),
-    (Said("yield_study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
-    (Said("yield_study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
+    (Said("yield_.study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
+    (Said("yield_.study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
 ]  # fmt: skip
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import target
-from hwloop.deployment import deploy
-from hwloop.target import Measured, repetitions
-from hwloop.trim import TrimRange, check_codes
+from hwloop.device import registry as target
+from hwloop.device.deploy import deploy
+from hwloop.device.registry import Measured, repetitions
+from hwloop.device.trim import TrimRange, check_codes
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 from .support import Case, refused

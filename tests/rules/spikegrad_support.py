@@ -8,7 +8,7 @@ import torch
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.rules.spikegrad import SignedNeurons
+from hwloop.rules.spikegrad.rule import SignedNeurons
 
 
 def dyadic_(net: rules.StepNetwork, seed: int, spread: int = 8, unit: float = 1 / 8) -> rules.StepNetwork:

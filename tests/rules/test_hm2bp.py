@@ -13,9 +13,10 @@ import hwloop as hl
 from hwloop import rules
 from hwloop.errors import DataError, InputError
 from hwloop.files import data_folder
-from hwloop.rules import hm2bp_event, hm2bp_step
-from hwloop.rules import hm2bp_reference as reference
-from hwloop.rules.hm2bp import HM2BP, LeakyNeurons, WeightDecay
+from hwloop.rules.hm2bp import events as hm2bp_event
+from hwloop.rules.hm2bp import reference as reference
+from hwloop.rules.hm2bp import step_simulation as hm2bp_step
+from hwloop.rules.hm2bp.rule import HM2BP, LeakyNeurons, WeightDecay
 
 STEPS = 60
 
@@ -64,7 +65,7 @@ def test_sparse_simulation_equals_the_reference_spike_for_spike(lateral: float, 
 
 
 def test_simulation_by_linear_maps_equals_the_sparse_one() -> None:
-    from hwloop.rules.hm2bp_map_kernels import lif_driven
+    from hwloop.rules.hm2bp.map_kernels import lif_driven
 
     net = network()
     x, stage = torch.from_numpy(rasters(RULE.forward(net, values()))[0]), net.stages[0]
@@ -77,7 +78,7 @@ def test_simulation_by_linear_maps_equals_the_sparse_one() -> None:
 
 
 def test_poisson_spikes_belong_to_the_sample_whatever_its_batch_and_have_their_probability() -> None:
-    from hwloop.rules.poisson import poisson_raster
+    from hwloop.rules.steps.poisson import poisson_raster
 
     given = values(4, 50)
     whole = poisson_raster(given, 400, 0.25)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.rules import hm2bp_event
-from hwloop.rules.hm2bp import HM2BP
+from hwloop.rules.hm2bp import events as hm2bp_event
+from hwloop.rules.hm2bp.rule import HM2BP
 
 TAU_MEM = 10e-3
 #: How far the time constants are apart, relatively; 0: equal. Below 2e-16 there is no number between.

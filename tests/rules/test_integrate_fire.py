@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.errors import InputError
-from hwloop.rules.integrate_fire import (
+from hwloop.rules.steps.integrate_fire import (
     IntegrateFire,
     binary,
     discharge,

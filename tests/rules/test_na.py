@@ -12,14 +12,7 @@ from torch import Tensor
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import InputError, OptionError
-from hwloop.rules.na import (
-    NA,
-    TracedNeurons,
-    credited_changes,
-    credited_changes_by_step,
-    neighbour_change,
-    run_on,
-)
+from hwloop.rules.na.rule import NA, TracedNeurons, credited_changes, credited_changes_by_step, neighbour_change, run_on
 
 STEPS = 5
 

@@ -9,9 +9,9 @@ import torch
 
 from hwloop import rules
 from hwloop.network import Dense
-from hwloop.rules.hm2bp import HM2BP, LeakyNeurons
-from hwloop.rules.hm2bp_map_kernels import potentials
-from hwloop.rules.trace import potential
+from hwloop.rules.hm2bp.map_kernels import potentials
+from hwloop.rules.hm2bp.rule import HM2BP, LeakyNeurons
+from hwloop.rules.steps.trace import potential
 
 TAU_M, STEPS, SPIKES = 64.0, 150, (3, 10, 20, 90)
 TAU_S = [8.0, 60.0, 63.9, 63.9999, 63.9999999, 64.0 * (1 - 2**-52)]

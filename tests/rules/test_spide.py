@@ -13,9 +13,9 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import GradientError, InputError, OptionError
-from hwloop.rules.integrate_fire import IntegrateFire, ternary
-from hwloop.rules.spide import RateNeurons, Spide, equilibrium, firing, limited, quantum_of, simulate
-from hwloop.rules.spide_backward import Feedback, Loop, implicit_adjoint, spiking_adjoint, step_by_step
+from hwloop.rules.spide.adjoint import Feedback, Loop, implicit_adjoint, spiking_adjoint, step_by_step
+from hwloop.rules.spide.rule import RateNeurons, Spide, equilibrium, firing, limited, quantum_of, simulate
+from hwloop.rules.steps.integrate_fire import IntegrateFire, ternary
 
 T_BACK = (25, 80, 250, 800, 4000)
 

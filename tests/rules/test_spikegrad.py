@@ -11,7 +11,7 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import InputError, OptionError
-from hwloop.rules.spikegrad import SignedNeurons, SpikeGrad, choose_alpha, input_counts, neurons_of
+from hwloop.rules.spikegrad.rule import SignedNeurons, SpikeGrad, choose_alpha, input_counts, neurons_of
 
 from .spikegrad_support import conv_net, dense_net, loss_gradient, values
 

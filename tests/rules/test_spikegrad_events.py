@@ -12,10 +12,9 @@ import torch
 
 from hwloop import rules
 from hwloop.errors import InputError, OptionError
-from hwloop.rules import event_kernel
-from hwloop.rules.event_reference import Adder, Tally, Unit, simulate_reference
-from hwloop.rules.spikegrad import SpikeGrad, neurons_of
-from hwloop.rules.spikegrad_events import (
+from hwloop.rules.spikegrad import event_kernels as event_kernel
+from hwloop.rules.spikegrad.event_reference import Adder, Tally, Unit, simulate_reference
+from hwloop.rules.spikegrad.events import (
     EventGraph,
     Operations,
     backward_events,
@@ -24,6 +23,7 @@ from hwloop.rules.spikegrad_events import (
     forward_graph,
     update_events,
 )
+from hwloop.rules.spikegrad.rule import SpikeGrad, neurons_of
 
 from .spikegrad_support import conv_net, dense_net, loss_gradient, values
 

@@ -11,7 +11,7 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import InputError
-from hwloop.rules.trace import potential, trace, trace_reference
+from hwloop.rules.steps.trace import potential, trace, trace_reference
 
 
 def conv_net() -> rules.StepNetwork:

@@ -11,7 +11,8 @@ import torch
 
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
-from hwloop.simulate import cpu, endless, reference
+from hwloop.simulate import cpu, endless
+from hwloop.simulate.reference import layer as reference
 from hwloop.spikes import Spikes
 
 from .support import Case, layer, random_case
@@ -103,7 +104,7 @@ def test_the_bound_of_many_spikes_is_near_their_number(first: float) -> None:
 @pytest.mark.parametrize("weights", [0.5, 1.0])
 def test_a_calm_layer_is_not_looked_at(weights: float, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
-    monkeypatch.setattr("hwloop.simulate.glue.refuse_endless", lambda *_: looked.append(1))
+    monkeypatch.setattr("hwloop.simulate.autograd.refuse_endless", lambda *_: looked.append(1))
     case = layer(np.ones((N_IN, 2)), 10e-3, 5e-3, 1.0, 0.0, 0.0, 0.0)
     calm = endless.calm_sum(case, T_STOP)
     assert calm == pytest.approx((endless.SUSPECT - 1.0) / 1.5)

@@ -8,8 +8,8 @@ import mpmath as mp
 import numpy as np
 from numba import njit
 
-from hwloop.simulate.exponentials import decay, log_1p, respond, respond_2
-from hwloop.simulate.vector import propagators, rate_tables
+from hwloop.simulate.kernels.exponentials import decay, log_1p, respond, respond_2
+from hwloop.simulate.kernels.propagators import propagators, rate_tables
 
 #: One unit in the last place, relative.
 ULP = np.finfo(np.float64).eps

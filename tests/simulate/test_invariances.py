@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwloop.simulate import cpu, reference
+from hwloop.simulate import cpu
 from hwloop.simulate.contract import Events, Trace
+from hwloop.simulate.reference import layer as reference
 
 from .support import EXACT, TAUS, Case, error, events, random_case, random_gradient
 

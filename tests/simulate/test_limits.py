@@ -11,7 +11,8 @@ import torch
 
 from hwloop.errors import InputError, OptionError
 from hwloop.neurons import PARAMETERS
-from hwloop.simulate import Options, cpu, layer_call, reference, room, run
+from hwloop.simulate import Options, cpu, layer_call, room, run
+from hwloop.simulate.reference import layer as reference
 from hwloop.spikes import Spikes
 
 from .support import EXACT, TAUS, error, events, layer, random_case, random_gradient

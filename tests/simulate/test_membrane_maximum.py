@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hwloop.errors import InputError
-from hwloop.simulate import cpu, membrane_maximum, reference
+from hwloop.simulate import cpu, membrane_maximum
+from hwloop.simulate.reference import layer as reference
 from hwloop.spikes import Spikes
 
 from .support import TAUS, Case, error, random_case

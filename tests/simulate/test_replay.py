@@ -14,8 +14,9 @@ from hwloop.errors import GradientError, InputError
 from hwloop.network import LIF, Dense, Network
 from hwloop.neurons import PARAMETERS
 from hwloop.record import Record
-from hwloop.simulate import cpu, reference
+from hwloop.simulate import cpu
 from hwloop.simulate.contract import Events, Floor
+from hwloop.simulate.reference import layer as reference
 from hwloop.spikes import Spikes
 
 from .support import EXACT, TAUS, Case, error, events, layer, random_case, random_gradient

@@ -9,8 +9,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from hwloop.simulate import cpu, reference
+from hwloop.simulate import cpu
 from hwloop.simulate.contract import Events
+from hwloop.simulate.reference import layer as reference
 
 from . import mp_reference
 from .mp_reference import Setting

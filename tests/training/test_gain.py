@@ -14,7 +14,7 @@ from hwloop.mapping import Program
 from hwloop.mapping.compiler import layer_program, network_values
 from hwloop.network import LIF, Dense, Network
 from hwloop.training import NoiseModel, NoisyForward, harden
-from hwloop_calibration.strategies_gradient_free import _Search
+from hwloop_calibration.yield_.gradient_free import _Search
 
 LOSS = losses.FirstSpike(1e-3)
 #: Factors of the codes of three neurons.

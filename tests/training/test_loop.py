@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop import datasets, deployment, losses
+from hwloop import datasets, losses
 from hwloop.datasets import Task
-from hwloop.deployment import place_around_silence, run_on
+from hwloop.device import deploy as deployment
+from hwloop.device.deploy import place_around_silence, run_on
+from hwloop.device.registry import Device
 from hwloop.errors import CheckpointError, InputError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
-from hwloop.target import Device
 from hwloop.training import loop
 from hwloop.training.loop import finetune
 from hwloop.training.loop_figures import LoopEpoch, LoopResult

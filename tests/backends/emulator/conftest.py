@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from hwloop.device.registry import compile
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
-from hwloop.target import compile
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 Chip = Callable[..., EmulatorDevice]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.trim import TRIMMED
 from hwloop.errors import InputError
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.trim import TRIMMED
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 from hwloop_emulator.drift import Drift
 from hwloop_emulator.oracle import Oracle

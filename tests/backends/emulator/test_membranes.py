@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.trim import MembraneReader
 from hwloop.errors import InputError, TargetError
 from hwloop.network import Network
-from hwloop.simulate.membrane import Membrane, Neuron
+from hwloop.simulate.reference.neuron import Membrane, Neuron
 from hwloop.spikes import Spikes
-from hwloop.trim import MembraneReader
 from hwloop_emulator import EmulatorDevice, Preset
 
 Build = Callable[..., Network]

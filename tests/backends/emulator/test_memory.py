@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.registry import compile
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
-from hwloop.target import compile
 from hwloop_emulator import EmulatorDevice, Preset
 from hwloop_emulator.oracle import Oracle
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.spikes import Spikes
-from hwloop_emulator import events, passes
+from hwloop_emulator import events
 from hwloop_emulator.link import Link
+from hwloop_emulator.many import events as passes
 from hwloop_emulator.streams import Array, Stream
 
 T_STOP = 5e-5

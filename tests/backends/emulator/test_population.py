@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from hwloop.device.registry import compile, open
 from hwloop.errors import InputError, TargetError
 from hwloop.network import Network
 from hwloop.record import Recording
 from hwloop.spikes import Spikes
-from hwloop.target import compile, open
-from hwloop_emulator import Population, Preset, population, quick
+from hwloop_emulator import Population, Preset
 from hwloop_emulator.chip import Chip
+from hwloop_emulator.many import chip as quick
+from hwloop_emulator.many import device as population
 
 Build = Callable[..., Network]
 NUMBERS = [7, 3, 12345678901]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hwloop.device.registry import find
 from hwloop.errors import DataError, InputError, OptionError, TargetError
-from hwloop.target import find
 from hwloop_emulator import EFFECTS, Preset, shipped
 
 ROOT = Path(__file__).parents[3]

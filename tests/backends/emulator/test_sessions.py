@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.registry import compile
 from hwloop.errors import InputError, TargetError
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import compile
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 Build = Callable[..., Network]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.registry import Device
+from hwloop.device.trim import TRIMMED, Trimmable, TrimRange
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import Device
-from hwloop.trim import TRIMMED, Trimmable, TrimRange
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
 

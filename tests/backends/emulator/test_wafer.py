@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from hwloop.device.registry import compile
 from hwloop.network import Network
-from hwloop.target import compile
 from hwloop_emulator import EmulatorTarget, Preset
 from hwloop_emulator.chip import Chip
-from hwloop_emulator.wafer import Wafer, load
+from hwloop_emulator.many.silicon import Wafer, load
 
 Build = Callable[..., Network]
 NUMBERS = [5, 0, 77]

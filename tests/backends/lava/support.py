@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hwloop_fixed_point.graph import Array
 from hwloop_lava.process import Worker, members
 from hwloop_lava.request import Plan, plan, requests, spikes_of
 from hwloop_loihi import FixedGraph, FixedLayer, FloatGraph, Synapses, TickSpikes
-from hwloop_loihi.graph import Array
 
 from ..loihi.random_graphs import random_graph, random_raster
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.reference import run_float
 from hwloop_lava.process import Worker
 from hwloop_lava.request import plan
 from hwloop_loihi import Emulator, FixedGraph, FloatGraph, FloatLayer, TickSpikes
-from hwloop_loihi.graph import Array
-from hwloop_loihi.reference import run_float
 
 from .support import chain, on_lava, random_graph, random_raster
 

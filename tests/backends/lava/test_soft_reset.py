@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hwloop.errors import InputError
+from hwloop_fixed_point.graph import Array
 from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset
-from hwloop_loihi.graph import Array
 
 
 def twin(weight: Array, inputs: Array, bias: Array, case: dict[str, Any], shift: int) -> Array:

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
+from hwloop_fixed_point.graph import Array
 from hwloop_loihi import FixedGraph, FixedLayer, Synapses
-from hwloop_loihi.graph import Array
 
 #: Steps of all random graphs (s): the arithmetic does not depend on it.
 DT = 1e-3

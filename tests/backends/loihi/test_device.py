@@ -11,8 +11,8 @@ import hwloop as hl
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop.spikes import Spikes
+from hwloop_fixed_point.reference import run_fixed
 from hwloop_loihi import LoihiProgram, encode
-from hwloop_loihi.reference import run_fixed
 
 from .support import network, spikes, with_weight
 

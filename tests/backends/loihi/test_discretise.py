@@ -10,7 +10,8 @@ import torch
 from hwloop.errors import CompileError, InputError
 from hwloop.mapping import network_values
 from hwloop.spikes import Spikes
-from hwloop_loihi import float_graph, reference
+from hwloop_fixed_point import reference
+from hwloop_loihi import float_graph
 from hwloop_loihi.discretise import discretise
 
 from .support import network, spikes, with_weight

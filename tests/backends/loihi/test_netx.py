@@ -13,16 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 import hwloop as hl
 from hwloop.errors import CompileError, DataError
-from hwloop_loihi import (
-    Emulator,
-    FixedGraph,
-    FixedLayer,
-    Synapses,
-    encode,
-    read_netx,
-    reference,
-    write_netx,
-)
+from hwloop_fixed_point import reference
+from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, encode, read_netx, write_netx
 
 from .support import network, spikes
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hwloop.errors import InputError
-from hwloop.rules.integrate_fire import IntegrateFire, binary, fire, retracting
-from hwloop_loihi.soft_reset import SoftPopulation, run_population, run_population_reference
+from hwloop.rules.steps.integrate_fire import IntegrateFire, binary, fire, retracting
+from hwloop_fixed_point.soft_reset import SoftPopulation, run_population, run_population_reference
 
 
 def _random(seed: int, *, signed: bool, recurrent: bool) -> tuple[SoftPopulation, np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import CompileError, InputError, TargetError
-from hwloop.rules.deployment import open_network
-from hwloop_loihi.reference import run_fixed
+from hwloop.rules.steps.deployment import open_network
+from hwloop_fixed_point.reference import run_fixed
 from hwloop_loihi.step_codes import bias_codes
 from hwloop_loihi.step_device import EmulatedStepDevice
 

@@ -11,7 +11,7 @@ import torch
 
 from hwloop import rules
 from hwloop.errors import CompileError, CompileWarning
-from hwloop.rules.deployment import open_network
+from hwloop.rules.steps.deployment import open_network
 from hwloop_loihi.step_codes import MOST_WEIGHTS, dense_weight
 from hwloop_loihi.step_device import EmulatedStepDevice
 

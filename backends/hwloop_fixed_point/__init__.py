@@ -1,0 +1,1 @@
+"""Hwloop_fixed_point."""

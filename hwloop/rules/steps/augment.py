@@ -1,0 +1,72 @@
+"""Augmentation of images: training samples slightly moved, turned and scaled, drawn anew every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...errors import InputError
+from .values import Values
+
+#: ``augment(batch, generator) -> batch``, for ``augment`` of :func:`hwloop.fit`.
+Augment: TypeAlias = Callable[[Values, torch.Generator], Values]
+
+
+@dataclass(frozen=True)
+class RandomAffine:
+    """Square images moved, turned and scaled by amounts drawn uniformly, by bilinear interpolation; outside is 0.
+
+    Parameters
+    ----------
+    shift : float, >= 0
+        Largest shift along each axis (pixels).
+    rotation : float, 0..180
+        Largest angle to either side (degrees).
+    scale : float, 0 <= scale < 1
+        Largest relative change of size: .1 draws from .9 to 1.1.
+
+    Raises
+    ------
+    InputError
+        An amount out of range; values that are no square images.
+    """
+
+    shift: float = 1.5
+    rotation: float = 10.0
+    scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shift < math.inf:
+            raise InputError(f"shift = {self.shift}; allowed: finite, >= 0 (pixels)")
+        if not 0 <= self.rotation <= 180:
+            raise InputError(f"rotation = {self.rotation}; allowed: 0..180 (degrees)")
+        if not 0 <= self.scale < 1:
+            raise InputError(f"scale = {self.scale}; allowed: 0 <= scale < 1 (a share)")
+
+    def __call__(self, batch: Values, generator: torch.Generator) -> Values:
+        """Every image of ``batch`` ``[n, side * side]`` as it may also have been drawn; values become 0..1 reals."""
+        side = math.isqrt(batch.n_units)
+        if side * side != batch.n_units:
+            raise InputError(
+                f"{batch.n_units} values a sample are no square image; allowed: 28 * 28 = 784, for instance"
+            )
+        images = batch.real(torch.get_default_dtype()).reshape(len(batch), 1, side, side)
+        grid = functional.affine_grid(
+            self._matrices(len(batch), side, generator), list(images.shape), align_corners=False
+        )
+        moved = functional.grid_sample(images, grid, align_corners=False)
+        return replace(batch, values=moved.reshape(len(batch), -1))
+
+    def _matrices(self, n: int, side: int, generator: torch.Generator) -> Tensor:
+        """Maps ``[n, 2, 3]`` from places of the new image to places of the old one, in half sides."""
+        x, y, turn, size = (2 * torch.rand(4, n, generator=generator) - 1).unbind()
+        angle, factor = torch.deg2rad(self.rotation * turn), 1 / (1 + self.scale * size)
+        cos, sin, unit = factor * torch.cos(angle), factor * torch.sin(angle), 2 * self.shift / side
+        rows = [torch.stack([cos, -sin, unit * x], 1), torch.stack([sin, cos, unit * y], 1)]
+        return torch.stack(rows, 1).to(torch.get_default_dtype())
