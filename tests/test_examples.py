@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.errors import CompileError, InputError, OptionError, TargetError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes

@@ -48,6 +48,7 @@ class Chip:
 
     def seek(self, session: int, batch: int) -> None:
         """Forget what is loaded, and let the noise go on where that of ``session`` stood before run ``batch``."""
+        self.trims.seek(session)
         memory = SynapseMemory(self.silicon, self.analog, session)
         self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from ..arguments import whole
 from ..datasets import Dataset
 from ..errors import CompileError, CompileWarning, InputError
 from ..losses import Decision, accuracy, predict, silent_samples
@@ -41,6 +42,7 @@ def measure(
     device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
 ) -> Evaluation:
     """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs."""
+    repeats = whole("repeats", repeats)
     right, silent = 0.0, 0
     for inputs, labels in data.batches(batch_size):
         recording = run_on(device, inputs, repeats)

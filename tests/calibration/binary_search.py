@@ -75,7 +75,7 @@ def binary_search(device: EmulatorDevice, program: Program, effort: float = 1.0)
 
 class _Stages:
     def __init__(self, device: EmulatorDevice, program: Program, effort: float) -> None:
-        self.device, self.targets, self.effort = device, targets_of(program, device), effort
+        self.device, self.targets, self.effort = device, targets_of(program, device, "all"), effort
         limits = device.capabilities
         self.goal = self.targets.nominal(COLUMNS, limits.latency * limits.speedup, 0.0)
         self.tau_mem, self.tau_syn, self.t_ref = (self.targets.typical(k) for k in ("tau_mem", "tau_syn", "t_ref"))

@@ -24,7 +24,7 @@ def test_without_noise_and_rounding_of_weights_the_twin_is_the_chip_spike_for_sp
     device = opened(chip, 2, trial_noise=False)
     net = network(hidden=8)
     program = hl.compile(net, device)
-    calibration = hl.calibrate(device, program, repeats=4)
+    calibration = hl.calibrate(device, program, neurons="all", repeats=4)
     device.load(program)
     with torch.no_grad():
         for (dense, _), weight in zip(net.blocks, program.weights(), strict=True):

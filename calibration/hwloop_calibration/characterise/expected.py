@@ -10,6 +10,7 @@ from hwloop.mapping import Program
 from hwloop.progress import duration
 
 from ..calibrate import TRIM_ROUNDS
+from ..extent import Wanted
 from .bench import targets_of
 from .measure import COLUMNS, FIRST_PATTERNS, MORE_PATTERNS, SYNAPSE_REPEATS
 from .synapses import BURSTS
@@ -37,7 +38,7 @@ class Expected:
 
 
 def expected(
-    device: Device, program: Program, *, neurons: list[int] | None, trim: bool, repeats: int, synapses: bool = True
+    device: Device, program: Program, *, neurons: Wanted, trim: bool, repeats: int, synapses: bool = True
 ) -> Expected:
     """What :func:`~..calibrate.calibrate` with these arguments will take, if every round of trimming is needed.
 

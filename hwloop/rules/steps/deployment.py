@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-from ...device import target as targets
+from ...device import registry as targets
 from ...errors import CompileError
 from ...losses import predict
 from ...mapping import Capabilities
