@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..compile_kernel import kernel
-from .exponentials import log_1p, respond
+from .exponentials import log_1p, respond, respond_2
 
 #: Kinds of a layer's time constants, which choose the closed form; None, for the compiler leaves out what is not None then.
 GENERAL, RATIO_2 = 0, None
@@ -22,6 +22,14 @@ MAX_ITERATIONS = 100
 def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float]:
     """``(e^(-s/tau_mem), e^(-s/tau_syn), g(s))`` with ``u(s) = e_m u0 + g i0``; see :func:`~.exponentials.respond`."""
     return respond(s, 1.0 / tau_mem, 1.0 / tau_syn)
+
+
+@kernel()
+def fading(kind: int | None, s: float, rate_mem: float, rate_syn: float) -> float:
+    """``e^(-s/tau_syn)`` as the neuron's responses have it: what is left of a current while the membrane is held."""
+    if kind is RATIO_2:
+        return respond_2(s, rate_mem)[1]
+    return respond(s, rate_mem, rate_syn)[1]
 
 
 @kernel()
