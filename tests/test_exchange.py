@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from hwloop import exchange
@@ -87,9 +87,12 @@ def test_nir_data_that_is_no_spikes_is_refused(data: nir.EventData, message: str
 def test_gridded_nir_data_finds_its_cells_again(seed: int, steps: int, dt: float, dtype: torch.dtype) -> None:
     """NIR rounds times down to steps: a float32 time just below its step falls into the one before."""
     grid = nir.TimeGriddedData(np.random.default_rng(seed).random((2, steps, 3)) < 5 / steps, dt)
-    own = (
-        grid.to_event(10**4).to_time_gridded(dt).data
-    )  # NIR alone, which loses cells itself: int(t_max / dt), its floor
+    try:
+        own = (
+            grid.to_event(10**4).to_time_gridded(dt).data
+        )  # NIR alone, which loses cells itself: int(t_max / dt), its floor
+    except IndexError:  # or has a spike in the cell that it lost
+        reject()
     spikes = exchange.from_nir_data(grid)
     assert spikes.times.dtype == torch.float64
     assert np.array_equal(spikes.to_nir_data().to_time_gridded(dt).data, own)

@@ -10,7 +10,7 @@ import torch
 
 import hwloop as hl
 from hwloop.errors import InputError, TargetError
-from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration import characterise
 from hwloop_calibration.characterise.bench import Bench, targets_of
 from hwloop_calibration.characterise.fit import Noise, fit
 from hwloop_calibration.characterise.measure import Session
@@ -145,7 +145,7 @@ def test_a_chip_that_drifts_meanwhile_is_refused() -> None:
         return original(*arguments)
 
     device._execute = warming
-    import hwloop_calibration.characterise.bench as bench
+    from hwloop_calibration.characterise import bench
 
     before, bench.RUN_SAMPLES = bench.RUN_SAMPLES, 160
     try:

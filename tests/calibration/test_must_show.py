@@ -12,8 +12,7 @@ import pytest
 
 import hwloop as hl
 from hwloop.experiment import Experiment
-from hwloop_calibration import Sentinel, Upkeep
-from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration import Sentinel, Upkeep, characterise
 from hwloop_emulator import EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
 

@@ -5,8 +5,8 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import CalibrationError
+from hwloop_calibration import characterise
 from hwloop_calibration.calibrate import spreads
-from hwloop_calibration.characterise import measure as characterise
 from hwloop_calibration.characterise.measure import CrowdedLinkError
 from hwloop_calibration.document import parts
 

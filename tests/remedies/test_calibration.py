@@ -16,9 +16,8 @@ from hwloop.datasets import yin_yang
 from hwloop.errors import CalibrationWarning
 from hwloop.losses import FirstSpike
 from hwloop.training.noise import NoiseModel
-from hwloop_calibration import Sentinel, Store, Upkeep
+from hwloop_calibration import Sentinel, Store, Upkeep, characterise
 from hwloop_calibration.calibrate import spreads
-from hwloop_calibration.characterise import measure as characterise
 from hwloop_calibration.characterise.bench import Bench, targets_of
 from hwloop_calibration.characterise.converter import measure_bends
 from hwloop_calibration.characterise.stimuli import Pattern

@@ -171,7 +171,7 @@ OPTIONS = [
          (lambda: TargetChoice(step="1e-4").dt, lambda: TargetChoice(step="auto").dt)),
     Case("target_choice._pair", "allowed: KEY=VALUE, e.g. --option session=3", lambda: TargetChoice(extra=["session"]).find_named("emulator:7"),
          lambda: TargetChoice(extra=["session=3"]).find_named("emulator:7")),
-    Case("target._load", "available: {}", lambda: TargetChoice().find_named("loihi3"),
+    Case("registry._load", "available: {}", lambda: TargetChoice().find_named("loihi3"),
          lambda: TargetChoice().find_named("loihi")),
 ]  # fmt: skip
 

@@ -211,21 +211,23 @@ def test_a_split_within_the_printed_range_is_made(tmp_path: Path) -> None:
 
 def test_the_target_that_is_named_resets_by_subtraction() -> None:
     net = stepped("spikegrad")
-    refused("deploy.refusal", "e.g. 'lava' or 'loihi'", lambda: rules.open_network(net, "emulator:7"))
+    refused("steps.deployment.refusal", "e.g. 'lava' or 'loihi'", lambda: rules.open_network(net, "emulator:7"))
     with rules.open_network(net, "loihi") as device:
         device.run(values())
 
 
 def test_the_target_that_is_named_runs_in_steps() -> None:
     net = rules.StepNetwork([hl.Dense(N_IN, 3), rules.TracedNeurons(tau_m=4.0)], in_shape=N_IN, steps=STEPS)
-    refused("deploy.refusal", "choose a target that runs in steps", lambda: rules.open_network(net, "emulator:7"))
+    refused(
+        "steps.deployment.refusal", "choose a target that runs in steps", lambda: rules.open_network(net, "emulator:7")
+    )
     with rules.open_network(net, "loihi") as device:
         device.run(values())
 
 
 def test_a_chip_that_resets_to_a_value_is_trained_by_the_rules_that_are_named() -> None:
     refused(
-        "deploy.refusal",
+        "steps.deployment.refusal",
         "by rule 'exact' or 'hm2bp'",
         lambda: rules.open_network(stepped("spikegrad"), "emulator:7"),
     )

@@ -17,7 +17,7 @@ import torch
 import hwloop as hl
 from hwloop.experiment import Experiment
 from hwloop.workers import Call, how_many, workers
-from hwloop_calibration.characterise import measure as characterise
+from hwloop_calibration import characterise
 from hwloop_calibration.characterise.bench import Bench, targets_of
 from hwloop_calibration.characterise.stimuli import Pattern, Stimuli
 from hwloop_calibration.document import parts

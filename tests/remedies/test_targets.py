@@ -74,7 +74,7 @@ DEVICES = [
          lambda: chip().run(hl.Spikes.from_events([([], [])], 4, 0.02)), lambda: chip().run(SPIKES)),
     Case("DeviceBase._check_inputs", "takes {} a sample: send {} or fewer", lambda: few_events().run(crowded(6)),
          lambda said: few_events().run(crowded(int(said.split("send ")[1].split()[0])))),
-    Case("target.choose_dt", "leave --dt out, or name a target such as loihi",
+    Case("registry.choose_dt", "leave --dt out, or name a target such as loihi",
          lambda: target.choose_dt(target.find("emulator:7"), network(), SPIKES),
          (lambda: hl.compile(network(), target.find("emulator:7")),
           lambda: target.choose_dt(target.find("loihi"), network(), SPIKES))),
@@ -83,10 +83,10 @@ DEVICES = [
     Case("repetitions", "allowed: a whole number that divides the {} samples recorded",
          lambda: repetitions(chip().run(SPIKES, repeats=6), 4),
          (lambda: repetitions(chip().run(SPIKES, repeats=6), 6), lambda: repetitions(chip().run(SPIKES, repeats=6), 1))),
-    Case("target._load", "unknown target {}; available: {}", lambda: target.find("loihi3"),
+    Case("registry._load", "unknown target {}; available: {}", lambda: target.find("loihi3"),
          lambda said: [target.find(f"{name}:7" if name == "emulator" else name)
                        for name in said.split("available: ")[1].split(", ") if name != "tiny"]),
-    Case("target._check_options", "has no option {}; it has: {}", lambda: target.find("emulator:7", seed=1),
+    Case("registry._check_options", "has no option {}; it has: {}", lambda: target.find("emulator:7", seed=1),
          lambda said: all(name in EmulatorTarget.__init__.__kwdefaults__ for name in said.split("it has: ")[1].split(", "))),
     Case("deploy", 'give validation=..., or a rule such as "max"', lambda: deploy(network(), chip(loaded=False)),
          (lambda: deploy(network(), chip(loaded=False), weight_scale="max"),
@@ -121,7 +121,7 @@ def test_a_backend_is_there_once_the_module_that_it_lacks_is_installed(
     known["mine"] = metadata.EntryPoint("mine", "my_backend:Target", target.ENTRY_POINT_GROUP)
     monkeypatch.setattr(target, "_entry_points", lambda: known)
     refused(
-        "target._load", "does not import: {}; install what it needs, or uninstall it", lambda: target.find("mine:7")
+        "registry._load", "does not import: {}; install what it needs, or uninstall it", lambda: target.find("mine:7")
     )
     (tmp_path / "my_vendor.py").write_text("")
     assert target.find("mine:7").name == "emulator:7"
