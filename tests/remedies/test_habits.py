@@ -13,7 +13,7 @@ import torch
 
 from hwloop import LIF, Dataset, Dense, Network, Spikes, memory
 from hwloop.exchange import from_nir_data
-from hwloop.network.nir.file import MAX_BYTES
+from hwloop.network.nir.hdf5 import MAX_BYTES
 from hwloop.toml_text import toml_text
 
 from .support import Case, Said, option, refused
@@ -174,9 +174,9 @@ def test_a_path_that_is_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     Network.from_nir(graph())
     Network.from_nir(path)
     Network.from_nir(str(path))
-    monkeypatch.setattr("hwloop.network.nir.file.MAX_BYTES", 100)
+    monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", 100)
     refused("_check_file", "has {} bytes; allowed: at most {}", lambda: Network.from_nir(path))
-    monkeypatch.setattr("hwloop.network.nir.file.MAX_BYTES", path.stat().st_size)
+    monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", path.stat().st_size)
     Network.from_nir(path)
     assert MAX_BYTES > 100
 

@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 
-from hwloop.network.nir.graphs import from_nir
+from hwloop.network.nir.read import from_nir
 
 from .support import Case, option, refused
 
