@@ -16,6 +16,7 @@ from ...errors import InputError
 from ..composition import Composition
 from ..conv2d import Conv2d
 from ..dense import Dense
+from ..elementwise import Scale
 from ..lif import LIF
 from ..linear_map import LinearMap, Shape
 from ..model import Network
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 #: Metadata of our own graphs: of the graph, that it was a chain of layers; of a neuron, and of an Affine, what NIR has no field for.
 FORM, CHAIN = "form", "chain"
 T_REF, MAX_SPIKES, V_INIT, FILTERED, CURRENT = "t_ref", "max_spikes", "v_init", "filtered_bias", "bias_current"
+#: Metadata of a Scale that is no map of ours, but takes out the gains of the neurons after it.
+GAIN = "gain"
 #: Relative difference up to which a bias current in metadata is that of the node, which holds it in other units.
 SAME_CURRENT = 1e-5
 
@@ -196,7 +199,14 @@ def _projection(reading: Reading, way: Way, shapes: Mapping[str, Shape]) -> Proj
     maps = rescaled(maps, shape, gain, constant, where)
     for name, layer in built.items():
         _take_stated_current(flat, name, layer)
+        if isinstance(layer, Scale) and GAIN in (flat.nodes[name].metadata or {}) and _is_one(layer.factor):
+            maps.remove(layer)
     return Projection(way.source, way.target, maps)
+
+
+def _is_one(factor: Tensor) -> bool:
+    """Whether ``factor`` is 1 but for rounding."""
+    return bool(((factor - 1).abs() <= 8 * torch.finfo(factor.dtype).eps).all())
 
 
 def _maps(reading: Reading, way: Way, shape: Shape) -> dict[str, LinearMap]:
@@ -291,7 +301,8 @@ def _neurons(reading: Reading, name: str, node: Any, shape: Shape, biased: bool)
         "max_spikes": None if cap is None else int(cap),
     }
     if isinstance(node, nir.IF):
-        return IF(size, **common, v_init=torch.zeros_like(threshold) if start is None else start)
+        start = torch.zeros_like(threshold) if start is None else start
+        return IF(size, **common, v_init=start).to(threshold.dtype)
     common["v_leak"] = value("v_leak", node.v_leak)
     if isinstance(node, nir.LIF):
         return DeltaLIF(size, time("tau"), **common, v_init=start)

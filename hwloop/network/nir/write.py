@@ -33,7 +33,7 @@ from ..pools import AvgPool2d, SumPool2d
 from ..populations import IF, LI, DeltaLIF, Population
 from ..structure import Link
 from .conventions import SPIKE, STEP
-from .read import CHAIN, CURRENT, FILTERED, FORM, MAX_SPIKES, T_REF, V_INIT
+from .read import CHAIN, CURRENT, FILTERED, FORM, GAIN, MAX_SPIKES, T_REF, V_INIT
 from .resets import RESET
 from .scaling import rescaled
 from .units import EXPORTER, TIME_UNIT
@@ -122,6 +122,7 @@ class _Writer:
             [copy.deepcopy(layer) for layer in originals], link.composition.in_shape, 1.0 / gain, 1.0 / constant,
             link.composition.where,
         )  # fmt: skip
+        taken_out = len(maps) > len(originals)  # gains, by a Scale of their own
         if not maps and (self.names[link.source], self.names[link.target]) in self.edges:
             maps = [Scale(target.n, 1.0)]  # a second direct edge
         offset = link.composition.offset()
@@ -130,6 +131,8 @@ class _Writer:
         for k, layer in enumerate(maps):
             own = (offset if moved else getattr(originals[k], "bias", None)) if _has_bias(layer) else None
             for kind, node in _map(layer, shape, own if self.dt is None else None, link.composition.where):
+                if taken_out and k == len(originals):
+                    node.metadata = {GAIN: 1}
                 last = self._place(kind, node, last, link)
             shape = layer.out_shape(shape, link.composition.where)
         self.edges.append((last, self.names[link.target]))
@@ -142,6 +145,8 @@ class _Writer:
             name = f"{plain}_{k}"
         self.nodes[name] = node
         self.edges.append((last, name))
+        if self.dt is not None and isinstance(node, nir.Delay) and np.any(node.delay > 0):
+            _log.warning("NIR node %r: delays, which norse, snnTorch, SpikingJelly and rockpool do not run", name)
         return name
 
     def output(self, name: str) -> None:
@@ -303,6 +308,8 @@ def _axonal(layer: Dense | Sparse, shape: Shape, where: str) -> Array:
             return _array(values)
     elif delay is not None and delay.ndim == 1:
         return _array(delay)
+    elif delay is not None and bool((delay == delay[:1]).all()):
+        return _array(delay[0])
     raise InputError(
         f"{where}: delays that differ between synapses of one source, which NIR has no node for; allowed: one delay a source "
         f"({size_of(shape)},), or none"
