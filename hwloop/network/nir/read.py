@@ -105,14 +105,15 @@ def from_nir(
         fit, by name; values out of bounds.
     """
     reading = reading_of(graph, time_unit, spike, reset)
-    net = _network(reading, output)
+    net = network_of(reading, output)
     setattr(net, "nir_evidence", str(reading))  # noqa: B010  # nn.Module declares its attributes as tensors and modules
     sure = reading.unit.stated and not reading.flat.notes
     _log.log(logging.INFO if sure else logging.WARNING, "NIR import: %s", reading)
     return net
 
 
-def _network(reading: Reading, output: str | None) -> Network:
+def network_of(reading: Reading, output: str | None) -> Network:
+    """The network of a graph whose numbers were given their meaning; ``output`` as of :func:`from_nir`."""
     flat = reading.flat
     out = _output(flat, output)
     ways = ways_of(flat)
