@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from ...errors import InputError, OptionError
 from ...spikes import Spikes
+from ..autograd import DTYPES, LayerCall, Options, _array, _counted, _events, _upstream, _watched, to_events
 from ..contract import Floor, Trace
-from ..glue import DTYPES, LayerCall, Options, _array, _counted, _events, _upstream, _watched, to_events
 from ..threads import begin
 from . import engine, unrolled
 from .engine import Convolution

@@ -1,4 +1,4 @@
-"""Adjoint of a convolution, cell by cell and backwards in time; the recursion of :mod:`..backward`.
+"""Adjoint of a convolution, cell by cell and backwards in time; the recursion of :mod:`..kernels.adjoint`.
 
 Only cells with a spike that has a gradient are worked on. The times alone say how long every passage of a neuron lasts,
 from one of its spikes or releases to the one before: they are listed first, and their responses computed together.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backward import FASTMATH, inverse_slope
-from ..exponentials import respond, respond_2
-from ..kernel import kernel
-from ..narrow import aligned_rows
-from ..scalar import RATIO_2
+from ..compile_kernel import kernel
+from ..kernels.adjoint import FASTMATH, inverse_slope
+from ..kernels.exponentials import respond, respond_2
+from ..kernels.narrow import aligned_rows
+from ..kernels.neuron import RATIO_2
 from .cell_lanes import LANES, ROWS, step_back
 from .cell_lists import most_synapses, respond_between, sort_to_cells
 

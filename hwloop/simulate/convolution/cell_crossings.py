@@ -1,6 +1,6 @@
 """Neurons of several cells that may spike, followed together through an interval of their own.
 
-As in :mod:`..follow`, one round finds the next spike of each and leaves those that may spike again. There all neurons share
+As in :mod:`..kernels.crossings`, one round finds the next spike of each and leaves those that may spike again. There all neurons share
 one interval; here few neurons of a cell spike between two of its events, so that those of several cells make up a vector.
 A replay takes the same rounds with the measured times in the place of the search: equal bits by construction.
 """
@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from ..exponentials import decay, log_1p, respond, respond_2
-from ..kernel import kernel
-from ..scalar import MAX_ITERATIONS, RATIO_2, first_guess, halley, peak_after
+from ..compile_kernel import kernel
+from ..kernels.exponentials import decay, log_1p, respond, respond_2
+from ..kernels.neuron import MAX_ITERATIONS, RATIO_2, first_guess, halley, peak_after
 from .cell_lanes import LANES
 
 #: Cells that go through their events together, and the neurons of all.

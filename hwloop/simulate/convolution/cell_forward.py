@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..compile_kernel import kernel
 from ..contract import FloatArray
-from ..exponentials import respond, respond_2
-from ..kernel import kernel
-from ..narrow import aligned_rows
-from ..scalar import RATIO_2, fading
+from ..kernels.exponentials import respond, respond_2
+from ..kernels.narrow import aligned_rows
+from ..kernels.neuron import RATIO_2, fading
 from .cell_crossings import (
     CROSSES,
     CURRENT,

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..compile_kernel import kernel
 from ..contract import IntArray
-from ..exponentials import respond, respond_2
-from ..kernel import kernel
-from ..scalar import RATIO_2
+from ..kernels.exponentials import respond, respond_2
+from ..kernels.neuron import RATIO_2
 from .geometry import Geometry
 
 #: Spikes that plain insertion sorts fastest; more in one bin are merged.

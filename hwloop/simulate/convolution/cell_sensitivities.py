@@ -1,4 +1,4 @@
-"""Derivatives of the spike times of a convolution with respect to its neurons' parameters: :mod:`..parameters`, cell by cell.
+"""Derivatives of the spike times of a convolution with respect to its neurons' parameters: :mod:`..kernels.sensitivities`, cell by cell.
 
 Forward sensitivities ``S_x = du/dx``, neuron by neuron, for ``x`` in tau_mem, tau_syn, threshold, reset, t_ref and the
 membrane at time 0.
@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ..backward import inverse_slope
-from ..kernel import kernel
-from ..scalar import response_and_derivatives
+from ..compile_kernel import kernel
+from ..kernels.adjoint import inverse_slope
+from ..kernels.neuron import response_and_derivatives
 from .cell_lanes import LANES
 from .cell_lists import chain_spikes, most_synapses, sort_to_cells
 

@@ -11,8 +11,8 @@ from ...errors import InputError
 from ..checks import copied, packed
 from ..contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
 from ..cpu import MAX_EVENTS, PARALLEL_WORK
+from ..kernels.neuron import GENERAL, RATIO_2
 from ..room import borrow, expected, give_back, remember
-from ..scalar import GENERAL, RATIO_2
 from ..threads import spread
 from .cell_adjoint import backward_cells
 from .cell_forward import Found, Neurons, forward_cells

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...neurons import PARAMETERS, check_parameters
+from ..autograd import DTYPES
 from ..contract import FloatArray, Layer, Sensitivities
-from ..glue import DTYPES
 from .geometry import Geometry
 
 #: Parameters that may be left out: a constant current (membrane units) and the membrane at time 0.

@@ -1,12 +1,12 @@
-"""The specification of a convolution: the dense layer that it abbreviates, through :mod:`hwloop.simulate.reference`."""
+"""The specification of a convolution: the dense layer that it abbreviates, through :mod:`hwloop.simulate.reference.layer`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .. import reference
 from ..contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from ..membrane import RESET, Neuron, Sensitivity
+from ..reference import layer as reference
+from ..reference.neuron import RESET, Neuron, Sensitivity
 from .engine import Convolution
 
 

@@ -4,7 +4,7 @@ With ``a = v_leak + bias`` and ``k(s)`` what an arrival of weight one leaves aft
 
     u(t) = a + (v_init - a) e^(-t/tau_mem) + sum_j w_j k(t - t_j) ,
 
-``k = g`` of :mod:`..membrane` where the arrival moves the current, ``k = e^(-s/tau_mem)`` where it moves the membrane.
+``k = g`` of :mod:`..reference.neuron` where the arrival moves the current, ``k = e^(-s/tau_mem)`` where it moves the membrane.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import reference
 from ..contract import Events, FloatArray, Layer
-from ..membrane import response
+from ..reference import layer as reference
+from ..reference.neuron import response
 
 
 @dataclass(frozen=True)

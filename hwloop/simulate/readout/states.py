@@ -1,6 +1,6 @@
 """Membranes that do not spike: carried from event to event, read at given times, and the adjoint of that; float64.
 
-Membranes are measured from their asymptote. Between two stops, as everywhere (:mod:`..exponentials`),
+Membranes are measured from their asymptote. Between two stops, as everywhere (:mod:`..kernels.exponentials`),
 
     u <- e_m u + g i ,   i <- e_s i ;
 
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..exponentials import respond
-from ..kernel import kernel
-from ..scalar import response_and_derivatives
+from ..compile_kernel import kernel
+from ..kernels.exponentials import respond
+from ..kernels.neuron import response_and_derivatives
 
 
 class Cells(NamedTuple):
