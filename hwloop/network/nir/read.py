@@ -285,10 +285,13 @@ def _neurons(reading: Reading, name: str, node: Any, shape: Shape, biased: bool)
         return value(key, getattr(node, key), reading.unit.per_second)
 
     start = value(f"metadata {V_INIT}", metadata[V_INIT]) if V_INIT in metadata else None
+    # a bias is a constant S of NIR's equations, so it passes the synapse
+    filtered = bool(metadata.get(FILTERED, biased))
     if isinstance(node, (nir.LI, nir.CubaLI)):
         tau = time("tau" if isinstance(node, nir.LI) else "tau_mem")
         synapse = None if isinstance(node, nir.LI) else time("tau_syn")
-        return LI(size, tau, synapse, value("v_leak", node.v_leak), v_init=start)
+        passes = synapse is not None and filtered
+        return LI(size, tau, synapse, value("v_leak", node.v_leak), v_init=start, filtered_bias=passes)
     cap = metadata.get(MAX_SPIKES)
     if cap is not None and int(cap) != cap:
         raise InputError(f"metadata {MAX_SPIKES} = {cap!r}; allowed: a whole number >= 1")
@@ -307,8 +310,6 @@ def _neurons(reading: Reading, name: str, node: Any, shape: Shape, biased: bool)
     common["v_leak"] = value("v_leak", node.v_leak)
     if isinstance(node, nir.LIF):
         return DeltaLIF(size, time("tau"), **common, v_init=start)
-    # a bias is a constant S of NIR's equations, so it passes the synapse
-    filtered = bool(metadata.get(FILTERED, biased))
     return LIF(size, time("tau_mem"), time("tau_syn"), **common, v_init=start, filtered_bias=filtered)
 
 

@@ -229,7 +229,7 @@ def _metadata(node: LIF | DeltaLIF | LI, array: Any, biased: bool) -> dict[str, 
             metadata[MAX_SPIKES] = node.max_spikes
     if node.v_init is not None and (not isinstance(node, IF) or bool((node.v_init != 0).any())):
         metadata[V_INIT] = array(node.v_init)
-    if isinstance(node, LIF) and (biased or node.filtered_bias):
+    if isinstance(node, (LIF, LI)) and node.tau_syn is not None and (biased or node.filtered_bias):
         metadata[FILTERED] = int(node.filtered_bias)
     return metadata
 
@@ -250,7 +250,7 @@ def _warn(node: LIF | DeltaLIF | LI, name: str, dt: float | None, biased: bool) 
 
 
 def _at_once(node: LIF | DeltaLIF | LI, biased: bool) -> bool:
-    return isinstance(node, LIF) and biased and not node.filtered_bias
+    return isinstance(node, (LIF, LI)) and node.tau_syn is not None and biased and not node.filtered_bias
 
 
 # -- maps -----------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ class Draw:
 
     def readout(self, n: int, current: bool) -> LI:
         """Neurons that do not spike."""
-        return LI(n, self.around(10e-3, n), self.around(5e-3, n) if current else None, self.around(0.1, n))
+        synapse = self.around(5e-3, n) if current else None
+        return LI(n, self.around(10e-3, n), synapse, self.around(0.1, n), filtered_bias=current)
 
     def dense(self, n_in: int, n_out: int, bias: bool = False, delay: bool = False) -> Dense:
         """A matrix."""
