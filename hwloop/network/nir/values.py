@@ -15,12 +15,12 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
 def numbers(node: str, name: str, value: Any) -> Array:
-    """``value`` as a float array; float16 becomes float32, whole numbers float64; :class:`InputError` for anything else."""
+    """``value`` as a float array of its own; float16 becomes float32, whole numbers float64; :class:`InputError` for anything else."""
     if isinstance(value, Tensor):
         value = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu()
     array = np.asarray(value)
     if array.dtype in (np.float32, np.float64):
-        return np.ascontiguousarray(array)
+        return np.array(array, order="C")
     if array.dtype.kind not in "fiu":
         raise InputError(f"node {node!r}: {name} has values of dtype {array.dtype}; allowed: real numbers")
     return array.astype(np.float32 if array.dtype == np.float16 else np.float64)

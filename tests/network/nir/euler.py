@@ -123,17 +123,13 @@ def _neurons(node: Any, drive: np.ndarray[Any, Any], state: dict[str, Any], dt: 
 def _map(node: Any, x: np.ndarray[Any, Any], state: dict[str, Any], dt: float) -> np.ndarray[Any, Any]:
     if isinstance(node, (nir.Linear, nir.Affine)):
         return np.asarray(node.weight, float) @ x.reshape(-1) + np.asarray(getattr(node, "bias", 0.0), float)
-    if isinstance(node, nir.Conv2d):
-        sizes = [tuple(int(s) for s in np.ravel(v)) for v in (node.stride, node.padding, node.dilation)]
-        maps = torch.from_numpy(x).reshape(-1, *x.shape[-2:])[None]
-        weight, bias = (torch.from_numpy(np.asarray(v, float)) for v in (node.weight, node.bias))
-        return functional.conv2d(maps, weight, bias, *sizes, int(node.groups))[0].numpy()
-    if isinstance(node, (nir.SumPool2d, nir.AvgPool2d)):
-        kernel, stride, padding = (
-            (int(np.ravel(v)[0]), int(np.ravel(v)[-1])) for v in (node.kernel_size, node.stride, node.padding)
-        )
-        mean = functional.avg_pool2d(torch.from_numpy(x)[None], kernel, stride, padding)[0].numpy()
-        return mean if isinstance(node, nir.AvgPool2d) else mean * kernel[0] * kernel[1]
+    if isinstance(node, (nir.Conv2d, nir.SumPool2d, nir.AvgPool2d)):
+        if not state:  # as a matrix: the map of every unit alone
+            state["shape"] = _windows(node, np.zeros((1, *x.shape)))[0].shape
+            offset = _windows(node, np.zeros((1, *x.shape))).reshape(-1)
+            each = _windows(node, np.eye(x.size).reshape(x.size, *x.shape)).reshape(x.size, -1)
+            state.update(matrix=(each - offset).T, offset=offset)
+        return (state["matrix"] @ x.reshape(-1) + state["offset"]).reshape(state["shape"])
     if isinstance(node, nir.Scale):
         return x * np.reshape(node.scale, x.shape)
     if isinstance(node, nir.Delay):
@@ -142,3 +138,15 @@ def _map(node: Any, x: np.ndarray[Any, Any], state: dict[str, Any], dt: float) -
         line.appendleft(x.reshape(-1).copy())
         return np.array([line[k][j] if k < len(line) else 0.0 for j, k in enumerate(late)]).reshape(x.shape)
     return x.reshape(-1) if isinstance(node, nir.Flatten) else x
+
+
+def _windows(node: Any, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """torch's convolution or pool of ``x [batch, channels, height, width]``."""
+    maps = torch.from_numpy(x)
+    if isinstance(node, nir.Conv2d):
+        sizes = [tuple(int(s) for s in np.ravel(v)) for v in (node.stride, node.padding, node.dilation)]
+        weight, bias = (torch.from_numpy(np.asarray(v, float)) for v in (node.weight, node.bias))
+        return np.asarray(functional.conv2d(maps, weight, bias, *sizes, int(node.groups)))
+    kernel, stride, padding = ((int(np.ravel(v)[0]), int(np.ravel(v)[-1])) for v in (node.kernel_size, node.stride, node.padding))
+    mean = functional.avg_pool2d(maps, kernel, stride, padding).numpy()
+    return mean if isinstance(node, nir.AvgPool2d) else mean * kernel[0] * kernel[1]

@@ -363,3 +363,14 @@ def test_nothing_half_built_is_left_of_a_refused_graph() -> None:
     with pytest.raises(InputError):
         Network.from_nir(row(linear(), cuba(tau_mem=-1.0)))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_graph_that_is_read_stays_as_it_is() -> None:
+    made = row(nir.Affine(np.array([[2.0]]), np.array([0.5])), cuba(1, r=3.0), nir.Scale(np.array([2.0])), lif(1, r=4.0))
+    before = {(name, key): np.array(value) for name, node in made.nodes.items() for key, value in vars(node).items() if isinstance(value, np.ndarray)}
+    net = from_nir(made, reset="value")
+    with torch.no_grad():
+        for value in net.state_dict().values():
+            value.fill_(7.0)
+    for (name, key), value in before.items():
+        np.testing.assert_array_equal(getattr(made.nodes[name], key), value)
