@@ -3,8 +3,9 @@
 Files of the field mean one of three things by an edge that spikes (with gains r and w_in of the neurons):
 
     jump     the current, or the membrane where there is none, moves by w w_in r           norse, rockpool
-    delta    S is a delta: by w w_in r / tau_syn (w r / tau; IF: w r)                      NIR's text, hwloop
-    pulse    S is 1 for one step of the exporter: by w w_in r dt / tau_syn (w r dt / tau)   snnTorch, SpikingJelly, Lava
+    delta    S is a delta: by w w_in r / tau_syn (LIF, LI: w r / tau; IF: w r)              NIR's text, hwloop
+    pulse    S is 1 for one step of the exporter: by w w_in r dt / tau_syn                 snnTorch, SpikingJelly, Lava
+             (LIF, LI: w r (1 - exp(-dt / tau)), and w where r = tau / dt; IF: w r dt)
 
 Who counts in steps writes ``r = tau_mem / dt`` and ``w_in = tau_syn / dt``: then both ratios are dt in every layer, whatever the
 time constants, and that is the evidence. A constant S (a bias) is what NIR's equations make of it for delta and pulse; it
@@ -214,8 +215,21 @@ def spike_gain(name: str, node: Any, meaning: SpikeMeaning, shape: Shape) -> Arr
             r = r * per_unit(name, "w_in", node.w_in, shape)
             return r if jump else r * area / per_unit(name, "tau_syn", node.tau_syn, shape)
         if hasattr(node, "tau"):
-            return r if jump else r * area / per_unit(name, "tau", node.tau, shape)
+            tau = per_unit(name, "tau", node.tau, shape).astype(np.float64)
+            if meaning.kind == "pulse":
+                return r * _left_by(area / tau, r)
+            return r if jump else r * area / tau
         return r if jump else r * area
+
+
+def _left_by(share: Array, r: Array) -> Array:
+    """Where a pulse of height 1 leaves a membrane with ``r = 1``; ``share`` is its width over tau.
+
+    A membrane is compared with its threshold as the pulse ends: at ``1 - exp(-share)``. (A current hands the pulse's charge on,
+    which a jump by ``share`` does.) Whoever writes ``r = tau / dt`` adds w in a step, and means that.
+    """
+    counted = np.abs(r * share - 1.0) <= 10 * STEP_TOLERANCE
+    return np.where(counted, share, -np.expm1(-share))
 
 
 def constant_gain(name: str, node: Any, unit: TimeUnit, shape: Shape) -> Array:

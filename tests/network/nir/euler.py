@@ -19,9 +19,13 @@ NEURONS = (nir.CubaLIF, nir.CubaLI, nir.LIF, nir.LI, nir.IF)
 
 def simulate(
     graph: nir.NIRGraph, inputs: dict[str, list[tuple[float, int]]], t_stop: float, dt: float, *, area: float = 1.0,
-    reset: str = "value", per_second: float = 1.0,
+    reset: str = "value", per_second: float = 1.0, width: int = 1,
 ) -> tuple[dict[str, list[np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]:
-    """Spike times (s) of every neuron of every node, and the membranes at the end; times in s, ``area`` in the graph's unit."""
+    """Spike times (s) of every neuron of every node, and the membranes at the end; times in s, ``area`` in the graph's unit.
+
+    A spike is a pulse of ``width`` steps.
+    """
+    area = area / width
     nodes, edges = _flat(graph)
     order = _order(nodes, edges)
     state: dict[str, dict[str, Any]] = {}
@@ -36,7 +40,7 @@ def simulate(
                 pulse = np.zeros(int(np.prod(node.input_type["input"])))
                 while waiting[name] and waiting[name][0][0] < (k + 0.5) * dt:
                     pulse[waiting[name].pop(0)[1]] += area / (dt * per_second)
-                value[name] = pulse.reshape(node.input_type["input"])
+                value[name] = _lasting(pulse, width, state.setdefault(name, {})).reshape(node.input_type["input"])
                 continue
             arriving = [value[a] for a, b in edges if b == name and a in value]
             if not arriving:
@@ -44,7 +48,7 @@ def simulate(
             total = sum(x.reshape(arriving[0].shape) for x in arriving)
             if isinstance(node, NEURONS):
                 fired = _neurons(node, total, state.setdefault(name, {}), dt * per_second, reset)
-                value[name] = fired * area / (dt * per_second)
+                value[name] = _lasting(fired * area / (dt * per_second), width, state[name])
                 train = spikes.setdefault(name, [[] for _ in range(fired.size)])
                 for j in np.flatnonzero(fired):
                     train[j].append(k * dt)
@@ -52,6 +56,13 @@ def simulate(
                 value[name] = _map(node, total, state.setdefault(name, {}), dt * per_second)
     found = {name: [np.array(times) for times in trains] for name, trains in spikes.items()}
     return found, {name: held["v"] for name, held in state.items() if "v" in held}
+
+
+def _lasting(pulse: np.ndarray[Any, Any], width: int, state: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """``pulse`` and those of the ``width - 1`` steps before."""
+    line = state.setdefault("pulses", deque(maxlen=width))
+    line.append(pulse)
+    return np.sum(line, axis=0)
 
 
 def _flat(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -94,7 +105,7 @@ def _neurons(node: Any, drive: np.ndarray[Any, Any], state: dict[str, Any], dt: 
     shape, meta = drive.shape, node.metadata or {}
     r = _held(node, "r", shape)
     leak = _held(node, "v_leak", shape) if hasattr(node, "v_leak") else np.zeros(shape)
-    if not state:
+    if "v" not in state:
         start = np.reshape(meta["v_init"], shape) if "v_init" in meta else leak
         if hasattr(node, "v_threshold") and "v_init" not in meta:
             start = np.where(leak >= _held(node, "v_threshold", shape), _held(node, "v_reset", shape), leak)

@@ -225,8 +225,10 @@ def test_gains_of_each_kind_of_neuron() -> None:
     nodes: list[tuple[nir.NIRNode, dict[Any, float]]] = [
         (cuba(tau_mem=10.0, tau_syn=5.0, r=2.0, w_in=3.0), {"jump": 6.0, "delta": 1.2, 0.5e-3: 0.6}),
         (cubali(tau_mem=10.0, tau_syn=5.0, r=2.0, w_in=3.0), {"jump": 6.0, "delta": 1.2, 0.5e-3: 0.6}),
-        (lif(tau=10.0, r=2.0), {"jump": 2.0, "delta": 0.2, 0.5e-3: 0.1}),
-        (li(tau=10.0, r=2.0), {"jump": 2.0, "delta": 0.2, 0.5e-3: 0.1}),
+        # where a pulse of a twentieth of tau leaves the membrane; and where its step adds w
+        (lif(tau=10.0, r=2.0), {"jump": 2.0, "delta": 0.2, 0.5e-3: 2.0 * (1 - np.exp(-0.05))}),
+        (li(tau=10.0, r=2.0), {"jump": 2.0, "delta": 0.2, 0.5e-3: 2.0 * (1 - np.exp(-0.05))}),
+        (lif(tau=10.0, r=20.0), {"jump": 20.0, "delta": 2.0, 0.5e-3: 1.0}),
         (integrate_and_fire(r=2.0), {"jump": 2.0, "delta": 2.0, 0.5e-3: 1.0}),
     ]
     for node, factors in nodes:
