@@ -162,7 +162,7 @@ class NetworkSection(Section):
             dense = Dense(sizes[k], sizes[k + 1], generator=generator)
             if self.init_mean is not None and self.init_std is not None:
                 dense.init_normal_(_of_layer(self.init_mean, k), _of_layer(self.init_std, k), generator)
-            values = {name: _of_layer(getattr(self, name), k) for name in _NEURON}
+            values: dict[str, Any] = {name: _of_layer(getattr(self, name), k) for name in _NEURON}
             layers += [dense, LIF(sizes[k + 1], **values, reset=self.reset, max_spikes=self.max_spikes)]
         return Network(layers)
 

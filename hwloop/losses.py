@@ -20,6 +20,8 @@ from torch import Tensor
 from . import simulate
 from .errors import InputError, OptionError
 from .network import Network
+from .network.populations import SpikingPopulation
+from .network.readouts import without_reset
 from .record import Record
 from .spikes import Spikes
 
@@ -210,6 +212,8 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
     if not bool(wanted.any()):
         return torch.zeros((), dtype=population.times.dtype)
     index = layer % len(record)
+    if not net.is_plain_chain:
+        return _hinge_of_graph(net, record, index, margin, wanted)
     inputs = record.inputs if index == 0 else record[index - 1]
     if inputs is None:
         raise InputError("the record holds no inputs, which the first layer's membrane needs; record them")
@@ -218,6 +222,14 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
     top = simulate.membrane_maximum(dense.transmit(inputs), dense.acting_weight(), params, wanted)
     lack = torch.relu(params["v_th"] + margin - top)
     return torch.where(wanted, lack, 0.0).sum(1).mean()
+
+
+def _hinge_of_graph(net: Network, record: Record, index: int, margin: float, wanted: Tensor) -> Tensor:
+    name = net.structure.populations[index]
+    node = net.structure.nodes[name]
+    top = without_reset(net, record, name).maximum()
+    v_th = node.acting_parameters()["v_th"] if isinstance(node, SpikingPopulation) else torch.zeros(node.n)
+    return torch.where(wanted, torch.relu(v_th + margin - top), 0.0).sum(1).mean()
 
 
 class _Counts(torch.autograd.Function):

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from ..errors import CompileError
-from ..neurons import PARAMETERS
+from ..network.lif import LIF
+from ..network.populations import SpikingPopulation
 from .compiler import as_array
 from .constraints import Block, LayerValues
 from .quantise import Array
 
 if TYPE_CHECKING:
     from ..network import Network
-    from ..network.populations import Population
     from ..network.structure import Link, Structure
 
 
@@ -42,21 +42,23 @@ def graph_values(net: Network) -> list[LayerValues]:
 
 def _values(structure: Structure, index: int, name: str) -> LayerValues:
     node = structure.nodes[name]
-    node.check(f"population {name!r}")  # type: ignore[operator]
+    if not isinstance(node, SpikingPopulation):
+        raise TypeError(f"population {name!r} does not spike")
+    node.check(f"population {name!r}")
     links = [link for link in structure.links if link.target == name]
     parameters = {key: as_array(value, f"population {name!r}: {key}") for key, value in _parameters(node).items()}
     bias = [offset for offset in (link.composition.offset() for link in links) if offset is not None]
-    v_init = getattr(node, "v_init", None)
+    v_init = node.v_init
     return LayerValues(
         weight=np.concatenate([_matrix(link) for link in links], 1),
         parameters=parameters,
-        reset=node.reset,  # type: ignore[arg-type]
-        max_spikes=node.max_spikes,  # type: ignore[arg-type]
+        reset=node.reset,
+        max_spikes=node.max_spikes,
         delay=_delays(links),
         blocks=tuple(_block(structure, link) for link in links),
         synapses=np.concatenate([_mask(link) for link in links], 1),
         bias=as_array(torch.stack(bias).sum(0), f"population {name!r}: bias") if bias else None,
-        filtered=bool(bias) and bool(getattr(node, "filtered_bias", False)),
+        filtered=bool(bias) and node.filtered_bias,
         v_init=None if v_init is None else as_array(v_init, f"population {name!r}: v_init"),
         kind=type(node).__name__,
         name=name,
@@ -64,9 +66,9 @@ def _values(structure: Structure, index: int, name: str) -> LayerValues:
     )
 
 
-def _parameters(node: Population) -> dict[str, torch.Tensor]:
-    one = torch.ones(node.n, dtype=node.v_th.dtype)  # type: ignore[arg-type,union-attr]
-    return {name: one if getattr(node, name, None) is None else getattr(node, name) for name in PARAMETERS}
+def _parameters(node: SpikingPopulation) -> dict[str, torch.Tensor]:
+    """Those that are asked for: a twin's mismatch is no part of a program."""
+    return node.parameters_dict() if isinstance(node, LIF) else node.acting_parameters()
 
 
 def _block(structure: Structure, link: Link) -> Block:

@@ -15,8 +15,7 @@ from ..simulate.joint.autograd import JointCall, Structure, component_call
 from ..simulate.joint.contract import CURRENT, INTEGRATE, JUMP
 from ..spikes import Spikes
 from .differences import RanComponent
-from .lif import LIF
-from .populations import IF, DeltaLIF, Population
+from .populations import IF, DeltaLIF, Population, SpikingPopulation
 from .readouts import with_begin
 from .structure import Component
 from .trains import merged, split
@@ -35,9 +34,9 @@ def run_joint(
     ran: dict[str, Ran],
 ) -> None:
     """Simulate the populations of ``component`` together, and write their spikes, health and what ran."""
-    members = [nodes[name] for name in component.names]
+    members = [node for name in component.names if isinstance(node := nodes[name], SpikingPopulation)]
     dtype = next((d for link in component.links if (d := link.composition.dtype) is not None), torch.float32)
-    bias = [_bias(component, name, nodes[name], dtype) for name in component.names]
+    bias = [_bias(component, name, dtype) for name in component.names]
     weight, delay = (
         wiring.weight(_filtered(members, bias, dtype) if wiring.filtered else None, dtype),
         wiring.delay(dtype),
@@ -64,13 +63,13 @@ def run_joint(
             start += size
 
 
-def structure_of(wiring: Wiring, members: list[Population]) -> Structure:
+def structure_of(wiring: Wiring, members: list[SpikingPopulation]) -> Structure:
     """What of the component has no gradient; made once for a wiring."""
     found = wiring.memo.get("structure")
     if not isinstance(found, Structure):
         kind = [JUMP if type(node) is DeltaLIF else INTEGRATE if isinstance(node, IF) else CURRENT for node in members]
-        subtract = [node.reset == "subtract" for node in members if isinstance(node, (LIF, DeltaLIF))]
-        cap = [node.max_spikes or 0 for node in members if isinstance(node, (LIF, DeltaLIF))]
+        subtract = [node.reset == "subtract" for node in members]
+        cap = [node.max_spikes or 0 for node in members]
         sizes = list(wiring.sizes)
         found = wiring.memo["structure"] = Structure(
             wiring.n_external, wiring.bundle_starts, wiring.first, wiring.target,
@@ -80,17 +79,8 @@ def structure_of(wiring: Wiring, members: list[Population]) -> Structure:
     return found
 
 
-def parameters_of(node: Population, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The six parameters of spiking neurons; 1 s stands for a time constant that the neurons do not have."""
-    if isinstance(node, LIF):
-        return {name: value.to(dtype) for name, value in node.acting_parameters().items()}
-    one = torch.ones(node.n, dtype=dtype)
-    held = {name: getattr(node, name, None) for name in PARAMETERS}
-    return {name: one if value is None else value.to(dtype) for name, value in held.items()}
-
-
-def _parameters(members: list[Population], bias: list[Tensor | None], dtype: torch.dtype) -> dict[str, Tensor]:
-    each = [parameters_of(node, dtype) for node in members]
+def _parameters(members: list[SpikingPopulation], bias: list[Tensor | None], dtype: torch.dtype) -> dict[str, Tensor]:
+    each = [{name: value.to(dtype) for name, value in node.acting_parameters().items()} for node in members]
     result = {name: torch.cat([values[name] for values in each]) for name in PARAMETERS}
     leaky = [None if isinstance(node, IF) else part for node, part in zip(members, bias, strict=True)]
     ramps = [part if isinstance(node, IF) else None for node, part in zip(members, bias, strict=True)]
@@ -102,7 +92,7 @@ def _parameters(members: list[Population], bias: list[Tensor | None], dtype: tor
                     for node, part in zip(members, parts, strict=True)
                 ]
             )
-    starts = [getattr(node, "v_init", None) for node in members]
+    starts = [node.v_init for node in members]
     if any(start is not None for start in starts):
         result["v_init"] = torch.cat(
             [_start(values) if start is None else start.to(dtype) for start, values in zip(starts, each, strict=True)]
@@ -115,18 +105,18 @@ def _start(values: Mapping[str, Tensor]) -> Tensor:
     return torch.where(values["v_leak"].detach() >= values["v_th"].detach(), values["v_reset"], values["v_leak"])
 
 
-def _bias(component: Component, name: str, node: Population, dtype: torch.dtype) -> Tensor | None:
+def _bias(component: Component, name: str, dtype: torch.dtype) -> Tensor | None:
     """``[n]`` the constant current into a population, of all that leads into it; None where there is none."""
     found = [link.composition.offset() for link in component.links if link.target == name]
     parts = [part.to(dtype) for part in found if part is not None]
     return torch.stack(parts).sum(0) if parts else None
 
 
-def _filtered(members: list[Population], bias: list[Tensor | None], dtype: torch.dtype) -> Tensor:
+def _filtered(members: list[SpikingPopulation], bias: list[Tensor | None], dtype: torch.dtype) -> Tensor:
     """``[N]`` the part of the biases that passes the synapse."""
     return torch.cat(
         [
-            part if part is not None and getattr(node, "filtered_bias", False) else torch.zeros(node.n, dtype=dtype)
+            part if part is not None and node.filtered_bias else torch.zeros(node.n, dtype=dtype)
             for node, part in zip(members, bias, strict=True)
         ]
     )

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from ..arguments import shown, whole
 from ..errors import InputError
-from ..neurons import PARAMETERS, ParameterValue, ResetKind, check_parameters, check_reset
+from ..neurons import PARAMETERS, ParameterValue, check_parameters, check_reset
 from .dense import HALF_A_LAYER
-from .populations import Population, check_values, of_units
+from .populations import SpikingPopulation, check_values, of_units
 
 #: How a layer is written, for messages: the number of neurons first, then time constants in seconds.
 EXAMPLE = "LIF(4, 10e-3, 5e-3), that is LIF(n, tau_mem, tau_syn)"
 
 
-class LIF(Population):
+class LIF(SpikingPopulation):
     """``n`` spiking neurons; every parameter is one number, or one value for each neuron.
 
     Parameters
@@ -50,11 +50,6 @@ class LIF(Population):
 
     tau_mem: Tensor
     tau_syn: Tensor
-    v_th: Tensor
-    v_leak: Tensor
-    v_reset: Tensor
-    t_ref: Tensor
-    v_init: Tensor | None
     mismatch: Tensor | None
 
     def __init__(
@@ -75,7 +70,7 @@ class LIF(Population):
         super().__init__()
         self.place(n if isinstance(n, (tuple, list)) else _size(n, tau_mem, tau_syn), "LIF")
         self.max_spikes = None if max_spikes is None else whole("LIF: max_spikes (None: no cap)", max_spikes)
-        self.reset: ResetKind = check_reset(reset)
+        self.reset = check_reset(reset)
         for name, value in zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True):
             if value is None:
                 raise InputError(f"LIF: {name} is missing; allowed: a number, or one per neuron. Write {EXAMPLE}")

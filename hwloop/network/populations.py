@@ -51,6 +51,28 @@ class Population(nn.Module):
                 self.register_buffer(name, tensor.clone())
 
 
+class SpikingPopulation(Population):
+    """Base of the neurons that spike."""
+
+    v_th: Tensor
+    v_leak: Tensor
+    v_reset: Tensor
+    t_ref: Tensor
+    v_init: Tensor | None
+    reset: ResetKind
+    max_spikes: int | None
+    #: Whether a bias of the weights before it passes the synapse.
+    filtered_bias = False
+
+    def check(self, where: str) -> None:
+        """Refuse parameters that left their bounds; :class:`InputError` naming ``where``, neuron and value."""
+        raise NotImplementedError
+
+    def acting_parameters(self) -> dict[str, Tensor]:
+        """The six parameters that the neurons act with, each ``[n]``; 1 s stands for a time constant that they do not have."""
+        raise NotImplementedError
+
+
 class Input(Population):
     """Units that are driven from outside: ``Input(5)``, or ``Input((2, 34, 34))``."""
 
@@ -62,7 +84,7 @@ class Input(Population):
         return str(self.shape if len(self.shape) > 1 else self.n)
 
 
-class DeltaLIF(Population):
+class DeltaLIF(SpikingPopulation):
     """Leaky neurons without synaptic current: an input spike moves the membrane itself.
 
     A spike then falls on the input spike that caused it (or, with ``v_leak + bias`` above threshold, on the leak's crossing),
@@ -80,11 +102,6 @@ class DeltaLIF(Population):
     """
 
     tau_mem: Tensor | None
-    v_th: Tensor
-    v_leak: Tensor
-    v_reset: Tensor
-    t_ref: Tensor
-    v_init: Tensor | None
 
     def __init__(
         self,
@@ -104,11 +121,19 @@ class DeltaLIF(Population):
         self._finish("DeltaLIF", reset, max_spikes, tau_mem, v_th, v_leak, v_reset, t_ref, v_init)
 
     def _finish(self, kind: str, reset: str, max_spikes: int | None, *values: ParameterValue | None) -> None:
-        self.reset: ResetKind = check_reset(reset)
+        self.reset = check_reset(reset)
         self.max_spikes = None if max_spikes is None else whole(f"{kind}: max_spikes (None: no cap)", max_spikes)
         names = ("tau_mem", "v_th", "v_leak", "v_reset", "t_ref", "v_init")
         self.hold(kind, dict(zip(names, values, strict=True)))
         self.check(kind)
+
+    def acting_parameters(self) -> dict[str, Tensor]:
+        """The six parameters that the neurons act with, each ``[n]``; 1 s stands for a time constant that they do not have."""
+        one = torch.ones_like(self.v_th)
+        tau_mem = one if self.tau_mem is None else self.tau_mem
+        return {
+            "tau_mem": tau_mem, "tau_syn": one, "v_th": self.v_th, "v_leak": self.v_leak, "v_reset": self.v_reset, "t_ref": self.t_ref
+        }  # fmt: skip
 
     def check(self, where: str) -> None:
         """Refuse parameters that left their bounds; :class:`InputError` naming ``where``, neuron and value."""

@@ -2,42 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+from ..record import Record
 from ..simulate.readout import Membranes
 from ..spikes import Spikes
 from .composition import Composition
-from .populations import LI
-from .structure import Component
-from .trains import along_paths, merged
+from .lif import LIF
+from .populations import IF, LI, SpikingPopulation
+from .structure import Component, Link
+from .trains import along_paths, merged, split
+
+if TYPE_CHECKING:
+    from .model import Network
 
 
 def read_out(component: Component, node: LI, trains: Mapping[str, Spikes], where: str) -> Membranes:
     """The membranes of ``node``; spikes reach it along every path of the maps into it."""
-    received: list[Spikes] = []
-    weights: list[Tensor] = []
-    for link in component.links:
-        spikes, weight = _received(link.composition, trains[link.source])
-        received.append(spikes)
-        weights.append(weight)
-    offsets = [part for part in (link.composition.offset() for link in component.links) if part is not None]
     parameters: dict[str, Tensor] = {"tau_mem": node.tau_mem, "v_leak": node.v_leak}
     for name in ("tau_syn", "v_init"):
         if (value := getattr(node, name)) is not None:
             parameters[name] = value
-    weight = torch.cat(weights, 1)
-    inputs = merged(received)
+    return _membranes(component.links, trains, parameters, node.tau_syn is not None and node.filtered_bias, where)
+
+
+def without_reset(net: Network, record: Record, name: str) -> Membranes:
+    """The membranes of a spiking population, driven by the recorded spikes, as they would be if nothing reset them.
+
+    Raises :class:`InputError` where the record does not hold what drives it.
+    """
+    structure = net.structure
+    node = structure.nodes[name]
+    if record.inputs is None:
+        raise InputError("the record holds no inputs, which membranes need; record them")
+    sizes = [structure.nodes[other].n for other in structure.inputs]
+    trains = dict(
+        zip(structure.inputs, [record.inputs] if len(sizes) == 1 else split(record.inputs, sizes), strict=True)
+    )
+    trains.update(zip(structure.populations, record.populations, strict=True))
+    links = tuple(link for link in structure.links if link.target == name)
+    if not isinstance(node, SpikingPopulation) or isinstance(node, IF):
+        raise InputError(
+            f"population {name!r} is {type(node).__name__}; allowed: spiking neurons with a leak, LIF or DeltaLIF"
+        )
+    held = node.acting_parameters()
+    names = ("tau_mem", "tau_syn", "v_leak") if isinstance(node, LIF) else ("tau_mem", "v_leak")
+    parameters: dict[str, Tensor] = {key: held[key] for key in names}
+    starts = torch.where(held["v_leak"].detach() >= held["v_th"].detach(), held["v_reset"], held["v_leak"])
+    parameters["v_init"] = starts if node.v_init is None else node.v_init
+    return _membranes(links, trains, parameters, node.filtered_bias, f"population {name!r}")
+
+
+def _membranes(
+    links: Sequence[Link], trains: Mapping[str, Spikes], parameters: dict[str, Tensor], filtered: bool, where: str
+) -> Membranes:
+    received: list[Spikes] = []
+    weights: list[Tensor] = []
+    for link in links:
+        spikes, weight = _received(link.composition, trains[link.source])
+        received.append(spikes)
+        weights.append(weight)
+    offsets = [part for part in (link.composition.offset() for link in links) if part is not None]
+    weight, inputs = torch.cat(weights, 1), merged(received)
     if offsets:
         bias = torch.stack(offsets).sum(0).to(weight.dtype)
-        parameters["bias"] = bias
-        if node.tau_syn is not None and node.filtered_bias:
+        parameters = {**parameters, "bias": bias}
+        if filtered:
             inputs, weight = with_begin(inputs), torch.cat([weight, -bias[:, None]], 1)
     values = {name: value.to(weight.dtype) for name, value in parameters.items()}
-    return Membranes(inputs, weight, values, "jump" if node.tau_syn is None else "current", where)
+    return Membranes(inputs, weight, values, "current" if "tau_syn" in values else "jump", where)
 
 
 def _received(composition: Composition, spikes: Spikes) -> tuple[Spikes, Tensor]:

@@ -69,7 +69,7 @@ def evaluate(
     ``data`` is a data set, or an iterable of batches ``(inputs, labels)`` such as a torch ``DataLoader``, whose own batches
     count then. ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward
     pass (default: a network in steps by the rule that its neurons belong to, one in continuous time event by event).
-    ``decision`` is the rule's by default, ``"first"`` without one.
+    ``decision`` is the rule's by default, that of the exact rule without one.
     """
     net = net_or_device if isinstance(net_or_device, Network | StepNetwork) else None
     if loss is not None and net is None:
@@ -86,7 +86,13 @@ def evaluate(
         check_loss(loss)
     of_record = None if loss is None or net is None else partial(loss, cast(Network, net))
     with threads_for(net):
-        return score(run, data, decision=decision or "first", loss=of_record, batch_size=batch_size)
+        return score(
+            run,
+            data,
+            decision=decision or ("first" if net is None else find("exact").decision(net)),
+            loss=of_record,
+            batch_size=batch_size,
+        )
 
 
 def threads_for(net: Model | None) -> AbstractContextManager[None]:
