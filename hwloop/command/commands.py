@@ -32,7 +32,9 @@ app = typer.Typer(
 app.add_typer(calibrations.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
 app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
 
-app.add_typer(nir_command.app, name="nir", help="Networks in NIR files: what one means, and a trained one written as one.")
+app.add_typer(
+    nir_command.app, name="nir", help="Networks in NIR files: what one means, and a trained one written as one."
+)
 
 _command = partial(app.command, cls=Command)
 

@@ -59,7 +59,11 @@ def test_check_takes_the_options_that_a_refusal_names(tmp_path: Path) -> None:
     refused = call("nir", "check", path)
     assert refused.exit_code == 2
     assert "what a spike is in this graph is not evident" in refused.stderr
-    for spike, said in (("jump", "jumps by the weight"), ("delta", "deltas, given"), ("1e-4", "pulses of 0.0001 s, given")):
+    for spike, said in (
+        ("jump", "jumps by the weight"),
+        ("delta", "deltas, given"),
+        ("1e-4", "pulses of 0.0001 s, given"),
+    ):
         result = call("nir", "check", path, "--spike", spike, "--time-unit", "ms", "--reset", "subtract")
         assert result.exit_code == 0, result.output
         assert said in result.stdout
@@ -78,7 +82,11 @@ def test_check_takes_the_options_that_a_refusal_names(tmp_path: Path) -> None:
         (["check", "{0}/x.nir", "--output", "no"], 2, "output = 'no'; allowed: 'output', 'lif_0'"),
         (["export", "{0}/none"], 1, "none does not exist; give the folder of a run"),
         (["export", "{0}/run", "--dt", "-1"], 2, "dt = -1.0; allowed: None, or the time step"),
-        (["export", "{0}/run", "--out", "{0}/x.nir"], 2, "x.nir exists; name another --out, or replace it with --force"),
+        (
+            ["export", "{0}/run", "--out", "{0}/x.nir"],
+            2,
+            "x.nir exists; name another --out, or replace it with --force",
+        ),
         (["export", "{0}/run", "--out", "{0}/no/x.nir"], 1, "cannot write .*No such file"),
     ],
 )

@@ -153,7 +153,7 @@ def written(path: Path, content: bytes | None) -> Path:
 FILES = [
     (Said("_check_file", "is a packed archive; allowed: HDF5 as nir.write writes it. Unpack it"), b"PK\x03\x04 and so on"),
     (Said("_check_file", "Export the graph again"), b"a picture"),
-    (Said("read_graph", "export it again with nir.write"), b"\x89HDF\r\n\x1a\n and so on"),
+    (Said("hdf5._read", "it is damaged: export it again with nir.write"), b"\x89HDF\r\n\x1a\n and so on"),
 ]  # fmt: skip
 
 
@@ -184,6 +184,6 @@ def test_a_path_that_is_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_node_alone_is_put_between_input_and_output(tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     nir.write(path, nir.Linear(np.ones((2, 3))))
-    refused("read_graph", "alone; allowed: a NIRGraph. Put it between Input and Output", lambda: Network.from_nir(path))
+    refused("hdf5._read", "alone; allowed: a NIRGraph. Put it between Input and Output", lambda: Network.from_nir(path))
     nir.write(path, graph())
     Network.from_nir(path)

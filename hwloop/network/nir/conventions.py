@@ -97,13 +97,15 @@ def _from_metadata(metadata: Mapping[str, Any]) -> SpikeMeaning | None:
     if SPIKE not in metadata:
         return None
     kind = text(metadata[SPIKE])
-    if kind == "delta" or kind == "jump":
-        return SpikeMeaning(kind, 1.0, f"{kind}s, metadata {SPIKE} = {kind!r}")
+    if kind == "delta":
+        return SpikeMeaning("delta", 1.0, f"deltas, metadata {SPIKE} = {kind!r}")
+    if kind == "jump":
+        return SpikeMeaning("jump", 1.0, f"jumps, metadata {SPIKE} = {kind!r}")
     if kind == "pulse" and STEP in metadata:
         width = float(np.asarray(metadata[STEP]).reshape(()))
         if not 0 < width < math.inf:
             raise InputError(f"metadata {STEP} = {width:g}; allowed: finite and > 0. Pass spike to override it")
-        return SpikeMeaning(kind, width, f"pulses of {width:g}, metadata {SPIKE} = {kind!r} and {STEP}")
+        return SpikeMeaning("pulse", width, f"pulses of {width:g}, metadata {SPIKE} = {kind!r} and {STEP}")
     if kind == "pulse":
         return None
     raise InputError(
@@ -158,7 +160,12 @@ def _common_step(nodes: Nodes) -> tuple[float | None, str]:
     if not np.all(np.abs(every - step) <= STEP_TOLERANCE * abs(step)):
         return None, f"{ratio_names(nodes)} is no common time step, but {every.min():g}..{every.max():g}"
     taus = np.concatenate(
-        [np.ravel(numbers(name, tau, getattr(node, tau))) for name, node in nodes.items() for _, tau in _gains(node) if tau]
+        [
+            np.ravel(numbers(name, tau, getattr(node, tau)))
+            for name, node in nodes.items()
+            for _, tau in _gains(node)
+            if tau
+        ]
         or [np.zeros(0)]
     )
     if len(ratios) == 1 and np.unique(taus).size < 2:
@@ -202,7 +209,13 @@ def _candidates(nodes: Nodes, unit: TimeUnit, doubt: str) -> str:
 
 
 def _own_shape(node: nir.NIRNode) -> Shape:
-    return (max(np.size(getattr(node, key)) for key in ("r", "v_leak", "v_threshold", "tau", "tau_mem") if hasattr(node, key)),)
+    return (
+        max(
+            np.size(getattr(node, key))
+            for key in ("r", "v_leak", "v_threshold", "tau", "tau_mem")
+            if hasattr(node, key)
+        ),
+    )
 
 
 def spike_gain(name: str, node: Any, meaning: SpikeMeaning, shape: Shape) -> Array:

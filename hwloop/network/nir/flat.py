@@ -145,7 +145,9 @@ def _check_ends(flat: Flat, name: str, node: nir.NIRNode) -> None:
     starts = isinstance(node, nir.Input) and name not in flat.through
     ends = isinstance(node, nir.Output) and name not in flat.through
     if starts and flat.before[name]:
-        raise InputError(f"node {name!r} (Input) takes from {listed(flat.before[name])}; allowed: nothing. Drop the edge")
+        raise InputError(
+            f"node {name!r} (Input) takes from {listed(flat.before[name])}; allowed: nothing. Drop the edge"
+        )
     if ends and flat.after[name]:
         raise InputError(f"node {name!r} (Output) leads to {listed(flat.after[name])}; allowed: nothing. Drop the edge")
     if not starts and not flat.before[name]:

@@ -37,9 +37,7 @@ def map_of(
     return layer
 
 
-def _map(
-    name: str, node: Any, shape: Shape, unit: TimeUnit, biased: bool, delay: torch.Tensor | None
-) -> LinearMap:
+def _map(name: str, node: Any, shape: Shape, unit: TimeUnit, biased: bool, delay: torch.Tensor | None) -> LinearMap:
     if isinstance(node, (nir.Linear, nir.Affine)):
         return _dense(name, node, biased, delay)
     if isinstance(node, (nir.Conv1d, nir.Conv2d)):
@@ -134,7 +132,9 @@ def _pair(name: str, key: str, value: Any, other: int = 0, node: Any = None) -> 
     elif len(sides) == 1:
         sides *= 2
     if len(sides) != 2:
-        raise InputError(f"node {name!r}: {key} = {np.asarray(value).tolist()}; allowed: one whole number, or one a side")
+        raise InputError(
+            f"node {name!r}: {key} = {np.asarray(value).tolist()}; allowed: one whole number, or one a side"
+        )
     return sides[0], sides[1]
 
 

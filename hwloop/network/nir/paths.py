@@ -70,12 +70,16 @@ def _into(flat: Flat, target: str) -> list[Way]:
     return found
 
 
-def _back(flat: Flat, name: str, maps: tuple[str, ...], via: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def _back(
+    flat: Flat, name: str, maps: tuple[str, ...], via: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """``(maps, source)`` of every way to ``name`` and on through ``maps``."""
     for other in flat.before[name]:
         node = flat.nodes[other]
         if other in via:
-            raise InputError(f"a loop without neurons: {' -> '.join(map(repr, (other, *via)))}; allowed: loops through neurons")
+            raise InputError(
+                f"a loop without neurons: {' -> '.join(map(repr, (other, *via)))}; allowed: loops through neurons"
+            )
         if other in flat.through:
             yield from _back(flat, other, maps, (other, *via))
         elif isinstance(node, (*NEURONS, nir.Input)):

@@ -237,9 +237,7 @@ def _check_units(way: Way, found: Shape, wanted: Shape, node: nir.NIRNode) -> No
 def _check_bias(reading: Reading, way: Way) -> None:
     if reading.spike.kind != "jump":
         return
-    name = next(
-        name for name in way.maps if np.any(np.asarray(getattr(reading.flat.nodes[name], "bias", 0.0)) != 0)
-    )
+    name = next(name for name in way.maps if np.any(np.asarray(getattr(reading.flat.nodes[name], "bias", 0.0)) != 0))
     raise InputError(
         f"node {name!r} has a bias, which has no size where spikes are jumps ({reading.spike.evidence}): it acts once in every "
         "step of the exporter, and the file does not say how long one is. Pass spike=dt, that step in seconds, if its spikes "

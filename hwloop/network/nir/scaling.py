@@ -26,14 +26,14 @@ def rescaled(maps: Sequence[LinearMap], in_shape: Shape, gain: Array, constant: 
     """
     result = list(maps)
     composition = Composition(result, in_shape, where)
-    shape, offset = composition.out_shape, composition.offset()
+    offset = composition.offset()
     last = _last(result)
-    if last is not None and not _takes(result[last], gain, shape):
+    if last is not None and not _takes(result[last], gain):
         last = None
     if offset is not None:
-        _rescale_biases(result, last, offset.detach().double().numpy(), gain, constant, shape, where)
+        _rescale_biases(result, last, offset.detach().double().numpy(), gain, constant, where)
     if last is not None:
-        _multiply(result[last], gain, shape)
+        _multiply(result[last], gain)
     elif not np.all(gain == 1):
         dtype = composition.dtype or torch.from_numpy(gain).dtype
         result.append(Scale(len(gain), torch.from_numpy(gain).to(dtype)))
@@ -51,7 +51,7 @@ def _last(maps: Sequence[LinearMap]) -> int | None:
     return None
 
 
-def _takes(layer: LinearMap, gain: Array, shape: Shape) -> bool:
+def _takes(layer: LinearMap, gain: Array) -> bool:
     return not isinstance(layer, Conv2d) or _of_channels(gain, layer.c_out) is not None
 
 
@@ -61,7 +61,7 @@ def _of_channels(values: Array, channels: int) -> Array | None:
     return rows[:, 0] if np.all(rows == rows[:, :1]) else None
 
 
-def _multiply(layer: LinearMap, gain: Array, shape: Shape) -> None:
+def _multiply(layer: LinearMap, gain: Array) -> None:
     if np.all(gain == 1):
         return
     if isinstance(layer, Dense):
@@ -77,48 +77,46 @@ def _multiply(layer: LinearMap, gain: Array, shape: Shape) -> None:
 
 
 def _rescale_biases(
-    maps: Sequence[LinearMap], last: int | None, offset: Array, gain: Array, constant: Array, shape: Shape, where: str
+    maps: Sequence[LinearMap], last: int | None, offset: Array, gain: Array, constant: Array, where: str
 ) -> None:
     """Biases before the ``last`` map pass it, and its gain: they take ``constant / gain``; its own take ``constant``."""
     with np.errstate(all="ignore"):
         ratio = constant / gain
-    early = [k for k in range(len(maps)) if k != last and getattr(maps[k], "bias", None) is not None]
-    uniform = bool(np.all(ratio == ratio[0])) and bool(np.isfinite(ratio[0]))
+    early = {k: bias for k, layer in enumerate(maps) if k != last and (bias := bias_of(layer)) is not None}
     layer = None if last is None else maps[last]
-    if early and not uniform:
+    if early and not (np.all(ratio == ratio[0]) and np.isfinite(ratio[0])):
         if not isinstance(layer, Dense):
             raise InputError(
                 f"{where}: a bias before {type(maps[-1]).__name__}, and neurons whose gains differ in another way for it than for "
                 "spikes; allowed: equal time constants, or the bias in the last weights"
             )
         for k in early:
-            maps[k].bias = None
+            maps[k].register_parameter("bias", None)
         layer.bias = nn.Parameter(torch.from_numpy(offset * constant).to(layer.weight.dtype))
         return
-    for k in early:
-        _set(maps[k].bias, _bias(maps[k]).detach().double() * float(ratio[0]))
-    if layer is not None and getattr(layer, "bias", None) is not None:
-        own = constant if not isinstance(layer, Conv2d) else _of_channels(constant, layer.c_out)
-        if own is None:
+    for bias in early.values():
+        _set(bias, bias.detach().double() * float(ratio[0]))
+    own = None if layer is None else bias_of(layer)
+    if layer is not None and own is not None:
+        factor = _of_channels(constant, layer.c_out) if isinstance(layer, Conv2d) else constant
+        if factor is None:
             raise InputError(
                 f"{where}: a convolution's bias, one a channel, into neurons whose gains for it differ within a channel; "
                 "allowed: equal time constants in a channel"
             )
-        _set(layer.bias, _bias(layer).detach().double() * torch.from_numpy(own))
+        _set(own, own.detach().double() * torch.from_numpy(factor))
 
 
-def _bias(layer: LinearMap) -> Tensor:
-    bias = layer.bias
-    if not isinstance(bias, Tensor):
-        raise InputError(f"{type(layer).__name__} has no bias")
-    return bias
+def bias_of(layer: LinearMap) -> nn.Parameter | None:
+    """The bias of a map that has one."""
+    bias = getattr(layer, "bias", None)
+    return bias if isinstance(bias, nn.Parameter) else None
 
 
 @torch.no_grad()
-def _set(held: Tensor | nn.Module | None, value: Tensor) -> None:
+def _set(held: Tensor, value: Tensor) -> None:
     """``value`` rounded into ``held``, in its own memory layout."""
-    if isinstance(held, Tensor):
-        held.copy_(value)
+    held.copy_(value)
 
 
 def _check_finite(maps: Sequence[LinearMap], where: str) -> None:

@@ -56,9 +56,7 @@ class TimeUnit:
         return f"time unit {self.name or 'none'}: {self.evidence}"
 
 
-def time_unit_of(
-    metadata: Mapping[str, Any], nodes: Mapping[str, nir.NIRNode], asked: str | None = None
-) -> TimeUnit:
+def time_unit_of(metadata: Mapping[str, Any], nodes: Mapping[str, nir.NIRNode], asked: str | None = None) -> TimeUnit:
     """Unit of the graph's times: ``asked``, else metadata, else the exporter, else the magnitude of the constants.
 
     Raises :class:`OptionError` for an unknown ``asked``, :class:`InputError` where the unit is not evident.
@@ -101,7 +99,11 @@ def _from_exporter(metadata: Mapping[str, Any]) -> TimeUnit | None:
 def _from_magnitude(nodes: Mapping[str, nir.NIRNode]) -> TimeUnit:
     taus = _taus(nodes)
     if not len(taus):
-        late = [name for name, node in nodes.items() if isinstance(node, nir.Delay) and numbers(name, "delay", node.delay).any()]
+        late = [
+            name
+            for name, node in nodes.items()
+            if isinstance(node, nir.Delay) and numbers(name, "delay", node.delay).any()
+        ]
         if late:
             raise InputError(
                 f"the graph states no time unit, and has delays ({', '.join(map(repr, late))}) but no time constants that would "
@@ -112,7 +114,9 @@ def _from_magnitude(nodes: Mapping[str, nir.NIRNode]) -> TimeUnit:
     fitting = [name for name, per in PER_SECOND.items() if PLAUSIBLE[0] <= low / per and high / per <= PLAUSIBLE[1]]
     if len(fitting) == 1:
         return TimeUnit(
-            fitting[0], f"not stated; time constants of {low:g}..{high:g} are plausible in {fitting[0]} alone", stated=False
+            fitting[0],
+            f"not stated; time constants of {low:g}..{high:g} are plausible in {fitting[0]} alone",
+            stated=False,
         )
     what = f"may be {' or '.join(fitting)}" if fitting else f"fit none of {', '.join(PER_SECOND)}"
     raise InputError(
@@ -122,10 +126,12 @@ def _from_magnitude(nodes: Mapping[str, nir.NIRNode]) -> TimeUnit:
 
 
 def _refuse_short_norse(nodes: Mapping[str, nir.NIRNode]) -> None:
-    """norse's default export: gains of 1, and time constants that are plausible once they are 1,000 times as long."""
+    """Norse's default export: gains of 1, and time constants that are plausible once they are 1,000 times as long."""
     neurons = {name: node for name, node in nodes.items() if isinstance(node, (nir.CubaLIF, nir.CubaLI))}
     taus = _taus(nodes)
-    gains = [np.ravel(numbers(name, key, getattr(node, key))) for name, node in neurons.items() for key in ("r", "w_in")]
+    gains = [
+        np.ravel(numbers(name, key, getattr(node, key))) for name, node in neurons.items() for key in ("r", "w_in")
+    ]
     if not gains or not np.all(np.concatenate(gains) == 1):
         return
     low, high = float(taus.min()), float(taus.max())

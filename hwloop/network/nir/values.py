@@ -32,7 +32,9 @@ def per_unit(node: str, name: str, value: Any, shape: Shape) -> Array:
     if array.size == 1:
         return np.full(n, array.reshape(()), dtype=array.dtype)
     squeezed = array.reshape([side for side in array.shape if side > 1])
-    if array.size == n and (squeezed.ndim == 1 or len(shape) == 1 or squeezed.shape == tuple(s for s in shape if s > 1)):
+    if array.size == n and (
+        squeezed.ndim == 1 or len(shape) == 1 or squeezed.shape == tuple(s for s in shape if s > 1)
+    ):
         return array.reshape(-1)
     if len(shape) == 3 and squeezed.shape == shape[:1] and array.shape[-1] in (1, array.size):
         return np.repeat(squeezed, n // shape[0])

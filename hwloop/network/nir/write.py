@@ -35,7 +35,7 @@ from ..structure import Link
 from .conventions import SPIKE, STEP
 from .read import CHAIN, CURRENT, FILTERED, FORM, GAIN, MAX_SPIKES, T_REF, V_INIT
 from .resets import RESET
-from .scaling import rescaled
+from .scaling import bias_of, rescaled
 from .units import EXPORTER, TIME_UNIT
 from .values import Array
 
@@ -126,10 +126,11 @@ class _Writer:
         if not maps and (self.names[link.source], self.names[link.target]) in self.edges:
             maps = [Scale(target.n, 1.0)]  # a second direct edge
         offset = link.composition.offset()
-        moved = sum(_has_bias(layer) for layer in originals) != sum(map(_has_bias, maps))
+        biases = [bias_of(layer) for layer in originals]
+        moved = sum(bias is not None for bias in biases) != sum(bias_of(layer) is not None for layer in maps)
         shape, last = link.composition.in_shape, self.names[link.source]
         for k, layer in enumerate(maps):
-            own = (offset if moved else getattr(originals[k], "bias", None)) if _has_bias(layer) else None
+            own = None if bias_of(layer) is None else offset if moved else biases[k]
             for kind, node in _map(layer, shape, own if self.dt is None else None, link.composition.where):
                 if taken_out and k == len(originals):
                     node.metadata = {GAIN: 1}
@@ -166,10 +167,6 @@ class _Writer:
         while names[-1] in after:
             names.append(after[names[-1]])
         return {name: self.nodes[name] for name in names}
-
-
-def _has_bias(layer: LinearMap) -> bool:
-    return getattr(layer, "bias", None) is not None
 
 
 def _gains(node: Population, dt: float | None) -> tuple[Array, Array]:
@@ -282,7 +279,9 @@ def _map(layer: LinearMap, shape: Shape, current: Tensor | None, where: str) -> 
     elif isinstance(layer, Delay):
         yield kind, nir.Delay(_array(layer.delay).reshape(shape))
     else:
-        raise InputError(f"{where}: {type(layer).__name__} has no node in NIR; allowed: {', '.join(k.__name__ for k in NAMES)}")
+        raise InputError(
+            f"{where}: {type(layer).__name__} has no node in NIR; allowed: {', '.join(k.__name__ for k in NAMES)}"
+        )
 
 
 def _matrix(layer: Dense | Sparse, metadata: dict[str, Any]) -> nir.NIRNode:

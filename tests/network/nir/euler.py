@@ -18,8 +18,15 @@ NEURONS = (nir.CubaLIF, nir.CubaLI, nir.LIF, nir.LI, nir.IF)
 
 
 def simulate(
-    graph: nir.NIRGraph, inputs: dict[str, list[tuple[float, int]]], t_stop: float, dt: float, *, area: float = 1.0,
-    reset: str = "value", per_second: float = 1.0, width: int = 1,
+    graph: nir.NIRGraph,
+    inputs: dict[str, list[tuple[float, int]]],
+    t_stop: float,
+    dt: float,
+    *,
+    area: float = 1.0,
+    reset: str = "value",
+    per_second: float = 1.0,
+    width: int = 1,
 ) -> tuple[dict[str, list[np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]:
     """Spike times (s) of every neuron of every node, and the membranes at the end; times in s, ``area`` in the graph's unit.
 
@@ -74,7 +81,9 @@ def _flat(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, Any], list[t
             inner, more = _flat(node, f"{prefix}{name}.")
             nodes.update(inner)
             edges += more
-            first, last = (next(k for k, v in node.nodes.items() if isinstance(v, kind)) for kind in (nir.Input, nir.Output))
+            first, last = (
+                next(k for k, v in node.nodes.items() if isinstance(v, kind)) for kind in (nir.Input, nir.Output)
+            )
             gates[name] = f"{prefix}{name}.{first}", f"{prefix}{name}.{last}"
         else:
             nodes[prefix + name] = node
@@ -85,11 +94,15 @@ def _flat(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, Any], list[t
 
 def _order(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> list[str]:
     """Inputs first, then every node after those it takes from; in a loop, neurons before what leads back to them."""
-    done: list[str] = [name for name, node in nodes.items() if isinstance(node, nir.Input) and not any(b == name for _, b in edges)]
+    done: list[str] = [
+        name for name, node in nodes.items() if isinstance(node, nir.Input) and not any(b == name for _, b in edges)
+    ]
     left = [name for name in nodes if name not in done]
     while left:
         ready = [name for name in left if all(a in done for a, b in edges if b == name)]
-        some = [name for name in left if any(a in done for a, b in edges if b == name) and isinstance(nodes[name], NEURONS)]
+        some = [
+            name for name in left if any(a in done for a, b in edges if b == name) and isinstance(nodes[name], NEURONS)
+        ]
         chosen = (ready or some or left)[0]
         done.append(chosen)
         left.remove(chosen)
@@ -101,7 +114,9 @@ def _held(node: Any, name: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     return value.reshape(shape) if value.size == int(np.prod(shape)) else np.full(shape, value.reshape(-1)[0])
 
 
-def _neurons(node: Any, drive: np.ndarray[Any, Any], state: dict[str, Any], dt: float, reset: str) -> np.ndarray[Any, Any]:
+def _neurons(
+    node: Any, drive: np.ndarray[Any, Any], state: dict[str, Any], dt: float, reset: str
+) -> np.ndarray[Any, Any]:
     shape, meta = drive.shape, node.metadata or {}
     r = _held(node, "r", shape)
     leak = _held(node, "v_leak", shape) if hasattr(node, "v_leak") else np.zeros(shape)
@@ -111,12 +126,16 @@ def _neurons(node: Any, drive: np.ndarray[Any, Any], state: dict[str, Any], dt: 
             start = np.where(leak >= _held(node, "v_threshold", shape), _held(node, "v_reset", shape), leak)
         state.update(v=start.astype(float).copy(), i=np.zeros(shape), held=np.zeros(shape), count=np.zeros(shape))
     if hasattr(node, "tau_syn"):
-        state["i"] = state["i"] + dt / _held(node, "tau_syn", shape) * (-state["i"] + _held(node, "w_in", shape) * drive)
+        state["i"] = state["i"] + dt / _held(node, "tau_syn", shape) * (
+            -state["i"] + _held(node, "w_in", shape) * drive
+        )
         drive = state["i"]
     if isinstance(node, nir.IF):
         v = state["v"] + dt * r * drive
     else:
-        v = state["v"] + dt / _held(node, "tau" if hasattr(node, "tau") else "tau_mem", shape) * (leak - state["v"] + r * drive)
+        v = state["v"] + dt / _held(node, "tau" if hasattr(node, "tau") else "tau_mem", shape) * (
+            leak - state["v"] + r * drive
+        )
     if not hasattr(node, "v_threshold"):
         state["v"] = v
         return np.zeros(shape)
@@ -158,6 +177,8 @@ def _windows(node: Any, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         sizes = [tuple(int(s) for s in np.ravel(v)) for v in (node.stride, node.padding, node.dilation)]
         weight, bias = (torch.from_numpy(np.asarray(v, float)) for v in (node.weight, node.bias))
         return np.asarray(functional.conv2d(maps, weight, bias, *sizes, int(node.groups)))
-    kernel, stride, padding = ((int(np.ravel(v)[0]), int(np.ravel(v)[-1])) for v in (node.kernel_size, node.stride, node.padding))
+    kernel, stride, padding = (
+        (int(np.ravel(v)[0]), int(np.ravel(v)[-1])) for v in (node.kernel_size, node.stride, node.padding)
+    )
     mean = functional.avg_pool2d(maps, kernel, stride, padding).numpy()
     return mean if isinstance(node, nir.AvgPool2d) else mean * kernel[0] * kernel[1]

@@ -16,7 +16,9 @@ USUAL = {"tau_mem": 10e-3, "tau_syn": 5e-3, "r": 1.0, "v_leak": 0.0, "v_threshol
 
 
 def _arrays(names: tuple[str, ...], n: Any, given: dict[str, Any]) -> dict[str, Any]:
-    return {key: np.array(np.broadcast_to(np.asarray(given.get(key, USUAL.get(key, 10e-3)), float), n)) for key in names}
+    return {
+        key: np.array(np.broadcast_to(np.asarray(given.get(key, USUAL.get(key, 10e-3)), float), n)) for key in names
+    }
 
 
 def cuba(n: Any = 2, metadata: dict[str, Any] | None = None, **given: Any) -> nir.CubaLIF:
@@ -60,7 +62,11 @@ def row(*nodes: nir.NIRNode, n_in: Any = None, n_out: Any = None, **metadata: An
     first = nodes[0]
     size = n_in if n_in is not None else first.input_type["input"]
     end = n_out if n_out is not None else nodes[-1].output_type["output"]
-    named = {"in": nir.Input(np.atleast_1d(size)), **{f"n{k}": node for k, node in enumerate(nodes)}, "out": nir.Output(np.atleast_1d(end))}
+    named = {
+        "in": nir.Input(np.atleast_1d(size)),
+        **{f"n{k}": node for k, node in enumerate(nodes)},
+        "out": nir.Output(np.atleast_1d(end)),
+    }
     return graph(named, list(pairwise(named)), **metadata)
 
 

@@ -63,7 +63,9 @@ class Draw:
 
     def dense(self, n_in: int, n_out: int, bias: bool = False, delay: bool = False) -> Dense:
         """A matrix."""
-        layer = Dense(n_in, n_out, bias=bias, delay=self.around(2e-3, n_in) if delay else None, generator=self.generator)
+        layer = Dense(
+            n_in, n_out, bias=bias, delay=self.around(2e-3, n_in) if delay else None, generator=self.generator
+        )
         layer.weight = torch.nn.Parameter(self.normal(n_in, n_out).detach().t())
         if bias:
             layer.bias = self.normal(n_out, mean=0.0, deviation=0.1)

@@ -57,12 +57,15 @@ class Case:
         with torch.no_grad():
             record = self.net(trains if len(trains) > 1 else next(iter(trains.values())))
             end = torch.tensor([self.t_stop * (1 - 1e-12)], dtype=torch.float64)
-            membranes = {self.names[n]: record.readouts[n].at(end).numpy().reshape(-1) for n in self.net.structure.readouts}
+            membranes = {
+                self.names[n]: record.readouts[n].at(end).numpy().reshape(-1) for n in self.net.structure.readouts
+            }
         found = {}
         for k, name in enumerate(self.net.structure.populations):
             spikes = record.populations[k]
             found[self.names[name]] = [
-                np.sort(spikes.times[0][spikes.valid[0] & (spikes.units[0] == j)].numpy()) for j in range(spikes.n_units)
+                np.sort(spikes.times[0][spikes.valid[0] & (spikes.units[0] == j)].numpy())
+                for j in range(spikes.n_units)
             ]
         return Run(found, membranes)
 
@@ -98,7 +101,9 @@ def of_file(name: str, t_stop: float, count: int, **options: Any) -> Callable[[P
     return lambda folder: Case(read_graph(folder / f"{name}.nir"), t_stop, count, **options)
 
 
-def of_network(make: Callable[[int], Network], seed: int, t_stop: float, count: int, dt: float | None = None) -> Callable[[Path], Case]:
+def of_network(
+    make: Callable[[int], Network], seed: int, t_stop: float, count: int, dt: float | None = None
+) -> Callable[[Path], Case]:
     return lambda folder: Case(make(seed).to_nir(dt), t_stop, count)
 
 
@@ -155,7 +160,9 @@ def test_spikes_of_jumps_are_those_of_the_steps(nir_folder: Path, case: str) -> 
 @pytest.mark.parametrize(
     "make",
     [
-        of_file("published/two_lif_neurons", 0.08, 10, spike=1e-4, reset="value"),  # its first neuron leaks over threshold
+        of_file(
+            "published/two_lif_neurons", 0.08, 10, spike=1e-4, reset="value"
+        ),  # its first neuron leaks over threshold
         of_file("peers/snn_leaky_tutorial", 0.05, 60, reset="subtract"),
         of_network(without_currents, 0, 0.03, 40),
         of_network(without_currents, 2, 0.03, 40, 1e-4),
@@ -217,4 +224,3 @@ def test_every_imported_file_runs_in_its_own_dtype(nir_folder: Path) -> None:
         assert len(net(stimulus).populations) == len(net.structure.populations)
         ran += 1
     assert ran == sum(not expected.startswith("!") for _, _, expected in FILES)
-

@@ -137,7 +137,9 @@ def test_the_recurrent_networks_are_ones_and_a_subgraph_is_the_same_as_its_nodes
         sorted(nested.structure.links, key=lambda link: link.composition.n_in), strict=True,
     )  # fmt: skip
     for a, b in pairs:
-        assert [layer.weight.shape for layer in a.composition.maps] == [layer.weight.shape for layer in b.composition.maps]
+        assert [layer.weight.shape for layer in a.composition.maps] == [
+            layer.weight.shape for layer in b.composition.maps
+        ]
         assert a.composition.biased == b.composition.biased
 
 

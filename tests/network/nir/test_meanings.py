@@ -37,7 +37,9 @@ def test_every_spelling_of_a_unit_is_read(spelling: Any, unit: str) -> None:
 
 @pytest.mark.parametrize("exporter", ["hwloop", "norse", "Rockpool", "snnTorch", "spikingjelly"])
 def test_exporters_that_write_seconds_are_known(exporter: str) -> None:
-    assert unit_of(5.0, exporter=exporter).startswith(f"time unit s: metadata exporter = {exporter!r}, which writes s; ")
+    assert unit_of(5.0, exporter=exporter).startswith(
+        f"time unit s: metadata exporter = {exporter!r}, which writes s; "
+    )
     assert unit_of(5.0, exporter=exporter.encode()).startswith("time unit s: metadata exporter")
     # what the graph says itself comes first
     assert unit_of(5.0, exporter=exporter, time_unit="ms").startswith("time unit ms: metadata time_unit = 'ms'")
@@ -108,7 +110,9 @@ def test_the_evidence_is_stated_and_its_weight(
 
 
 def test_a_unit_that_nobody_knows_is_refused_whoever_names_it() -> None:
-    with pytest.raises(InputError, match=r"metadata time_unit = 'steps'; allowed: s, ms, us. Pass time_unit to override"):
+    with pytest.raises(
+        InputError, match=r"metadata time_unit = 'steps'; allowed: s, ms, us. Pass time_unit to override"
+    ):
         unit_of(5e-3, time_unit="steps")
     for asked in ("seconds", "MS", ""):
         with pytest.raises(OptionError, match=f"time_unit = '{asked}'; allowed: 's', 'ms', 'us'"):
@@ -118,7 +122,9 @@ def test_a_unit_that_nobody_knows_is_refused_whoever_names_it() -> None:
 def test_norse_s_default_export_is_refused_by_the_option_that_mends_it() -> None:
     short = cuba(tau_mem=10e-6, tau_syn=5e-6, w_in=1.0)
     for metadata in ({"bare": True}, {"exporter": "norse"}, {"spike": "jump"}):
-        with pytest.raises(InputError, match=r"norse writes them by default.*Export it with norse.to_nir\(net, x, dt=1\)"):
+        with pytest.raises(
+            InputError, match=r"norse writes them by default.*Export it with norse.to_nir\(net, x, dt=1\)"
+        ):
             from_nir(row(linear(), short, **metadata))
     # said, they may be so short; and what does not look like norse's is only a unit that nothing fits
     assert from_nir(row(linear(), short, spike="jump"), "s").blocks[0][1].tau_mem[0].item() == 10e-6
@@ -130,7 +136,9 @@ def test_a_graph_without_time_needs_no_unit_and_one_with_delays_does() -> None:
     nodes = [linear(), integrate_and_fire(metadata={"reset": "value"})]
     assert str(from_nir(row(*nodes, bare=True)).nir_evidence).startswith("time unit none: not needed")
     late = row(nir.Delay(np.full(3, 2.0)), *nodes, bare=True)
-    with pytest.raises(InputError, match=r"has delays \('n0'\) but no time constants .*pass time_unit: 's', 'ms', 'us'"):
+    with pytest.raises(
+        InputError, match=r"has delays \('n0'\) but no time constants .*pass time_unit: 's', 'ms', 'us'"
+    ):
         from_nir(late)
     assert projection_delay(from_nir(late, "ms")) == [2e-3] * 3
 
@@ -318,7 +326,9 @@ def test_a_reset_that_nobody_knows_is_refused_whoever_names_it() -> None:
     with pytest.raises(OptionError, match="reset = 'soft'; allowed: 'value', 'subtract'"):
         from_nir(row(linear(), cuba()), reset="soft")
     odd = row(linear(), cuba(metadata={"reset": "soft"}))
-    with pytest.raises(InputError, match="node 'n1': metadata reset = 'soft'; allowed: 'value', 'subtract'. Pass reset"):
+    with pytest.raises(
+        InputError, match="node 'n1': metadata reset = 'soft'; allowed: 'value', 'subtract'. Pass reset"
+    ):
         from_nir(odd)
 
 

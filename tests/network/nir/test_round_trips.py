@@ -36,7 +36,10 @@ def values(net: Network) -> dict[str, torch.Tensor]:
 
 def settings(net: Network) -> list[Any]:
     names = ("shape", "reset", "max_spikes", "filtered_bias")
-    return sorted(str([name, type(node).__name__, *(getattr(node, key, None) for key in names)]) for name, node in net.structure.nodes.items())
+    return sorted(
+        str([name, type(node).__name__, *(getattr(node, key, None) for key in names)])
+        for name, node in net.structure.nodes.items()
+    )
 
 
 def through_file(graph: nir.NIRGraph, path: Path) -> Path:
@@ -101,7 +104,11 @@ def test_numbers_in_steps_are_those_that_packages_expect() -> None:
         np.testing.assert_allclose(node.tau_syn / node.w_in, dt, rtol=1e-12)
         expected = dense.weight.detach().numpy() * (dt / lif.tau_mem.numpy())[:, None]
         np.testing.assert_allclose(weight, expected, rtol=1e-12)
-    assert {key: graph.metadata[key] for key in ("spike", "dt", "time_unit")} == {"spike": "pulse", "dt": dt, "time_unit": "s"}
+    assert {key: graph.metadata[key] for key in ("spike", "dt", "time_unit")} == {
+        "spike": "pulse",
+        "dt": dt,
+        "time_unit": "s",
+    }
     moved = Network([Dense(2, 2), DeltaLIF(2, 10e-3)]).to_nir(dt=dt).nodes
     np.testing.assert_allclose(moved["lif_0"].tau / moved["lif_0"].r, dt, rtol=1e-6)
     kept = Network([Dense(2, 2), IF(2)])
@@ -135,8 +142,25 @@ def test_a_chain_is_numbered_in_the_order_in_which_spikes_pass_it() -> None:
     graph = net.to_nir()
     assert list(graph.nodes) == ["input", "delay_0", "dense_0", "lif_0", "dense_1", "lif_1", "output"]
     assert [tuple(edge) for edge in graph.edges] == list(zip(list(graph.nodes), list(graph.nodes)[1:], strict=False))
-    assert graph.metadata == {"exporter": "hwloop", "exporter_version": hl.__version__, "time_unit": "s", "spike": "delta"}
-    names = ["input", "conv_0", "lif_0", "pool_1", "conv_1", "lif_1", "pool_2", "flatten_2", "dense_2", "lif_2", "output"]
+    assert graph.metadata == {
+        "exporter": "hwloop",
+        "exporter_version": hl.__version__,
+        "time_unit": "s",
+        "spike": "delta",
+    }
+    names = [
+        "input",
+        "conv_0",
+        "lif_0",
+        "pool_1",
+        "conv_1",
+        "lif_1",
+        "pool_2",
+        "flatten_2",
+        "dense_2",
+        "lif_2",
+        "output",
+    ]
     assert list(convolutional(0).to_nir().nodes) == names
 
 
@@ -235,7 +259,9 @@ def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFi
 
 def test_synaptic_delays_are_refused() -> None:
     net = Network([Dense(3, 2, delay=torch.tensor([[1e-3, 1e-3, 1e-3], [1e-3, 2e-3, 1e-3]])), LIF(2, 10e-3, 5e-3)])
-    with pytest.raises(InputError, match=r"delays that differ between synapses of one source, .*allowed: one delay a source"):
+    with pytest.raises(
+        InputError, match=r"delays that differ between synapses of one source, .*allowed: one delay a source"
+    ):
         net.to_nir()
     equal = Network([Dense(3, 2, delay=torch.tensor([[1e-3, 2e-3, 3e-3]] * 2)), LIF(2, 10e-3, 5e-3)])
     np.testing.assert_allclose(equal.to_nir().nodes["delay_0"].delay, [1e-3, 2e-3, 3e-3])
@@ -270,10 +296,14 @@ def test_a_bias_that_maps_cannot_carry_is_refused() -> None:
     pooled = Network.graph(
         {"in": Input((1, 4, 4)), "n": LIF((2, 2, 2), 10e-3, mixed)}, [Projection("in", "n", [conv, SumPool2d(2)])]
     )
-    with pytest.raises(InputError, match="a bias before SumPool2d, .*allowed: equal time constants, or the bias in the last"):
+    with pytest.raises(
+        InputError, match="a bias before SumPool2d, .*allowed: equal time constants, or the bias in the last"
+    ):
         pooled.to_nir()
     within = Network.graph({"in": Input((1, 2, 2)), "n": LIF((2, 2, 2), 10e-3, mixed)}, [Projection("in", "n", [conv])])
-    with pytest.raises(InputError, match="a convolution's bias, one a channel, .*allowed: equal time constants in a channel"):
+    with pytest.raises(
+        InputError, match="a convolution's bias, one a channel, .*allowed: equal time constants in a channel"
+    ):
         within.to_nir()
 
 

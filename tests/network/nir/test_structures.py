@@ -91,7 +91,9 @@ def test_conv1d_is_a_convolution_of_height_1() -> None:
         torch.testing.assert_close(found.apply_to(x, (2, 1, 10)), expected.reshape(-1))
 
 
-@pytest.mark.parametrize(("given", "expected"), [("same", (2, 2)), ("valid", (0, 0)), (1, (1, 1)), (np.array([1, 0]), (1, 0))])
+@pytest.mark.parametrize(
+    ("given", "expected"), [("same", (2, 2)), ("valid", (0, 0)), (1, (1, 1)), (np.array([1, 0]), (1, 0))]
+)
 def test_padding_in_words_and_numbers(given: Any, expected: tuple[int, int]) -> None:
     node = conv(1, 1, 3, None, padding=given, dilation=(2, 2))
     sides = [8 + 2 * p - 4 for p in expected]
@@ -192,24 +194,46 @@ def test_a_graph_in_a_graph_is_resolved_its_nodes_named_by_both() -> None:
 
 def test_a_nested_graph_that_only_passes_on_is_a_wire() -> None:
     wire = graph(ends(), [("in", "out")])
-    net = from_nir(graph({**ends(), "wire": wire, "w": linear(2, 2), "n": cuba()}, [("in", "wire"), ("wire", "w"), ("w", "n"), ("n", "out")]))
+    net = from_nir(
+        graph(
+            {**ends(), "wire": wire, "w": linear(2, 2), "n": cuba()},
+            [("in", "wire"), ("wire", "w"), ("w", "n"), ("n", "out")],
+        )
+    )
     assert net.is_plain_chain
 
 
 def test_a_name_that_one_node_left_over_must_mean_is_taken_for_it_and_said(caplog: pytest.LogCaptureFixture) -> None:
     wrong = nested([("in", "l"), ("l", "lif"), ("lif", "out")])
     net = from_nir(graph({**ends(), "s": wrong}, [("in", "s"), ("s", "out")]))
-    assert "edges of the graph 's' name 'lif', which is not in it; taken for 'n', which no edge names" in net.nir_evidence
+    assert (
+        "edges of the graph 's' name 'lif', which is not in it; taken for 'n', which no edge names" in net.nir_evidence
+    )
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     # two left over: nobody knows which
     with pytest.raises(InputError, match="no node 's.lif'"):
-        from_nir(graph({**ends(), "s": nested([("in", "l"), ("l", "lif"), ("lif", "out")], m=cuba())}, [("in", "s"), ("s", "out")]))
+        from_nir(
+            graph(
+                {**ends(), "s": nested([("in", "l"), ("l", "lif"), ("lif", "out")], m=cuba())},
+                [("in", "s"), ("s", "out")],
+            )
+        )
 
 
 def test_the_output_may_be_chosen_where_there_are_several() -> None:
-    nodes = {**ends(), "w": linear(2, 2), "n": cuba(), "v": linear(3, 2), "m": cuba(3), "out2": nir.Output(np.array([3]))}
+    nodes = {
+        **ends(),
+        "w": linear(2, 2),
+        "n": cuba(),
+        "v": linear(3, 2),
+        "m": cuba(3),
+        "out2": nir.Output(np.array([3])),
+    }
     edges = [("in", "w"), ("w", "n"), ("n", "out"), ("in", "v"), ("v", "m"), ("m", "out2")]
-    with pytest.raises(InputError, match=r"2 Output nodes \('out', 'out2'\); allowed: one, or pass output, one of 'out', 'out2', 'n', 'm'"):
+    with pytest.raises(
+        InputError,
+        match=r"2 Output nodes \('out', 'out2'\); allowed: one, or pass output, one of 'out', 'out2', 'n', 'm'",
+    ):
         from_nir(graph(nodes, edges))
     assert from_nir(graph(nodes, edges), output="out2").structure.output == "m"
     assert from_nir(graph(nodes, edges), output="n").structure.output == "n"
@@ -235,7 +259,9 @@ def test_parameters_of_any_shape_stand_for_all_neurons_or_for_each(shape: tuple[
 
 @pytest.mark.parametrize("shape", [(2, 4, 4), (2,), (2, 1, 1), (1, 2, 4, 4), ()])
 def test_parameters_of_maps_are_of_each_unit_or_of_each_channel(shape: tuple[int, ...]) -> None:
-    values = np.broadcast_to(np.array([1.0, 2.0])[:, None, None], (2, 4, 4)) if len(shape) > 2 and shape[-1] > 1 else None
+    values = (
+        np.broadcast_to(np.array([1.0, 2.0])[:, None, None], (2, 4, 4)) if len(shape) > 2 and shape[-1] > 1 else None
+    )
     threshold = values.reshape(shape) if values is not None else (np.array([1.0, 2.0]).reshape(shape) if shape else 1.0)
     node = integrate_and_fire(shape, v_threshold=threshold)
     net = from_nir(row(conv(2, 1, 3, 6), node, n_in=[1, 6, 6], n_out=[2, 4, 4]), reset="value")
@@ -366,8 +392,15 @@ def test_nothing_half_built_is_left_of_a_refused_graph() -> None:
 
 
 def test_the_graph_that_is_read_stays_as_it_is() -> None:
-    made = row(nir.Affine(np.array([[2.0]]), np.array([0.5])), cuba(1, r=3.0), nir.Scale(np.array([2.0])), lif(1, r=4.0))
-    before = {(name, key): np.array(value) for name, node in made.nodes.items() for key, value in vars(node).items() if isinstance(value, np.ndarray)}
+    made = row(
+        nir.Affine(np.array([[2.0]]), np.array([0.5])), cuba(1, r=3.0), nir.Scale(np.array([2.0])), lif(1, r=4.0)
+    )
+    before = {
+        (name, key): np.array(value)
+        for name, node in made.nodes.items()
+        for key, value in vars(node).items()
+        if isinstance(value, np.ndarray)
+    }
     net = from_nir(made, reset="value")
     with torch.no_grad():
         for value in net.state_dict().values():
