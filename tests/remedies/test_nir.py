@@ -16,7 +16,7 @@ import torch
 from hwloop import LIF, Dense, InputError, Network
 from hwloop.network import Conv2d, Flatten, Input, Projection, SumPool2d
 from hwloop.network.linear_map import LinearMap, Shape, Synapses, size_of
-from hwloop.network.nir.hdf5 import MAX_DEPTH, read_graph
+from hwloop.network.nir.hdf5 import read_graph
 from hwloop.network.nir.paths import MAX_WAYS
 from hwloop.network.nir.read import from_nir
 
@@ -269,7 +269,10 @@ def test_a_file_that_is_exported_again_is_read(tmp_path: Path, said: Said, chang
     Network.from_nir(path)
 
 
-def test_a_file_that_is_damaged_too_deep_or_a_node_alone_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_too_deep_or_a_node_alone_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_DEPTH", 3)
     path = tmp_path / "x.nir"
     nir.write(path, small().to_nir())
     whole = path.read_bytes()
@@ -277,9 +280,9 @@ def test_a_file_that_is_damaged_too_deep_or_a_node_alone_is_written_anew(tmp_pat
     refused("hdf5._read", "it is damaged: export it again with nir.write", lambda: read_graph(path))
     path.write_bytes(whole)
     read_graph(path)
-    nir.write(path, depth(MAX_DEPTH + 1))
+    nir.write(path, depth(4))
     refused("hdf5._node", "graphs in graphs, {} deep; allowed: {}", lambda: read_graph(path))
-    nir.write(path, depth(MAX_DEPTH - 1))
+    nir.write(path, depth(2))
     read_graph(path)
     nir.write(path, linear())
     refused(

@@ -15,7 +15,7 @@ from ...errors import InputError
 from .flat import NEURONS, Flat, listed
 
 #: Most ways into one node.
-MAX_WAYS = 10_000
+MAX_WAYS = 1_000
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import hwloop as hl
 from hwloop import InputError, Network
 from hwloop.network import IF, LI, LIF, Delay, DeltaLIF, Dense, Flatten, Input, Projection, Scale, Sparse, SumPool2d
+from hwloop.network.nir.check import round_trips
 
 from .random_networks import convolutional, plain, recurrent, without_currents
 
@@ -79,6 +81,53 @@ def test_numbers_for_packages_in_steps_are_read_back_to_rounding(
         assert value.dtype == new[name].dtype, name
         torch.testing.assert_close(new[name], value, rtol=TOLERANCE[dtype], atol=0.0, msg=name)
     assert settings(net) == settings(back)
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_what_comes_back_spikes_bit_for_bit_and_in_steps_to_rounding(make: Callable[..., Network]) -> None:
+    net = make(0)
+    literal, stepped = round_trips(net)
+    assert literal.spikes > 30
+    assert (literal.shift, literal.changed) == (0.0, 0)
+    assert stepped.spikes == literal.spikes
+    # a time follows its weights' rounding, enlarged by the slope at threshold and from spike to spike
+    assert stepped.shift < 1e-9
+    assert stepped.changed == 0
+
+
+def test_a_round_trip_that_is_refused_says_so() -> None:
+    net = Network([Dense(3, 2, delay=torch.tensor([[1e-3, 1e-3, 1e-3], [1e-3, 2e-3, 1e-3]])), LIF(2, 10e-3, 5e-3)])
+    for trip in round_trips(net):
+        assert trip.refused is not None
+        assert "refused: " in str(trip)
+
+
+def test_files_of_earlier_versions_are_read() -> None:
+    """As 0.1 wrote them: one row, r = 1, w_in = tau_syn, reset and refractory time in the neurons' metadata."""
+    tau_syn = np.array([5e-3, 6e-3])
+    neurons = nir.CubaLIF(
+        tau_syn=tau_syn, tau_mem=np.array([10e-3, 12e-3]), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.ones(2),
+        v_reset=np.array([-0.5, 0.0]), w_in=tau_syn.copy(),
+        metadata={"t_ref": np.array([1e-3, 0.0]), "reset": "subtract", "max_spikes": 3},
+    )  # fmt: skip
+    weight = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    nodes = {
+        "input": nir.Input(np.array([3])), "delay_0": nir.Delay(np.array([1e-3, 2e-3, 0.0])), "dense_0": nir.Linear(weight),
+        "lif_0": neurons, "output": nir.Output(np.array([2])),
+    }  # fmt: skip
+    metadata = {"exporter": "hwloop", "exporter_version": "0.1.0", "time_unit": "s", "spike": "delta"}
+    net = Network.from_nir(nir.NIRGraph(nodes, list(pairwise(nodes)), metadata=metadata))
+    ((dense, lif),) = net.blocks
+    np.testing.assert_array_equal(dense.weight.detach(), weight)
+    assert dense.delay is not None
+    assert dense.delay.tolist() == [1e-3, 2e-3, 0.0]
+    assert (lif.reset, lif.max_spikes, lif.t_ref.tolist(), lif.v_reset.tolist()) == (
+        "subtract",
+        3,
+        [1e-3, 0.0],
+        [-0.5, 0.0],
+    )
+    assert lif.tau_mem.tolist() == [10e-3, 12e-3]
 
 
 @pytest.mark.parametrize("make", [plain, recurrent])
