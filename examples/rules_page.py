@@ -245,7 +245,7 @@ def _carried(name: str, target: str) -> str:
     if name != "exact":
         try:
             if not hasattr(hl.target.find(target), "step_device"):
-                raise rules.deployment.refusal(RECIPES[name].network(0), hl.target.find(target).capabilities)
+                raise rules.steps.deployment.refusal(RECIPES[name].network(0), hl.target.find(target).capabilities)
             if target != "lava" or name not in ("spikegrad", "spide"):  # those would start lava-nc
                 rules.open_network(RECIPES[name].network(0), target).close()
             answers.append("in steps: yes")

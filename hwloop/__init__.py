@@ -22,11 +22,11 @@ if _TYPE_CHECKING:
     from .device.deploy import deploy as deploy
     from .device.deploy import measure as measure
     from .device.deploy import run_on as run_on
-    from .device.target import Device as Device
-    from .device.target import Target as Target
-    from .device.target import available as available
-    from .device.target import compile as compile
-    from .device.target import open as open
+    from .device.registry import Device as Device
+    from .device.registry import Target as Target
+    from .device.registry import available as available
+    from .device.registry import compile as compile
+    from .device.registry import open as open
     from .errors import CalibrationError as CalibrationError
     from .errors import CheckpointError as CheckpointError
     from .errors import CompileError as CompileError
@@ -78,7 +78,7 @@ _HOMES = {
     "Delay": ".network",
     "DeltaLIF": ".network",
     "Dense": ".network",
-    "Device": ".device.target",
+    "Device": ".device.registry",
     "Flatten": ".network",
     "GradientError": ".errors",
     "HwloopError": ".errors",
@@ -97,20 +97,20 @@ _HOMES = {
     "Sparse": ".network",
     "Spikes": ".spikes",
     "SumPool2d": ".network",
-    "Target": ".device.target",
+    "Target": ".device.registry",
     "TargetError": ".errors",
     "Task": ".datasets",
     "TimeScaleWarning": ".errors",
-    "available": ".device.target",
+    "available": ".device.registry",
     "calibrate": "hwloop_calibration",
     "compare": ".compare",
-    "compile": ".device.target",
+    "compile": ".device.registry",
     "deploy": ".device.deploy",
     "evaluate": ".training",
     "finetune": ".training.loop",
     "fit": ".training",
     "measure": ".device.deploy",
-    "open": ".device.target",
+    "open": ".device.registry",
     "run_on": ".device.deploy",
 }
 

@@ -25,16 +25,21 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _WRITTEN = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(s|ms|us|µs|ns)?\s*", re.IGNORECASE)
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an int: Python's, NumPy's, or a tensor of one; :class:`InputError` where it is none, or < ``least``."""
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """``value`` as an int: Python's, NumPy's, or a tensor of one.
+
+    Raises :class:`InputError` where it is none, < ``least`` or > ``most``.
+    """
     if not is_bool(value):
         try:
             number = operator.index(value)
         except (TypeError, RuntimeError):
             pass
         else:
-            if number >= least:
+            if number >= least and (most is None or number <= most):
                 return number
+    if most is not None:
+        raise InputError(f"{name} = {shown(value)}; allowed: a whole number {least}..{most}")
     raise InputError(f"{name} = {shown(value)}; allowed: a whole number >= {least}")
 
 

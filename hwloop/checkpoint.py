@@ -27,11 +27,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from . import storage
+from .arguments import whole
 from .errors import CheckpointError, DataError, InputError
 
 FORMAT, VERSION = "hwloop-checkpoint", 1
 #: Largest data file (bytes): network, best network and two Adam moments of 50 million weights in float64.
 MAX_DATA_BYTES = 2 * 2**30
+#: Largest step: eight digits in a file's name.
+MAX_STEP = 10**8 - 1
 #: Longest wait (s) for another process that is saving into the same folder; a save takes well under a second.
 LOCK_TIMEOUT = 10.0
 
@@ -94,8 +97,7 @@ def save_checkpoint(folder: Path | str, net: nn.Module, state: dict[str, Tree], 
         read back. The previous checkpoint is then still there.
     """
     folder = Path(folder)
-    if not 0 <= step < 10**8:
-        raise InputError(f"step {step}; allowed: 0..99,999,999")
+    step = whole("step", step, 0, MAX_STEP)
     tensors: dict[str, Tensor] = {}
     tree = _pack(state, "state", tensors)
     data = save_tensors(tensors)

@@ -20,9 +20,9 @@ import torch
 from .compare import Comparison, compare
 from .datasets import Task
 from .device.deploy import deploy, run_on
-from .device.target import Device, describe, factory, find, in_words
-from .device.target import compile as compile_for
-from .device.target import open as open_device
+from .device.registry import Device, describe, factory, find, in_words
+from .device.registry import compile as compile_for
+from .device.registry import open as open_device
 from .experiment import Experiment
 from .mapping import Program
 from .network import Network
@@ -129,12 +129,12 @@ def run_demo(
         As the functions it calls.
     """
     start = time.perf_counter()
-    used = [_neurons(name, experiment) for name in chips]
+    neurons = [_neurons(name, experiment) for name in chips]
     with workers(how_many(jobs, 1 + len(chips)), on_stage) as side:
         on_stage(f"training {experiment.name} in software, {experiment.training.epochs} epochs")
         training = side.submit(_train, experiment, progress)
-        on_stage(f"calibrating {len(used[0])} neurons of each of {', '.join(chips)}")
-        calibrations = [side.submit(_calibrate, name, experiment, n) for name, n in zip(chips, used, strict=True)]
+        on_stage(f"calibrating {neurons[0]} neurons of each of {', '.join(chips)}")
+        calibrations = [side.submit(_calibrate, name, experiment) for name in chips]
         net, fitted = training.result()
         on_stage(
             f"each of {', '.join(chips)}: deploying as is and calibrated, comparing, fine-tuning "
@@ -151,11 +151,13 @@ def run_demo(
     return DemoResult(experiment, task, net, fitted, software, noise_only, results, time.perf_counter() - start)
 
 
-def _neurons(name: str, experiment: Experiment) -> list[int]:
-    """Physical neurons that the network will stand on; what the target cannot carry is refused here, before the work."""
+def _neurons(name: str, experiment: Experiment) -> int:
+    """How many neurons will be calibrated; what the target cannot carry is refused here, before the work."""
+    from hwloop_calibration.extent import with_spares
+
     target = find(name, **experiment.target.options())
     program = compile_for(experiment.build_network(), target, mask=experiment.target.mask)
-    return [int(n) for layer in program.layers for n in layer.neurons]
+    return len(with_spares(program, target.capabilities.n_neurons))
 
 
 def _train(experiment: Experiment, progress: bool | None) -> tuple[Network, FitResult]:
@@ -164,13 +166,13 @@ def _train(experiment: Experiment, progress: bool | None) -> tuple[Network, FitR
     return net, done
 
 
-def _calibrate(name: str, experiment: Experiment, neurons: list[int]) -> Calibration:
-    """What the chip's ``neurons`` are, and trim codes for them: weights have no part in it."""
+def _calibrate(name: str, experiment: Experiment) -> Calibration:
+    """What the neurons are that the network will stand on, and trim codes for them: weights have no part in it."""
     from hwloop_calibration import calibrate
 
     with _session(name, experiment, 1) as chip:
         program = compile_for(experiment.build_network(), chip, mask=experiment.target.mask)
-        return calibrate(chip, program, neurons=neurons, repeats=CALIBRATION_REPEATS, synapses=False, on_stage=say)
+        return calibrate(chip, program, repeats=CALIBRATION_REPEATS, synapses=False, on_stage=say)
 
 
 def _repair(

@@ -16,7 +16,7 @@ from .network import LIF, Dense, Network
 from .simulate import DEFAULT_FLOOR, FloorPolicy
 
 if TYPE_CHECKING:
-    from .device.target import Target
+    from .device.registry import Target
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -255,8 +255,8 @@ class TargetSection(Section):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def find(self) -> Target:
-        """The target itself; raises as :func:`hwloop.device.target.find`."""
-        from .device.target import find
+        """The target itself; raises as :func:`hwloop.device.registry.find`."""
+        from .device.registry import find
 
         return find(self.name, **self.options())
 

@@ -23,6 +23,7 @@ from .network import Network
 from .network.populations import SpikingPopulation
 from .network.readouts import without_reset
 from .record import Record
+from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ class FirstSpike(Loss):
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the batch (nat)."""
         labels = class_labels(labels, len(record.output), record.output.n_units)
-        first = record.output.first_times()
-        times = torch.where(torch.isinf(first.detach()), record.output.t_stop, first)
-        return torch.nn.functional.cross_entropy(-times / self.temperature, labels)
+        return first_spike_cross_entropy(record.output, labels, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -279,18 +278,10 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
             return torch.argmax(held.maximum() if decision == "maximum" else held.integral(), 1)
     spikes = (output.output if isinstance(output, Record) else output).detach()
     if decision == "first":
-        return _earliest(spikes)
+        return first_units(spikes)
     counts = spikes.unit_counts()
     first = torch.where(counts == counts.max(1, keepdim=True).values, spikes.first_times(), math.inf)
     return torch.where(spikes.counts == 0, UNDECIDED, torch.argmin(first, 1))
-
-
-def _earliest(spikes: Spikes) -> Tensor:
-    """The unit of each sample's first spike, of equal times the lowest. Times are sorted: it is among the first."""
-    if spikes.times.shape[1] == 0:
-        return torch.full_like(spikes.counts, UNDECIDED)
-    units = torch.where(spikes.times == spikes.times[:, :1], spikes.units, spikes.n_units).amin(1)
-    return torch.where(spikes.counts == 0, UNDECIDED, units)
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -336,8 +327,10 @@ def class_labels(labels: Any, samples: int, classes: int) -> Tensor:
             f"labels are {kind} {tuple(found.shape)}; expected whole numbers, one for each of {samples} samples"
         )
     found = found.long()
-    if samples and (int(found.min()) < 0 or int(found.max()) >= classes):
-        raise InputError(f"labels {int(found.min())}..{int(found.max())}; allowed: 0..{classes - 1}")
+    if samples:
+        lowest, largest = map(int, torch.aminmax(found))
+        if lowest < 0 or largest >= classes:
+            raise InputError(f"labels {lowest}..{largest}; allowed: 0..{classes - 1}")
     return found
 
 

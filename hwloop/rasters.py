@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .arguments import DTYPES, Numbers, clock_dtype, seconds, shown
 from .errors import InputError
-from .memory import check_fits
+from .machine_memory import check_fits
 from .spikes import Spikes
 
 

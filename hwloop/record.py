@@ -151,7 +151,7 @@ class Recording(Record):
     """A record that a target measured, with its provenance.
 
     Times are model seconds, corrected for the constant latency of the read-out: ``latency`` (model s), the mean offset of a
-    time stamp that the target's data sheet states, has been subtracted, once, by :meth:`hwloop.device.target.DeviceBase.run`, and
+    time stamp that the target's data sheet states, has been subtracted, once, by :meth:`hwloop.device.registry.DeviceBase.run`, and
     times before 0 or beyond the window moved to its edge. What uses a recording compares its times with a model's as they
     are; ``time + latency`` is the stamp that the device sent.
     """

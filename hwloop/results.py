@@ -13,10 +13,11 @@ from typing import Any, Literal
 import torch
 
 from . import storage
+from .arguments import whole
 from .compare.source import Source
 from .datasets import Dataset
 from .device.deploy import measure
-from .device.target import Device
+from .device.registry import Device
 from .losses import Decision
 from .mapping import Program
 from .network import Network
@@ -73,6 +74,7 @@ def measured(
     network: str, device: Device, program: Program, data: Dataset, name: str, *, decision: Decision, runs: int
 ) -> Result:
     """Accuracy of the loaded ``program`` on ``data``, mean over ``runs``."""
+    runs = whole("runs", runs)
     found = measure(device, data, decision=decision, repeats=runs)
     return _result(network, name, found, device.ran_on, device.device_id, program.digest, runs)
 

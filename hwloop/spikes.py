@@ -67,14 +67,7 @@ class Spikes:
     def trusted(cls, times: Tensor, units: Tensor, counts: Tensor, n_units: int, t_stop: float) -> Spikes:
         """Build without checks, for kernels whose output is valid by construction."""
         self = object.__new__(cls)
-        for name, value in (
-            ("times", times),
-            ("units", units),
-            ("counts", counts),
-            ("n_units", n_units),
-            ("t_stop", t_stop),
-        ):
-            object.__setattr__(self, name, value)
+        self.__dict__.update(times=times, units=units, counts=counts, n_units=n_units, t_stop=t_stop)
         return self
 
     # -- constructors -------------------------------------------------------------------------
@@ -191,6 +184,10 @@ class Spikes:
 
     def first_times(self) -> Tensor:
         """``[batch, n_units]`` (s), ``inf`` where silent; differentiable in ``times``."""
+        if self.times.is_cpu and self.times.dtype in DTYPES:
+            from .simulate.first_spikes import first_times
+
+            return first_times(self)
         batch, width = self.times.shape
         if width == 0:
             silent_batch = self.times.new_full((batch, self.n_units), math.inf)

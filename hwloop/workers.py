@@ -38,11 +38,17 @@ def how_many(jobs: int, most: int | None = None) -> int:
 
     Raises :class:`InputError` for 0 or less than -1.
     """
-    if not isinstance(jobs, int) or jobs == 0 or jobs < -1:
-        raise InputError(f"jobs = {jobs!r}; allowed: -1 (one a core), or a whole number >= 1")
     from joblib import cpu_count
 
-    found = int(cpu_count()) if jobs == -1 else jobs
+    from .arguments import whole  # imports torch, which not every command needs
+
+    try:
+        found = whole("jobs", jobs, -1)
+    except InputError:
+        found = 0
+    if found == 0:
+        raise InputError(f"jobs = {jobs!r}; allowed: -1 (one a core), or a whole number >= 1")
+    found = int(cpu_count()) if found == -1 else found
     return found if most is None else max(1, min(found, most))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -68,9 +69,17 @@ def test_steps_of_eight_digits_are_kept(tmp_path: Path, step: int) -> None:
     assert (found.step, found.state) == (step, {})
 
 
+@pytest.mark.parametrize("step", [np.int64(3), torch.tensor(3)])
+def test_a_step_is_a_whole_number_of_every_kind(tmp_path: Path, step: Any) -> None:
+    save_checkpoint(tmp_path, net(), {}, step=step)
+    found = load_checkpoint(tmp_path, net())
+    assert found is not None
+    assert found.step == 3
+
+
 @pytest.mark.parametrize("step", [-1, 100_000_000])
 def test_other_steps_are_refused(tmp_path: Path, step: int) -> None:
-    with pytest.raises(InputError, match=rf"step {step}; allowed: 0..99,999,999"):
+    with pytest.raises(InputError, match=rf"step = {step}; allowed: a whole number 0..99999999"):
         save_checkpoint(tmp_path / "run", net(), {}, step=step)
     assert not (tmp_path / "run").exists()
 
@@ -295,6 +304,19 @@ def test_a_manifest_with_a_foreign_field_is_refused(tmp_path: Path, fields: dict
     rewrite(manifest, **fields)
     with pytest.raises(CheckpointError, match="damaged checkpoint: .*Restore the file, or remove it"):
         load_checkpoint(tmp_path, net())
+
+
+@pytest.mark.parametrize(
+    "name", ["../elsewhere.safetensors", "mine.safetensors", "step-1-0123456789abcdef.safetensors"]
+)
+def test_a_manifest_names_no_data_but_those_that_a_save_writes(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    manifest = save_checkpoint(run, net(), {"a": torch.ones(2)}, step=1)
+    (data,) = run.glob("*.safetensors")
+    (run / name).write_bytes(data.read_bytes())  # whole, and with the right sum
+    rewrite(manifest, data=name)
+    with pytest.raises(CheckpointError, match=f"data file {name}; allowed: step-NNNNNNNN-DIGEST.safetensors"):
+        load_checkpoint(run, net())
 
 
 @pytest.mark.parametrize("field", ["step", "network", "data", "sha256", "state", "format", "version"])

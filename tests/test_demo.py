@@ -67,7 +67,7 @@ def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Experiment, "load", load)
     result = CliRunner().invoke(app, ["demo", "--quick", "--seed", "5", "--jobs", "1", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    for said in ("training tiny", "calibrating 23 neurons", "epoch 4 of 4", "emulator:2"):
+    for said in ("training tiny", "calibrating 25 neurons", "epoch 4 of 4", "emulator:2"):
         assert said in result.stderr
     summary: dict[str, Any] = read_summary(tmp_path / "out")
     assert (summary["kind"], summary["status"], summary["seed"]) == ("demo", "finished", 5)

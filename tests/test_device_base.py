@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import hwloop as hl
-import hwloop.device.target
-from hwloop.device.target import Measured, checked_repeats, earlier, repeat
+import hwloop.device.registry
+from hwloop.device.registry import Measured, checked_repeats, earlier, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.spikes import Spikes

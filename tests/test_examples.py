@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.errors import CompileError, InputError, OptionError, TargetError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -145,3 +145,12 @@ def test_third_party_backend_that_is_closed_runs_nothing(mychip: ModuleType) -> 
         chip.load(target.compile(small_network(), chip))
     with pytest.raises(TargetError, match="is closed"):
         chip.run(small_spikes())
+
+
+def test_a_loop_learns_what_a_layer_cannot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["timed_xor.py", "--seeds", "1", "--epochs", "5"])
+    assert load(EXAMPLES / "timed_xor.py").main() == 0
+    with_loop, without = capsys.readouterr().out.splitlines()
+    accuracy = [float(line.split("accuracy ")[1].split("%")[0]) for line in (with_loop, without)]
+    assert accuracy[0] > 85
+    assert accuracy[1] < 75

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import hwloop as hl
-from hwloop.device import target
+from hwloop.device import registry as target
 
 #: Imported by none but those who need them: each costs more than a tenth of a second, or draws in a vendor's code.
 HEAVY = (

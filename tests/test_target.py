@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
@@ -66,7 +66,7 @@ def test_compiling_for_what_is_no_target_is_refused() -> None:
 
 
 def test_the_core_imports_no_backend() -> None:
-    code = "import sys, hwloop.device.target; print([m for m in sys.modules if m.startswith('hwloop_')])"
+    code = "import sys, hwloop.device.registry; print([m for m in sys.modules if m.startswith('hwloop_')])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
 

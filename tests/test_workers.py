@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -101,9 +102,10 @@ def test_an_error_here_does_not_wait_for_the_others() -> None:
 def test_the_number_of_processes_is_what_was_asked_for_up_to_the_work(jobs: int, most: int | None, found: int) -> None:
     assert how_many(jobs, most) == found
     assert how_many(-1) >= 1
+    assert how_many(np.int64(jobs), most) == found
 
 
-@pytest.mark.parametrize("jobs", [0, -2, 1.5])
+@pytest.mark.parametrize("jobs", [0, -2, 1.5, True])
 def test_other_numbers_of_processes_are_refused(jobs: int) -> None:
     with pytest.raises(InputError, match="allowed: -1 .*or a whole number >= 1"):
         how_many(jobs)

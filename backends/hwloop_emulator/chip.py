@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hwloop import simulate
-from hwloop.device.target import Measured
+from hwloop.device.registry import Measured
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
 from hwloop.neurons import check_reset
@@ -48,6 +48,7 @@ class Chip:
 
     def seek(self, session: int, batch: int) -> None:
         """Forget what is loaded, and let the noise go on where that of ``session`` stood before run ``batch``."""
+        self.trims.seek(session)
         memory = SynapseMemory(self.silicon, self.analog, session)
         self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []

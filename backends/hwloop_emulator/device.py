@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
-from collections import defaultdict
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hwloop.arguments import is_bool
-from hwloop.device.target import DeviceBase, Measured, repeat
+from hwloop.arguments import is_bool, whole
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.device.trim import TrimRange, check_codes, known_parameter
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
@@ -22,6 +20,7 @@ from hwloop.spikes import Spikes
 
 from .chip import Chip
 from .preset import Preset, shipped
+from .sessions import next_session
 from .streams import Array
 from .words import effects_in_words
 
@@ -34,8 +33,6 @@ LONGEST_CLOCK = 1e9
 #: Kelvin from the reference temperature; a chip beyond is out of its specification.
 MOST_KELVIN = 200.0
 
-_sessions: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-
 
 class EmulatorTarget:
     """The emulated chip with number ``address``; the entry point of ``emulator:N``.
@@ -47,7 +44,8 @@ class EmulatorTarget:
     spread : spread over neurons of tau_mem, tau_syn and gain instead of the preset's (.2 is 20 %)
     mismatch : False: the same noise with no device differences and no defects (the noise ceiling)
     trial_noise : False: without what differs between two runs of one input
-    session : seed of session noise and of all trial noise; by default sessions of a chip count up from 0
+    session : seed of session noise and of all trial noise; by default sessions of a chip count up, from 0 in a process and
+        from a number of its own in a forked one (:mod:`.sessions`)
     batch : index of the first run, to continue the noise of an earlier session
     clock : device time (device s) at opening, since the chip was what its number says: a later one has aged more
     fail_after : numbers of trim cells, counted from opening, after which a write breaks off, once each: for tests of
@@ -78,7 +76,7 @@ class EmulatorTarget:
         self.name = f"emulator:{self.number}"
         self._session = None if session is None else _counter("session", session)
         self._batch = _counter("batch", batch)
-        if is_bool(clock) or not isinstance(clock, int | float) or not 0 <= clock <= LONGEST_CLOCK:
+        if is_bool(clock) or not isinstance(clock, (int, float, np.number)) or not 0 <= clock <= LONGEST_CLOCK:
             raise InputError(f"clock = {clock!r}; allowed: 0..{LONGEST_CLOCK:g} device s")
         self._clock = float(clock)
         for name, switch in (("mismatch", mismatch), ("trial_noise", trial_noise)):
@@ -128,18 +126,22 @@ class EmulatorTarget:
 
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
-        session = next(_sessions[self.device_id]) if self._session is None else self._session
+        session = next_session(self.device_id) if self._session is None else self._session
         return EmulatorDevice(self, session, self._batch, self._clock, self._fail_after)
 
 
 class EmulatorDevice(DeviceBase):
-    """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened."""
+    """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened.
+
+    A forked process would repeat the noise that its parent has: there it is to be opened anew, or :meth:`seek` be called.
+    """
 
     def __init__(
         self, target: EmulatorTarget, session: int, batch: int, clock: float = 0.0, fail_after: tuple[int, ...] = ()
     ) -> None:
         super().__init__(target, target.device_id, FIRMWARE, "emulator")
         self._chip = Chip(target.preset, target.number, session, batch, clock)
+        self._owner = os.getpid()
         self._fail_after = sorted(fail_after)
         self._trim_cells = 0
         #: Samples run since the device was opened, repeats included: what a calibration costs, counted.
@@ -158,6 +160,10 @@ class EmulatorDevice(DeviceBase):
     def seek(self, session: int, batch: int) -> None:
         """Let the noise go on where that of ``session`` stood before its run number ``batch``, to resume a loop.
 
+        Cells keep their codes and land anew, trim cells too, as if each had been written once in ``session``: what runs from
+        then on depends on chip, codes, clock and position, and not on what was written or run before. The calibration
+        stays, as it would had it been applied in that session. In a forked process the device is its own from then on.
+
         An interrupted one leaves a device that holds no program, as an interrupted load does.
         """
         asked = _counter("session", session), _counter("batch", batch)
@@ -165,6 +171,7 @@ class EmulatorDevice(DeviceBase):
             self._chip.seek(*asked)
             if self.program is not None:
                 self._chip.write(self.program)
+            self._owner = os.getpid()
 
     # -- trim cells and clock -----------------------------------------------------------------
 
@@ -278,6 +285,14 @@ class EmulatorDevice(DeviceBase):
             return None
         return max(0, self._fail_after.pop(0) - self._trim_cells)
 
+    def _check_open(self) -> None:
+        super()._check_open()
+        if self._owner != os.getpid():
+            raise TargetError(
+                f"{self.device_id} was opened in process {self._owner}, of which this is a fork: both would have the same noise; "
+                "open it here, or choose its noise with seek(session, batch)"
+            )
+
     # -- programs -----------------------------------------------------------------------------
 
     def _write(self, program: Program) -> int:
@@ -306,10 +321,4 @@ def _chip_number(address: str) -> int:
 
 
 def _counter(name: str, value: int) -> int:
-    try:
-        whole = operator.index(value)  # Python's or NumPy's
-    except TypeError:
-        whole = -1
-    if not 0 <= whole <= LARGEST_NUMBER:
-        raise InputError(f"{name} = {value!r}; allowed: a whole number 0..{LARGEST_NUMBER}")
-    return whole
+    return whole(name, value, 0, LARGEST_NUMBER)

@@ -65,6 +65,15 @@ class TrimCells:
             above &= ~written[np.minimum(neurons + 1, len(moved) - 1)]
             np.add.at(moved, neurons[above] + 1, share * steps[above])
 
+    def seek(self, session: int) -> None:
+        """Let every cell off its default land anew, as if it had been written once, parameter by parameter, in ``session``."""
+        fresh = TrimCells(self._silicon, session)
+        for name, allowed in self.ranges.items():
+            held = self._codes.get(name)
+            if held is not None and len(off := np.flatnonzero(held != allowed.default)):
+                fresh.write(name, held[off], off)
+        self._session, self.writes, self._moved, self._codes = session, fresh.writes, fresh._moved, fresh._codes
+
     def shift(self, parameter: str, neurons: Array) -> Array | None:
         """True shift ``[n]`` (log of the value, or swing) of ``parameter``; None while no cell was ever written."""
         held = self._codes.get(parameter)

@@ -37,6 +37,7 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hwloop.arguments import whole
 from hwloop.errors import InputError
 
 Array: TypeAlias = NDArray[Any]
@@ -82,8 +83,8 @@ class Synapses:
     def __post_init__(self) -> None:
         _whole("weight", self.weight, 2, (-(2**31), 2**31 - 1))
         object.__setattr__(self, "weight", np.ascontiguousarray(self.weight, np.int32))
-        _bounded("exponent", self.exponent, EXPONENTS)
-        _bounded("weight_bits", self.weight_bits, (1, WEIGHT_BITS))
+        object.__setattr__(self, "exponent", whole("exponent", self.exponent, *EXPONENTS))
+        object.__setattr__(self, "weight_bits", whole("weight_bits", self.weight_bits, 1, WEIGHT_BITS))
         if self.sign_mode not in get_args(SignMode):
             raise InputError(f"sign_mode = {self.sign_mode!r}; allowed: {', '.join(get_args(SignMode))}")
         if self.delay is not None:
@@ -129,7 +130,7 @@ class FixedLayer:
 
     def __post_init__(self) -> None:
         for name, high in (("du", DECAY_UNITY - 1), ("dv", DECAY_UNITY - 1), ("vth", MAX_THRESHOLD)):
-            _bounded(name, getattr(self, name), (0, high))
+            object.__setattr__(self, name, whole(name, getattr(self, name), 0, high))
         for name, allowed in (("bias_mant", BIAS_MANTISSA), ("bias_exp", BIAS_EXPONENT)):
             value = getattr(self, name)
             value = np.zeros(self.n, np.int32) if value is None else value
@@ -200,7 +201,7 @@ class FloatLayer:
             object.__setattr__(self, "delay", _delays(self.delay, self.weight.shape))
         if self.recurrent is not None:
             _shaped("recurrent", self.recurrent, (self.n, self.n))
-        _bounded("refractory", self.refractory, (0, 2**31 - 1))
+        object.__setattr__(self, "refractory", whole("refractory", self.refractory, 0, 2**31 - 1))
 
     @property
     def n(self) -> int:
@@ -329,11 +330,6 @@ def _sign_mode(weight: Array) -> SignMode:
     if int(weight.min()) >= 0:
         return "excitatory"
     return "inhibitory" if int(weight.max()) <= 0 else "mixed"
-
-
-def _bounded(name: str, value: Any, allowed: tuple[int, int]) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not allowed[0] <= value <= allowed[1]:
-        raise InputError(f"{name} = {value!r}; allowed: a whole number {allowed[0]}..{allowed[1]}")
 
 
 def _whole(name: str, value: Array, ndim: int, allowed: tuple[int, int]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 
-from hwloop.device.target import DeviceBase, Measured, StepChoice, repeat
+from hwloop.arguments import is_bool
+from hwloop.device.registry import DeviceBase, Measured, StepChoice, repeat
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule
@@ -83,7 +84,7 @@ class LavaTarget:
             raise TargetError(f"lava:{address} does not exist; allowed: lava, with the options dt (s) and arithmetic")
         if arithmetic not in get_args(Arithmetic):
             raise InputError(f"arithmetic = {arithmetic!r}; allowed: {', '.join(get_args(Arithmetic))}")
-        if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < math.inf:
+        if is_bool(deadline) or not isinstance(deadline, (int, float, np.number)) or not 0 < deadline < math.inf:
             raise InputError(f"deadline = {deadline!r}; allowed: finite and > 0 (s)")
         self._fixed = LoihiTarget(dt=dt, headroom=headroom)
         self.dt = self._fixed.dt
@@ -223,5 +224,8 @@ class LavaDevice(DeviceBase):
 
 def _graph_of(program: Program, device: str) -> FixedGraph | FloatGraph:
     if not isinstance(program, (LoihiProgram, FloatProgram)):
-        raise TargetError(f"{device} runs programs compiled for lava or loihi; got {type(program).__name__}")
+        raise TargetError(
+            f"{device} runs programs compiled for lava or loihi; got {type(program).__name__}: compile the network for it, "
+            "hwloop.compile(net, device)"
+        )
     return program.graph

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hwloop.device.target import DeviceBase, Measured, repeat
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule, rounded_up

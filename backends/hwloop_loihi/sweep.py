@@ -185,7 +185,7 @@ def _measured(
     headroom: Headroom,
 ) -> Step:
     with LoihiTarget(dt=dt, headroom=headroom).open() as device:
-        program = device.target.compile(net, weight_scale=weight_scale)
+        program = device.registry.compile(net, weight_scale=weight_scale)
         device.load(program)
         recording = device.run(inputs)
         fits = getattr(program, "fits", ())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import Trimmable
 from hwloop.errors import InputError
 from hwloop.mapping import Program
@@ -24,6 +24,7 @@ from .characterise.quality import UNKNOWN
 from .characterise.synapses import Weights
 from .document.calibration import FACTOR_DIGITS, Calibration, Effort, Estimate, NoiseFound, Spread, as_row
 from .document.parts import chunks, merged
+from .extent import Wanted, lacking
 from .trim.apply import drop_calibration, trim_codes, unless_complete
 from .trim.codes import State, Trimmer, state_of
 
@@ -37,7 +38,7 @@ def calibrate(
     device: Device,
     program: Program,
     *,
-    neurons: Sequence[int] | None = None,
+    neurons: Wanted = None,
     trim: bool = True,
     repeats: int = REPEATS,
     synapses: bool = True,
@@ -50,12 +51,14 @@ def calibrate(
     ----------
     device : opened device
     program : what it is to run; its neuron parameters are the targets
-    neurons : physical neurons; default: all, of a chip of up to 4096, or those of the program. Where so many fire together
-        that their events overflow the device's link, they are calibrated in parts
+    neurons : physical neurons; default: those that the program uses, and some to spare for those that turn out to be of no
+        use (where they do not suffice, more are calibrated); ``"all"``: the whole chip, for programs to come. Programs that
+        use others are refused (:func:`hwloop.compile`). Where so many fire together that their events overflow the
+        device's link, they are calibrated in parts
     trim : whether trim cells are written, where the device has any
     repeats : runs of every stimulus, at least 4
-    synapses : whether the weight of every synapse column of the program is measured; where ``neurons`` are named, for those
-        of the program the columns of their own layer
+    synapses : whether the weight of every synapse column of the program is measured; except for ``"all"``, for neurons of
+        the program the columns of their own layer
     tolerance : largest standard error, as a share, that passes
     on_stage : told what begins
 
@@ -71,19 +74,15 @@ def calibrate(
         raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
     loaded = getattr(device, "program", None)
 
-    def begin(chosen: Sequence[int] | None) -> _Run:
+    def begin(chosen: Wanted) -> _Run:
         return _Run(device, program, chosen, repeats, synapses, tolerance, on_stage)
 
     with unless_complete(device):
         try:
-            whole = begin(neurons)
-            try:
-                found = whole.calibrate(trim)
-            except CrowdedLinkError as error:
-                on_stage(str(error))
-                spent = whole.effort()
-                parts = [begin(part).calibrate(trim) for part in chunks(whole.bench.targets.neurons)]
-                found = merged(parts, spreads, spent)
+            found = _in_parts(begin, neurons, trim, on_stage)
+            while neurons is None and (more := lacking(program, found, device.capabilities.n_neurons)):
+                on_stage(f"{device.device_id}: {len(found.mask)} neurons are of no use; calibrating {len(more)} more")
+                found = merged([found, _in_parts(begin, more, trim, on_stage)], spreads)
         finally:
             if loaded is not None and not getattr(device, "closed", False):
                 device.load(loaded)
@@ -91,11 +90,23 @@ def calibrate(
     return found
 
 
+def _in_parts(begin: Callable[[Wanted], _Run], neurons: Wanted, trim: bool, on_stage: OnStage) -> Calibration:
+    """The calibration of ``neurons``, all at once or, where their events overflow the link, part by part."""
+    whole = begin(neurons)
+    try:
+        return whole.calibrate(trim)
+    except CrowdedLinkError as error:
+        on_stage(str(error))
+        spent = whole.effort()
+        parts = [begin(part).calibrate(trim) for part in chunks(whole.bench.targets.neurons)]
+        return merged(parts, spreads, spent)
+
+
 class _Run:
     """One calibration under way."""
 
     def __init__(
-        self, device: Device, program: Program, neurons: Sequence[int] | None, repeats: int, synapses: bool,
+        self, device: Device, program: Program, neurons: Wanted, repeats: int, synapses: bool,
         tolerance: float, on_stage: OnStage,
     ) -> None:  # fmt: skip
         self.device, self.program, self.synapses, self.on_stage = device, program, synapses, on_stage

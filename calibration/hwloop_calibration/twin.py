@@ -147,7 +147,7 @@ def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
         if len(lacking):
             what = "was not calibrated"
             todo = (
-                "Calibrate the neurons that the program uses (neurons=...), or compile with "
+                'Calibrate for this program (hwloop.calibrate(device, program)) or the whole chip (neurons="all"), or compile with '
                 "mask=set(range(device.capabilities.n_neurons)) - set(calibration.neurons) | set(calibration.mask)"
             )
         else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..device.target import Device
-from ..device.target import compile as compile_for
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network
@@ -19,9 +18,6 @@ from .target_choice import TargetChoice
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
-
-#: Neurons that are calibrated beside those in use: of bss2 about one in a hundred turns out to be dead.
-SPARES, LEAST_SPARES = 0.05, 2
 
 
 @dataclass(frozen=True)
@@ -76,36 +72,28 @@ def _calibrated(
     """The calibration, and the network compiled for the calibrated device; its neurons are all calibrated."""
     from hwloop_calibration import calibrate
     from hwloop_calibration.characterise.expected import expected
+    from hwloop_calibration.extent import used_by, with_spares
 
     mask = experiment.target.mask
-    neurons = None if how_much.whole else with_spares(program, device.capabilities.n_neurons, mask)
+    neurons: list[int] | Literal["all"] = (
+        "all" if how_much.whole else with_spares(program, device.capabilities.n_neurons, mask)
+    )
     while True:
         how: dict[str, Any] = {"neurons": neurons, "trim": how_much.trim, "repeats": how_much.repeats}
         terminal.status(f"{device.device_id}: calibrating {expected(device, program, **how)}")
-        if neurons is not None:
+        if neurons != "all":
             terminal.status(
                 "these are the neurons that the network uses, and spares; --all-neurons measures the whole chip"
             )
         calibration = calibrate(device, program, **how, on_stage=terminal.status)
-        placed = compile_for(net, device, weight_scale=list(program.scales), mask=mask)
-        if set(used_by(placed)) <= set(calibration.neurons) or neurons is None:
+        # for the target: the device, calibrated, would refuse a placement that needs more neurons than were calibrated
+        placed = compile_for(net, device.target, weight_scale=list(program.scales), mask=[*mask, *calibration.mask])
+        if set(used_by(placed)) <= set(calibration.neurons) or neurons == "all":
             return calibration, placed
         terminal.status(
             f"{len(calibration.mask)} of these neurons cannot be used, more than there were spares: once more, with more"
         )
         neurons = sorted({*neurons, *with_spares(placed, device.capabilities.n_neurons, mask)})
-
-
-def used_by(program: Program) -> list[int]:
-    """Physical neurons that ``program`` stands on, ascending."""
-    return sorted(int(n) for layer in program.layers for n in layer.neurons)
-
-
-def with_spares(program: Program, available: int, mask: Sequence[int]) -> list[int]:
-    """The neurons of ``program``, and the next free ones, which take the place of those that turn out to be of no use."""
-    used = used_by(program)
-    free = [n for n in range(used[-1] + 1, available) if n not in set(mask)]
-    return used + free[: max(LEAST_SPARES, round(SPARES * len(used)))]
 
 
 def write(folder: Path, calibration: Calibration) -> None:

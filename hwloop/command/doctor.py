@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ..device.target import available, factory
+from ..device.registry import available, factory
 from ..errors import DataError, HwloopError
 from ..files import DATA_VARIABLE, data_folder
 from . import terminal

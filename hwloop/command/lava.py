@@ -36,6 +36,6 @@ def status() -> None:
 
 
 def _backend() -> Any:
-    from ..device.target import factory
+    from ..device.registry import factory
 
     return factory("lava")

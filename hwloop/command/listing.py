@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..device.target import Target, available, describe, find, presets
+from ..device.registry import Target, available, describe, find, presets
 from ..errors import HwloopError, OptionError
 from . import terminal
 from .target_choice import TargetChoice

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..device.target import Target, find
+from ..device.registry import Target, find
 from ..errors import OptionError, TargetError
 from ..experiment import Experiment
 

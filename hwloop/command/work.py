@@ -12,8 +12,8 @@ import torch
 
 from ..compare import Comparison, compare
 from ..device.deploy import deploy, run_on
-from ..device.target import Device, StepChoice, Target, choose_dt
-from ..device.target import compile as compile_for
+from ..device.registry import Device, StepChoice, Target, choose_dt
+from ..device.registry import compile as compile_for
 from ..errors import OptionError
 from ..experiment import Experiment
 from ..mapping import Program

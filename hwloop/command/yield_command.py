@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..device.target import compile as compile_for
-from ..device.target import find
+from ..device.registry import compile as compile_for
+from ..device.registry import find
 from ..progress import duration
 from ..workers import how_many
 from . import terminal

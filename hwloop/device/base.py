@@ -1,12 +1,11 @@
 """What every device does alike: :class:`DeviceBase`, which a backend fills in, and the cutting of recordings.
 
-The public names stand in :mod:`hwloop.device.target`.
+The public names stand in :mod:`hwloop.device.registry`.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Self, SupportsIndex
 
 import torch
 
+from ..arguments import whole
 from ..errors import InputError, TargetError
 from ..mapping import Capabilities, Program
 from ..record import RanOn, Recording
@@ -25,7 +25,7 @@ from ..spikes import Spikes
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
 
-    from .target import Target
+    from .registry import Target
 
 
 @dataclass(frozen=True)
@@ -270,13 +270,7 @@ def repetitions(recording: Recording, repeats: int) -> list[Recording]:
 
 def checked_repeats(repeats: SupportsIndex) -> int:
     """``repeats`` as an int; :class:`InputError` unless it is a whole number >= 1, Python's or NumPy's."""
-    try:
-        whole = operator.index(repeats)
-    except TypeError:
-        whole = 0
-    if whole < 1 or isinstance(repeats, bool):
-        raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 1")
-    return whole
+    return whole("repeats", repeats)
 
 
 def earlier(populations: tuple[Spikes, ...], latency: float) -> tuple[Spikes, ...]:

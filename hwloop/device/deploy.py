@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from ..arguments import whole
 from ..datasets import Dataset
 from ..errors import CompileError, CompileWarning, InputError
 from ..losses import Decision, accuracy, predict, silent_samples
@@ -17,7 +18,7 @@ from ..record import Recording
 from ..simulate.threads import one_thread
 from ..spikes import Spikes
 from ..training import Evaluation
-from .target import Device, compile_quietly
+from .registry import Device, compile_quietly
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def measure(
     device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
 ) -> Evaluation:
     """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs."""
+    repeats = whole("repeats", repeats)
     right, silent = 0.0, 0
     for inputs, labels in data.batches(batch_size):
         recording = run_on(device, inputs, repeats)
@@ -59,7 +61,7 @@ def deploy(
     mask: Iterable[int] = (),
     decision: Decision = "first",
 ) -> Program:
-    """Compile ``net`` for ``device`` and load it; warns of what that lost, as :func:`hwloop.device.target.compile` does.
+    """Compile ``net`` for ``device`` and load it; warns of what that lost, as :func:`hwloop.device.registry.compile` does.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def deploy(
     validation : Dataset, optional
         Data on which ``weight_scale="auto"`` picks among :data:`SCALE_RULES`, on the device itself, and the probe on which
         layers that fall silent or saturate with rounded weights are found.
-    weight_scale : rule of :func:`hwloop.device.target.compile`, or "auto"
+    weight_scale : rule of :func:`hwloop.device.registry.compile`, or "auto"
     mask : physical neurons not to be used
     decision : how an output is read
 

@@ -81,7 +81,7 @@ class TrimRange:
 
 @runtime_checkable
 class Trimmable(Protocol):
-    """A device with trim cells; what :class:`hwloop.device.target.Device` has besides.
+    """A device with trim cells; what :class:`hwloop.device.registry.Device` has besides.
 
     Emulated chips also have ``advance(seconds)``, which lets device time pass, and ``temperature`` (kelvin above the
     reference), which can be set.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..memory import check_fits
+from ..machine_memory import check_fits
 from .conv2d import Conv2d
 from .dense import Dense
 from .elementwise import Delay, Flatten, Scale

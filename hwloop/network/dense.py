@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..arguments import floats, whole
 from ..errors import InputError
-from ..memory import check_fits
+from ..machine_memory import check_fits
 from ..neurons import ParameterValue, as_parameter
 from ..spikes import Spikes
 from .elementwise import check_delays
@@ -93,7 +93,7 @@ class Dense(LinearMap):
 
     def acting_weight(self) -> Tensor:
         """``[n_out, n_in]``: what the neurons feel. The weight itself, or in a device twin :meth:`transmitted`."""
-        return self.transmitted(self.weight)
+        return self.weight if self.mismatch is None else self.transmitted(self.weight)
 
     def transmitted(self, weight: Tensor) -> Tensor:
         """What the synapses of a device make of ``weight [n_out, n_in]``: the same where this is no device twin.

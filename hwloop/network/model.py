@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..arguments import DTYPES
 from ..errors import InputError
 from ..record import Health, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
@@ -103,7 +104,7 @@ class Network(nn.Module):
                 "synaptic delays and v_init"
             )
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
-        return [(cast(Dense, a), cast(LIF, b)) for a, b in zip(layers[::2], layers[1::2], strict=True)]
+        return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
     @property
     def n_in(self) -> int:
@@ -148,11 +149,16 @@ class Network(nn.Module):
             Policy ``raise`` and a spike below the floor.
         """
         if self._refusal is not None:
+            check_input(spikes, self)
             return self._runner.run(spikes, measured, Options(floor=floor, policy=policy, engine=engine))
-        return self._run_chain(self._runner.only(spikes), measured, floor, policy, engine)
+        blocks = self.blocks
+        if not isinstance(spikes, Spikes) or blocks[0][0].weight.dtype not in DTYPES:
+            check_input(spikes, self)
+        return self._run_chain(blocks, self._runner.only(spikes), measured, floor, policy, engine)
 
     def _run_chain(
         self,
+        blocks: list[tuple[Dense, LIF]],
         spikes: Spikes,
         measured: Record | None,
         floor: float,
@@ -160,7 +166,6 @@ class Network(nn.Module):
         engine: str,
     ) -> Record:
         """A plain chain, layer by layer, without the cost of a graph's bookkeeping."""
-        blocks = self.blocks
         if measured is not None and len(measured) != len(blocks):
             raise InputError(f"the measurement has {len(measured)} populations; the network has {len(blocks)}")
         populations: list[Spikes] = []
@@ -233,7 +238,6 @@ class Network(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
         """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""
-        check_input(args[0] if args else kwargs.get("spikes"), self)
         result: Record = super().__call__(*args, **kwargs)
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
             warn_of_scales(self, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -184,12 +185,11 @@ def transmitted(spikes: Spikes, core: Core) -> Spikes:
 def layer_health(population: Spikes, call: LayerCall) -> LayerHealth:
     """The health of a layer from its call."""
     if call.trace is None or call.measured is None:
-        residual = torch.zeros(population.n_units, dtype=torch.float64)
+        residual = np.zeros(population.n_units)
     else:
         spikes = call.trace.spikes
-        found = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
-        residual = torch.from_numpy(found)
-    return LayerHealth(call.used, call.below_floor, residual, call.silent)
+        residual = mean_residuals(spikes.units, spikes.counts, call.trace.residual, population.n_units)
+    return LayerHealth(call.used, call.below_floor, torch.from_numpy(residual), call.silent)
 
 
 def _fits_layer(component: Component, structure: Structure) -> bool:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import DTYPES
 from ..errors import InputError
 from ..neurons import PARAMETERS, ResetKind
 from ..spikes import Spikes
 from .autograd import DEFAULT_FLOOR as DEFAULT_FLOOR
-from .autograd import DTYPES, LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .autograd import FloorPolicy as FloorPolicy
+from .autograd import LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .autograd import Options as Options
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
@@ -51,29 +52,20 @@ def layer_call(
     GradientError
         A derivative below the floor under policy ``raise``.
     """
-    n_out, n_in = weight.shape
-    _check_inputs(inputs, n_in)
+    n_out = weight.shape[0]
+    _check_inputs(inputs, weight, where)
     given = None
     if measured is not None:
         _check_measured(inputs, measured, n_out)
         given = to_events(measured, np.float64 if weight.dtype == torch.float64 else np.float32)
     neurons = [params[name] for name in PARAMETERS]
     call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
-    if not any(p.requires_grad for p in neurons):
+    if True not in [tensor.requires_grad for tensor in neurons]:
         call.neurons, neurons = neurons, []
     times = SpikingLayer.apply(  # type: ignore[no-untyped-call]
-        call, _as(weight.dtype, inputs.times), weight, *neurons
+        call, _in(weight.dtype, inputs.times), weight, *neurons
     )
     return call.spikes(times, n_out), call
-
-
-def _as(dtype: torch.dtype, times: Tensor) -> Tensor:
-    """``times`` in ``dtype``, itself where it has it."""
-    if times.dtype not in DTYPES:
-        raise InputError(
-            f"input times have dtype {times.dtype}; allowed: float32 or float64, as in spikes.to(torch.float32)"
-        )
-    return times if times.dtype is dtype else times.to(dtype)
 
 
 def run(
@@ -107,23 +99,40 @@ def membrane_maximum(
     one extremum lies between two events, so the maximum is closed-form; its gradient at fixed time is exact (the slope
     there is zero, or the time is that of an event and moves with it).
     """
-    _check_inputs(inputs, weight.shape[1])
+    _check_inputs(inputs, weight, "layer")
     shape = (len(inputs), weight.shape[0])
     if mask is None:
         mask = torch.ones(shape, dtype=torch.bool)
     if tuple(mask.shape) != shape or mask.dtype != torch.bool:
         raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
     result: Tensor = MembraneMaximum.apply(  # type: ignore[no-untyped-call]
-        inputs, mask, _as(weight.dtype, inputs.times), weight, *(params[name] for name in PARAMETERS)
+        inputs, mask, _in(weight.dtype, inputs.times), weight, *(params[name] for name in PARAMETERS)
     )
     return result
 
 
-def _check_inputs(inputs: Spikes, n_in: int) -> None:
-    if inputs.n_units != n_in:
-        raise InputError(f"the input has {inputs.n_units} units; the layer takes {n_in}")
-    if inputs.times.shape[0] == 0:
+def _in(dtype: torch.dtype, times: Tensor) -> Tensor:
+    """``times`` in ``dtype``, themselves where they have it."""
+    return times if times.dtype is dtype else times.to(dtype)
+
+
+def _check_inputs(inputs: Spikes, weight: Tensor, where: str) -> None:
+    if weight.ndim != 2 or not weight.shape[0]:
+        raise InputError(f"{where}: weights {tuple(weight.shape)}; allowed: [n_out >= 1, n_in]")
+    if inputs.n_units != weight.shape[1]:
+        raise InputError(f"the input has {inputs.n_units} units; the layer takes {weight.shape[1]}")
+    if not inputs.times.shape[0]:
         raise InputError("a batch of no samples; give at least one")
+    for what, tensor in (("weights", weight), ("input times", inputs.times)):
+        if not tensor.is_cpu:
+            raise InputError(
+                f"{where}: {what} are on {tensor.device}; this build simulates on the CPU alone: move them with .to('cpu')"
+            )
+        if tensor.dtype not in DTYPES:
+            raise InputError(
+                f"{where}: {what} have dtype {str(tensor.dtype).removeprefix('torch.')}; allowed: float32 or float64. "
+                "Spike times are exact to rounding: use net.float() or net.double(), and spikes.to(torch.float32)"
+            )
 
 
 def _check_measured(inputs: Spikes, measured: Spikes, n_out: int) -> None:

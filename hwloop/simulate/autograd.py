@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -17,7 +16,9 @@ from torch.autograd.function import once_differentiable
 from ..errors import GradientError, InputError, OptionError
 from ..neurons import PARAMETERS, check_parameters
 from ..spikes import Spikes
+from .checks import below_floor, masked, within
 from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
+from .endless import calm_sum, refuse_endless
 from .threads import begin
 
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
@@ -30,8 +31,8 @@ DEFAULT_FLOOR = 1e-3
 #: as on its spikes.
 KEPT_NEURONS = 64
 
-#: What the kernels compute in.
-DTYPES = (torch.float32, torch.float64)
+#: Largest numbers of the dtypes.
+_LARGEST = {dtype().dtype.char: float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
 _V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")
 
@@ -69,44 +70,50 @@ class Options:
             raise InputError(f"max_spikes = {self.max_spikes}; allowed: None (no cap) or a whole number >= 1")
 
 
-def to_layer(weight: Tensor, params: Sequence[Tensor], options: Options, where: str = "layer") -> Layer:
+def to_layer(
+    weight: Tensor, params: Sequence[Tensor], options: Options, t_stop: float, where: str = "layer", events: int = 1
+) -> tuple[Layer, bool]:
     """Arrays of a layer from ``weight [n_out, n_in]`` and its neurons' :data:`~hwloop.neurons.PARAMETERS`, each ``[n_out]``.
 
-    ``v_th`` may be ``[batch, n_out]``. The layer's weights are a view where they are stored pre-major; its neurons are a copy.
+    Both without a gradient, or called where none is recorded. ``v_th`` may be ``[batch, n_out]``. The layer's weights are a
+    view where they are stored pre-major; its neurons are a copy. Also whether it is calm: no neuron can spike without end
+    (:mod:`.endless`) in a sample of so many ``events`` until ``t_stop``.
 
     Raises :class:`InputError` naming ``where``, neuron and value: weights that are not finite, parameters out of bounds.
     """
-    w = np.ascontiguousarray(_array(weight).T)
-    dtype = weight.dtype
+    w = np.ascontiguousarray(weight.numpy().T)
     if params[_V_TH].ndim == 1:
-        values = _array(torch.cat([p if p.dtype is dtype else p.to(dtype) for p in params]))
+        values = torch.cat(tuple(params)).numpy().astype(w.dtype, copy=False)
         if len(values) != w.shape[1] * len(PARAMETERS):
             raise InputError(
                 f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
                 f"allowed: one for each of {w.shape[1]} neurons"
             )
-        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes)
+        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes, t_stop)
     else:
-        neurons = _derive([np.array(_array(p), w.dtype) for p in params], options.reset, options.max_spikes)
-    if not (neurons.allowed and math.isfinite(np.add.reduce(w, None))):  # an infinity or NaN makes the sum one
+        given = [np.array(p.detach().numpy(), w.dtype) for p in params]
+        neurons = _derive(given, options.reset, options.max_spikes, t_stop)
+    calm = within(w, w.dtype.type(min(neurons.calm / max(1, events), _LARGEST[w.dtype.char])))
+    if not (neurons.allowed and calm):
         _refuse_values(weight.detach(), dict(zip(PARAMETERS, params, strict=True)), where)
-    return neurons.layer.with_weight(w)
+    return neurons.layer.with_weight(w), calm
 
 
 class _Neurons(NamedTuple):
-    """Neurons of a layer: whether their parameters are allowed, and a :class:`Layer` of them without weights."""
+    """Neurons of a layer: whether their parameters are allowed, :func:`.calm_sum`, and a :class:`Layer` without weights."""
 
     allowed: bool
+    calm: float
     layer: Layer
 
 
 @lru_cache(maxsize=KEPT_NEURONS)
-def _kept(char: str, values: bytes, reset: str, max_spikes: int | None) -> _Neurons:
+def _kept(char: str, values: bytes, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
     """The neurons with these parameters. Keyed by value: what changes them in place, optimiser or user, is noticed."""
-    return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes)
+    return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes, t_stop)
 
 
-def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None) -> _Neurons:
+def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
     tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref = value
     threshold, lowest = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
     allowed = (
@@ -117,11 +124,12 @@ def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: in
     start = np.where((threshold <= 0).any(0), lowest, 0).astype(tau_mem.dtype)
     none: FloatArray = np.empty((0, len(tau_mem)), tau_mem.dtype)
     neurons = (tau_mem, tau_syn, t_ref, threshold, lowest, start)
-    return _Neurons(allowed, Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0))
+    layer = Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0)
+    return _Neurons(allowed, calm_sum(layer, t_stop) if allowed else 0.0, layer)
 
 
 def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> None:
-    """Raise for what :func:`to_layer` found; nothing where only the sum of huge weights overflowed."""
+    """Raise where a parameter is out of bounds or a weight is not finite."""
     check_parameters(params, where)
     bad = torch.nonzero(~torch.isfinite(weight))
     if len(bad):
@@ -133,26 +141,17 @@ def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> Non
 
 
 def to_events(spikes: Spikes, dtype: Any) -> Events:
-    """Arrays of ``spikes`` with times in ``dtype``: views wherever they are so already."""
-    return _events(spikes.times, spikes.units, spikes.counts, dtype)
+    """Arrays of ``spikes`` with times in ``dtype`` (None: theirs): views wherever they are so already."""
+    return _events(spikes.times.detach(), spikes.units, spikes.counts, dtype)
 
 
 def _events(times: Tensor, units: Tensor, counts: Tensor, dtype: Any) -> Events:
+    """Arrays of events without a gradient."""
     return Events(
-        np.ascontiguousarray(_array(times), dtype),
+        np.ascontiguousarray(times.numpy(), dtype),
         np.ascontiguousarray(units.numpy()),
         np.ascontiguousarray(counts.numpy()),
     )
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    if not tensor.is_cpu:
-        raise InputError(f"tensor on {tensor.device}; this build simulates on the CPU alone: move it with .to('cpu')")
-    if tensor.dtype not in DTYPES:
-        raise InputError(
-            f"dtype {tensor.dtype}; allowed: float32 or float64. Convert it with .float() (a network, its input, or both)"
-        )
-    return tensor.detach().numpy()
 
 
 @dataclass
@@ -168,7 +167,7 @@ class LayerCall:
     options: Options
     measured: Events | None
     where: str = "layer"
-    neurons: Sequence[Tensor] | None = None
+    neurons: Sequence[Tensor] = ()
     trace: Trace | None = None
     found: tuple[Tensor, Tensor] | None = None
     below_floor: int = 0
@@ -182,6 +181,10 @@ class LayerCall:
         return Spikes.trusted(times, *self.found, n_out, self.t_stop)
 
 
+#: Equal floors are made once.
+_floor = lru_cache(Floor)
+
+
 class SpikingLayer(torch.autograd.Function):
     """Spike times of a layer as a differentiable function of input times, weights and neuron parameters.
 
@@ -192,50 +195,59 @@ class SpikingLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: LayerCall, times: Tensor, weight: Tensor, *params: Tensor) -> Tensor:
         begin()
-        layer = to_layer(weight, params or call.neurons or (), call.options, call.where)
-        inputs = _events(times, call.units, call.counts, layer.weight.dtype)
-        trace: Trace = engine(call.options.engine).forward(layer, inputs, call.t_stop, call.measured)
+        ran = weight.detach()  # the same values and count of changes, and these also when weight.data becomes another
+        options, units, counts = call.options, call.units, call.counts
+        layer, calm = to_layer(ran, params or call.neurons, options, call.t_stop, call.where, times.shape[1])
+        inputs, run = _events(times.detach(), units, counts, layer.weight.dtype), engine(options.engine)
+        if not calm and call.measured is None:
+            refuse_endless(layer, inputs, call.t_stop, call.where, run)
+        trace: Trace = run.forward(layer, inputs, call.t_stop, call.measured)
         spikes = trace.spikes
-        result, units, counts = map(torch.from_numpy, (spikes.times, spikes.units, spikes.counts))
-        call.trace, call.found = trace, (units, counts)
-        call.below_floor, call.used, call.silent = _counted(layer, trace, call.options)
-        if any(ctx.needs_input_grad):
-            read = (*map(_watched, (times, call.units, call.counts, weight)), result, units, counts)
-            ctx.ran = (call.options, call.t_stop, layer, inputs, trace, [tensor.data_ptr() for tensor in read])
-            ctx.save_for_backward(*read, *params)
+        result = torch.from_numpy(spikes.times)
+        found = torch.from_numpy(spikes.units), torch.from_numpy(spikes.counts)
+        call.trace, call.found = trace, found
+        call.below_floor, call.used, call.silent = _counted(layer, trace, options)
+        if True in ctx.needs_input_grad:
+            ctx.ran = (options, call.t_stop, layer, inputs, trace, ran)
+            times, units, counts = _savable(times), _savable(units), _savable(counts)
+            ctx.save_for_backward(ran, times, units, counts, result, *found, *params)
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        options, t_stop, layer, inputs, trace, places = ctx.ran
-        saved = ctx.saved_tensors[:7]  # refuses what was changed
-        needs, dtype = ctx.needs_input_grad, layer.weight.dtype
-        if places != [tensor.data_ptr() for tensor in saved]:  # hooks of saved tensors: they may lie elsewhere by now
-            times, units, counts, weight, *answer = saved
-            inputs = _events(times, units, counts, dtype)
-            layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
-            trace = replace(trace, spikes=_events(answer[0], answer[1], answer[2], dtype))
-        floor = Floor(options.floor, options.policy == "skip")
-        run = engine(options.engine)
-        upstream = _upstream(grad, trace, layer)
-        d_weight = d_times = None
-        if needs[1] or needs[2]:
-            found = run.backward(layer, inputs, t_stop, trace, upstream, floor, needs[1])
-            d_weight, d_times = (None if array is None else torch.from_numpy(array) for array in found)
-        d_params: list[Tensor | None] = [None] * (len(needs) - 3)
-        if any(needs[3:]):
-            s = run.sensitivities(layer, inputs, t_stop, trace, upstream, floor)
-            d_params = _of_parameters(s, layer, needs[3:])
-        return (None, d_times, None if d_weight is None else d_weight.t(), *d_params)
+        # torch's own wrapper takes as long as the spikes of a sample; it refuses second derivatives, which alone need it
+        return _second_refused(ctx, grad) if torch.is_grad_enabled() else _gradients(ctx, grad)
 
 
-def _watched(tensor: Tensor) -> Tensor:
-    """The values of ``tensor`` as torch saves them: with its count of changes, and held when other data are put in its place.
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    options, t_stop, layer, inputs, trace, ran = ctx.ran
+    weight, times, units, counts, *answer = ctx.saved_tensors[:7]  # refuses what was changed
+    needs, dtype = ctx.needs_input_grad, layer.weight.dtype
+    if weight is not ran:  # hooks of saved tensors: everything may lie elsewhere by now
+        inputs = _events(times.detach(), units, counts, dtype)
+        layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
+        trace = replace(trace, spikes=_events(answer[0].detach(), answer[1], answer[2], dtype))
+    floor = _floor(options.floor, options.policy == "skip")
+    run = engine(options.engine)
+    upstream = _upstream(grad, trace, layer)
+    d_times = d_weight = None
+    if needs[1] or needs[2]:
+        by_weight, by_time = run.backward(layer, inputs, t_stop, trace, upstream, floor, needs[1])
+        d_times, d_weight = None if by_time is None else torch.from_numpy(by_time), torch.from_numpy(by_weight.T)
+    if len(needs) == 3:
+        return None, d_times, d_weight
+    s = run.sensitivities(layer, inputs, t_stop, trace, upstream, floor)
+    return None, d_times, d_weight, *_of_parameters(s, layer, needs[3:])
 
-    One that was made in ``torch.inference_mode`` has no such count: a copy.
-    """
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+def _second_refused(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found: tuple[Tensor | None, ...] = once_differentiable(_gradients)(ctx, grad)
+    return found
+
+
+def _savable(tensor: Tensor) -> Tensor:
+    """``tensor``, or a copy where it was made in ``torch.inference_mode``: torch counts no changes of those."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _of_parameters(s: Sensitivities, layer: Layer, needs: Sequence[bool]) -> list[Tensor | None]:
@@ -251,8 +263,6 @@ def _of_parameters(s: Sensitivities, layer: Layer, needs: Sequence[bool]) -> lis
 
 
 def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
-    from .checks import masked
-
     upstream = np.empty(trace.spikes.times.shape, layer.weight.dtype)
     if not masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream):
         raise GradientError(
@@ -264,8 +274,6 @@ def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
 
 def _counted(layer: Layer, trace: Trace, options: Options) -> tuple[int, int, int]:
     """Spikes below the floor, all spikes, samples without; :class:`GradientError` where the policy is ``raise``."""
-    from .checks import below_floor
-
     spikes = trace.spikes
     found, sample, spike, used, silent = below_floor(
         trace.current, spikes.units, spikes.counts, layer.threshold, layer.reset, options.floor
@@ -298,13 +306,14 @@ class MembraneMaximum(torch.autograd.Function):
     def forward(
         ctx: Any, spikes: Spikes, mask: Tensor, times: Tensor, weight: Tensor, *params: Tensor
     ) -> Tensor:  # fmt: skip
-        layer = to_layer(weight, params, Options())
-        inputs = _events(times, spikes.units, spikes.counts, layer.weight.dtype)
+        layer, _ = to_layer(weight.detach(), params, Options(), spikes.t_stop)
+        inputs = _events(times.detach(), spikes.units, spikes.counts, layer.weight.dtype)
         v_leak = params[_V_LEAK]
         value, when = engine().membrane_maximum(layer, inputs, spikes.t_stop, np.ascontiguousarray(mask.numpy()))
         if any(ctx.needs_input_grad):
             ctx.ran = (spikes.t_stop, layer, when)
-            ctx.save_for_backward(*map(_watched, (times, spikes.units, spikes.counts, mask, weight)), *params)
+            read = map(_savable, (times, spikes.units, spikes.counts, mask))
+            ctx.save_for_backward(*read, weight.detach(), *params)
         top = torch.from_numpy(value).to(weight.dtype) + v_leak
         return torch.where(mask, top, v_leak)
 
@@ -313,8 +322,8 @@ class MembraneMaximum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         t_stop, layer, when = ctx.ran
         times, units, counts, mask, weight = ctx.saved_tensors[:5]
-        layer = layer.with_weight(np.ascontiguousarray(_array(weight).T))
-        inputs = _events(times, units, counts, layer.weight.dtype)
+        layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
+        inputs = _events(times.detach(), units, counts, layer.weight.dtype)
         upstream = torch.where(mask, grad, 0.0).double().numpy()
         d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, inputs, t_stop, when, upstream)
         cast = layer.weight.dtype

@@ -28,6 +28,15 @@ def below_floor(current, units, counts, threshold, reset, share):  # type: ignor
 
 
 @kernel()
+def within(weight, bound):  # type: ignore[no-untyped-def]
+    """Whether all of ``|weight [n_in, n_out]|`` are at most ``bound``, of their dtype; NaN is not."""
+    flat, bad = weight.reshape(-1), np.int32(0)
+    for k in range(len(flat)):
+        bad |= np.int32(not abs(flat[k]) <= bound)
+    return bad == 0
+
+
+@kernel()
 def masked(values, counts, result):  # type: ignore[no-untyped-def]
     """Copy ``values [batch, spikes]`` to ``result``, 0 where padded; whether all of them are finite."""
     finite = True
@@ -41,24 +50,27 @@ def masked(values, counts, result):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def packed(counts, room, times, units, current):  # type: ignore[no-untyped-def]
-    """Times, units and currents of the spikes in arrays that are just wide enough, and times again: released as they spike.
-
-    A sample with more than ``room`` spikes is left empty.
-    """
+def widest(counts):  # type: ignore[no-untyped-def]
+    """The largest of ``counts``."""
     width = 0
     for b in range(counts.shape[0]):
         width = max(width, counts[b])
-    to_times, to_units = np.empty((counts.shape[0], width), current.dtype), np.empty((counts.shape[0], width), np.int64)
-    to_current, to_release = np.empty(to_times.shape, current.dtype), np.empty(to_times.shape, current.dtype)
+    return width
+
+
+@kernel()
+def pack(counts, room, times, units, current, to_times, to_units, to_current, to_release):  # type: ignore[no-untyped-def]
+    """Copy the spikes to arrays that are just wide enough, released as they spike; empty where they had no ``room``.
+
+    The caller makes the arrays: one that compiled code returns costs five times as much.
+    """
     for b in range(counts.shape[0]):
         n = counts[b] if counts[b] <= room else 0
         for k in range(n):
             to_times[b, k], to_units[b, k], to_current[b, k] = times[b, k], units[b, k], current[b, k]
             to_release[b, k] = times[b, k]
-        for k in range(n, width):
+        for k in range(n, to_times.shape[1]):
             to_times[b, k], to_units[b, k], to_current[b, k], to_release[b, k] = np.inf, 0, 0, 0
-    return to_times, to_units, to_current, to_release
 
 
 @kernel()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .checks import copied, packed
+from .checks import copied, pack, widest
 from .contract import Events, FloatArray, Floor, IntArray, Layer, Sensitivities, Trace
 from .kernels.adjoint import backward_range
 from .kernels.forward import forward_range
@@ -45,7 +45,7 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
     given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
     counts = np.zeros(batch, np.int64)
     _check_room(batch, room)
-    found = borrow(batch, room, dtype, plan.holding, measured is not None)
+    found = borrow(batch, room, dtype, plan.holding is not None, measured is not None)
 
     def work(lo: int, hi: int) -> None:
         forward_range(
@@ -56,17 +56,19 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
 
     _spread(work, inputs, weight.shape[1])
     times, units = (found.times, found.units) if measured is None else (measured.times, measured.units)
-    spike_times, spike_units, current, released_at = packed(counts, room, times, units, found.current)
-    width = current.shape[1]
+    shape = batch, widest(counts)
+    width, spikes = shape[1], Events(np.empty(shape, dtype), np.empty(shape, np.int64), counts)
+    current, released_at = np.empty(shape, dtype), np.empty(shape, dtype)
+    pack(counts, room, times, units, found.current, spikes.times, spikes.units, current, released_at)
     release = (released_at, current)
     if plan.holding:
         release = copied(counts, room, found.release_time, width), copied(counts, room, found.release_current, width)
     if measured is None:
-        residual = np.ndarray(current.shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
+        residual = np.ndarray(shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
     else:
         residual = copied(counts, room, found.residual, width)
     give_back(found)
-    trace = Trace(Events(spike_times, spike_units, counts), current, *release, residual)
+    trace = Trace(spikes, current, *release, residual)
     if width > room:
         _run_again(layer, inputs, t_stop, np.flatnonzero(counts > room), trace)
     return trace
@@ -102,10 +104,10 @@ def backward(
         )  # fmt: skip
 
     _spread(work, inputs, n)
-    first, *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
-    for other in others:
-        first += other
-    return first[:, :n], d_times if want_times else None
+    d_weight = parts.pop(0)
+    for lo in sorted(parts):  # a fixed order of summation
+        d_weight += parts[lo]
+    return d_weight[:, :n], d_times if want_times else None
 
 
 def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: Floor) -> FloatArray:
@@ -169,12 +171,12 @@ def membrane_maximum_gradient(
 class _Plan:
     """The neurons of a layer as the two kernels read them, padded to ``NARROW``: one more never spikes."""
 
-    kind: int
+    kind: int | None
     table: FloatArray
     threshold: FloatArray
     start: FloatArray
     moves: bool
-    holding: bool
+    holding: bool | None
     tables: tuple[FloatArray | None, FloatArray | None]
 
 
@@ -183,8 +185,12 @@ def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
     plan = layer.memo.get("cpu")
     if plan is None:
         plan = layer.memo["cpu"] = _neurons(layer)
-    more = NARROW - layer.weight.shape[1]
-    return plan, _padded(layer.weight, more, 0.0) if more > 0 else layer.weight
+    n_in, n = layer.weight.shape
+    if n >= NARROW:
+        return plan, layer.weight
+    weight = np.zeros((n_in, NARROW), layer.weight.dtype)
+    weight[:, :n] = layer.weight
+    return plan, weight
 
 
 def _neurons(layer: Layer) -> _Plan:
@@ -196,18 +202,19 @@ def _neurons(layer: Layer) -> _Plan:
         start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
         table = np.concatenate([table, np.repeat(table[:1], more, 0)])
     tables = (None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
-    moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), bool(layer.t_ref.any())
+    moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), True if layer.t_ref.any() else None
     return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
 
 
 def _padded(array: FloatArray, more: int, value: float) -> FloatArray:
     """``array`` with ``more`` entries of ``value`` at the end of its last axis."""
-    result = np.full((*array.shape[:-1], array.shape[-1] + more), value, array.dtype)
-    result[..., : array.shape[-1]] = array
+    n = array.shape[-1]
+    result = np.empty((*array.shape[:-1], n + more), array.dtype)
+    result[..., :n], result[..., n:] = array, value
     return result
 
 
-def _kind(layer: Layer) -> tuple[int, bool]:
+def _kind(layer: Layer) -> tuple[int | None, bool]:
     """The closed form that fits the layer's taus, and whether all its neurons share them."""
     tau_mem, tau_syn = layer.tau_mem, layer.tau_syn
     shared = bool((tau_mem == tau_mem[0]).all() and (tau_syn == tau_syn[0]).all())
@@ -224,5 +231,8 @@ def _check_room(batch: int, room: int) -> None:
 
 def _spread(work: Callable[[int, int], None], inputs: Events, lanes: int) -> None:
     """Run ``work(lo, hi)`` over the batch, where a sample's work is its events times ``lanes``."""
-    batch, most = inputs.times.shape[0], inputs.times.size * lanes
-    spread(work, batch, int(inputs.counts.sum()) * lanes if most > PARALLEL_WORK else 0, PARALLEL_WORK)
+    batch = len(inputs.counts)
+    if inputs.times.size * lanes <= PARALLEL_WORK:
+        work(0, batch)
+    else:
+        spread(work, batch, int(inputs.counts.sum()) * lanes, PARALLEL_WORK)

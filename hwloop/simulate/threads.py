@@ -47,28 +47,40 @@ def one_thread() -> Iterator[None]:
     """Run torch's operations of this thread on one thread; the kernels keep theirs.
 
     For a loop (entering takes some 0.2 ms), not for a single operation. It may be nested, and entered in several threads
-    at once: what torch uses in others, and in those that begin meanwhile, stays as it is. At the end, also after an
-    error, the number from before is back, unless the loop has set another one itself.
+    at once: what torch uses in others, and in those that begin meanwhile, stays as it is (but for one that first uses
+    torch within the .2 ms of entering: torch can be told of one thread only by telling new ones, too, and that is taken
+    back at once). At the end, also after an error, the number from before is back, unless the loop has set another itself.
     """
-    before = torch.get_num_threads()
-    if before == 1 or _here.outside is not None:
+    if _here.outside is not None:
         yield
         return
-    with _process.entering:
-        default = _in_new_thread(torch.get_num_threads)
-        torch.set_num_threads(1)
-        _in_new_thread(lambda: torch.set_num_threads(default))
+    with _process.entering:  # also for the number itself: a thread is told it when it first asks
+        before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    default, told, owner = before, False, os.getpid()
     _here.outside = before
     try:
+        with _process.entering:
+            default = _in_new_thread(torch.get_num_threads)
+            torch.set_num_threads(1)
+            _in_new_thread(lambda: torch.set_num_threads(default))
+            told = True
         yield
     finally:
         _here.outside = None
-        if torch.get_num_threads() == 1:
-            with _process.entering:
-                default = _in_new_thread(torch.get_num_threads)
-                torch.set_num_threads(before)
-                if default != before:
-                    _in_new_thread(lambda: torch.set_num_threads(default))
+        if torch.get_num_threads() == 1 and os.getpid() == owner:  # a forked child stays with one
+            _give_back(before, None if told else default)
+
+
+def _give_back(before: int, default: int | None) -> None:
+    """Set torch to ``before`` threads here; new ones get ``default``, or what they get already where that is None."""
+    with _process.entering:
+        default = default or _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(before)
+        if default != before:
+            _in_new_thread(lambda: torch.set_num_threads(default))
 
 
 def _in_new_thread(call: Callable[[], int | None]) -> int:
@@ -102,6 +114,7 @@ def spread(work: Callable[[int, int], None], batch: int, operations: int, least:
     The ranges depend on the number of threads alone. One that no thread has begun when the first is done is run here:
     on a busy machine a thread may be long in coming.
     """
+    begin()
     n = min(batch, 1 + operations // least)
     n = min(n, kernel_threads()) if n > 1 else 1
     if n == 1:

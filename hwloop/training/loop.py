@@ -21,7 +21,7 @@ import torch
 from ..arguments import whole
 from ..datasets import Task
 from ..device.deploy import deploy, place_around_silence
-from ..device.target import Device
+from ..device.registry import Device
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program, ScaleRule

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..datasets import Dataset
 from ..device.deploy import run_on
-from ..device.target import Device
-from ..device.target import compile as compile_for
+from ..device.registry import Device
+from ..device.registry import compile as compile_for
 from ..losses import Decision, Loss, silent_samples
 from ..mapping import Program
 from ..network import Network
@@ -138,10 +138,11 @@ class Loop(Run[LoopEpoch]):
         neurons, scales, position = state["neurons"], state["scales"], state["device"]
         super().take(state)
         self.as_is = as_is
-        self.program = compile_for(self.net, self.device, weight_scale=scales, mask=_unused(neurons))
+        # for the target: where the network stood counts, and not what the device would avoid now
+        self.program = compile_for(self.net, self.device.target, weight_scale=scales)
         held = [np.array(part) for part in neurons]
         if any((layer.neurons != part).any() for layer, part in zip(self.program.layers, held, strict=True)):
-            self.program = self.program.placed(held)  # some were moved while the loop ran
+            self.program = self.program.placed(held)  # a mask kept some out, or some were moved while the loop ran
         with self.kept():  # what the device held when the checkpoint was written
             self.load()
         _restore_position(self.device, position)
@@ -192,12 +193,6 @@ def weights_of(net: Network) -> Weights:
 def _driven(measured: Record, inputs: Spikes) -> Spikes:
     """What drove the first layer: as recorded, or as sent."""
     return measured.inputs if measured.inputs is not None else inputs
-
-
-def _unused(neurons: list[list[int]]) -> list[int]:
-    """Physical neurons below the highest used one that the placement left out: the mask it was made with."""
-    used = {n for layer in neurons for n in layer}
-    return [n for n in range(max(used)) if n not in used]
 
 
 def _position(device: Device) -> dict[str, int]:

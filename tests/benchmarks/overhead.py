@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.overhead [--against CHECKOUT] [--rounds N]
 
-A step is forward pass, loss and backward pass; process CPU time on one thread, interleaved with another checkout. The fixed
-overhead is where the line through the batches of :data:`SIZES` samples meets a batch of none.
+A step is forward pass, loss and backward pass; a step of `fit` is that with all that training does beside. Process CPU time on
+one thread, interleaved with another checkout. The fixed overhead is where the line through the batches of :data:`SIZES`
+samples meets a batch of none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from checkouts import HERE, Worker, by_turns, serve
 #: Samples a batch that the line goes through, and steps that one slice of a round takes.
 SIZES, STEPS = (1, 9, 17, 25), 60
 
+#: The part whose one call takes STEPS steps.
+WHOLE_EPOCH = "step of fit"
+
 #: Share of the other checkout's overhead that is wanted at most.
 GOAL = 0.5
 
@@ -31,6 +35,7 @@ def steps() -> dict[str, Callable[[int], None]]:
     import torch
 
     import hwloop as hl
+    from hwloop.datasets import yin_yang
     from hwloop.losses import FirstSpike
 
     generator = torch.Generator().manual_seed(0)
@@ -41,22 +46,27 @@ def steps() -> dict[str, Callable[[int], None]]:
     first = torch.rand(max(SIZES), 5, generator=generator) * 10e-3
     batches = {size: hl.Spikes.from_first_times(first[:size], 30e-3) for size in SIZES}
     labels = torch.randint(0, 3, (max(SIZES),), generator=generator)
-    loss = FirstSpike(2e-3)
+    loss, parameters = FirstSpike(2e-3), list(net.parameters())
+    tasks = {size: yin_yang(sizes=(size * STEPS, 1, 1)) for size in SIZES}
 
     def forward(size: int) -> None:
         net(batches[size])
 
     def layers(size: int) -> None:
-        record = net(batches[size])
-        torch.autograd.backward(record.output.times, torch.ones_like(record.output.times))
+        for parameter in parameters:
+            parameter.grad = None
+        net(batches[size]).output.times.sum().backward()  # type: ignore[no-untyped-call]
 
     def whole(size: int) -> None:
         value = loss(net, net(batches[size]), labels[:size])
-        for parameter in net.parameters():
+        for parameter in parameters:
             parameter.grad = None
         value.backward()  # type: ignore[no-untyped-call]
 
-    return {"forward": forward, "forward and backward": layers, "step with loss": whole}
+    def training(size: int) -> None:
+        hl.fit(net, tasks[size], loss, epochs=1, batch_size=size, lr=1e-6, progress=False)
+
+    return {"forward": forward, "forward and backward": layers, "step with loss": whole, WHOLE_EPOCH: training}
 
 
 def worker() -> None:
@@ -64,14 +74,17 @@ def worker() -> None:
     parts = steps()
 
     def measure() -> dict[str, dict[str, float]]:
-        return {name: {str(size): _microseconds(step, size) for size in SIZES} for name, step in parts.items()}
+        return {
+            name: {str(size): _microseconds(step, size, 1 if name == WHOLE_EPOCH else STEPS) for size in SIZES}
+            for name, step in parts.items()
+        }
 
     serve(measure)
 
 
-def _microseconds(step: Callable[[int], None], size: int) -> float:
+def _microseconds(step: Callable[[int], None], size: int, calls: int) -> float:
     start = time.process_time()
-    for _ in range(STEPS):
+    for _ in range(calls):
         step(size)
     return (time.process_time() - start) / STEPS * 1e6
 

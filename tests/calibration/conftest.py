@@ -26,4 +26,4 @@ def calibrated() -> Calibrated:
     device = opened(preset(48), 5)
     program = program_for(device)
     device.load(program)
-    return Calibrated(device, program, hl.calibrate(device, program))
+    return Calibrated(device, program, hl.calibrate(device, program, neurons="all"))

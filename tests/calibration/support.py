@@ -81,7 +81,7 @@ def residuals(device: EmulatorDevice, program: Program, sound: np.ndarray, colum
 
     The calibration's own program stays loaded: one layer of all neurons, ``columns`` synapses each.
     """
-    targets = targets_of(program, device)
+    targets = targets_of(program, device, "all")
     bench = Bench(device, targets, columns)
     bench.load()
     true, asked = truth(device), targets.values

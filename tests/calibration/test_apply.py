@@ -139,7 +139,7 @@ def test_a_calibration_interrupted_while_trimming_leaves_codes_and_calibration_o
 
     monkeypatch.setattr(_Run, "calibrate", trims_and_ends)
     with pytest.raises(error, match="while trimming"):
-        hl.calibrate(device, program)
+        hl.calibrate(device, program, neurons="all")
     assert device.calibration is calibrated.calibration
     assert held_by(device, calibrated.calibration)
     assert device.program is program

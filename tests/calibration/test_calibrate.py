@@ -20,7 +20,7 @@ def _true(calibrated: Calibrated, name: str) -> np.ndarray:
     device = calibrated.device
     net = hl.Network([hl.Dense(4, 48), hl.LIF(48, 10e-3, 5e-3, t_ref=2e-3)]).double()
     before = device.program
-    device.load(device.target.compile(net))
+    device.load(device.registry.compile(net))
     try:
         return Oracle(device).parameter(0, name)
     finally:
@@ -64,7 +64,9 @@ def test_recordings_name_the_calibration_and_its_age(calibrated: Calibrated) -> 
 
 def test_without_trimming_no_code_is_written() -> None:
     device = opened(preset(12))
-    calibration = hl.calibrate(device, program_for(device, hidden=4), trim=False, synapses=False, repeats=8)
+    calibration = hl.calibrate(
+        device, program_for(device, hidden=4), neurons="all", trim=False, synapses=False, repeats=8
+    )
     assert calibration.codes == {}
     assert calibration.effort.trim_cells_written == 0
     for name, allowed in device.trim_ranges.items():
@@ -74,11 +76,11 @@ def test_without_trimming_no_code_is_written() -> None:
 def test_membranes_resolve_what_spikes_leave_open() -> None:
     device = opened(preset(16, channels=5), 9)
     program = program_for(device, hidden=4)
-    calibration = hl.calibrate(device, program, synapses=False, repeats=8)
+    calibration = hl.calibrate(device, program, neurons="all", synapses=False, repeats=8)
     assert calibration.gauge == "membranes"
     sound = np.array([v != "masked" for v in calibration.verdict])
     net = hl.Network([hl.Dense(4, 16), hl.LIF(16, 10e-3, 5e-3, t_ref=2e-3)]).double()
-    device.load(device.target.compile(net))
+    device.load(device.registry.compile(net))
     oracle = Oracle(device)
     for name in ("v_th", "v_leak", "v_reset"):
         true = oracle.parameter(0, name)[sound]
@@ -91,10 +93,10 @@ def test_membranes_resolve_what_spikes_leave_open() -> None:
 def test_a_write_that_fails_half_way_leaves_codes_and_calibration_as_they_were() -> None:
     device = opened(preset(12), 7, fail_after=(10,))
     program = program_for(device, hidden=4)
-    first = hl.calibrate(device, program, trim=False, synapses=False, repeats=4)
+    first = hl.calibrate(device, program, neurons="all", trim=False, synapses=False, repeats=4)
     before = {name: device.trim_codes(name) for name in device.trim_ranges}
     with pytest.raises(TargetError, match="broke off"):
-        hl.calibrate(device, program, synapses=False, repeats=4)
+        hl.calibrate(device, program, neurons="all", synapses=False, repeats=4)
     assert device.calibration is first
     assert device.program is not None or device.calibration is not None
     for name, codes in before.items():

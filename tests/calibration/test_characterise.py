@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 import hwloop as hl
 from hwloop.errors import InputError, TargetError
@@ -20,7 +23,7 @@ from .support import errors, opened, preset, program_for, quiet, truth
 
 def test_without_noise_every_identifiable_parameter_is_found_within_a_thousandth() -> None:
     device = opened(quiet(preset(24)), trial_noise=False)
-    found = characterise(device, program_for(device), repeats=4)
+    found = characterise(device, program_for(device), neurons="all", repeats=4)
     true = truth(device)
     sound = ~found.judgement.masked
     assert sound.sum() >= 22
@@ -52,7 +55,7 @@ def test_weak_fast_neurons_whose_first_fit_ends_in_a_wrong_minimum_are_found(num
 
 def test_draws_for_a_second_start_follow_the_neurons_found_well_and_are_the_same_each_time() -> None:
     device = opened(preset(96), 3)
-    found = characterise(device, program_for(device), synapses=False)
+    found = characterise(device, program_for(device), neurons="all", synapses=False)
     points = draws(found.fit)
     sound = found.neurons[np.flatnonzero(found.fit.cost < 2 * np.maximum(found.fit.freedom, 1))]
     assert np.std(np.log(points.tau_mem)) == pytest.approx(WIDER * np.std(np.log(sound.tau_mem)), rel=0.15)
@@ -64,7 +67,7 @@ def test_draws_for_a_second_start_follow_the_neurons_found_well_and_are_the_same
 
 def test_with_noise_errors_are_small_and_as_large_as_stated() -> None:
     device = opened(preset(64), 8)
-    found = characterise(device, program_for(device))
+    found = characterise(device, program_for(device), neurons="all")
     true, sound = truth(device), ~found.judgement.masked
     off = errors(found.neurons, true)[sound]
     scaled = np.abs(off) / [1, 1, 1, 2e-3, 5e-3]
@@ -80,7 +83,7 @@ def test_with_noise_errors_are_small_and_as_large_as_stated() -> None:
 
 def test_noise_of_the_chip_is_found_from_repeats() -> None:
     device = opened(preset(32), 2)
-    found = characterise(device, program_for(device), synapses=False)
+    found = characterise(device, program_for(device), neurons="all", synapses=False)
     # jitter of .1 ms and the rounding of stamps to .1 ms add in square
     assert found.noise.threshold == pytest.approx(0.015, rel=0.1)
     assert found.noise.jitter == pytest.approx(np.hypot(0.1e-3, 0.1e-3 / np.sqrt(12)), rel=0.1)
@@ -89,7 +92,7 @@ def test_noise_of_the_chip_is_found_from_repeats() -> None:
 def test_defects_are_masked_with_their_reason() -> None:
     chip = preset(48, dead=0.1, stuck=0.06, stuck_rate=5e4, hot=0.06, hot_rate=2e4, dead_synapse=0.03)
     device = opened(chip, 4)
-    found = characterise(device, program_for(device), repeats=8)
+    found = characterise(device, program_for(device), neurons="all", repeats=8)
     from hwloop_emulator.oracle import Oracle
 
     oracle = Oracle(device)
@@ -110,7 +113,7 @@ def test_defects_are_masked_with_their_reason() -> None:
 def test_a_refractory_time_below_the_noise_is_known_no_better_than_stated_and_left_alone() -> None:
     device = opened(preset(16), 6)
     program = program_for(device, t_ref=0.0)
-    calibration = hl.calibrate(device, program, synapses=False, repeats=8)
+    calibration = hl.calibrate(device, program, neurons="all", synapses=False, repeats=8)
     # the chip holds .04 us; its jitter is .1 us, so single errors of some 20 % are what there is to have
     off = np.abs(calibration.value("t_ref") - 0.04e-3)
     assert (calibration.error("t_ref") > 0.05 * 0.04e-3).all()
@@ -123,13 +126,13 @@ def test_a_refractory_time_below_the_noise_is_known_no_better_than_stated_and_le
 def test_a_silent_chip_is_refused() -> None:
     device = opened(preset(16, dead=1.0))
     with pytest.raises(TargetError, match="no neuron fired on any of"):
-        characterise(device, program_for(device))
+        characterise(device, program_for(device), neurons="all")
 
 
 def test_a_chip_that_answers_with_noise_is_refused() -> None:
     device = opened(preset(16, hot=1.0, hot_rate=5e4))
     with pytest.raises(TargetError, match="neurons cannot be calibrated"):
-        characterise(device, program_for(device), repeats=8)
+        characterise(device, program_for(device), neurons="all", repeats=8)
 
 
 def test_a_chip_that_drifts_meanwhile_is_refused() -> None:
@@ -147,7 +150,7 @@ def test_a_chip_that_drifts_meanwhile_is_refused() -> None:
     before, bench.RUN_SAMPLES = bench.RUN_SAMPLES, 160
     try:
         with pytest.raises(TargetError, match="drifts|does not behave"):
-            characterise(device, program_for(device))
+            characterise(device, program_for(device), neurons="all")
     finally:
         bench.RUN_SAMPLES = before
 
@@ -163,3 +166,19 @@ def test_neurons_that_do_not_exist_are_refused() -> None:
     device = opened(preset(16))
     with pytest.raises(InputError, match="different ones of 0..15"):
         characterise(device, program_for(device), neurons=[3, 99])
+
+
+@pytest.mark.parametrize("repeats", [np.int64(4), np.uint8(4), torch.tensor(4)])
+def test_repeats_are_whole_numbers_of_every_kind(repeats: Any) -> None:
+    device = opened(preset(8), 3)
+    bench = Bench(device, targets_of(program_for(device, hidden=3), device), 4)
+    session = Session(bench, repeats)
+    assert (session.repeats, type(session.repeats)) == (4, int)
+
+
+@pytest.mark.parametrize("repeats", [3, True, 4.0, np.float64(4), "4", None])
+def test_what_is_no_number_of_repeats_is_refused(repeats: Any) -> None:
+    device = opened(preset(8), 3)
+    bench = Bench(device, targets_of(program_for(device, hidden=3), device), 4)
+    with pytest.raises(InputError, match="allowed: a whole number >= 4"):
+        Session(bench, repeats)

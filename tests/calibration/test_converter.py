@@ -23,7 +23,7 @@ def bowed() -> tuple[EmulatorDevice, hl.Network, hl.Program, hl.Calibration]:
     device = opened(preset(20, dead=0.0), 2)
     net = network(hidden=12)
     program = hl.compile(net, device)
-    calibration = hl.calibrate(device, program)
+    calibration = hl.calibrate(device, program, neurons="all")
     device.load(program)
     return device, net, program, measure_bends(device, program, calibration)
 
@@ -32,7 +32,7 @@ def test_without_noise_and_single_steps_the_bend_is_that_of_the_silicon() -> Non
     chip = quiet(preset(10, dac_differential=0.0, dead=0.0))
     device = opened(chip, 2, trial_noise=False)
     program = hl.compile(network(hidden=5), device)
-    found = measure_bends(device, program, hl.calibrate(device, program, repeats=4), repeats=4)
+    found = measure_bends(device, program, hl.calibrate(device, program, neurons="all", repeats=4), repeats=4)
     bends = np.array([[np.nan if x is None else x for x in row] for row in found.bends])
     drawn = device._chip.silicon.synapses("dac_integral", np.arange(10), bends.shape[1])[..., 0]
     # value = code + b M 4 s (1 - s), s = code / M: over its value at M the factor is 1 + 4 b (1 - s)
@@ -120,7 +120,7 @@ def test_a_foreign_calibration_too_few_repeats_and_real_weights_are_refused(cali
     device, program, calibration = calibrated.device, calibrated.program, calibrated.calibration
     with pytest.raises(CalibrationError, match="is of device emulator:5"):
         measure_bends(opened(preset(48), 6), program, calibration)
-    with pytest.raises(InputError, match="repeats = 3"):
+    with pytest.raises(InputError, match="repeats = 3; allowed: a whole number >= 4"):
         measure_bends(device, program, calibration, repeats=3)
     ideal = hl.open("emulator:0", preset="ideal")
     with pytest.raises(CalibrationError, match="no codes"):

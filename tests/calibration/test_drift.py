@@ -29,7 +29,7 @@ def test_only_neurons_that_drift_are_found_and_calibrated_again() -> None:
     device = opened(_drifting(), 3)
     program = program_for(device)
     device.load(program)
-    calibration = hl.calibrate(device, program, synapses=False, repeats=8)
+    calibration = hl.calibrate(device, program, neurons="all", synapses=False, repeats=8)
     moving = device._chip.silicon.chosen("drift_share", np.arange(24))
     assert 2 <= moving.sum() <= 12
     sentinel = Sentinel(device, calibration, program)

@@ -23,7 +23,7 @@ def test_the_whole_chip_is_announced_as_more() -> None:
     device = opened(preset(48), 3)
     program = program_for(device)
     few = expected(device, program, neurons=[0, 1], trim=True, repeats=16)
-    all_of_them = expected(device, program, neurons=None, trim=True, repeats=16)
+    all_of_them = expected(device, program, neurons="all", trim=True, repeats=16)
     assert (few.neurons, all_of_them.neurons) == (2, 48)
     assert few.samples == all_of_them.samples
     assert few.seconds < all_of_them.seconds

@@ -31,7 +31,7 @@ def _device(number: int, **options: object) -> object:
 @pytest.mark.parametrize("number", CHIPS)
 def test_noise_free_every_identifiable_parameter_within_a_thousandth(number: int) -> None:
     device = _device(number, preset=quiet(Preset.load("bss2")), trial_noise=False)
-    found = characterise(device, program_for(device), repeats=4)
+    found = characterise(device, program_for(device), neurons="all", repeats=4)
     true, sound = truth(device), ~found.judgement.masked
     off = np.abs(errors(found.neurons, true)[sound] / [1, 1, 1, 2e-3, 5e-3])
     weights = np.abs(np.log(found.weights.value[sound] / true.weight[sound]))
@@ -46,7 +46,7 @@ def test_noise_free_every_identifiable_parameter_within_a_thousandth(number: int
 @pytest.mark.parametrize("number", CHIPS)
 def test_with_bss2_noise_errors_coverage_and_bound(number: int) -> None:
     device = _device(number)
-    found = characterise(device, program_for(device))
+    found = characterise(device, program_for(device), neurons="all")
     true, sound = truth(device), ~found.judgement.masked
     off = errors(found.neurons, true)[sound]
     z = off / found.errors[sound][:, :5]
@@ -64,7 +64,7 @@ def test_with_bss2_noise_errors_coverage_and_bound(number: int) -> None:
 def test_trim_held_out_and_cost_against_binary_search(number: int) -> None:
     device = _device(number)
     program = program_for(device)
-    calibration = hl.calibrate(device, program)
+    calibration = hl.calibrate(device, program, neurons="all")
     held = calibration.held_out
     assert held is not None
     spread = {name: (round(100 * s.before, 1), round(100 * s.after, 2)) for name, s in calibration.spread.items()}

@@ -29,7 +29,7 @@ def test_neurons_whose_events_overflow_the_link_are_calibrated_in_parts(monkeypa
     with pytest.raises(CrowdedLinkError, match="do not behave like the model.*Measure at most 6 at once"):
         characterise(device, program, neurons=range(24), synapses=False)
     stages: list[str] = []
-    found = hl.calibrate(device, program, trim=False, synapses=False, repeats=8, on_stage=stages.append)
+    found = hl.calibrate(device, program, neurons="all", trim=False, synapses=False, repeats=8, on_stage=stages.append)
     assert any("overflow the device's link" in stage for stage in stages)
     assert found.neurons == list(range(24))
     assert len(found.mask) <= 3

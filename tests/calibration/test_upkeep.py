@@ -46,7 +46,7 @@ def deployed() -> Deployed:
     second = hl.Dense(12, 3, generator=generator).init_normal_(1.0, 0.5, generator)
     net = hl.Network([first, hl.LIF(12, 10e-3, 5e-3, t_ref=2e-3), second, hl.LIF(3, 10e-3, 5e-3, t_ref=2e-3)])
     device = opened(preset(24, dead=0.0), 4)
-    calibration = hl.calibrate(device, hl.compile(net, device), repeats=8)
+    calibration = hl.calibrate(device, hl.compile(net, device), neurons="all", repeats=8)
     loss = Experiment.load("demo-quick").build_loss()
     twin = net.with_twin(calibration)
     hl.fit(twin, task, loss, epochs=6, lr=1e-2, batch_size=20, clip_norm=1.0, progress=False)

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 import hwloop as hl
 from hwloop.cli import app
-from hwloop.command.calibrate import LEAST_SPARES, with_spares
 from hwloop.command.folder import opened
 from hwloop.experiment import Experiment
+from hwloop_calibration.extent import LEAST_SPARES, with_spares
 
 TINY = Experiment.load(Path(__file__).parents[1] / "tiny.toml").changed(
     network={"hidden": [3], "init_mean": [2.0, 2.0]}, task={"test": 20}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hwloop.device.target import Device, Target, find
+from hwloop.device.registry import Device, Target, find
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hwloop import simulate
-from hwloop.device.target import DeviceBase, Measured, repeat
+from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.neurons import check_reset

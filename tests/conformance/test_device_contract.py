@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from hwloop.device.target import Device, Target, compile, find, repetitions
+from hwloop.device.registry import Device, Target, compile, find, repetitions
 from hwloop.errors import CompileError, InputError, TargetError
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Recording
@@ -20,7 +20,7 @@ Build = Callable[..., Network]
 def test_target_and_device_have_the_protocols(target: Target, device: Device) -> None:
     assert isinstance(target, Target)
     assert isinstance(device, Device)
-    assert device.target is target
+    assert device.registry is target
     assert device.capabilities == target.capabilities
 
 

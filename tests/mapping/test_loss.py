@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop.errors import CompileWarning
 from hwloop.mapping import Capabilities, LayerProgram, compile_network
 from hwloop.mapping.loss import LARGE_SHARE, far_delays, lost, ticks_off, weight_losses

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.device.target import compile, find
+from hwloop.device.registry import compile, find
 from hwloop.errors import CompileError, InputError
 from hwloop.mapping import compile_network, place, rounded, rounded_down, rounded_up
 from hwloop.mapping.quantise import scale_rules

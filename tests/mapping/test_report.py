@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import hwloop as hl
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop.mapping.report import LayerUse, ResourceReport
 from hwloop.network import LIF, Dense, Network
 

@@ -32,9 +32,10 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("SoftDevice._counts", "multiply the weights before it by {} or less", _HERE + "test_sums_that_would_wrap_are_made_smaller_by_the_factor_that_is_printed"),
     ("_Attached.backward", "call backward() first", "tests/rules/test_contract.py::test_weights_put_in_anothers_place_do_not_change_the_gradient_of_those_that_ran"),
     ("unless_complete", "{}; {}", "tests/calibration/test_apply.py::test_where_putting_back_fails_too_the_device_has_no_calibration_and_the_error_says_so"),
-    ("hwloop_lava.device._graph_of", "runs programs compiled for lava or loihi", "tests/backends/lava/test_device.py::test_a_program_of_another_kind_is_refused"),
     ("Worker.ask", "of which this one is a fork; open the target here", "tests/backends/lava/test_faults.py::test_a_fork_of_the_host_starts_a_worker_of_its_own"),
-    ("selftest._check", "Try another interpreter", "tests/backends/lava/test_environment.py::test_another_python_makes_one_too"),
+    ("EmulatorDevice._check_open", "open it here, or choose its noise with seek(session, batch)", "tests/backends/emulator/test_sessions.py::test_a_chip_opened_before_the_fork_is_refused_in_the_child_until_it_is_opened_there_or_sought"),
+    ("extent.check_covers", "Calibrate for this program: hwloop.calibrate(device, program), or the whole chip", "tests/calibration/test_extent.py::test_a_twin_a_sentinel_and_an_upkeep_refuse_a_program_beyond_the_calibration"),
+    ("_check_calibrated", "calibrate for this network: hwloop.calibrate(device, hwloop.compile(net, device.target)), or the whole chip", "tests/calibration/test_extent.py::test_a_network_that_needs_neurons_beyond_the_calibration_is_refused_until_they_are_calibrated"),
 )  # fmt: skip
 
 _WRAPPED = "its text becomes part of an error that says what to do"

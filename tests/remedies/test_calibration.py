@@ -75,7 +75,7 @@ def made() -> Calibrated:
     program = hl.compile(network(), device)
     found = [
         hl.calibrate(device, program, neurons=neurons, trim=False, synapses=False, repeats=4)
-        for neurons in (None, range(6), range(6, 12))
+        for neurons in ("all", range(6), range(6, 12))
     ]
     return Calibrated(device, program, *found)
 
@@ -114,9 +114,10 @@ def characterised(**options: Any) -> Any:
 
 OPTIONS = [
     option("calibrate.calibrate", "tolerance = {}; allowed: between 0 and 1 (a share)", calibrated, "tolerance", 2.0, 0.5),
-    option("Session.__init__", "repeats = {}; allowed: a whole number >= 4", calibrated, "repeats", 3, 4),
+    option("arguments.whole", "{} = {}; allowed: a whole number >= {}", calibrated, "repeats", 3, 4),
     option("Session.__init__", "tolerance = {}; allowed: between 0 and 1 (a share)", characterised, "tolerance", 0.0, 0.5),
-    option("targets_of", "allowed: one or more different ones of 0..{}", of_neurons, "neurons", [0, 12], [0, 11]),
+    option("extent.chosen_of", "allowed: one or more different ones of 0..{}", of_neurons, "neurons", [0, 12], [0, 11]),
+    option("extent.chosen_of", 'allowed: "all", None (those of the program), or a list of numbers', of_neurons, "neurons", "every", "all", None, [0, 1]),
     option("Bench.__post_init__", "columns = {}; allowed: 1..{}, the fan-in", bench, "columns", 0, 1, 256),
     option("Pattern.__post_init__", "allowed: finite times >= 0 in order", Pattern, "times", (2.0, 1.0), (0.0, 1.0)),
     option("arguments.whole", "{} = {}; allowed: a whole number >= {}", searched, "directions", 0, 1),
@@ -239,14 +240,19 @@ def twin(calibration: Calibration, program: hl.Program) -> hl.Network:
 
 
 def test_neurons_that_were_not_calibrated_are_calibrated_or_left_out(made: Calibrated) -> None:
-    message = "Calibrate the neurons that the program uses (neurons=...), or compile with mask="
+    message = (
+        'Calibrate for this program (hwloop.calibrate(device, program)) or the whole chip (neurons="all"), '
+        "or compile with mask="
+    )
     later = hl.calibrate(made.device, made.program, neurons=range(3, 12), trim=False, synapses=False, repeats=4)
     said = refused("twin._rows", "({} such neurons). {}", lambda: twin(later, made.program))
     assert message in said
     assert "physical neuron 0 was not calibrated (3 such neurons)" in said
     twin(made.whole, made.program)
+    device = opened()
+    twin(hl.calibrate(device, made.program, trim=False, synapses=False, repeats=4), made.program)
     mask = eval(said.split("mask=", 1)[1], {"device": made.device, "calibration": later})  # noqa: S307
-    twin(later, hl.compile(network(), made.device.target, mask=mask))
+    twin(later, hl.compile(network(), made.device.registry, mask=mask))
 
 
 def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated) -> None:
@@ -255,13 +261,13 @@ def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated)
     said = refused("twin._rows", "physical neuron {} {}", lambda: twin(masked, made.program))
     assert "is masked: silent" in said
     assert said.endswith("Compile with mask=calibration.mask")
-    twin(masked, hl.compile(network(), made.device.target, mask=masked.mask))
+    twin(masked, hl.compile(network(), made.device.registry, mask=masked.mask))
 
 
 def test_a_program_of_this_network_makes_its_twin(made: Calibrated) -> None:
-    other = hl.compile(network(5), made.device.target)
+    other = hl.compile(network(5), made.device.registry)
     refused("twin._placement", "compile this network", lambda: twin(made.whole, other))
-    twin(made.whole, hl.compile(network(), made.device.target))
+    twin(made.whole, hl.compile(network(), made.device.registry))
 
 
 def test_bends_are_measured_on_the_calibrated_device(made: Calibrated) -> None:
@@ -269,7 +275,7 @@ def test_bends_are_measured_on_the_calibrated_device(made: Calibrated) -> None:
     wanted = network(8)
     program = hl.compile(wanted, other)
     refused("measure_bends", "this is {}", lambda: measure_bends(other, program, made.whole))
-    refused("measure_bends", "repeats = {}; allowed: a whole number >= 4",
+    refused("arguments.whole", "{} = {}; allowed: a whole number >= {}",
             lambda: measure_bends(made.device, made.program, made.whole, repeats=3))  # fmt: skip
     measure_bends(made.device, made.program, made.whole, repeats=4)
 
@@ -312,7 +318,7 @@ def test_a_network_finds_a_free_neuron_where_more_were_calibrated(made: Calibrat
         return calibration.model_copy(update={"verdict": verdict})
 
     seven = hl.calibrate(made.device, made.program, neurons=range(7), trim=False, synapses=False, repeats=4)
-    message = "Calibrate more neurons than the network needs (neurons=...), or the whole chip"
+    message = 'Calibrate more neurons than the network needs (neurons=...), or the whole chip (neurons="all")'
     refused("replacements", message, lambda: replacements(made.program, masked(seven)))
     eight = hl.calibrate(made.device, made.program, neurons=range(8), trim=False, synapses=False, repeats=4)
     assert list(replacements(made.program, masked(eight))) == [0]

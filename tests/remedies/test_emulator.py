@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Population, Preset
 from hwloop_emulator.oracle import Oracle
 from hwloop_emulator.preset import MAX_FILE, shipped
@@ -69,7 +69,7 @@ DEVICE = [
     option("EmulatorDevice.advance", "allowed: 0..{} device s", lambda seconds: chip(loaded=False).advance(seconds), "seconds", -1.0, 0, 1e9),
     option("EmulatorDevice.temperature", "K above reference; allowed: {}..{}", warmed, "kelvin", 1e3, -200, 200),
     option("device._chip_number", "N a whole number >= 0 and <= {}", EmulatorTarget, "address", "x", "0", str(LARGEST)),
-    option("device._counter", "{} = {}; allowed: a whole number 0..{}", lambda session: chip(session=session, loaded=False), "session", -1, 0, LARGEST),
+    option("arguments.whole", "{} = {}; allowed: a whole number {}..{}", lambda session: chip(session=session, loaded=False), "session", -1, 0, LARGEST),
     Case("DeviceBase._loaded", "holds no program; call load(program) first", lambda: read(loaded=False),
          lambda: read(preset=FOUR, loaded=True)),
     Case("EmulatorDevice.read_membrane", "read them in several runs, or use spikes alone",
@@ -86,7 +86,7 @@ DEVICE = [
          (lambda: population([1]), lambda: population([1, 2]))),
     Case("Population.run", "compile it for population.target", lambda: population([1], preset="ideal"),
          lambda: population([1])),
-    Case("checked_repeats", "repeats = {}; allowed: a whole number >= 1", lambda: population([1], repeats=0),
+    Case("arguments.whole", "{} = {}; allowed: a whole number >= {}", lambda: population([1], repeats=0),
          lambda: population([1], repeats=1)),
 ]  # fmt: skip
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop import LIF, Dataset, Dense, Network, Spikes, memory
+from hwloop import LIF, Dataset, Dense, Network, Spikes
+from hwloop import machine_memory as memory
 from hwloop.exchange import from_nir_data
 from hwloop.network.nir.hdf5 import MAX_BYTES
 from hwloop.toml_text import toml_text

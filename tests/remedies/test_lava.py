@@ -15,10 +15,12 @@ from typing import Any
 import filelock
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import hwloop as hl
-from hwloop.device.target import choose_dt, find
-from hwloop_lava import environment, install, process
+from hwloop.command import app
+from hwloop.device.registry import choose_dt, find
+from hwloop_lava import LavaDevice, LavaTarget, environment, install, process, selftest
 from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset
 from hwloop_lava.worker import protocol
@@ -137,6 +139,67 @@ def test_an_interpreter_without_venv_is_replaced_by_one_with_it(tmp_path: Path) 
     install.create(
         install.Python(script(tmp_path / "python", "exit 0"), "3.11.0"), tmp_path / "env", time.monotonic() + 30
     )
+
+
+class Chosen:
+    """A worker that computes as lava-nc does, or, made from an interpreter in a folder called ``wrong``, too fast."""
+
+    versions: dict[str, list[str]] = {"foreign": []}  # noqa: RUF012
+
+    def __init__(self, interpreter: Path) -> None:
+        self.late = 0 if "wrong" in (interpreter.parent.parent / "made_from").read_text() else 2
+
+    def ask(self, message: protocol.Message) -> protocol.Message:
+        copies = message.fields["copies"]
+        ticks = np.tile(np.arange(self.late, 10 + self.late, 2), copies)
+        return protocol.Message("ran", {}, {"ticks0": ticks, "units0": np.repeat(np.arange(copies), 5)})
+
+    def stop(self) -> None: ...
+
+
+def test_another_interpreter_builds_what_passes_the_self_test(
+    steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(python: install.Python, folder: Path, until: float) -> None:
+        folder.mkdir()
+        (folder / "made_from").write_text(python.executable)
+
+    for name in ("wrong", "right"):
+        (tmp_path / name).mkdir()
+        script(tmp_path / name / "python", f"echo '[[3, 11, 2], \"{tmp_path / name / 'python'}\", []]'")
+    monkeypatch.setattr(selftest, "Worker", Chosen)
+    monkeypatch.setattr(environment, "create", create)
+    monkeypatch.setattr(environment, "self_test", selftest.self_test)
+    setup = LavaTarget.setup
+    said = refused(
+        "selftest._check",
+        "Try another interpreter: hwloop lava setup --python PATH",
+        lambda: setup(str(tmp_path / "wrong" / "python")),
+    )
+    assert "gave spikes at ticks [0, 2, 4, 6, 8]; right: [2, 4, 6, 8, 10]" in said
+    arguments = ["lava", "setup", "--python", str(tmp_path / "right" / "python")]
+    assert said.endswith(" ".join(["hwloop", *arguments[:-1], "PATH"]))
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert f"made from {tmp_path / 'right' / 'python'}" in done.output
+
+
+# -- programs -------------------------------------------------------------------------------------
+
+
+def test_a_program_of_another_kind_is_compiled_for_the_device(tmp_path: Path) -> None:
+    # nothing is run: no worker, no lava-nc
+    device = LavaDevice(target(), environment.Environment(tmp_path, "3.11.2", "python", 1.0))
+    right = hl.compile(NET, device)
+    wrong = hl.mapping.Program(right.capabilities, right.layers)
+    message = (
+        "runs programs compiled for lava or loihi; got {}: compile the network for it, hwloop.compile(net, device)"
+    )
+    refused("hwloop_lava.device._graph_of", message, lambda: device.load(wrong))
+    device.load(right)
+    device.load(hl.compile(NET, find("loihi")))
+    floating = LavaDevice(target(arithmetic="float"), environment.Environment(tmp_path, "3.11.2", "python", 1.0))
+    floating.load(hl.compile(NET, floating))
 
 
 # -- workers --------------------------------------------------------------------------------------

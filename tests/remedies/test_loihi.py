@@ -16,7 +16,7 @@ import pytest
 
 import hwloop as hl
 from hwloop import rules
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop_fixed_point import runs as emulators
 from hwloop_fixed_point.graph import FloatGraph, FloatLayer
 from hwloop_fixed_point.soft_reset import run_population
@@ -75,7 +75,7 @@ GRAPHS = [
     Case("_Graph.__post_init__", "inputs; the layer before has {} neurons", lambda: fixed(layer(), layer()), lambda: fixed(layer(), layer(n_in=2))),
     option("_Graph.from_parts", "kind {}; expected {}", parts, "kind", "FloatGraph", "FixedGraph"),
     option("_Graph.from_parts", "parts of a {} do not fit", parts, "layers", [{}], fixed().to_parts()[0]["layers"]),
-    option("graph._bounded", "{} = {}; allowed: a whole number {}..{}", layer, "vth", 2**17, 0, 2**17 - 1),
+    option("arguments.whole", "{} = {}; allowed: a whole number {}..{}", layer, "vth", 2**17, 0, 2**17 - 1),
     option("graph._whole", "has dtype {}; allowed: whole numbers", synapses, "weight", WEIGHT / 1.0, WEIGHT),
     option("graph._whole", "spans {}..{}; allowed: {}..{}", synapses, "delay", WEIGHT + 44, WEIGHT * 0, WEIGHT * 0 + 63),
     option("graph._finite", "allowed: finite", float_layer, "weight", np.full((2, 3), np.nan), np.ones((2, 3))),

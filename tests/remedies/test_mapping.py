@@ -17,7 +17,7 @@ import torch
 
 import hwloop as hl
 from hwloop import rules, storage
-from hwloop.device.target import find
+from hwloop.device.registry import find
 from hwloop.mapping import Capabilities, compile_network
 from hwloop.ownership import FORMAT, RECORD, VERSION, held
 from hwloop_emulator import EmulatorTarget

@@ -78,10 +78,12 @@ MEASURED = [
     Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
     Case("simulate.membrane_maximum", "mask is {}; expected {} bool", lambda: top(mask=torch.ones(2, 3, dtype=torch.bool)),
          lambda: top(mask=torch.ones(2, 2, dtype=torch.bool))),
-    Case("glue.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
+    Case("autograd.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
          (lambda: run(net(), engine="auto"), lambda: run(net(), engine="cpu"), lambda: run(net(), engine="reference"))),
-    Case("glue._array", "move it with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
+    Case("simulate._check_inputs", "move them with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
          lambda: run(net().to("cpu"), INPUTS.to("cpu"))),
+    Case("first_spikes._arrays", "their first ones are found on the CPU: use .to('cpu')", lambda: losses.predict(INPUTS.to("meta")),
+         lambda: losses.predict(INPUTS.to("cpu"))),
     Case("check_input", "the network is in {}; allowed: float32, net.float(), or float64, net.double()", lambda: half(torch.float16),
          (lambda: half(torch.float32), lambda: half(torch.float64))),
     Case("_refuse_values", "allowed: finite", lambda: run(with_nan()), lambda: run(net())),
@@ -105,6 +107,20 @@ def test_a_runaway_layer_is_held_by_each_of_what_is_named(monkeypatch: pytest.Mo
             lambda: run(net(5.0), crowd),
             lambda: run(net(20.0, t_ref=1e-3), crowd),
             lambda: run(net(20.0, max_spikes=5), crowd),
+        ),
+    ).follow()
+
+
+def test_a_layer_without_end_is_held_by_each_of_what_is_named() -> None:
+    Case(
+        "refuse_endless",
+        "Use lower weights, a larger v_th - v_reset, a refractory time, or max_spikes",
+        lambda: run(net(1e18)),
+        (
+            lambda: run(net(5.0)),
+            lambda: run(net(1e18, v_th=1e18)),
+            lambda: run(net(1e18, t_ref=1e-3)),
+            lambda: run(net(1e18, max_spikes=5)),
         ),
     ).follow()
 
@@ -145,7 +161,7 @@ def test_a_loss_of_silent_units_passes_a_finite_gradient_where_they_are_left_out
         value = torch.where(silent, 0.05, first) if leave_out else first * torch.where(silent, math.inf, 1.0)
         (value.sum() * 1.0).backward()
 
-    refused("glue._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
+    refused("autograd._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
     gradient(True)
 
 
@@ -185,9 +201,8 @@ def hinge(layer: int = -1, mask: torch.Tensor | None = None, weight: float = 0.1
     return losses.silent_hinge(network, record if inputs else Record(record.populations), layer, 0.1, mask)
 
 
-def layer_of(dtype: torch.dtype) -> Any:
-    dense, neurons = net().to(dtype).blocks[0]
-    return simulate.run(INPUTS, dense.weight, neurons.parameters_dict())
+def of_neurons(n: int) -> Any:
+    return simulate.run(INPUTS, torch.ones(n, N), LIF(max(n, 1), 1e-2, 5e-3).parameters_dict())
 
 
 def health(copied: bool, early: bool = False) -> Any:
@@ -217,10 +232,10 @@ def of_values(n: int) -> Any:
 
 
 STATE = [
-    Case("simulate._as", "allowed: float32 or float64, as in spikes.to(torch.float32)", lambda: of_dtype(torch.float16), (lambda: of_dtype(torch.float32), lambda: of_dtype(torch.float64))),
+    Case("simulate._check_inputs", "allowed: float32 or float64. Spike times are exact to rounding: use net.float() or net.double(), and spikes.to(torch.float32)", lambda: of_dtype(torch.float16), (lambda: of_dtype(torch.float32), lambda: of_dtype(torch.float64))),
     Case("_check_inputs", "a batch of no samples; give at least one", lambda: of_samples(0), lambda: of_samples(1)),
     Case("to_layer", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
-    Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
+    Case("_check_inputs", "weights {}; allowed: [n_out >= 1, n_in]", lambda: of_neurons(0), (lambda: of_neurons(1), lambda: of_neurons(2))),
     Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
          (lambda: health(copied=True), lambda: health(copied=False, early=True))),
 ]  # fmt: skip

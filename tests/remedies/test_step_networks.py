@@ -128,16 +128,16 @@ HM2BP, NA, SPIDE, SPIKEGRAD = rules.HM2BP(teacher=2), rules.NA(), rules.Spide(),
 SPIKES = hl.Spikes.from_first_times(torch.linspace(0, 0.01, BATCH * N_IN, dtype=DTYPE).reshape(BATCH, N_IN), 0.05)
 
 MEASUREMENTS = [
-    Case("hm2bp_event.forward", "the measurement has {} populations; the network has {}",
+    Case("hm2bp.events.forward", "the measurement has {} populations; the network has {}",
          lambda: HM2BP.forward(timed(), SPIKES, hl.Record((SPIKES,))),
          lambda: HM2BP.forward(timed(), SPIKES, timed()(SPIKES))),
-    Case("hm2bp_step._measured", "the measurement has {} populations; the network has {}",
+    Case("hm2bp.step_simulation._measured", "the measurement has {} populations; the network has {}",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(N_OUT)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
-    Case("hm2bp_step._measured", "HM2-BP needs both",
+    Case("hm2bp.step_simulation._measured", "HM2-BP needs both",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT, inputs=False)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
-    Case("hm2bp_step._measured", "measured rasters {}; the network has {}",
+    Case("hm2bp.step_simulation._measured", "measured rasters {}; the network has {}",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN + 1, N_OUT)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
     Case("na._rasters", "measured rasters [steps, n] {}; the network has {}",
@@ -183,7 +183,7 @@ def rasters_of(neurons: rules.Neurons) -> Any:
 
 
 NEURONS = [
-    Case("hm2bp_step._neurons", "HM2-BP in steps takes LeakyNeurons", lambda: rasters_of(Foreign("hm2bp")),
+    Case("hm2bp.step_simulation._neurons", "HM2-BP in steps takes LeakyNeurons", lambda: rasters_of(Foreign("hm2bp")),
          lambda: rasters_of(rules.LeakyNeurons(1.0))),
     Case("na.neurons_of", "rule 'na' takes TracedNeurons", lambda: traced(stage_of(Foreign("na"))),
          lambda: traced(stage_of(rules.TracedNeurons()))),
@@ -211,21 +211,21 @@ def test_a_split_within_the_printed_range_is_made(tmp_path: Path) -> None:
 
 def test_the_target_that_is_named_resets_by_subtraction() -> None:
     net = stepped("spikegrad")
-    refused("deployment.refusal", "e.g. 'lava' or 'loihi'", lambda: rules.open_network(net, "emulator:7"))
+    refused("deploy.refusal", "e.g. 'lava' or 'loihi'", lambda: rules.open_network(net, "emulator:7"))
     with rules.open_network(net, "loihi") as device:
         device.run(values())
 
 
 def test_the_target_that_is_named_runs_in_steps() -> None:
     net = rules.StepNetwork([hl.Dense(N_IN, 3), rules.TracedNeurons(tau_m=4.0)], in_shape=N_IN, steps=STEPS)
-    refused("deployment.refusal", "choose a target that runs in steps", lambda: rules.open_network(net, "emulator:7"))
+    refused("deploy.refusal", "choose a target that runs in steps", lambda: rules.open_network(net, "emulator:7"))
     with rules.open_network(net, "loihi") as device:
         device.run(values())
 
 
 def test_a_chip_that_resets_to_a_value_is_trained_by_the_rules_that_are_named() -> None:
     refused(
-        "deployment.refusal",
+        "deploy.refusal",
         "by rule 'exact' or 'hm2bp'",
         lambda: rules.open_network(stepped("spikegrad"), "emulator:7"),
     )

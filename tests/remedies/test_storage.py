@@ -122,8 +122,8 @@ def test_a_state_of_what_is_allowed_is_saved(
 
 def test_a_step_of_the_printed_range_is_saved(tmp_path: Path) -> None:
     Case(
-        "save_checkpoint",
-        "step {}; allowed: 0..99,999,999",
+        "arguments.whole",
+        "{} = {}; allowed: a whole number {}..{}",
         lambda: save(tmp_path, step=10**8),
         (lambda: save(tmp_path, step=0), lambda: save(tmp_path, step=99_999_999)),
     ).follow()

@@ -55,7 +55,9 @@ def opened(**options: Any) -> EmulatorDevice:
 
 
 def characterised(device: EmulatorDevice, **options: Any) -> Any:
-    return characterise(device, hl.compile(network(), device), **{"synapses": False, "repeats": 4, **options})
+    return characterise(
+        device, hl.compile(network(), device), **{"neurons": "all", "synapses": False, "repeats": 4, **options}
+    )
 
 
 # -- chips ----------------------------------------------------------------------------------------
@@ -87,7 +89,7 @@ def test_neurons_of_a_crowded_link_are_measured_in_the_parts_that_are_printed(mo
 
 def test_a_backend_that_answers_with_other_samples_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     device = opened()
-    bench = Bench(device, targets_of(hl.compile(network(), device), device), 1)
+    bench = Bench(device, targets_of(hl.compile(network(), device), device, "all"), 1)
     bench.load()
     stimuli = Stimuli((Pattern((1e-3,)),), torch.zeros(1, dtype=torch.int64).numpy(), 1, 0.05)
     real = device.run
@@ -154,8 +156,8 @@ def edit(path: Path, **result: Any) -> None:
 #: What is wrong with the row of a study.
 ROWS = [
     (Said("_content", "is of another study (plan or experiment differ); name another folder, or remove it"), {"study": 1}),
-    (Said("yield_study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
-    (Said("yield_study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
+    (Said("yield_.study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
+    (Said("yield_.study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
 ]  # fmt: skip
 
 

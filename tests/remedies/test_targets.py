@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.device.deploy import deploy
-from hwloop.device.target import Measured, repetitions
+from hwloop.device.registry import Measured, repetitions
 from hwloop.device.trim import TrimRange, check_codes
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
@@ -66,7 +66,7 @@ DEVICES = [
          lambda: load(chip(), chip())),
     Case("DeviceBase._loaded", "holds no program; call load(program) first", lambda: chip(loaded=False).run(SPIKES),
          lambda: chip(loaded=True).run(SPIKES)),
-    Case("checked_repeats", "repeats = {}; allowed: a whole number >= 1", lambda: chip().run(SPIKES, repeats=0),
+    Case("arguments.whole", "{} = {}; allowed: a whole number >= {}", lambda: chip().run(SPIKES, repeats=0),
          lambda: chip().run(SPIKES, repeats=1)),
     Case("DeviceBase._check_open", "is closed; open it again with hwloop.open({}, ...)", lambda: closed().run(SPIKES),
          run_opened_again),

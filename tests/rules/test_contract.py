@@ -221,15 +221,8 @@ def test_a_rule_from_outside_is_found_by_its_name_and_no_name_is_taken_twice() -
 
 # -- what runs is what is differentiated ----------------------------------------------------------
 
-#: Rules that hang their own gradients into torch's graph; the exact one is torch's graph (tests/simulate).
-every_attached_rule = pytest.mark.parametrize(
-    "case",
-    [case for case in CASES.values() if case.rule.name != "exact"],
-    ids=[name for name in CASES if name != "exact"],
-)
 
-
-@every_attached_rule
+@every_rule
 def test_weights_changed_in_place_between_forward_and_backward_are_refused(case: Case) -> None:
     for name, _ in case.net().named_parameters():
         net = case.net()
@@ -255,7 +248,7 @@ def test_weights_put_in_anothers_place_do_not_change_the_gradient_of_those_that_
         assert torch.equal(old.grad, kept.layers[0].weight.grad)
 
 
-@every_attached_rule
+@every_rule
 def test_inputs_changed_in_place_between_forward_and_backward_are_refused(case: Case) -> None:
     net, inputs = case.net(), case.inputs(BATCH)
     readout = case.rule.readout(case.rule.differentiable(net, inputs))

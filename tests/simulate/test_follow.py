@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import mpmath as mp
@@ -223,3 +224,38 @@ def test_spike_times_agree_with_sixty_digits(seed: int) -> None:
         np.testing.assert_allclose(by_neuron(found, 0, j), [float(t) for t in true], rtol=1e-12)
         checked += len(true)
     assert checked > 20
+
+
+@pytest.mark.parametrize("t_ref", [0.0, 2e-3])
+@pytest.mark.parametrize("cap", [0, 1, 3])
+@pytest.mark.parametrize("subtract", [False, True])
+def test_thresholds_below_rest_and_without_end_give_the_spikes_of_the_reference(
+    subtract: bool, cap: int, t_ref: float
+) -> None:
+    n, r = 40, np.random.default_rng(8)
+    case = chip_like(n, np.float64, t_ref=t_ref, subtract=subtract, max_spikes=cap)
+    low, never = np.arange(n) % 4 == 1, np.arange(n) % 4 == 3
+    threshold = np.where(never, np.inf, np.where(low, -0.2, case.threshold))
+    reset = np.where(low, np.minimum(case.reset, -0.4), case.reset)
+    # at rest those with a low threshold would be above it
+    case = replace(case, threshold=threshold, reset=reset, start=np.where(low, reset, 0.0))
+    # inputs that come together, at the begin and at the end, and a sample without any
+    inputs = events(
+        [(r.choice([0.0, 10e-3, T_STOP, *r.uniform(0, T_STOP, 6)], 12), r.integers(0, 5, 12)) for _ in range(3)]
+        + [([], [])],
+        np.float64,
+    )
+    found, expected = (engine.forward(case, inputs, T_STOP) for engine in (cpu, reference))
+    assert found.spikes.counts.tolist() == expected.spikes.counts.tolist()
+    assert found.spikes.counts[3] > 0  # of those below rest, which need no input
+    fired = np.unique(found.spikes.units[np.isfinite(found.spikes.times)])
+    assert low[fired].any()
+    assert not never[fired].any()
+    for b in range(4):
+        for j in range(n):
+            np.testing.assert_allclose(
+                by_neuron(found.spikes, b, j), by_neuron(expected.spikes, b, j), rtol=1e-9, atol=1e-12
+            )
+    again = cpu.forward(case, inputs, T_STOP, found.spikes)
+    for name in ("current", "release_time", "release_current"):
+        assert np.array_equal(getattr(found, name), getattr(again, name)), name

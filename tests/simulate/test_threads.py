@@ -49,6 +49,24 @@ def test_an_error_gives_the_threads_back() -> None:
     assert torch.get_num_threads() == 2
 
 
+def test_an_interruption_while_entering_gives_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threads._in_new_thread
+    calls: list[int] = []
+
+    def interrupted(call: Callable[[], int | None]) -> int:
+        calls.append(0)
+        if len(calls) == 2:  # torch has one thread here, and new threads would get it, too
+            raise KeyboardInterrupt
+        return told(call)
+
+    monkeypatch.setattr(threads, "_in_new_thread", interrupted)
+    with pytest.raises(KeyboardInterrupt), one_thread():
+        raise AssertionError("it was entered")
+    assert torch.get_num_threads() == 2
+    assert in_thread(torch.get_num_threads) == 2
+    assert kernel_threads() == 2
+
+
 def test_nested_it_ends_with_the_outermost() -> None:
     with one_thread():
         with one_thread():
@@ -207,6 +225,16 @@ with threads.one_thread():
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
+LEFT = """
+with threads.one_thread():
+    child = os.fork()
+if child == 0:  # torch's threads are its parent's
+    same = torch.get_num_threads() == 1 and torch.allclose(gradient(), expected, rtol=1e-5) and large()
+    os._exit(0 if same else 3)
+assert torch.get_num_threads() == 2
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
 LOADER = """
 class Simulated(torch.utils.data.Dataset):
     def __len__(self):
@@ -234,8 +262,15 @@ def run_python(code: str, **environment: str) -> str:
 
 @pytest.mark.parametrize(
     "fork",
-    [BARE.format(threads=2), BARE.format(threads=1), LATER, INSIDE, LOADER],
-    ids=["with two threads", "with one thread", "with the parent's threads", "inside one_thread", "DataLoader"],
+    [BARE.format(threads=2), BARE.format(threads=1), LATER, INSIDE, LEFT, LOADER],
+    ids=[
+        "with two threads",
+        "with one thread",
+        "with the parent's threads",
+        "inside one_thread",
+        "and leaves it",
+        "DataLoader",
+    ],
 )
 def test_a_forked_child_simulates_as_its_parent_did(fork: str) -> None:
     assert run_python(FORK.format(fork=fork)).strip() == "0"

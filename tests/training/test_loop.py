@@ -10,7 +10,7 @@ from hwloop import datasets, losses
 from hwloop.datasets import Task
 from hwloop.device import deploy as deployment
 from hwloop.device.deploy import place_around_silence, run_on
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CheckpointError, InputError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network

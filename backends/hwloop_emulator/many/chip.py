@@ -129,7 +129,11 @@ class QuickChip(Chip):
         times, units, counts = get("times", shape, dtype), get("units", shape, np.int64), np.zeros(batch, np.int64)
         arriving, senders, arrivals = _arrays(inputs)
         given = arriving.astype(dtype, copy=False), senders, arrivals
-        holding, none, current = bool(engine.holding[index]), np.empty((1, 1), dtype), get("current", shape, dtype)
+        holding, none, current = (
+            True if engine.holding[index] else None,
+            np.empty((1, 1), dtype),
+            get("current", shape, dtype),
+        )
         release = [get(name, shape, dtype) if holding else none for name in ("release", "released")]
         forward_range(
             0, batch, GENERAL, *given, engine.weight[index], engine.table[index], threshold, start, low, holding,

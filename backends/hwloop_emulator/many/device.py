@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from hwloop.device.target import checked_repeats, earlier, repeat
+from hwloop.device.registry import checked_repeats, earlier, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.record import Recording

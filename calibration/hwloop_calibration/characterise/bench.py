@@ -1,27 +1,25 @@
-"""The bench: the whole chip as one layer of single neurons, each driven through synapse columns of its own."""
+"""The bench: what is calibrated of a chip as one layer of single neurons, each driven through synapse columns of its own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.neurons import PARAMETERS
 from hwloop.record import Recording
 
+from ..extent import Wanted, chosen_of
 from .kernels import agree, tabulate
 from .model import KEEP, SHARED, Array, Neurons
 from .stimuli import Stimuli, pulse_weight
 
-#: A device with more neurons than this is calibrated only where the program stands.
-WHOLE_CHIP = 4096
 #: Spikes of a neuron and sample that are recorded; more are counted.
 ROOM = 12
 #: Samples sent in one run.
@@ -37,7 +35,7 @@ class Targets:
     """What is asked of the physical neurons that are calibrated, ``[n]`` each (model units, s).
 
     ``weight``: of one pulse of the bench, in swings. ``swing``: ``v_th - v_reset``. ``fan_in``: synapse columns that each
-    may have inputs on: where neurons are named, those of the program in their own layer, the others in any.
+    may have inputs on: where not the whole chip is asked for, those of the program in their own layer, the others in any.
     """
 
     neurons: Array
@@ -69,25 +67,19 @@ class Targets:
         return float(np.median(values))
 
 
-def targets_of(program: Program, device: Device, neurons: Sequence[int] | None = None) -> Targets:
+def targets_of(program: Program, device: Device, neurons: Wanted = None) -> Targets:
     """What ``program`` asks of its own neurons; the others of the chip are asked what its first layer is asked.
 
-    ``neurons``: physical neurons to calibrate; by default the whole chip, or the program's where that is large.
+    ``neurons``: physical neurons to calibrate; by default the program's, and some to spare; ``"all"``: the whole chip.
     """
     limit = device.capabilities.n_neurons
-    used = np.concatenate([layer.neurons for layer in program.layers])
-    if neurons is not None:
-        chosen = np.unique(np.asarray(list(neurons), dtype=np.int64))
-        if len(chosen) != len(list(neurons)) or chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= limit:
-            raise InputError(f"neurons {list(neurons)[:5]}...; allowed: one or more different ones of 0..{limit - 1}")
-    else:
-        chosen = np.arange(limit) if limit <= WHOLE_CHIP else np.unique(used)
+    chosen = chosen_of(program, limit, neurons)
     values = {name: np.full(limit, float(np.median(program.layers[0].parameters[name]))) for name in PARAMETERS}
     for layer in program.layers:
         for name in PARAMETERS:
             values[name][layer.neurons] = layer.parameters[name]
     fan_in = np.full(limit, max(layer.n_in for layer in program.layers))
-    for layer in program.layers if neurons is not None else ():
+    for layer in program.layers if not isinstance(neurons, str) else ():
         fan_in[layer.neurons] = layer.n_in
     picked = {name: value[chosen] for name, value in values.items()}
     weight = pulse_weight(float(np.median(picked["tau_mem"])), float(np.median(picked["tau_syn"])))
@@ -175,7 +167,7 @@ class Bench:
                 torch.from_numpy(targets.weight * targets.swing)[:, None].expand(n, self.columns)
             )
         # the target itself: a calibration that the device has now masks nothing here
-        return self.device.target.compile(net, mask=unused.tolist())
+        return self.device.registry.compile(net, mask=unused.tolist())
 
     def nominal(self, columns: int | None = None) -> Neurons:
         """The neurons as the data sheet promises them, with ``columns`` synapse columns (default: all of the bench)."""

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwloop.device.target import Device
-from hwloop.errors import CalibrationError, InputError
+from hwloop.arguments import whole
+from hwloop.device.registry import Device
+from hwloop.errors import CalibrationError
 from hwloop.mapping import Program
 
 from ..document.calibration import FACTOR_DIGITS, VERSION, Calibration, as_row
@@ -21,6 +22,7 @@ from ..document.parts import chunks
 from .bench import Bench, targets_of
 from .fit import Noise
 from .known import neurons_of
+from .measure import LEAST_REPEATS
 from .model import OWN, Array
 from .stimuli import on_columns
 from .synapses import column_parts, fit_weights, synapse_patterns
@@ -57,8 +59,7 @@ def measure_bends(device: Device, program: Program, calibration: Calibration, *,
         if most is not None:
             what, todo = f"is of device {calibration.device_id}", ": calibrate it"
         raise CalibrationError(f"calibration {calibration.id} {what}; this is {device.device_id}{todo}")
-    if not isinstance(repeats, int) or repeats < 4:
-        raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
+    repeats = whole("repeats", repeats, LEAST_REPEATS)
     loaded = getattr(device, "program", None)
     code = max(1, round(SHARE * most))
     found = []

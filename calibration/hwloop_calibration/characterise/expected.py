@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import Trimmable
 from hwloop.mapping import Program
 from hwloop.progress import duration
 
 from ..calibrate import TRIM_ROUNDS
+from ..extent import Wanted
 from .bench import targets_of
 from .measure import COLUMNS, FIRST_PATTERNS, MORE_PATTERNS, SYNAPSE_REPEATS
 from .synapses import BURSTS
@@ -37,7 +38,7 @@ class Expected:
 
 
 def expected(
-    device: Device, program: Program, *, neurons: list[int] | None, trim: bool, repeats: int, synapses: bool = True
+    device: Device, program: Program, *, neurons: Wanted, trim: bool, repeats: int, synapses: bool = True
 ) -> Expected:
     """What :func:`~..calibrate.calibrate` with these arguments will take, if every round of trimming is needed.
 

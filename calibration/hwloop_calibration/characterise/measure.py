@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.arguments import whole
+from hwloop.device.registry import Device
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
 
 from ..document.parts import CROWD, CROWDED
+from ..extent import Wanted
 from .bench import Bench, Observations, Targets, targets_of
 from .chance import chi_squared_tail
 from .design import around, choose, sample_information
@@ -39,6 +41,8 @@ COLUMNS = 4
 REPEATS, SYNAPSE_REPEATS = 16, 8
 #: Fits to everything, each with the noise and the shift of the means that the one before found.
 FINAL_FITS = 2
+#: Repeats that the noise can be estimated from.
+LEAST_REPEATS = 4
 #: Share of the neurons that have to be sound; below it the chip as a whole is refused.
 LEAST_SOUND = 0.5
 
@@ -84,7 +88,7 @@ def characterise(
     device: Device,
     program: Program,
     *,
-    neurons: Sequence[int] | None = None,
+    neurons: Wanted = None,
     repeats: int = REPEATS,
     synapses: bool = True,
     tolerance: float = 0.02,
@@ -95,7 +99,7 @@ def characterise(
     ----------
     device : opened device; it holds the calibration's own program afterwards
     program : what the device is to run: neuron parameters, placement and number of synapse columns are taken from it
-    neurons : physical neurons; default: all (of a chip of up to 4096), or those of the program
+    neurons : physical neurons; default: those of the program, and some to spare; ``"all"``: the whole chip
     repeats : runs of every stimulus, at least 4
     synapses : whether the weight of every synapse column is measured too
     tolerance : largest standard error, as a share, that passes
@@ -119,11 +123,9 @@ class Session:
     """Measurements of one calibration; the designs and the noise of the first are used by those that follow."""
 
     def __init__(self, bench: Bench, repeats: int = REPEATS, tolerance: float = 0.02) -> None:
-        if not isinstance(repeats, int) or repeats < 4:
-            raise InputError(f"repeats = {repeats!r}; allowed: a whole number >= 4 (noise is estimated from repeats)")
         if not 0 < tolerance < 1:
             raise InputError(f"tolerance = {tolerance}; allowed: between 0 and 1 (a share)")
-        self.bench, self.repeats, self.tolerance = bench, repeats, tolerance
+        self.bench, self.repeats, self.tolerance = bench, whole("repeats", repeats, LEAST_REPEATS), tolerance
         self.driven = min(COLUMNS, bench.columns)
         self.patterns: list[Pattern] | None = None
         self.noise: Noise | None = None

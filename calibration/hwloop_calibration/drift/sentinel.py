@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, TargetError
 from hwloop.mapping import Program
 
@@ -46,6 +46,7 @@ from ..characterise.stimuli import candidates, on_columns, window
 from ..document.calibration import Calibration
 from ..document.parts import chunks, joint_held_out
 from ..document.renewed import given_up, merged
+from ..extent import check_covers
 from ..trim.apply import unless_complete
 from .upkeep import Followed, Upkeep
 
@@ -105,7 +106,7 @@ class Sentinel:
     Raises
     ------
     CalibrationError
-        The calibration is of another device.
+        The calibration is of another device, or lacks neurons that are in use.
     """
 
     device: Device
@@ -122,6 +123,7 @@ class Sentinel:
                 f"calibration {self.calibration.id} is of device {self.calibration.device_id}; this is "
                 f"{self.device.device_id}: calibrate it"
             )
+        check_covers(self.calibration, self.program if self.upkeep is None else self.upkeep.program)
         targets = targets_of(self.program, self.device, self.calibration.neurons)
         columns = min(4, self.device.capabilities.fan_in)
         self._bench = Bench(self.device, targets, columns)

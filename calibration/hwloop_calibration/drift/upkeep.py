@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hwloop.arguments import whole
 from hwloop.datasets import Task
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, InputError
 from hwloop.losses import Decision, Loss
 from hwloop.mapping import LayerProgram, Program
@@ -34,6 +34,7 @@ from hwloop.training.options import Schedule, check_loss, made, real
 from hwloop.training.weights import within
 
 from ..document.calibration import Calibration
+from ..extent import check_covers
 from ..twin import deviate, is_twin
 
 #: Iterations for a weight whose factor depends on it by some per cent: each gains two digits.
@@ -236,8 +237,9 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
 
     Those are taken that were asked the same parameters, of them the ones that passed before marginal ones and so on.
 
-    Raises :class:`CalibrationError` where there are too few.
+    Raises :class:`CalibrationError` where there are too few, or where a neuron of the program was never calibrated.
     """
+    check_covers(calibration, program)
     used = [int(n) for layer in program.layers for n in layer.neurons]
     masked = set(calibration.mask)
     leaving = [n for n in used if n in masked]
@@ -250,7 +252,7 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
         reasons = "; ".join(f"{n}: {calibration.reasons.get(str(n), 'masked')}" for n in leaving[:3])
         raise CalibrationError(
             f"{calibration.device_id}: {len(leaving)} neurons of the network can no longer be used ({reasons}), and {len(free)} "
-            "sound calibrated ones are free. Calibrate more neurons than the network needs (neurons=...), or the whole chip"
+            'sound calibrated ones are free. Calibrate more neurons than the network needs (neurons=...), or the whole chip (neurons="all")'
         )
     chosen: dict[int, int] = {}
     for neuron in leaving:

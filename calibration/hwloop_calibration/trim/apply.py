@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import Trimmable
 from hwloop.errors import CalibrationError, CalibrationWarning, HwloopError, OptionError, TargetError
 

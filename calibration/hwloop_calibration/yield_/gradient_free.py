@@ -19,7 +19,7 @@ from torch import Tensor
 from hwloop.arguments import whole
 from hwloop.datasets import Dataset, Task
 from hwloop.device.deploy import deploy, measure, run_on, silent_neurons
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.errors import InputError
 from hwloop.losses import Decision, FirstSpike, Loss
 from hwloop.mapping import Program

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hwloop.datasets import Dataset, Task
 from hwloop.device.deploy import deploy, run_on
-from hwloop.device.target import Device, repetitions
+from hwloop.device.registry import Device, repetitions
 from hwloop.errors import InputError, OptionError
 from hwloop.experiment import Experiment
 from hwloop.losses import Decision, accuracy, predict

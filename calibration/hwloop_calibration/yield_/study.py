@@ -18,8 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hwloop import storage
-from hwloop.device.target import compile as compile_for
-from hwloop.device.target import find
+from hwloop.device.registry import compile as compile_for
+from hwloop.device.registry import find
 from hwloop.errors import DataError, HwloopError, InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop.network import Network

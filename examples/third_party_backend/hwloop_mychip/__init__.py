@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hwloop.device.target import DeviceBase, Measured, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, Range, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
+from hwloop.target import DeviceBase, Measured, repeat
 
 from .driver import Driver, DriverError
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-from ...device import target as targets
+from ...device import registry as targets
 from ...errors import CompileError
 from ...losses import predict
 from ...mapping import Capabilities
@@ -87,7 +87,7 @@ def open_network(net: StepNetwork, name: str, *, spikes: SpikeKind | None = None
     Parameters
     ----------
     net : StepNetwork
-    name, options : as for :func:`hwloop.device.target.find`
+    name, options : as for :func:`hwloop.device.registry.find`
     spikes : "binary" | "signed", optional
         What the target's neurons send; default: the most that it can.
 

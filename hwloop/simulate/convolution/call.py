@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...arguments import DTYPES
 from ...errors import InputError, OptionError
 from ...spikes import Spikes
-from ..autograd import DTYPES, LayerCall, Options, _array, _counted, _events, _upstream, _watched, to_events
-from ..contract import Floor, Trace
+from ..autograd import LayerCall, Options, _counted, _events, _savable, _upstream, to_events
+from ..contract import FloatArray, Floor, Trace
 from ..threads import begin
 from . import engine, unrolled
 from .engine import Convolution
@@ -115,7 +116,7 @@ class SpikingConvolution(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             ctx.ran = (call, found, trace)
             ctx.save_for_backward(
-                *map(_watched, (times, call.units, call.counts, weight)), result, units, counts, *params
+                *map(_savable, (times, call.units, call.counts, weight)), result, units, counts, *params
             )
         return result
 
@@ -145,6 +146,12 @@ class SpikingConvolution(torch.autograd.Function):
             every = gradients(call.names, params, found, s, start, call.geometry)
             d_params = [value if need else None for value, need in zip(every, needs[3:], strict=True)]
         return (None, d_times, d_weight, *d_params)
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    """The values of ``tensor``."""
+    found: FloatArray = tensor.detach().numpy()
+    return found
 
 
 def _implementation(options: Options) -> ModuleType:

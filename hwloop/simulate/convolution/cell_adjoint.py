@@ -136,7 +136,7 @@ def backward_cells(  # type: ignore[no-untyped-def]
             whole = (n + 7) // 8 * 8
             for k in range(n):
                 per_m[k], per_s[k] = neurons.rate_mem[row, lanes[k]], neurons.rate_syn[row, lanes[k]]
-            if kind == RATIO_2:
+            if kind is RATIO_2:
                 for k in range(whole):
                     leg_m[k], leg_s[k], leg_g[k] = respond_2(leg_m[k], per_m[k])
             else:

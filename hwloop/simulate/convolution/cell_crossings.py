@@ -46,7 +46,7 @@ def _whole(m):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def _respond(kind, a, m):  # type: ignore[no-untyped-def]
     """Factors ``E_M, E_S, G`` of the spans in row ``S``."""
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         for k in range(_whole(m)):
             a[E_M + k], a[E_S + k], a[G + k] = respond_2(a[S + k], a[RATE_M + k])
     else:
@@ -61,7 +61,7 @@ def find_crossings(kind, a, m):  # type: ignore[no-untyped-def]
     Decided by the sign of ``u - c`` at the end of the interval (``FORCED``: rounding must not lose that spike), or at the
     maximum inside it, of which there is one at most. Without input the membrane only tends to 0.
     """
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         _in_quadratics(a, m)
     else:
         _below_maxima(a, m)

@@ -57,7 +57,7 @@ class Neurons(NamedTuple):
     for all. ``moves``: something may happen without an event. ``holding``: some are refractory.
     """
 
-    kind: int
+    kind: int | None
     same_taus: bool
     apart: bool
     holding: bool
@@ -224,7 +224,7 @@ def forward_cells(lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, repl
                                     found.release_time[b, last[id_]], found.release_current[b, last[id_]] = pos, i_l
                                 elif last[id_] < room:
                                     release[last[id_]], released[last[id_]] = pos, i_l
-                                if kind == RATIO_2:
+                                if kind is RATIO_2:
                                     f_m, f_s, f_g = respond_2(t_next - pos, r_m)
                                 else:
                                     f_m, f_s, f_g = respond(t_next - pos, r_m, r_s)
@@ -257,7 +257,7 @@ def forward_cells(lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, repl
                         if m == 0:
                             break
                         if not replay:
-                            if kind != RATIO_2:
+                            if kind is not RATIO_2:
                                 search_crossings(a, m)
                             round_times(a, m, weight)
                         go_to_spikes(kind, a, m)

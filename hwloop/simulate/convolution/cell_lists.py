@@ -96,7 +96,7 @@ def respond_between(kind, wires, t_in, end_time, first, event, rate_mem, rate_sy
             begin, place = end, place + 1
         gain[place] = np.float64(end_time) - begin
     n = first[wires.groups * wires.positions] + wires.groups * wires.positions
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         for k in range(n):
             decay_m[k], decay_s[k], gain[k] = respond_2(gain[k], rate_mem)
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from ..checks import copied, packed
+from ..checks import copied, pack, widest
 from ..contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
 from ..cpu import MAX_EVENTS, PARALLEL_WORK
 from ..kernels.neuron import GENERAL, RATIO_2
@@ -110,7 +110,11 @@ def _simulate(layer: Convolution, inputs: Events, t_stop: float, room: int) -> t
     if needed > room:
         give_back(lent)
         return Trace(inputs, lent.current, lent.current, lent.current, lent.current), needed
-    times, units, current, released_at = packed(counts, room, lent.times, lent.units, lent.current)
+    shape = (len(counts), widest(counts))
+    times, units, current, released_at = (
+        np.empty(shape, dtype) for dtype in (lent.times.dtype, np.int64, *[lent.times.dtype] * 2)
+    )
+    pack(counts, room, lent.times, lent.units, lent.current, times, units, current, released_at)
     width = current.shape[1]
     release = (released_at, current)
     if neurons.holding:

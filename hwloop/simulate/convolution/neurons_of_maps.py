@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...arguments import DTYPES
 from ...errors import InputError
 from ...neurons import PARAMETERS, check_parameters
-from ..autograd import DTYPES
 from ..contract import FloatArray, Layer, Sensitivities
 from .geometry import Geometry
 

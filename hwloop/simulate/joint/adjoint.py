@@ -106,7 +106,7 @@ def backward_range(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, f
             dt = end - max(begin, 0.0)
             u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
             if rates is None:
-                if form == RATIO_2:
+                if form is RATIO_2:
                     f_m, f_s, f_g = over(form, dt, 1.0 / tm_0, 1.0 / ts_0)
                 else:
                     f_m, f_s, f_g = response(dt, tm_0, ts_0)

@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     ``fifo``: all delays among the neurons are one; ``fastest`` (1/s) and ``block``: see :func:`~.simulation.simulate_range`.
     """
 
-    form: int
+    form: int | None
     n_external: int
     table: FloatArray
     per: FloatArray

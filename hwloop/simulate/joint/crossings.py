@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..compile_kernel import kernel
-from ..kernels.crossings import CROSSES, FOUND, arrive_there, find_crossings, search_crossings, spike_there
+from ..kernels.crossings import CROSSES, OUTSIDE, RELEASED, arrive_there, find_crossings, search_crossings, spike_there
 from ..kernels.exponentials import respond, respond_2
 from ..kernels.legs import WIDTH
 from ..kernels.neuron import RATIO_2
@@ -12,7 +12,7 @@ from ..kernels.neuron import RATIO_2
 @kernel()
 def over(form, s, rate_mem, rate_syn):  # type: ignore[no-untyped-def]
     """``(e_m, e_s, g)`` of a span ``s``, with the bits that the lanes of :mod:`~hwloop.simulate.kernels.crossings` have."""
-    if form == RATIO_2:
+    if form is RATIO_2:
         e_m, e_s, g = respond_2(s, rate_mem)
     else:
         e_m, e_s, g = respond(s, rate_mem, rate_syn)
@@ -27,18 +27,20 @@ def spike_first(form, a, ids, m, end, t_next, fresh, like):  # type: ignore[no-u
     in the table yet.
     """
     if fresh:
+        for k in range(m):
+            a[OUTSIDE + k] = 1.0
         arrive_there(form, a, m, end, like)
-    find_crossings(form, a, m, end)
+    find_crossings(form, a, m, end, False)
     kept = 0
     for k in range(m):
         if a[CROSSES + k] == 1.0:
             if kept != k:
-                for row in range(FOUND):
+                for row in range(RELEASED):
                     a[WIDTH * row + kept] = a[WIDTH * row + k]
                 ids[kept] = ids[k]
             kept += 1
     if kept > 0:
-        if form != RATIO_2:
+        if form is not RATIO_2:
             search_crossings(a, kept)
         spike_there(form, a, kept, t_next, like)
     return kept

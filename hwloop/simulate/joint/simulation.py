@@ -102,7 +102,7 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                 for attempt in range(2):
                     dt, hits = np.float64(t_next) - start, no
                     if rates is None:
-                        if form == RATIO_2:
+                        if form is RATIO_2:
                             f_m, f_s, f_g = over(form, dt, 1.0 / tm_0, 1.0 / ts_0)
                         else:
                             f_m, f_s, f_g = response(dt, tm_0, ts_0)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..compile_kernel import kernel
 from .legs import E_M, E_S, LEG_ROWS, RATE_M, RATE_S, SPAN, WIDTH, G, respond_to_all
-from .measured import REFRACTORY, RESET, TAU_MEM, TAU_SYN
+from .measured import RESET, TAU_MEM, TAU_SYN
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, backward_step, short_propagators
 from .neuron import RATIO_2, response
@@ -52,42 +52,44 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
 
 @kernel(inline="always")
 def _spiking_lanes(  # type: ignore[no-untyped-def]
-    b, k, p, kind, refractory, t_e, t_end, state, rows, lanes, own, stamps, stamp, table, per, lists, threshold, t_out, u_out,
-    current, release_time, release_current, released, grad, floor, skip,
+    b, k, q, kind, refractory, t_e, t_end, state, rows, lanes, own, stamps, stamp, table, rates, per, lists, threshold, t_out,
+    u_out, current, release_time, release_current, link, grad, floor, skip,
 ):  # fmt: skip
     """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``.
 
-    The times alone say how long each passage lasts, from one spike or release to the one before: first they are listed,
-    then the responses of all are computed together, and then the adjoints pass.
+    Spikes from ``k`` backwards; ``q`` is the first of those spikes before ``t_e`` whose release lies in the interval, ``link``
+    leads to the others. The times alone say how long each passage lasts, from one spike or release to the one before: first
+    they are listed, then the responses of all are computed together, and then the adjoints pass.
     """
     (u_old, i_old, u_new, i_new), (kinds, places, spans, legs) = rows, lists
     stamp, taken, row, n, begin = stamp + 1, 0, b if threshold.shape[0] > 1 else 0, 0, np.float64(t_e)
     while True:
-        spike_next = k >= 0 and t_out[b, k] > t_e
-        release_next = refractory and p >= 0 and release_time[b, released[p]] > t_e
-        if not (spike_next or release_next):
-            break
-        release = release_next and (not spike_next or release_time[b, released[p]] > t_out[b, k])
-        q = released[p] if release else k
-        lane = u_out[b, q]
-        if release:
-            p -= 1
-            if table[lane, REFRACTORY] == 0.0:  # released at its spike: nothing lies between
-                continue
+        spikes = k >= 0 and t_out[b, k] > t_e
+        if spikes:
+            place, k = k, k - 1
+        elif refractory is not None and q >= 0:
+            place, q = q, link[q]
         else:
-            k -= 1
+            break
+        lane = u_out[b, place]
         if stamps[lane] != stamp:
             stamps[lane] = stamp
             lanes[taken] = lane
             taken += 1
             own[lane, OWN_U], own[lane, OWN_I] = state[u_old, lane], state[i_old, lane]
             own[lane, OWN_TIME] = np.float64(t_end)
-        t = np.float64(release_time[b, q]) if release else np.float64(t_out[b, q])
-        kinds[n], places[n], spans[n] = RELEASE if release else SPIKE, q, own[lane, OWN_TIME] - t
-        own[lane, OWN_TIME] = t
-        n += 1
-    for a in range(taken):
-        kinds[n], places[n], spans[n] = BEGIN, lanes[a], own[lanes[a], OWN_TIME] - begin
+        if refractory is not None:
+            r = release_time[b, place]
+            if not spikes or t_out[b, place] < r <= t_end:
+                kinds[n], places[n], spans[n] = RELEASE, place, own[lane, OWN_TIME] - np.float64(r)
+                own[lane, OWN_TIME] = np.float64(r)
+                n += 1
+        if spikes:
+            kinds[n], places[n], spans[n] = SPIKE, place, own[lane, OWN_TIME] - np.float64(t_out[b, place])
+            own[lane, OWN_TIME] = np.float64(t_out[b, place])
+            n += 1
+    for x in range(taken):
+        kinds[n], places[n], spans[n] = BEGIN, lanes[x], own[lanes[x], OWN_TIME] - begin
         n += 1
     for block in range(0, n, WIDTH):
         m = min(WIDTH, n - block)
@@ -95,7 +97,8 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
             q = places[block + x]
             lane = q if kinds[block + x] == BEGIN else u_out[b, q]
             legs[SPAN + x] = spans[block + x]
-            legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
+            if rates is not None:
+                legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
         respond_to_all(kind, legs, m)
         for x in range(m):
             q, what = places[block + x], kinds[block + x]
@@ -114,7 +117,25 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
             else:
                 state[u_new, lane], state[i_new, lane] = u_l, i_l
             own[lane, OWN_U], own[lane, OWN_I] = u_l, i_l
-    return k, p, stamp
+    return k, stamp
+
+
+@kernel(inline="always")
+def _link_releases(b, k, last, t_in, end_time, t_out, release_time, head, link):  # type: ignore[no-untyped-def]
+    """Chains ``head[e], link[..], ..`` of the spikes ``0 .. k`` that are released in a later interval, number e, than they fell into."""
+    for e in range(last + 1):
+        head[e] = -1
+    e = 0
+    for q in range(k + 1):
+        t = release_time[b, q]
+        if t_out[b, q] < t <= end_time:
+            while e < last and t_in[b, e + 1] < t:
+                e += 1
+            while e > 0 and t_in[b, e] >= t:
+                e -= 1
+            if t_out[b, q] <= t_in[b, e] < t:
+                link[q] = head[e]
+                head[e] = q
 
 
 @kernel(fastmath=FASTMATH)
@@ -135,10 +156,12 @@ def backward_range(  # type: ignore[no-untyped-def]
     rate_mem, rate_syn = (1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype)
     own, lanes, stamps, stamp = np.zeros((n, 5)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
     room, per = 2 * t_out.shape[1] + n, 1.0 / table[:, :2]
-    lists = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room), np.zeros(LEG_ROWS)
+    legs = np.zeros(LEG_ROWS)
+    legs[RATE_M : RATE_M + WIDTH], legs[RATE_S : RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
+    lists = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room), legs
     tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
     c_m, c_s, c_g = zero, zero, zero
-    end_time, released = dtype.type(t_stop), np.zeros(t_out.shape[1] if refractory else 1, np.int64)
+    end_time, link, head = dtype.type(t_stop), np.zeros(t_out.shape[1], np.int64), np.zeros(t_in.shape[1] + 1, np.int64)
     for b in range(lo, hi):
         k = n_out[b] - 1
         while k >= 0 and grad[b, k] == 0:
@@ -154,21 +177,11 @@ def backward_range(  # type: ignore[no-untyped-def]
             continue
         for j in range(n):
             state[u_new, j], state[i_new, j] = zero, zero
-        if refractory:
+        if refractory is not None:
             for j in range(n):
                 own[j, WAITS] = 0.0
-            for q in range(k + 1):  # in the order of their release: nearly that of the spikes
-                place = q
-                while place > 0 and release_time[b, released[place - 1]] > release_time[b, q]:
-                    released[place] = released[place - 1]
-                    place -= 1
-                released[place] = q
-            p = k
-            while p >= 0 and release_time[b, released[p]] > end_time:
-                p -= 1
-        else:
-            p = -1
-        if kind == RATIO_2:
+            _link_releases(b, k, last, t_in, end_time, t_out, release_time, head, link)
+        if kind is RATIO_2:
             decays(gone, t_in[b], last + 1, end_time, tm_0)
         t_end, late = end_time, u_in[b, last]  # nothing arrives at t_stop: zeros are added there
         for e in range(last, -1, -1):
@@ -186,7 +199,7 @@ def backward_range(  # type: ignore[no-untyped-def]
                 continue
             f_m, f_s, f_g = 0.0, 0.0, 0.0
             if rates is None:
-                if kind == RATIO_2:
+                if kind is RATIO_2:
                     y = gone[e + 1]
                     f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
                 else:
@@ -216,11 +229,12 @@ def backward_range(  # type: ignore[no-untyped-def]
                     u_j, i_j = state[u_old, j], state[i_old, j]
                     d_weight[late, j] += i_j
                     state[u_new, j], state[i_new, j] = e_m[j] * u_j, e_s[j] * i_j + g[j] * u_j
-            if (k >= 0 and t_out[b, k] > t_e) or (p >= 0 and release_time[b, released[p]] > t_e):
-                k, p, stamp = _spiking_lanes(
-                    b, k, p, kind, refractory, t_e, t_end, state, (u_old, i_old, u_new, i_new), lanes, own, stamps, stamp,
-                    table, per, lists, threshold, t_out, u_out, current, release_time, release_current, released, grad,
-                    floor, skip,
+            waiting = -1 if refractory is None else head[e]
+            if (k >= 0 and t_out[b, k] > t_e) or waiting >= 0:
+                k, stamp = _spiking_lanes(
+                    b, k, waiting, kind, refractory, t_e, t_end, state, (u_old, i_old, u_new, i_new), lanes, own, stamps,
+                    stamp, table, rates, per, lists, threshold, t_out, u_out, current, release_time, release_current, link,
+                    grad, floor, skip,
                 )  # fmt: skip
             t_end, late = t_e, u_in[b, e]
         total = zero

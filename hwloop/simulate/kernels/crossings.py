@@ -22,21 +22,22 @@ from .neuron import MAX_ITERATIONS, RATIO_2, first_guess, halley, peak_after
 #: Steps of the search that all take together; a neuron that has not settled then goes on alone.
 STEPS = 4
 
-#: Rows of the table, ``WIDTH`` apart: membrane, current, threshold; time constant of the membrane, both rates, ratio of the
-#: time constants; where the neuron stands in the interval (s); its state at the end, whether that forces a spike, whether
-#: it has left the common update; and for one round: whether it crosses, the search's place and ends, whether it has
-#: settled, the factors of a response.
-U, CURRENT, LEVEL, TAU, RATE_M, RATE_S, RATIO, POS, END_U, END_I, FORCED, OUTSIDE = (WIDTH * row for row in range(12))
-#: Rows that a neuron takes along when others before it have left: ``MOVED`` of them after the search, ``FOUND`` before.
-MOVED, FOUND = 12, 14
-S, HIGH, CROSSES, LOW, SETTLED, E_M, E_S, G = (WIDTH * row for row in range(MOVED, MOVED + 8))
-ROWS = MOVED + 8
+#: Rows of the table, ``WIDTH`` apart: membrane, current, threshold, where the neuron stands in the interval (s), the search's
+#: place and end (s after that); time constant of the membrane, both rates, ratio of the time constants; state at the end of
+#: the interval, whether that forces a spike, whether the neuron has left the common update; end of its refractory time
+#: (-inf: none); and for one round: whether it crosses, begin of the search, whether it has settled, factors of a response.
+U, CURRENT, LEVEL, POS, S, HIGH, TAU, RATE_M, RATE_S, RATIO = (WIDTH * row for row in range(10))
+END_U, END_I, FORCED, OUTSIDE, UNTIL, CROSSES, LOW, SETTLED, E_M, E_S, G = (WIDTH * row for row in range(10, 21))
+ROWS = 21
+#: Rows that a neuron takes along when others before it have left: those that spike (less their constants, where all share
+#: them), and those that a refractory time held back.
+SHARED, SPIKING, RELEASED = 6, 10, 14
 
 
 @kernel(inline="always")
 def respond_there(kind, a, m):  # type: ignore[no-untyped-def]
     """Factors ``E_M, E_S, G`` of the spans in row ``S``."""
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         for k in range(whole_vectors(m)):
             a[E_M + k], a[E_S + k], a[G + k] = respond_2(a[S + k], a[RATE_M + k])
     else:
@@ -45,26 +46,50 @@ def respond_there(kind, a, m):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
-def find_crossings(kind, a, m, end):  # type: ignore[no-untyped-def]
+def wait_there(kind, a, m, end):  # type: ignore[no-untyped-def]
+    """Refractory neurons to the end of that time, or of the interval: their currents fade, their membranes stand still."""
+    whole = whole_vectors(m)
+    for k in range(whole):
+        a[S + k] = max(min(a[UNTIL + k], end) - a[POS + k], 0.0)
+    respond_there(kind, a, m)
+    for k in range(whole):
+        a[CURRENT + k], a[POS + k] = a[E_S + k] * a[CURRENT + k], max(a[POS + k], min(a[UNTIL + k], end))
+
+
+@kernel(inline="always")
+def find_crossings(kind, a, m, end, outside):  # type: ignore[no-untyped-def]
     """To row ``CROSSES`` whether each neuron reaches its threshold before ``end``; to ``HIGH`` how long to search for it.
 
     Decided by the sign of ``u - c`` at the end of the interval (``FORCED``: rounding must not lose that spike), or at the
-    maximum inside it, of which there is one at most. Without input the membrane only tends to 0.
+    maximum inside it, of which there is one at most. Without input the membrane only tends to 0. ``outside``: all states
+    at the end are those of :func:`arrive_there`.
     """
-    if kind == RATIO_2:
-        _find_in_quadratics(a, m, end)
+    if kind is RATIO_2:
+        _find_in_quadratics(a, m, end, outside)
     else:
         _find_below_maxima(a, m, end)
 
 
 @kernel(inline="always")
-def _find_in_quadratics(a, m, end):  # type: ignore[no-untyped-def]
+def _find_in_quadratics(a, m, end, outside):  # type: ignore[no-untyped-def]
     """``tau_mem = 2 tau_syn``: also how long after ``POS`` each crosses, to row ``S``, in closed form.
 
     With ``y = 1 - e^(-s/tau_mem)``: ``u(s) = u0 + p y - i0 y^2``, ``p = i0 - u0``; a quadratic in ``y`` whose small
     root has no cancellation: ``y = 2 q / (p + sqrt(p^2 - 4 i0 q))``, ``q = c - u0 > 0``.
     """
-    for k in range(whole_vectors(m)):
+    some, whole = 0, whole_vectors(m)
+    for k in range(whole):
+        able = (end > a[POS + k]) & (a[LEVEL + k] < math.inf) & ((a[CURRENT + k] > 0.0) | (a[LEVEL + k] < 0.0))
+        may = able & ((a[FORCED + k] > 0.0) | (not outside) | (a[END_I + k] <= a[END_U + k]))
+        a[CROSSES + k] = 1.0 if may else 0.0
+        some += 1 if may & (k < m) else 0
+    if some > 0:
+        _solve_quadratics(a, whole, end)
+
+
+@kernel(inline="always")
+def _solve_quadratics(a, whole, end):  # type: ignore[no-untyped-def]
+    for k in range(whole):
         u, i, c, span = a[U + k], a[CURRENT + k], a[LEVEL + k], end - a[POS + k]
         rest, _ = decay(span * a[RATE_M + k])
         q, p = c - u, i - u
@@ -72,12 +97,11 @@ def _find_in_quadratics(a, m, end):  # type: ignore[no-untyped-def]
         root = math.sqrt(max(d, 0.0))
         rising, sum_ = p >= 0.0, p + root
         y = 2.0 * q / sum_ if rising & (sum_ > 0.0) else ((p - root) / (2.0 * i) if (i < 0.0) & (not rising) else rest)
-        able = (span > 0.0) & (c < math.inf) & ((i > 0.0) | (c < 0.0))
         turns = (d >= 0.0) & (p > 0.0) & (p < 2.0 * i * rest)
         inside = y < rest
         s = -a[TAU + k] * log_1p(-max(y, 0.0) if inside else 0.0)
         a[S + k] = s if inside else span
-        a[CROSSES + k] = 1.0 if able & ((a[FORCED + k] > 0.0) | turns) else 0.0
+        a[CROSSES + k] = a[CROSSES + k] if (a[FORCED + k] > 0.0) | turns else 0.0
 
 
 @kernel(inline="always")
@@ -158,13 +182,15 @@ def spike_there(kind, a, m, t_next, like):  # type: ignore[no-untyped-def]
 
 @kernel(inline="always")
 def arrive_there(kind, a, m, end, like):  # type: ignore[no-untyped-def]
-    """States at the end of the interval, and whether they force a spike."""
+    """States at the end of the interval of the neurons that have left the common update, and whether they force a spike."""
     real, whole = like.dtype.type, whole_vectors(m)
     for k in range(whole):
         a[S + k] = end - a[POS + k]
     respond_there(kind, a, m)
     for k in range(whole):
-        u, i = a[U + k], a[CURRENT + k]
+        u, i, left = a[U + k], a[CURRENT + k], a[OUTSIDE + k] > 0.0
         u_end = a[E_M + k] * u + a[G + k] * i
-        a[END_U + k], a[END_I + k], a[OUTSIDE + k] = u_end, a[E_S + k] * i, 1.0
-        a[FORCED + k] = 1.0 if real(u_end) >= real(a[LEVEL + k]) else 0.0
+        a[END_U + k] = u_end if left else a[END_U + k]
+        a[END_I + k] = a[E_S + k] * i if left else a[END_I + k]
+        forced = 1.0 if real(u_end) >= real(a[LEVEL + k]) else 0.0
+        a[FORCED + k] = forced if left else a[FORCED + k]

@@ -25,28 +25,32 @@ from .crossings import (
     END_I,
     END_U,
     FORCED,
-    FOUND,
     LEVEL,
-    MOVED,
     OUTSIDE,
     POS,
     RATE_M,
     RATE_S,
     RATIO,
+    RELEASED,
     ROWS,
+    SHARED,
+    SPIKING,
     TAU,
+    UNTIL,
     U,
     arrive_there,
     find_crossings,
     search_crossings,
     spike_there,
+    wait_there,
 )
-from .exponentials import respond, respond_2
 from .legs import LEG_ROWS, WIDTH
+from .legs import RATE_M as LEG_RATE_M
+from .legs import RATE_S as LEG_RATE_S
 from .measured import REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, forward_step, short_propagators
-from .neuron import RATIO_2, fading, response
+from .neuron import RATIO_2, response
 from .order import sort_interval
 from .propagators import decays, is_short, propagators
 
@@ -60,7 +64,7 @@ def forward_range(  # type: ignore[no-untyped-def]
 
     ``t_meas, u_meas, n_meas`` are None, or the spikes to replay; ``rates, bases`` are None where all neurons
     share their taus: the compiler leaves out what is None, which halves the time of a first call. ``out_release`` and
-    ``out_released`` are written where a neuron has a refractory time (``holding``), ``out_residual`` in a replay,
+    ``out_released`` are written where a neuron has a refractory time (``holding``, else None), ``out_residual`` in a replay,
     ``out_t`` and ``out_u`` otherwise. ``moves`` says that something may happen before the first event. ``weight`` has
     ``NARROW`` columns or more.
 
@@ -78,12 +82,17 @@ def forward_range(  # type: ignore[no-untyped-def]
     until, own, per = np.zeros(n), np.full((n, 3), -1.0), 1.0 / table[:, :2]
     a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
     work = 1 if t_meas is None else 2 * room + n
-    lists = np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), np.zeros(LEG_ROWS)
+    legs = np.zeros(LEG_ROWS)
+    legs[LEG_RATE_M : LEG_RATE_M + WIDTH], legs[LEG_RATE_S : LEG_RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
+    lists = np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), legs
+    if rates is None:  # the constants of the table stand still
+        a[TAU : TAU + WIDTH], a[RATIO : RATIO + WIDTH] = table[0, TAU_MEM], table[0, TAU_MEM] * per[0, TAU_SYN]
+        a[RATE_M : RATE_M + WIDTH], a[RATE_S : RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
     work = room if t_meas is None else 1
     times, units, currents = np.zeros(work, dtype), np.zeros(work, np.int64), np.zeros(work, dtype)
     order, bins, slots = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
     end_time = dtype.type(t_stop)
-    work = work if holding else 1
+    work = 1 if holding is None else work
     release, released = np.zeros(work, dtype), np.zeros(work, dtype)
     tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
     a_m, a_s, a_g, a_y = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0)
@@ -96,7 +105,7 @@ def forward_range(  # type: ignore[no-untyped-def]
         if t_meas is not None:
             early = n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0])
         count, seen, t_now = 0, 0, dtype.type(0)
-        if kind == RATIO_2:
+        if kind is RATIO_2:
             decays(gone, t_in[b], n_in[b], end_time, tm_0)
         for e in range(-1, n_in[b]):
             t_next, unit = end_time, 0
@@ -113,7 +122,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                 continue
             hits, f_m, f_s, f_g = no, 0.0, 0.0, 0.0
             if rates is None:
-                if kind == RATIO_2:
+                if kind is RATIO_2:
                     y = gone[e + 1]
                     f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
                 else:
@@ -149,7 +158,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
             waiting = np.uint64(0)
-            if holding:
+            if holding is not None:
                 for word in range(held_words.shape[0]):
                     waiting |= held_words[word]
             if t_meas is not None:
@@ -159,7 +168,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                 if seen > first or waiting != 0:
                     replay_lanes(
                         b, first, seen, kind, t_now, t_next, subtract, holding, state, (u_old, i_old, u_new, i_new), c,
-                        (weight, unit), table, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
+                        (weight, unit), table, rates, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
                         out_residual, out_release, out_released,
                     )  # fmt: skip
                 count = seen
@@ -177,94 +186,87 @@ def forward_range(  # type: ignore[no-untyped-def]
                                 flagged += flag[lane] | held[lane]
                 first, begin, end = count, np.float64(t_now), np.float64(t_next)
                 for block in range(0, flagged, WIDTH):
-                    m = 0
-                    for k in range(block, min(block + WIDTH, flagged)):
-                        lane = lanes[k]
-                        tm, r_m, r_s = table[lane, TAU_MEM], per[lane, TAU_MEM], per[lane, TAU_SYN]
-                        a[U + m], a[CURRENT + m], a[LEVEL + m] = state[u_old, lane], state[i_old, lane], c[lane]
-                        a[TAU + m], a[RATE_M + m], a[RATE_S + m], a[RATIO + m] = tm, r_m, r_s, tm * r_s
-                        a[POS + m], a[OUTSIDE + m], ids[m] = begin, 0.0, lane
-                        a[END_U + m], a[END_I + m] = (
-                            state[u_new, lane],
-                            np.float64(a_s if rates is None else e_s[lane]) * a[CURRENT + m],
-                        )
-                        a[FORCED + m] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
-                        if holding and until[lane] > begin:
-                            held[lane] = until[lane] > end
-                            if until[lane] > end:
-                                i_l = a[CURRENT + m] * fading(kind, end - begin, r_m, r_s)
-                                state[u_new, lane], state[i_new, lane] = a[U + m], dtype.type(i_l) + weight[unit, lane]
-                                continue
-                            i_l = a[CURRENT + m] * fading(kind, until[lane] - begin, r_m, r_s)
-                            if last[lane] < room:
-                                release[last[lane]], released[last[lane]] = until[lane], i_l
-                            a[CURRENT + m], a[POS + m] = i_l, until[lane]
-                            if kind == RATIO_2:
-                                f_m, f_s, f_g = respond_2(end - until[lane], r_m)
-                            else:
-                                f_m, f_s, f_g = respond(end - until[lane], r_m, r_s)
-                            u_e = f_m * a[U + m] + f_g * i_l
-                            a[END_U + m], a[END_I + m], a[OUTSIDE + m] = u_e, f_s * i_l, 1.0
-                            a[FORCED + m] = 1.0 if dtype.type(u_e) >= c[lane] else 0.0
-                        m += 1
+                    m, waits = min(WIDTH, flagged - block), 0
+                    for k in range(m):
+                        lane = lanes[block + k]
+                        ids[k], a[POS + k], a[OUTSIDE + k] = lane, begin, 0.0
+                        a[U + k], a[CURRENT + k], a[LEVEL + k] = state[u_old, lane], state[i_old, lane], c[lane]
+                        share, a[END_U + k] = np.float64(a_s if rates is None else e_s[lane]), state[u_new, lane]
+                        a[END_I + k], a[FORCED + k] = share * a[CURRENT + k], state[u_new, lane] >= c[lane]
+                        if rates is not None:
+                            tm, r_s = table[lane, TAU_MEM], per[lane, TAU_SYN]
+                            a[TAU + k], a[RATE_M + k], a[RATE_S + k], a[RATIO + k] = (
+                                tm,
+                                per[lane, TAU_MEM],
+                                r_s,
+                                tm * r_s,
+                            )
+                        if holding is not None:
+                            waits_here = until[lane] > begin
+                            a[UNTIL + k], a[OUTSIDE + k] = until[lane] if waits_here else -np.inf, waits_here
+                            waits += 1 if waits_here else 0
+                    outside = False
                     while m > 0:
-                        find_crossings(kind, a, m, end)
+                        if holding is not None and waits > 0:
+                            wait_there(kind, a, m, end)
+                            kept = 0
+                            for k in range(m):
+                                lane = ids[k]
+                                if a[UNTIL + k] > end:
+                                    held[lane] = 1
+                                    state[u_new, lane] = a[U + k]
+                                    state[i_new, lane] = dtype.type(a[CURRENT + k]) + weight[unit, lane]
+                                    continue
+                                if a[UNTIL + k] > -np.inf:
+                                    held[lane] = 0
+                                    if last[lane] < room:
+                                        release[last[lane]], released[last[lane]] = a[UNTIL + k], a[CURRENT + k]
+                                if kept != k:
+                                    ids[kept] = lane
+                                    for row in range(RELEASED):
+                                        a[WIDTH * row + kept] = a[WIDTH * row + k]
+                                kept += 1
+                            m = kept
+                        if outside or waits > 0:
+                            arrive_there(kind, a, m, end, weight)
+                        find_crossings(kind, a, m, end, outside)
                         kept = 0
                         for k in range(m):
                             if a[CROSSES + k] == 1.0:
                                 if kept != k:
-                                    for row in range(FOUND):
-                                        a[WIDTH * row + kept] = a[WIDTH * row + k]
                                     ids[kept] = ids[k]
+                                    for row in range(SHARED if rates is None else SPIKING):
+                                        a[WIDTH * row + kept] = a[WIDTH * row + k]
                                 kept += 1
                             elif a[OUTSIDE + k] > 0.0:
                                 lane = ids[k]
                                 state[u_new, lane] = a[END_U + k]
                                 state[i_new, lane] = dtype.type(a[END_I + k]) + weight[unit, lane]
-                        m = kept
+                        m, outside, waits = kept, True, 0
                         if m == 0:
                             break
-                        if kind != RATIO_2:
+                        if kind is not RATIO_2:
                             search_crossings(a, m)
                         spike_there(kind, a, m, t_next, weight)
-                        kept = 0
                         for k in range(m):
-                            lane, pos, u_l, i_l, c_l = ids[k], a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
-                            r, t_ref = table[lane, RESET], table[lane, REFRACTORY]
+                            lane, pos, r = ids[k], a[POS + k], table[ids[k], RESET]
                             if count < room:
-                                times[count], units[count], currents[count] = pos, lane, i_l
-                            u_l = u_l - (c_l - r) if subtract else r
-                            if holding:
+                                times[count], units[count], currents[count] = pos, lane, a[CURRENT + k]
+                            a[U + k], a[OUTSIDE + k] = a[U + k] - (a[LEVEL + k] - r) if subtract else r, 1.0
+                            if holding is not None:
+                                t_ref = table[lane, REFRACTORY]
                                 if count < room:
-                                    release[count], released[count] = (
-                                        np.inf if t_ref > 0.0 else dtype.type(pos),
-                                        0.0 if t_ref > 0.0 else i_l,
-                                    )
+                                    release[count] = np.inf if t_ref > 0.0 else dtype.type(pos)
+                                    released[count] = 0.0 if t_ref > 0.0 else a[CURRENT + k]
                                 last[lane], until[lane] = count, pos + t_ref if t_ref > 0.0 else -np.inf
+                                waits_here = until[lane] > pos
+                                a[UNTIL + k] = until[lane] if waits_here else -np.inf
+                                waits += 1 if waits_here else 0
                             count += 1
                             if max_spikes > 0:
                                 fired[lane] += 1
                                 if max_spikes == 1 or fired[lane] >= max_spikes:
-                                    c[lane], c_l = np.inf, np.inf
-                            if holding and until[lane] > pos:
-                                held[lane] = until[lane] > end
-                                r_m, r_s = per[lane, TAU_MEM], per[lane, TAU_SYN]
-                                if until[lane] > end:
-                                    i_l = i_l * fading(kind, end - pos, r_m, r_s)
-                                    state[u_new, lane], state[i_new, lane] = u_l, dtype.type(i_l) + weight[unit, lane]
-                                    continue
-                                i_l = i_l * fading(kind, until[lane] - pos, r_m, r_s)
-                                if last[lane] < room:
-                                    release[last[lane]], released[last[lane]] = until[lane], i_l
-                                pos = until[lane]
-                            if kept != k:
-                                for row in range(MOVED):
-                                    a[WIDTH * row + kept] = a[WIDTH * row + k]
-                                ids[kept] = lane
-                            a[U + kept], a[CURRENT + kept], a[LEVEL + kept], a[POS + kept] = u_l, i_l, c_l, pos
-                            kept += 1
-                        m = kept
-                        arrive_there(kind, a, m, end, weight)
+                                    c[lane], a[LEVEL + k] = np.inf, np.inf
                 if first < count <= room:
                     sort_interval(times, units, order, bins, slots, first, count, begin, end)
             if not arrives:
@@ -275,5 +277,5 @@ def forward_range(  # type: ignore[no-untyped-def]
             for k in range(count):
                 o = order[k]
                 out_t[b, k], out_u[b, k], out_current[b, k] = times[o], units[o], currents[o]
-                if holding:
+                if holding is not None:
                     out_release[b, k], out_released[b, k] = release[o], released[o]

@@ -30,7 +30,7 @@ def whole_vectors(m):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def respond_to_all(kind, legs, m):  # type: ignore[no-untyped-def]
     """Factors ``E_M, E_S, G`` of the first ``m`` spans; see :func:`~.exponentials.respond`."""
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         for x in range(whole_vectors(m)):
             legs[E_M + x], legs[E_S + x], legs[G + x] = respond_2(legs[SPAN + x], legs[RATE_M + x])
     else:

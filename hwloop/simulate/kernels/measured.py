@@ -20,7 +20,7 @@ SPIKE, TOO_EARLY, RELEASE, HELD, END = range(5)
 
 @kernel(inline="always")
 def replay_lanes(  # type: ignore[no-untyped-def]
-    b, first, stop, kind, t_now, t_next, subtract, holding, state, rows, c, arriving, table, per, held, until, last, own,
+    b, first, stop, kind, t_now, t_next, subtract, holding, state, rows, c, arriving, table, rates, per, held, until, last, own,
     lanes, lists, t_meas, u_meas, current, residual, release, released,
 ):  # fmt: skip
     """Carry the neurons through their measured spikes in ``(t_now, t_next]``, in order, with the same arithmetic.
@@ -31,30 +31,38 @@ def replay_lanes(  # type: ignore[no-untyped-def]
     (u_old, i_old, u_new, i_new), (kinds, places, spans, legs), (weight, unit) = rows, lists, arriving
     end, begin, n, taken, dtype = np.float64(t_next), np.float64(t_now), 0, 0, c.dtype
     for k in range(first, stop):
-        taken = _take(u_meas[b, k], lanes, taken, begin, state, u_old, i_old, own)
-    if holding:
-        for lane in range(held.shape[0]):
-            if held[lane] != 0:
-                taken = _take(lane, lanes, taken, begin, state, u_old, i_old, own)
-    for k in range(first, stop):
         lane, t = u_meas[b, k], np.float64(t_meas[b, k])
-        refractory = holding and until[lane] > t
-        if holding:
+        if own[lane, OWN_TIME] < 0.0:  # taken out of the common update of this interval, once
+            lanes[taken] = lane
+            taken += 1
+            own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = state[u_old, lane], state[i_old, lane], begin
+        refractory = holding is not None and until[lane] > t
+        if holding is not None:
             if not refractory and until[lane] > own[lane, OWN_TIME]:
-                n = _release(b, n, lane, kinds, places, spans, until, last, own, release)
+                kinds[n], places[n], spans[n] = RELEASE, last[lane], until[lane] - own[lane, OWN_TIME]
+                release[b, last[lane]], own[lane, OWN_TIME] = until[lane], until[lane]
+                n += 1
             t_ref = table[lane, REFRACTORY]
             release[b, k] = np.inf if t_ref > 0.0 else t
             last[lane], until[lane] = k, t + t_ref if t_ref > 0.0 else -np.inf
         kinds[n], places[n], spans[n] = TOO_EARLY if refractory else SPIKE, k, t - own[lane, OWN_TIME]
         own[lane, OWN_TIME] = t
         n += 1
+    if holding is not None:
+        for lane in range(held.shape[0]):
+            if held[lane] != 0 and own[lane, OWN_TIME] < 0.0:
+                lanes[taken] = lane
+                taken += 1
+                own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = state[u_old, lane], state[i_old, lane], begin
     for k in range(taken):
         lane = lanes[k]
-        waits = holding and until[lane] > end
-        if holding:
+        waits = holding is not None and until[lane] > end
+        if holding is not None:
             held[lane] = waits
             if not waits and until[lane] > own[lane, OWN_TIME]:
-                n = _release(b, n, lane, kinds, places, spans, until, last, own, release)
+                kinds[n], places[n], spans[n] = RELEASE, last[lane], until[lane] - own[lane, OWN_TIME]
+                release[b, last[lane]], own[lane, OWN_TIME] = until[lane], until[lane]
+                n += 1
         kinds[n], places[n], spans[n] = HELD if waits else END, lane, end - own[lane, OWN_TIME]
         own[lane, OWN_TIME] = -1.0
         n += 1
@@ -62,11 +70,9 @@ def replay_lanes(  # type: ignore[no-untyped-def]
         m = min(WIDTH, n - block)
         for x in range(m):
             lane = places[block + x] if kinds[block + x] >= HELD else u_meas[b, places[block + x]]
-            legs[SPAN + x], legs[RATE_M + x], legs[RATE_S + x] = (
-                spans[block + x],
-                per[lane, TAU_MEM],
-                per[lane, TAU_SYN],
-            )
+            legs[SPAN + x] = spans[block + x]
+            if rates is not None:
+                legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
         respond_to_all(kind, legs, m)
         for x in range(m):
             q, what = places[block + x], kinds[block + x]
@@ -82,24 +88,6 @@ def replay_lanes(  # type: ignore[no-untyped-def]
             else:
                 residual[b, q], current[b, q] = u_l - c_l, -np.inf if what == TOO_EARLY else i_l
                 u_l = u_l - (c_l - r) if subtract and what == SPIKE else r
-                if holding:
+                if holding is not None:
                     released[b, q] = 0.0 if table[lane, REFRACTORY] > 0.0 else i_l
             own[lane, OWN_U], own[lane, OWN_I] = u_l, i_l
-
-
-@kernel(inline="always")
-def _release(b, n, lane, kinds, places, spans, until, last, own, release):  # type: ignore[no-untyped-def]
-    """List the leg to the end of the neuron's refractory time; returns the number of legs."""
-    kinds[n], places[n], spans[n] = RELEASE, last[lane], until[lane] - own[lane, OWN_TIME]
-    release[b, last[lane]], own[lane, OWN_TIME] = until[lane], until[lane]
-    return n + 1
-
-
-@kernel(inline="always")
-def _take(lane, lanes, n, begin, state, u_old, i_old, own):  # type: ignore[no-untyped-def]
-    """Take a neuron out of the common update of this interval, once; returns the number taken."""
-    if own[lane, OWN_TIME] < 0.0:
-        lanes[n] = lane
-        own[lane, OWN_U], own[lane, OWN_I], own[lane, OWN_TIME] = state[u_old, lane], state[i_old, lane], begin
-        n += 1
-    return n

@@ -11,8 +11,8 @@ import math
 from ..compile_kernel import kernel
 from .exponentials import log_1p, respond, respond_2
 
-#: Kinds of a layer's time constants, which choose the closed form.
-GENERAL, RATIO_2 = 0, 1
+#: Kinds of a layer's time constants, which choose the closed form; None, for the compiler leaves out what is not None then.
+GENERAL, RATIO_2 = 0, None
 
 #: Iterations of the safeguarded Halley search; bisection alone needs 64 for a double.
 MAX_ITERATIONS = 100
@@ -25,9 +25,9 @@ def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, fl
 
 
 @kernel()
-def fading(kind: int, s: float, rate_mem: float, rate_syn: float) -> float:
+def fading(kind: int | None, s: float, rate_mem: float, rate_syn: float) -> float:
     """``e^(-s/tau_syn)`` as the neuron's responses have it: what is left of a current while the membrane is held."""
-    if kind == RATIO_2:
+    if kind is RATIO_2:
         return respond_2(s, rate_mem)[1]
     return respond(s, rate_mem, rate_syn)[1]
 

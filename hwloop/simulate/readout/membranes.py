@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...arguments import DTYPES
 from ...errors import InputError, OptionError
 from ...spikes import Spikes
 from .. import cpu
-from ..autograd import DTYPES
 from ..contract import Events, FloatArray, Layer
 from ..threads import begin, spread
 from .states import Cells, jump_maximum_gradient_range, jump_maximum_range, read_gradient_range, read_range

@@ -18,6 +18,9 @@ import numpy as np
 from ..contract import Events, FloatArray, Floor, IntArray, Layer, Sensitivities, Trace
 from .neuron import TAU_MEM, TAU_SYN, Membrane, Neuron, Sensitivity, Spike, crossing, extremum
 
+#: Output events that one call may hold: a minute's work.
+MAX_EVENTS = 1 << 18
+
 #: (event, time (s), weight) of one input spike of a neuron.
 Arrival: TypeAlias = tuple[int, float, float]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hwloop.device.target import compile
+from hwloop.device.registry import compile
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.device.target import compile
+from hwloop.device.registry import compile
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
 from hwloop_emulator import EmulatorDevice, Preset

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from hwloop.device.target import compile, open
+from hwloop.device.registry import compile, open
 from hwloop.errors import InputError, TargetError
 from hwloop.network import Network
 from hwloop.record import Recording

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.device.target import Device
+from hwloop.device.registry import Device
 from hwloop.device.trim import TRIMMED, Trimmable, TrimRange
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.network import Network

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwloop.device.target import compile
+from hwloop.device.registry import compile
 from hwloop.network import Network
 from hwloop_emulator import EmulatorTarget, Preset
 from hwloop_emulator.chip import Chip

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hwloop.cli import app
 from hwloop.command import doctor
-from hwloop.device import target
+from hwloop.device import registry as target
 from hwloop.errors import TargetError
 from hwloop_lava import Environment
 from hwloop_lava.environment import ENVIRONMENT_VARIABLE

@@ -60,6 +60,13 @@ def test_values_beyond_their_declared_width_are_refused(change: dict[str, Any], 
         layer(**change)
 
 
+def test_whole_numbers_of_numpy_are_kept_as_pythons() -> None:
+    synapses = Synapses(WEIGHT, exponent=np.int64(2), weight_bits=np.uint8(8))  # type: ignore[arg-type]
+    made = layer(du=np.int32(7), vth=np.int64(100))
+    assert [type(x) for x in (synapses.exponent, synapses.weight_bits, made.du, made.vth)] == [int] * 4
+    assert (synapses.exponent, made.du) == (2, 7)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from hwloop.device.target import choose_dt as choose_for
-from hwloop.device.target import find
+from hwloop.device.registry import choose_dt as choose_for
+from hwloop.device.registry import find
 from hwloop.errors import CompileError, InputError, OptionError
 from hwloop_loihi import choose_dt
 from hwloop_loihi.sweep import AS_GOOD, candidates

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
-from ..errors import CompileWarning, InputError, OptionError, TargetError
+from ..errors import CompileError, CompileWarning, InputError, OptionError, TargetError
 from ..losses import Decision
 from ..mapping import Capabilities, Program, ScaleRule
 from ..mapping.probe import probe_losses, silent_layers
@@ -30,6 +30,9 @@ from .base import checked_repeats as checked_repeats
 from .base import earlier as earlier
 from .base import repeat as repeat
 from .base import repetitions as repetitions
+
+if TYPE_CHECKING:
+    from hwloop_calibration import Calibration
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -247,7 +250,8 @@ def compile(
     Raises
     ------
     CompileError
-        The target cannot carry the network: names limit, value, layer and the cheapest fix.
+        The target cannot carry the network, or the device is calibrated, but not the neurons that it needs: names limit,
+        value, layer and the cheapest fix.
     InputError
         A parameter, scale or mask is outside its bounds.
     """
@@ -275,11 +279,28 @@ def compile_quietly(
     calibration = getattr(target, "calibration", None)
     avoided = [*mask, *(() if calibration is None else calibration.mask)]
     program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)
+    if calibration is not None:
+        _check_calibrated(program, calibration)
     if probe is None:
         return program
     found = probe_losses(net, program, probe, lambda rule: described.compile(net, weight_scale=rule, mask=avoided))
     notes = (*program.notes, *silent_layers(net, probe))
     return replace(program, warnings=(*program.warnings, *found), notes=notes)
+
+
+def _check_calibrated(program: Program, calibration: Calibration) -> None:
+    """:class:`CompileError` where ``program`` uses neurons of which the device's calibration says nothing."""
+    known = set(calibration.neurons)
+    for number, layer in enumerate(program.layers):
+        unknown = [int(n) for n in layer.neurons if int(n) not in known]
+        if unknown:
+            raise CompileError(
+                f"the {len(known) - len(calibration.mask)} usable neurons that calibration {calibration.id} of the device knows",
+                f"{len(unknown)} others (first: physical neuron {unknown[0]})",
+                f"layer {2 * number + 1} (LIF)",
+                "calibrate for this network: hwloop.calibrate(device, hwloop.compile(net, device.target)), or the whole chip: "
+                'neurons="all"',
+            )
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
