@@ -44,28 +44,43 @@ def our_own(path: Path, samples: int) -> None:
 
 
 def from_another_tool() -> None:
-    # milliseconds, weights that are scaled in the neuron, nothing said about either
+    # milliseconds, and as a tool that counts in steps of .1 ms writes its neurons; nothing said about either
     neurons = nir.CubaLIF(
         tau_syn=np.full(2, 5.0),
         tau_mem=np.full(2, 10.0),
-        r=np.full(2, 2.0),
+        r=np.full(2, 10.0 / 0.1),
         v_leak=np.zeros(2),
         v_threshold=np.ones(2),
-        w_in=np.ones(2),
+        w_in=np.full(2, 5.0 / 0.1),
     )
-    graph = nir.NIRGraph.from_list(nir.Affine(weight=np.full((2, 3), 4.0), bias=np.zeros(2)), neurons)
+    graph = nir.NIRGraph.from_list(nir.Affine(weight=np.full((2, 3), 0.04), bias=np.zeros(2)), neurons)
     net = hl.Network.from_nir(graph)
     dense, lif = net.blocks[0]
     print(f"foreign file: {net.nir_evidence}")
-    print(
-        f"  tau_mem {lif.tau_mem[0]:g} s; weight 4 became {dense.weight[0, 0]:g}, with w_in / tau_syn and r folded in"
-    )
+    print(f"  tau_mem {lif.tau_mem[0]:g} s; weight 0.04 a step became {float(dense.weight[0, 0].detach()):g}")
 
-    recurrent = nir.NIRGraph(graph.nodes, [*graph.edges, ("cubalif", "affine")], type_check=False)
+    recurrent = nir.NIRGraph(
+        {**graph.nodes, "back": nir.Linear(np.full((2, 2), -0.04))},
+        [*graph.edges, ("cubalif", "back"), ("back", "cubalif")],
+        type_check=False,
+    )
+    looped = hl.Network.from_nir(recurrent)
+    print(f"  with a loop: {', '.join(f'{link.source} -> {link.target}' for link in looped.structure.links)}")
+
+    neurons.r = np.full(2, 20.0)  # gains that agree on no step: what a spike is has to be said
     try:
-        hl.Network.from_nir(recurrent)
+        hl.Network.from_nir(graph)
     except hl.InputError as error:
         print(f"  refused: {error}")
+    print(f"  said: {hl.Network.from_nir(graph, spike='jump').nir_evidence}")
+
+
+def for_other_tools(path: Path) -> None:
+    net = hl.Network([hl.Dense(5, 3, generator=torch.Generator().manual_seed(0)), hl.LIF(3, 10e-3, 5e-3)])
+    nir.write(path, net.to_nir(dt=1e-4))  # as tools that count in steps of .1 ms run it rightly
+    back = hl.Network.from_nir(path)
+    worst = (back.blocks[0][0].weight - net.blocks[0][0].weight).detach().abs().max()
+    print(f"for steps of .1 ms, and read back: weights differ by {float(worst):.1g} at most")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -75,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         our_own(options.out or Path(folder) / "net.nir", samples=5 if options.quick else 100)
+        for_other_tools(Path(folder) / "steps.nir")
     from_another_tool()
 
 

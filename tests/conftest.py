@@ -53,6 +53,12 @@ def yin_yang_folder() -> Path:
     return _real("yin_yang", "test_samples.npy")
 
 
+@pytest.fixture(scope="session")
+def nir_folder() -> Path:
+    """Folder of the NIR graphs of the field; the test is skipped where there is none."""
+    return _real("nir", "published/lif_norse.nir")
+
+
 class Interruption:
     """Raises ``error`` when the ``index``-th line of the files named is about to run; counts the lines that did.
 

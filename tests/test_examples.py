@@ -73,7 +73,10 @@ def test_nir_exchange_reads_back_what_it_wrote(capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "equal: True" in printed
     assert "time unit ms" in printed
-    assert "refused: recurrent edges" in printed
+    assert "with a loop: input -> cubalif, cubalif -> cubalif" in printed
+    assert "refused: what a spike is in this graph is not evident" in printed
+    assert "said: time unit ms" in printed
+    assert "read back: weights differ by" in printed
 
 
 def test_trained_network_is_deployed_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

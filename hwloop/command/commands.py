@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..experiments import builtin
-from . import calibrations, lava
+from . import calibrations, lava, nir_command
 from .errors import FAILED, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
@@ -31,6 +31,10 @@ app = typer.Typer(
 
 app.add_typer(calibrations.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
 app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
+
+app.add_typer(
+    nir_command.app, name="nir", help="Networks in NIR files: what one means, and a trained one written as one."
+)
 
 _command = partial(app.command, cls=Command)
 

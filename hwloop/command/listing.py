@@ -13,7 +13,7 @@ def list_targets() -> None:
     rows: list[tuple[str, ...]] = []
     for backend, where in available().items():
         try:
-            target = _some(backend)
+            target = some(backend)
             limits = target.capabilities
             weights = "real" if limits.weight_bits is None else f"{limits.weight_bits} bit"
             figures = (
@@ -37,7 +37,7 @@ def _names(names: tuple[str, ...]) -> str:
     return ", ".join(names) or "-"
 
 
-def _some(backend: str) -> Target:
+def some(backend: str) -> Target:
     """A target of ``backend``: without address, or number 0 where it wants one."""
     try:
         return find(backend)

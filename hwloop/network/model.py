@@ -195,23 +195,46 @@ class Network(nn.Module):
 
         return twin_of(self, calibration, program)
 
-    def to_nir(self) -> NIRGraph:
-        """The network as a NIR graph (SI seconds, stated in its metadata); see :mod:`hwloop.network.nir.graphs`."""
-        from .nir.graphs import to_nir
+    def to_nir(self, dt: float | None = None) -> NIRGraph:
+        """The network as a NIR graph (SI seconds, stated in its metadata); see :func:`hwloop.network.nir.write.to_nir`.
 
-        return to_nir(self)
+        ``dt`` (s): in the numbers that packages which count in steps of ``dt`` run rightly; None: in our own, which keep every
+        value.
+        """
+        from .nir.write import to_nir
+
+        return to_nir(self, dt)
 
     @classmethod
-    def from_nir(cls, graph: NIRGraph | Path | str, time_unit: str | None = None) -> Network:
-        """A network from a NIR graph or the path of its file; ``time_unit`` ("s", "ms", "us") overrides what it says.
+    def from_nir(
+        cls,
+        graph: NIRGraph | Path | str,
+        time_unit: str | None = None,
+        *,
+        spike: str | float | None = None,
+        reset: str | None = None,
+        output: str | None = None,
+    ) -> Network:
+        """A network from a NIR graph, or the path of its file.
 
-        Raises :class:`InputError` as :func:`hwloop.network.nir.graphs.from_nir`, and :class:`DataError` for a file that is
-        missing or no NIR.
+        Parameters
+        ----------
+        time_unit : "s", "ms" or "us", optional
+            Overrides what the graph says of its unit of time.
+        spike : "jump", "delta", or the exporter's time step (s), optional
+            What a spike is in the graph, where that is not evident.
+        reset : "value" or "subtract", optional
+            Of all neurons; asked for where it makes a difference and the graph does not say.
+        output : str, optional
+            Which output, where there are several.
+
+        Its ``nir_evidence`` says what was taken, and why. Raises :class:`InputError` as :func:`hwloop.network.nir.read.from_nir`,
+        and :class:`DataError` for a file that is missing or no NIR.
         """
-        from .nir.file import read_graph
-        from .nir.graphs import from_nir
+        from .nir.hdf5 import read_graph
+        from .nir.read import from_nir
 
-        return from_nir(read_graph(graph), time_unit)
+        return from_nir(read_graph(graph), time_unit, spike=spike, reset=reset, output=output)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
         """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""

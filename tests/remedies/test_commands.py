@@ -278,3 +278,11 @@ def test_keys_that_are_known_are_those_that_are_printed(tmp_path: Path) -> None:
     load(tmp_path, "batch_size = 25", "batch_size = 1")
     said = mended("[finetune]\nepochs = 2", "[finetune]\nepochs = 2\nhidden = [3]", "It belongs to [network]")
     load(tmp_path, "hidden = [10]", "hidden = [3]")
+
+
+def test_a_nir_file_that_exists_is_replaced_or_another_is_named(trained: Path, tmp_path: Path) -> None:
+    export = ("nir", "export", trained, "--out", tmp_path / "net.nir")
+    done(*export)
+    said(Said("nir_command.export", "exists; name another --out, or replace it with --force"), *export)
+    done(*export, "--force")
+    done("nir", "export", trained, "--out", tmp_path / "another.nir")

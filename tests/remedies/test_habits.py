@@ -14,7 +14,7 @@ import torch
 from hwloop import LIF, Dataset, Dense, Network, Spikes
 from hwloop import machine_memory as memory
 from hwloop.exchange import from_nir_data
-from hwloop.network.nir.file import MAX_BYTES
+from hwloop.network.nir.hdf5 import MAX_BYTES
 from hwloop.toml_text import toml_text
 
 from .support import Case, Said, option, refused
@@ -154,7 +154,7 @@ def written(path: Path, content: bytes | None) -> Path:
 FILES = [
     (Said("_check_file", "is a packed archive; allowed: HDF5 as nir.write writes it. Unpack it"), b"PK\x03\x04 and so on"),
     (Said("_check_file", "Export the graph again"), b"a picture"),
-    (Said("read_graph", "export it again with nir.write"), b"\x89HDF\r\n\x1a\n and so on"),
+    (Said("hdf5._read", "it is damaged: export it again with nir.write"), b"\x89HDF\r\n\x1a\n and so on"),
 ]  # fmt: skip
 
 
@@ -175,9 +175,9 @@ def test_a_path_that_is_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     Network.from_nir(graph())
     Network.from_nir(path)
     Network.from_nir(str(path))
-    monkeypatch.setattr("hwloop.network.nir.file.MAX_BYTES", 100)
+    monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", 100)
     refused("_check_file", "has {} bytes; allowed: at most {}", lambda: Network.from_nir(path))
-    monkeypatch.setattr("hwloop.network.nir.file.MAX_BYTES", path.stat().st_size)
+    monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", path.stat().st_size)
     Network.from_nir(path)
     assert MAX_BYTES > 100
 
@@ -185,6 +185,6 @@ def test_a_path_that_is_a_file_is_read(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_node_alone_is_put_between_input_and_output(tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     nir.write(path, nir.Linear(np.ones((2, 3))))
-    refused("read_graph", "alone; allowed: a NIRGraph. Put it between Input and Output", lambda: Network.from_nir(path))
+    refused("hdf5._read", "alone; allowed: a NIRGraph. Put it between Input and Output", lambda: Network.from_nir(path))
     nir.write(path, graph())
     Network.from_nir(path)

@@ -1,14 +1,11 @@
-"""Which time unit a NIR graph is written in, and what a spike is there: resolved with evidence, and stated.
+"""Which unit of time a NIR graph is written in: resolved with evidence, and stated.
 
-NIR fixes neither. Its equations hold in any one unit of time; exporters write seconds, milliseconds or steps. And where
-the specification drives the synapse with deltas, simulators that count in steps of ``dt`` drive it with pulses of height
-1 and width ``dt``, and scale ``w_in`` and ``r`` by ``1 / dt`` to make up for it.
+NIR fixes none: its equations hold in any one unit, and exporters write seconds, milliseconds or steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +13,10 @@ import nir
 import numpy as np
 
 from ...errors import InputError, OptionError
+from .values import numbers, text
 
 #: Metadata keys of the graph.
-TIME_UNIT, SPIKE, EXPORTER = "time_unit", "spike", "exporter"
+TIME_UNIT, EXPORTER = "time_unit", "exporter"
 
 #: How many of a unit make a second.
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6}
@@ -34,38 +32,31 @@ SPELLINGS = {
 }
 #: Exporters that write one unit by default, read from their public source. sinabs writes steps: not in this table.
 EXPORTERS = {"hwloop": "s", "norse": "s", "rockpool": "s", "snntorch": "s", "spikingjelly": "s"}
-#: Numbers that time constants have where nothing else is known: all within one range, or the unit is not evident.
-#: They say that models have time constants between 1 us and 1 s, and that nobody counts less than 1 ms in ms.
-PLAUSIBLE = {"s": (1e-6, 1.0), "ms": (1.0, 1e3), "us": (1e3, 1e6)}
-#: Relative difference up to which ``tau_mem / r`` and ``tau_syn / w_in`` are one time step: float32, three roundings.
-STEP_TOLERANCE = 1e-5
-#: A step is shorter than this share of every time constant; beyond it the ratios agree by chance (r = 1, equal taus).
-LONGEST_STEP = 0.75
+#: Time constants (s) that models of neurons have. Units are three decades apart and these four wide: time constants that
+#: lie in it in two units leave the doubt between them, and are refused.
+PLAUSIBLE = (1e-4, 1.0)
+#: norse writes ``dt / tau_inv`` with a default ``dt`` of .001: time constants too short by this.
+NORSE_DT = 1e-3
 
 
 @dataclass(frozen=True)
 class TimeUnit:
-    """Unit of a graph's times: name, how many make a second, why we think so; ``stated`` if we were told."""
+    """Unit of a graph's times: name (None: it has no times), and why we think so; ``stated`` if we were told."""
 
-    name: str
+    name: str | None
     evidence: str
     stated: bool
 
     @property
     def per_second(self) -> float:
         """How many of the unit make a second."""
-        return PER_SECOND[self.name]
+        return 1.0 if self.name is None else PER_SECOND[self.name]
+
+    def __str__(self) -> str:
+        return f"time unit {self.name or 'none'}: {self.evidence}"
 
 
-@dataclass(frozen=True)
-class SpikeArea:
-    """Time integral of one input spike (in the graph's time unit): 1 for a delta, dt for a pulse of one step."""
-
-    value: float
-    evidence: str
-
-
-def time_unit_of(metadata: Mapping[str, Any], neurons: Sequence[nir.CubaLIF], asked: str | None) -> TimeUnit:
+def time_unit_of(metadata: Mapping[str, Any], nodes: Mapping[str, nir.NIRNode], asked: str | None = None) -> TimeUnit:
     """Unit of the graph's times: ``asked``, else metadata, else the exporter, else the magnitude of the constants.
 
     Raises :class:`OptionError` for an unknown ``asked``, :class:`InputError` where the unit is not evident.
@@ -76,25 +67,27 @@ def time_unit_of(metadata: Mapping[str, Any], neurons: Sequence[nir.CubaLIF], as
     if asked is not None:
         against = f", against the {found.name} of its {found.evidence}" if found and found.name != asked else ""
         return TimeUnit(asked, f"given by the caller{against}", stated=not against)
-    return found or _from_magnitude(neurons)
+    if found is None or text(metadata.get(EXPORTER, "")).lower() == "norse":
+        _refuse_short_norse(nodes)
+    return found or _from_magnitude(nodes)
 
 
 def _from_metadata(metadata: Mapping[str, Any], tolerant: bool) -> TimeUnit | None:
     if TIME_UNIT not in metadata:
         return None
-    text = _text(metadata[TIME_UNIT])
-    name = SPELLINGS.get(text.lower(), text)
+    given = text(metadata[TIME_UNIT])
+    name = SPELLINGS.get(given.lower(), given)
     if name in PER_SECOND:
-        return TimeUnit(name, f"metadata {TIME_UNIT} = {text!r}", stated=True)
+        return TimeUnit(name, f"metadata {TIME_UNIT} = {given!r}", stated=True)
     if tolerant:
         return None
     raise InputError(
-        f"metadata {TIME_UNIT} = {text!r}; allowed: {', '.join(PER_SECOND)}. Pass time_unit to override it"
+        f"metadata {TIME_UNIT} = {given!r}; allowed: {', '.join(PER_SECOND)}. Pass time_unit to override it"
     )
 
 
 def _from_exporter(metadata: Mapping[str, Any]) -> TimeUnit | None:
-    exporter = _text(metadata.get(EXPORTER, ""))
+    exporter = text(metadata.get(EXPORTER, ""))
     name = EXPORTERS.get(exporter.lower())
     return (
         None
@@ -103,55 +96,57 @@ def _from_exporter(metadata: Mapping[str, Any]) -> TimeUnit | None:
     )
 
 
-def _from_magnitude(neurons: Sequence[nir.CubaLIF]) -> TimeUnit:
-    taus = np.concatenate([np.ravel(value) for node in neurons for value in (node.tau_mem, node.tau_syn)]).astype(float)
-    low, high = float(taus.min()), float(taus.max())
-    for name, (least, limit) in PLAUSIBLE.items():
-        if least <= low and high < limit:
-            return TimeUnit(
-                name, f"not stated; time constants of {low:g}..{high:g} are plausible in {name}", stated=False
+def _from_magnitude(nodes: Mapping[str, nir.NIRNode]) -> TimeUnit:
+    taus = _taus(nodes)
+    if not len(taus):
+        late = [
+            name
+            for name, node in nodes.items()
+            if isinstance(node, nir.Delay) and numbers(name, "delay", node.delay).any()
+        ]
+        if late:
+            raise InputError(
+                f"the graph states no time unit, and has delays ({', '.join(map(repr, late))}) but no time constants that would "
+                f"show it; pass time_unit: {', '.join(map(repr, PER_SECOND))}"
             )
+        return TimeUnit(None, "not needed, there are neither time constants nor delays", stated=True)
+    low, high = float(taus.min()), float(taus.max())
+    fitting = [name for name, per in PER_SECOND.items() if PLAUSIBLE[0] <= low / per and high / per <= PLAUSIBLE[1]]
+    if len(fitting) == 1:
+        return TimeUnit(
+            fitting[0],
+            f"not stated; time constants of {low:g}..{high:g} are plausible in {fitting[0]} alone",
+            stated=False,
+        )
+    what = f"may be {' or '.join(fitting)}" if fitting else f"fit none of {', '.join(PER_SECOND)}"
     raise InputError(
-        f"the graph states no time unit, and time constants of {low:g}..{high:g} fit none of "
-        f"{', '.join(PER_SECOND)}: pass time_unit"
+        f"the graph states no time unit, and time constants of {low:g}..{high:g} {what}: pass time_unit, "
+        f"one of {', '.join(map(repr, fitting or PER_SECOND))}"
     )
 
 
-def spike_area(metadata: Mapping[str, Any], neurons: Sequence[nir.CubaLIF], width: float | None) -> SpikeArea:
-    """Area of a spike: ``width`` (0: a delta), else metadata, else one step where the ratios show one, else a delta.
-
-    Raises :class:`InputError` for a ``width`` that is negative, NaN or infinite.
-    """
-    if width is not None:
-        if not 0 <= width < math.inf:
-            raise InputError(f"spike_width = {width}; allowed: 0 (a delta) or a finite width in the graph's time unit")
-        return SpikeArea(width or 1.0, f"{f'pulses of width {width:g}' if width else 'deltas'}, given by the caller")
-    if _text(metadata.get(SPIKE, "")) == "delta":
-        return SpikeArea(1.0, f"deltas, metadata {SPIKE} = 'delta'")
-    step = _common_step(neurons)
-    if step is not None:
-        why = "the time step of the exporter, since tau_mem / r = tau_syn / w_in for every neuron"
-        return SpikeArea(step, f"pulses of width {step:g}, {why}")
-    return SpikeArea(1.0, "deltas, as in the NIR specification")
-
-
-def _common_step(neurons: Sequence[nir.CubaLIF]) -> float | None:
-    steps, taus = [], []
-    for node in neurons:
-        mem, syn, r, w_in = (
-            np.asarray(value, dtype=np.float64) for value in (node.tau_mem, node.tau_syn, node.r, node.w_in)
+def _refuse_short_norse(nodes: Mapping[str, nir.NIRNode]) -> None:
+    """Norse's default export: gains of 1, and time constants that are plausible once they are 1,000 times as long."""
+    neurons = {name: node for name, node in nodes.items() if isinstance(node, (nir.CubaLIF, nir.CubaLI))}
+    taus = _taus(nodes)
+    gains = [
+        np.ravel(numbers(name, key, getattr(node, key))) for name, node in neurons.items() for key in ("r", "w_in")
+    ]
+    if not gains or not np.all(np.concatenate(gains) == 1):
+        return
+    low, high = float(taus.min()), float(taus.max())
+    if low < PLAUSIBLE[0] <= low / NORSE_DT and high / NORSE_DT <= PLAUSIBLE[1]:
+        raise InputError(
+            f"time constants of {low:g}..{high:g} s with r = 1 and w_in = 1, as norse writes them by default: too short by its "
+            f"dt = {NORSE_DT:g}. Export it with norse.to_nir(net, x, dt=1); or pass time_unit, if they are meant"
         )
-        if not (np.all(r > 0) and np.all(w_in > 0)):
-            return None
-        steps += [np.ravel(mem / r), np.ravel(syn / w_in)]
-        taus += [np.ravel(mem), np.ravel(syn)]
-    every, shortest = np.concatenate(steps), float(np.concatenate(taus).min())
-    step = float(np.median(every))
-    agree = np.all(np.abs(every - step) <= STEP_TOLERANCE * abs(step))
-    return step if agree and 0 < step <= LONGEST_STEP * shortest else None
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    return str(value)
+def _taus(nodes: Mapping[str, nir.NIRNode]) -> np.ndarray[Any, Any]:
+    found = [
+        np.ravel(numbers(name, key, getattr(node, key))).astype(float)
+        for name, node in nodes.items()
+        for key in ("tau_mem", "tau_syn", "tau")
+        if hasattr(node, key)
+    ]
+    return np.concatenate(found) if found else np.zeros(0)
