@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_fixed_point.graph import WEIGHT_BITS, Array, FixedLayer, FloatLayer, Synapses
+from hwloop_fixed_point.graph import FixedLayer, FloatLayer, Synapses
+from hwloop_fixed_point.registers import WEIGHT_BITS, Array
 
 
 @dataclass(frozen=True, eq=False)

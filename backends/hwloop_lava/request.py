@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_fixed_point.graph import Array, FixedGraph, FloatGraph
+from hwloop_fixed_point.graph import FixedGraph, FloatGraph
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.ticks import TickSpikes
 
 from .population import population_of

@@ -35,7 +35,8 @@ from hwloop.mapping import (
 )
 from hwloop.mapping.loss import weight_losses
 from hwloop.network import Network
-from hwloop_fixed_point.graph import (
+from hwloop_fixed_point.graph import FixedGraph, FixedLayer, Synapses
+from hwloop_fixed_point.registers import (
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_UNITY,
@@ -44,9 +45,6 @@ from hwloop_fixed_point.graph import (
     MAX_THRESHOLD,
     STATE_SHIFT,
     Array,
-    FixedGraph,
-    FixedLayer,
-    Synapses,
 )
 
 from .delays import delay_losses

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwloop.errors import CompileError
 from hwloop.mapping.loss import FAR_FROM_TICK, far_delays, ticks_off
-from hwloop_fixed_point.graph import MAX_DELAY, Array
+from hwloop_fixed_point.registers import MAX_DELAY, Array
 
 from .remedy import LARGEST_DT, SMALLEST_DT, Compilation
 

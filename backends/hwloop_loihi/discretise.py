@@ -22,7 +22,8 @@ import numpy as np
 from hwloop.errors import CompileError, InputError
 from hwloop.mapping import LayerValues, lif_name, network_values, rounded_down
 from hwloop.network import Network
-from hwloop_fixed_point.graph import Array, FloatGraph, FloatLayer
+from hwloop_fixed_point.graph import FloatGraph, FloatLayer
+from hwloop_fixed_point.registers import Array
 
 from .limits import check_features, delay_ticks
 from .remedy import Compilation, Refusal, mended, step_of

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwloop.errors import CompileError
 from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name, rounded_up
-from hwloop_fixed_point.graph import MAX_DELAY, Array
+from hwloop_fixed_point.registers import MAX_DELAY, Array
 
 from .remedy import Refusal, delays_up_to, step_of
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hwloop.errors import CompileError, InputError
 from hwloop.mapping import LayerValues, Program, ScaleRule, dense_name, lif_name, rounded, scale_rules
-from hwloop_fixed_point.graph import DECAY_UNITY, MAX_DELAY, Array
+from hwloop_fixed_point.registers import DECAY_UNITY, MAX_DELAY, Array
 
 #: Bounds of a step (s).
 SMALLEST_DT, LARGEST_DT = 1e-9, 10.0

@@ -21,7 +21,7 @@ from hwloop.mapping import ScaleRule
 from hwloop.network import Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
-from hwloop_fixed_point.graph import DECAY_UNITY
+from hwloop_fixed_point.registers import DECAY_UNITY
 
 from .device import LoihiTarget
 from .program import worst

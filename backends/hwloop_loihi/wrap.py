@@ -14,7 +14,7 @@ import numpy as np
 from hwloop.errors import CompileError, TargetError
 from hwloop.mapping import ScaleRule, dense_name, rounded_up
 from hwloop.spikes import Spikes
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.runs import Emulator
 from hwloop_fixed_point.ticks import encode
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_lava.process import Worker, members
 from hwloop_lava.request import Plan, plan, requests, spikes_of
 from hwloop_loihi import FixedGraph, FixedLayer, FloatGraph, Synapses, TickSpikes

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwloop_fixed_point.graph import Array
 from hwloop_fixed_point.reference import run_float
+from hwloop_fixed_point.registers import Array
 from hwloop_lava.process import Worker
 from hwloop_lava.request import plan
 from hwloop_loihi import Emulator, FixedGraph, FloatGraph, FloatLayer, TickSpikes
