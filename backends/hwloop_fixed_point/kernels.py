@@ -175,36 +175,31 @@ def _send(buffer: Array, place: int, exponent: int, arrived: Array) -> None:
     buffer[place] = _I(0)
 
 
-@kernel()
-def _add_units(units: Array, first: int, last: int, wires: Wires, buffer: Array, place: int) -> None:
-    """Add the synapses of ``units[first:last]`` to ``buffer``, whose row ``place`` is that of no delay."""
-    if len(wires.pointer) > 0:
-        for k in range(first, last):
-            a, b = wires.pointer[units[k]], wires.pointer[units[k] + 1]
-            _add_listed(buffer, place, wires.targets[a:b], wires.weights[a:b], wires.delays[a:b])
-    elif wires.delay.shape[0] == 0:
-        for k in range(first, last):
-            _add(buffer[place], wires.weight[units[k]])
-    else:
-        for k in range(first, last):
-            _add_delayed(buffer, place, wires.weight[units[k]], wires.delay[units[k]])
-
-
-@kernel()
-def _accumulate(
-    units: Array, first: int, last: int, wires: Wires, buffer: Array, place: int, floors: Array
-) -> None:  # fmt: skip
+@kernel(forceinline=True)
+def _accumulate(units: Array, first: int, last: int, wires: Wires, buffer: Array, place: int, floors: Array) -> None:
     """Rule 2 for the spikes ``units[first:last]`` of one tick; ``place`` is what is sent at the next one.
 
     ``floors`` has rows only where each delay's sum is shifted right by itself, before it meets those of other ticks.
     """
-    if len(floors) == 0:
-        _add_units(units, first, last, wires, buffer, place)
-        return
-    floors[:] = _I(0)
-    _add_units(units, first, last, wires, floors, 0)
-    for d in range(len(floors)):
-        _shifted(floors[d], wires.exponent, buffer[(place + d) % len(buffer)])
+    weight, delay, pointer = wires.weight, wires.delay, wires.pointer
+    split = len(floors) > 0
+    sums, row = (floors, 0) if split else (buffer, place)
+    if split:
+        floors[:] = _I(0)
+    if len(pointer) > 0:
+        targets, weights, delays = wires.targets, wires.weights, wires.delays
+        for k in range(first, last):
+            a, b = pointer[units[k]], pointer[units[k] + 1]
+            _add_listed(sums, row, targets[a:b], weights[a:b], delays[a:b])
+    elif delay.shape[0] == 0:
+        for k in range(first, last):
+            _add(sums[row], weight[units[k]])
+    else:
+        for k in range(first, last):
+            _add_delayed(sums, row, weight[units[k]], delay[units[k]])
+    if split:
+        for d in range(len(floors)):
+            _shifted(floors[d], wires.exponent, buffer[(place + d) % len(buffer)])
 
 
 @kernel()
@@ -212,7 +207,10 @@ def layer_range(
     low: int, high: int, n_ticks: int, events: Events, forward: Wires, own: Wires, neurons: Neurons, answer: Answer
 ) -> None:
     """One layer for samples ``low..high - 1``; ``own`` is its recurrent Dense."""
-    n, room = len(neurons.bias), answer.ticks.shape[1]
+    # taken out of their tuples once: in the loops each would be counted as a new reference
+    ticks, units, counts = events.ticks, events.units, events.counts
+    out_ticks, out_units = answer.ticks, answer.units
+    n, room = len(neurons.bias), out_ticks.shape[1]
     keep_u, keep_v, threshold, bias = neurons.keep_u, neurons.keep_v, neurons.threshold, neurons.bias
     # a right shift floors the sum of one tick and one delay: with delays it has to come before the ring buffer
     floors = np.zeros((forward.depth if forward.exponent < 0 and forward.depth > 1 else 0, n), np.int32)
@@ -221,9 +219,10 @@ def layer_range(
     depth, own_depth = forward.depth, own.depth
     buffer, own_buffer = np.zeros((depth, n), np.int32), np.zeros((max(own_depth, 1), n), np.int32)
     u, v, arrived = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    driven = bool(np.any(bias != 0) or np.any(neurons.u_start != 0) or np.any(neurons.v_start != 0))
+    u_start, v_start = neurons.u_start, neurons.v_start
+    driven = bool(np.any(bias != 0) or np.any(u_start != 0) or np.any(v_start != 0))
     for b in range(low, high):
-        u[:], v[:], buffer[:], own_buffer[:] = neurons.u_start, neurons.v_start, _I(0), _I(0)
+        u[:], v[:], buffer[:], own_buffer[:] = u_start, v_start, _I(0), _I(0)
         event, spikes, wraps, awake = 0, 0, 0, driven
         # until when the ring buffers may hold anything that is not zero
         due, own_due = -1, -1
@@ -242,19 +241,19 @@ def layer_range(
                         if arrived[i] != 0:
                             arrived[i] = _I(0)
                             if spikes < room:
-                                answer.ticks[b, spikes], answer.units[b, spikes] = _I(tick), _I(i)
+                                out_ticks[b, spikes], out_units[b, spikes] = _I(tick), _I(i)
                             spikes += 1
             place = place + 1 if place + 1 < depth else 0
             own_place = own_place + 1 if own_place + 1 < own_depth else 0
             first = event
-            while event < events.counts[b] and events.ticks[b, event] <= tick:
+            while event < counts[b] and ticks[b, event] <= tick:
                 event += 1
             if event > first:
-                _accumulate(events.units[b], first, event, forward, buffer, place, floors)
+                _accumulate(units[b], first, event, forward, buffer, place, floors)
                 due, awake = tick + depth, True
             if own_depth > 0 and start < spikes <= room:
                 own_due = tick + own_depth
-                _accumulate(answer.units[b], start, spikes, own, own_buffer, own_place, own_floors)
+                _accumulate(out_units[b], start, spikes, own, own_buffer, own_place, own_floors)
         answer.counts[b], answer.wraps[b] = spikes, wraps
 
 
