@@ -46,9 +46,9 @@ class Wires(NamedTuple):
 class Neurons(NamedTuple):
     """A population: what is kept of current and membrane in 4096ths, the threshold in units of the state; ``[n]`` int32."""
 
-    keep_u: int
-    keep_v: int
-    threshold: int
+    keep_u: Any
+    keep_v: Any
+    threshold: Any
     bias: Array
     u_start: Array
     v_start: Array

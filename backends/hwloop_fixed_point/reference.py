@@ -115,6 +115,7 @@ class _FloatPopulation:
         self.layer = layer
         start = [np.zeros(layer.n) if s is None else s for s in (layer.u_start, layer.v_start)]
         self.u, self.v = (np.tile(value, (batch, 1)) for value in start)
+        self.bias = np.zeros(layer.n) if layer.bias is None else layer.bias
         self.end = np.full((batch, layer.n), -1)
         self.inputs: list[tuple[Block, _FloatDense]] = []
         first = 0
@@ -131,7 +132,7 @@ class _FloatPopulation:
         for _, dense in self.inputs[1:]:
             arrived = arrived + dense.send()
         self.u = self.u * (1 - layer.du) + arrived
-        self.v = np.where(self.end < n, self.v * (1 - layer.dv) + (self.u + layer.bias), self.v)
+        self.v = np.where(self.end < n, self.v * (1 - layer.dv) + (self.u + self.bias), self.v)
         spikes: Array = self.v > layer.vth
         self.v[spikes] = 0.0
         if layer.refractory:
