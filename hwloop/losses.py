@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -23,8 +23,12 @@ from .network import Network
 from .record import Record
 from .spikes import Spikes
 
-#: How an output is read: the earliest spike wins, or the largest count, or the largest readout of the training rule.
-Decision: TypeAlias = Literal["first", "count", "readout"]
+if TYPE_CHECKING:
+    from .simulate.readout import Membranes
+
+#: How an output is read: the earliest spike wins, or the largest count, or the largest readout of the training rule; of an
+#: output that does not spike the largest maximum or integral of its membranes.
+Decision: TypeAlias = Literal["first", "count", "readout", "maximum", "integral"]
 #: Prediction for a sample without any output spike; it equals no label, so it counts as wrong.
 UNDECIDED = -1
 
@@ -55,10 +59,7 @@ class WeightedSum(Loss):
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Weighted sum of the terms, a scalar."""
-        total = torch.zeros((), dtype=record.output.times.dtype)
-        for weight, loss in self.terms:
-            total = total + weight * loss(net, record, labels)
-        return total
+        return sum(weight * loss(net, record, labels) for weight, loss in self.terms)  # type: ignore[return-value]
 
 
 def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
@@ -248,7 +249,8 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
 
     ``"first"``: the neuron with the earliest spike; of equal times, the lowest unit. ``"count"``: the neuron with most
     spikes; of equal counts, the one that spiked first, then the lowest unit. ``"readout"``: the largest readout, of equal
-    ones the lowest unit; for records that have one (:mod:`hwloop.rules`).
+    ones the lowest unit; for records that have one (:mod:`hwloop.rules`). ``"maximum"``, ``"integral"``: the largest maximum
+    or integral of the membranes of an output that does not spike.
     """
     if decision not in get_args(Decision):
         raise OptionError(f"decision = {decision!r}; allowed: {', '.join(map(repr, get_args(Decision)))}")
@@ -259,6 +261,10 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
         return torch.argmax(
             readout.sum(1) if readout.ndim == 3 else readout, 1
         )  # [batch, steps, n_out]: over all steps
+    if decision in ("maximum", "integral"):
+        with torch.no_grad():
+            held = membranes_of(output)
+            return torch.argmax(held.maximum() if decision == "maximum" else held.integral(), 1)
     spikes = (output.output if isinstance(output, Record) else output).detach()
     if decision == "first":
         return _earliest(spikes)
@@ -286,6 +292,16 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
 def silent_samples(output: Spikes | Record) -> int:
     """Samples of the batch in which no output neuron spiked."""
     return output.silent_samples if isinstance(output, Record) else int((output.counts == 0).sum())
+
+
+def membranes_of(output: Spikes | Record) -> Membranes:
+    """The membranes of an output that does not spike; :class:`InputError` where it does."""
+    if not isinstance(output, Record) or output.output_name not in output.readouts:
+        raise InputError(
+            "the output spikes, its membranes are not kept; allowed: a network whose output is hl.LI, or a loss or decision on "
+            'spikes ("first", "count")'
+        )
+    return output.readouts[output.output_name]
 
 
 # -- checks ---------------------------------------------------------------------------------------

@@ -130,7 +130,9 @@ class Record:
 
     @property
     def silent_samples(self) -> int:
-        """Samples in which no output neuron spiked."""
+        """Samples in which no output neuron spiked; 0 where the output does not spike at all."""
+        if self.output_name in self.readouts:
+            return 0
         return int((self.output.counts == 0).sum())
 
     def tensors(self) -> list[Tensor]:

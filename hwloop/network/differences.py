@@ -11,7 +11,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..neurons import ResetKind
 from ..record import count_differences
-from ..simulate import run
+from ..simulate import Options, run
+from ..simulate.convolution import Geometry, convolution_call
+from ..simulate.joint.autograd import Structure, component_call
 from ..spikes import Spikes
 
 
@@ -50,14 +52,112 @@ class RanLayer:
 
         Raises :class:`InputError` where the spikes were changed in place since.
         """
-        if _versions(self.received, self.given) != self.versions:
-            raise InputError(
-                "the spikes of this record were changed in place after it was made, and its health cannot be told any more; "
-                "read health.missing and health.extra before, or change a copy (times.clone())"
-            )
+        _refuse_changed(self.received, self.given, self.versions)
         with torch.no_grad():
             model = run(self.received, self.weight, dict(self.parameters), reset=self.reset, max_spikes=self.max_spikes)
         return count_differences(model, self.given)
+
+
+@dataclass(frozen=True)
+class RanConvolution:
+    """A population behind a convolution, as it ran."""
+
+    received: Spikes
+    weight: Tensor
+    geometry: Geometry
+    parameters: Mapping[str, Tensor]
+    given: Spikes
+    options: Options
+    versions: tuple[int, ...]
+
+    @classmethod
+    def captured(
+        cls,
+        received: Spikes,
+        weight: Tensor,
+        geometry: Geometry,
+        parameters: Mapping[str, Tensor],
+        given: Spikes,
+        options: Options,
+    ) -> RanConvolution:
+        """Capture what will not be there later."""
+        copies = {name: value.detach().clone() for name, value in parameters.items()}
+        received, given = received.detach(), given.detach()
+        return cls(received, weight.detach().clone(), geometry, copies, given, options, _versions(received, given))
+
+    def difference(self) -> tuple[int, int]:
+        """``(missing, extra)``; see :meth:`RanLayer.difference`."""
+        _refuse_changed(self.received, self.given, self.versions)
+        with torch.no_grad():
+            model, _ = convolution_call(self.received, self.weight, self.geometry, dict(self.parameters), self.options)
+        return count_differences(model, self.given)
+
+
+@dataclass(frozen=True)
+class RanComponent:
+    """Populations that were simulated together, as they ran: the same for all of them."""
+
+    received: Spikes
+    structure: Structure
+    tensors: Mapping[str, Tensor]
+    given: Spikes
+    versions: tuple[int, ...]
+    found: list[Spikes]
+
+    @classmethod
+    def of(
+        cls,
+        received: Spikes,
+        structure: Structure,
+        weight: Tensor,
+        delay: Tensor,
+        parameters: Mapping[str, Tensor],
+        given: Spikes,
+    ) -> RanComponent:
+        """Capture what will not be there later."""
+        tensors = {**parameters, "weight": weight, "delay": delay}
+        copies = {name: value.detach().clone() for name, value in tensors.items()}
+        received, given = received.detach(), given.detach()
+        return cls(received, structure, copies, given, _versions(received, given), [])
+
+    def part(self, start: int, size: int) -> RanPart:
+        """The population of ``size`` neurons from ``start`` on."""
+        return RanPart(self, start, size)
+
+    def model(self) -> Spikes:
+        """The model's own spikes on this input; simulated once. Raises as :meth:`RanLayer.difference`."""
+        _refuse_changed(self.received, self.given, self.versions)
+        if not self.found:
+            parameters = {name: value for name, value in self.tensors.items() if name not in ("weight", "delay")}
+            with torch.no_grad():
+                ran = component_call(
+                    self.received, self.structure, self.tensors["weight"], self.tensors["delay"], parameters
+                )
+            self.found.append(ran[0])
+        return self.found[0]
+
+
+@dataclass(frozen=True)
+class RanPart:
+    """One population of a :class:`RanComponent`."""
+
+    of: RanComponent
+    start: int
+    size: int
+
+    def difference(self) -> tuple[int, int]:
+        """``(missing, extra)``; see :meth:`RanLayer.difference`."""
+        part = slice(self.start, self.start + self.size)
+        excess = self.of.given.unit_counts()[:, part] - self.of.model().unit_counts()[:, part]
+        return int(torch.clamp(-excess, min=0).sum()), int(torch.clamp(excess, min=0).sum())
+
+
+def _refuse_changed(received: Spikes, given: Spikes, versions: tuple[int, ...]) -> None:
+    if _versions(received, given) != versions:
+        raise InputError(
+            "the spikes of this record were changed in place after it was made, and its health cannot be told any more; "
+            "read health.missing and health.extra before, or change a copy (times.clone())"
+        )
 
 
 def _versions(*trains: Spikes) -> tuple[int, ...]:

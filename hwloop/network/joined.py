@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..neurons import PARAMETERS
 from ..record import LayerHealth, Ran
 from ..simulate import Options
+from ..simulate.joint.autograd import JointCall, Structure, component_call
+from ..simulate.joint.contract import CURRENT, INTEGRATE, JUMP
 from ..spikes import Spikes
-from .populations import Population
+from .differences import RanComponent
+from .lif import LIF
+from .populations import IF, DeltaLIF, Population
+from .readouts import with_begin
 from .structure import Component
+from .trains import merged, split
 from .wiring import Wiring
 
 
@@ -24,4 +35,124 @@ def run_joint(
     ran: dict[str, Ran],
 ) -> None:
     """Simulate the populations of ``component`` together, and write their spikes, health and what ran."""
-    raise NotImplementedError
+    members = [nodes[name] for name in component.names]
+    dtype = next((d for link in component.links if (d := link.composition.dtype) is not None), torch.float32)
+    bias = [_bias(component, name, nodes[name], dtype) for name in component.names]
+    weight, delay = (
+        wiring.weight(_filtered(members, bias, dtype) if wiring.filtered else None, dtype),
+        wiring.delay(dtype),
+    )
+    inputs = [trains[name] for name in wiring.external]
+    received = merged(inputs) if inputs else _silence(trains)
+    if wiring.filtered:
+        received = with_begin(received)
+    structure = structure_of(wiring, members)
+    parameters = _parameters(members, bias, dtype)
+    measured = merged([given[name] for name in component.names]) if given else None
+    spikes, call = component_call(
+        received, structure, weight, delay, parameters, floor=options.floor, policy=options.policy, measured=measured,
+        where=where, engine=options.engine,
+    )  # fmt: skip
+    for name, train in zip(component.names, split(spikes, wiring.sizes), strict=True):
+        trains[name] = train
+    _write_health(component, wiring, call, trains, health, measured is not None)
+    if measured is not None:
+        held = RanComponent.of(received, structure, weight, delay, parameters, spikes)
+        start = 0
+        for name, size in zip(component.names, wiring.sizes, strict=True):
+            ran[name] = held.part(start, size)
+            start += size
+
+
+def structure_of(wiring: Wiring, members: list[Population]) -> Structure:
+    """What of the component has no gradient; made once for a wiring."""
+    found = wiring.memo.get("structure")
+    if not isinstance(found, Structure):
+        kind = [JUMP if type(node) is DeltaLIF else INTEGRATE if isinstance(node, IF) else CURRENT for node in members]
+        subtract = [node.reset == "subtract" for node in members if isinstance(node, (LIF, DeltaLIF))]
+        cap = [node.max_spikes or 0 for node in members if isinstance(node, (LIF, DeltaLIF))]
+        sizes = list(wiring.sizes)
+        found = wiring.memo["structure"] = Structure(
+            wiring.n_external, wiring.bundle_starts, wiring.first, wiring.target,
+            np.repeat(np.array(kind, np.int64), sizes), np.repeat(np.array(subtract, bool), sizes),
+            np.repeat(np.array(cap, np.int64), sizes),
+        )  # fmt: skip
+    return found
+
+
+def parameters_of(node: Population, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The six parameters of spiking neurons; 1 s stands for a time constant that the neurons do not have."""
+    if isinstance(node, LIF):
+        return {name: value.to(dtype) for name, value in node.acting_parameters().items()}
+    one = torch.ones(node.n, dtype=dtype)
+    held = {name: getattr(node, name, None) for name in PARAMETERS}
+    return {name: one if value is None else value.to(dtype) for name, value in held.items()}
+
+
+def _parameters(members: list[Population], bias: list[Tensor | None], dtype: torch.dtype) -> dict[str, Tensor]:
+    each = [parameters_of(node, dtype) for node in members]
+    result = {name: torch.cat([values[name] for values in each]) for name in PARAMETERS}
+    leaky = [None if isinstance(node, IF) else part for node, part in zip(members, bias, strict=True)]
+    ramps = [part if isinstance(node, IF) else None for node, part in zip(members, bias, strict=True)]
+    for name, parts in (("bias", leaky), ("ramp", ramps)):
+        if any(part is not None for part in parts):
+            result[name] = torch.cat(
+                [
+                    torch.zeros(node.n, dtype=dtype) if part is None else part
+                    for node, part in zip(members, parts, strict=True)
+                ]
+            )
+    starts = [getattr(node, "v_init", None) for node in members]
+    if any(start is not None for start in starts):
+        result["v_init"] = torch.cat(
+            [_start(values) if start is None else start.to(dtype) for start, values in zip(starts, each, strict=True)]
+        )
+    return result
+
+
+def _start(values: Mapping[str, Tensor]) -> Tensor:
+    """Where a membrane starts that has no ``v_init``."""
+    return torch.where(values["v_leak"].detach() >= values["v_th"].detach(), values["v_reset"], values["v_leak"])
+
+
+def _bias(component: Component, name: str, node: Population, dtype: torch.dtype) -> Tensor | None:
+    """``[n]`` the constant current into a population, of all that leads into it; None where there is none."""
+    found = [link.composition.offset() for link in component.links if link.target == name]
+    parts = [part.to(dtype) for part in found if part is not None]
+    return torch.stack(parts).sum(0) if parts else None
+
+
+def _filtered(members: list[Population], bias: list[Tensor | None], dtype: torch.dtype) -> Tensor:
+    """``[N]`` the part of the biases that passes the synapse."""
+    return torch.cat(
+        [
+            part if part is not None and getattr(node, "filtered_bias", False) else torch.zeros(node.n, dtype=dtype)
+            for node, part in zip(members, bias, strict=True)
+        ]
+    )
+
+
+def _silence(trains: Mapping[str, Spikes]) -> Spikes:
+    """No events of no unit, as many samples and as long as the others."""
+    like = next(iter(trains.values()))
+    none = like.times.new_zeros((len(like), 0))
+    return Spikes.trusted(none, none.long(), torch.zeros_like(like.counts), 0, like.t_stop)
+
+
+def _write_health(
+    component: Component,
+    wiring: Wiring,
+    call: JointCall,
+    trains: Mapping[str, Spikes],
+    health: dict[str, LayerHealth],
+    measured: bool,
+) -> None:
+    ends = np.cumsum([0, *wiring.sizes])
+    residuals = call.residuals() if measured else np.zeros(ends[-1])
+    low = call.low_of_neurons()
+    for k, name in enumerate(component.names):
+        part = slice(ends[k], ends[k + 1])
+        counts = trains[name].counts
+        health[name] = LayerHealth(
+            int(counts.sum()), int(low[part].sum()), torch.from_numpy(residuals[part].copy()), int((counts == 0).sum())
+        )

@@ -163,6 +163,7 @@ class LI(Population):
     tau_syn : (s), > 0; None: delta synapses, an input spike moves the membrane itself
     v_leak : membrane units
     v_init : membrane at time 0; default ``v_leak``
+    filtered_bias : whether a bias of the weights before it passes the synapse, as of :class:`~hwloop.network.LIF`
 
     Its record is ``record.readouts[name]``: maximum, integral, and values at given times; see
     :class:`hwloop.simulate.readout.Membranes`.
@@ -182,9 +183,11 @@ class LI(Population):
         v_leak: ParameterValue = 0.0,
         *,
         v_init: ParameterValue | None = None,
+        filtered_bias: bool = False,
     ) -> None:
         super().__init__()
         self.place(n, "LI")
+        self.filtered_bias = bool(filtered_bias)
         self.hold("LI", {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak, "v_init": v_init})
         self.check("LI")
 

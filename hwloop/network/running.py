@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import InputError
-from ..neurons import PARAMETERS
 from ..record import Health, LayerHealth, Ran, Record
 from ..simulate import Options, layer_call
 from ..simulate.autograd import LayerCall
 from ..simulate.checks import mean_residuals
+from ..simulate.convolution import Geometry, convolution_call
 from ..spikes import Spikes
 from .composition import Composition, Core
 from .conv2d import Conv2d
 from .dense import Dense
-from .differences import RanLayer
+from .differences import RanConvolution, RanLayer
 from .elementwise import Delay
 from .joined import run_joint
 from .lif import LIF
+from .linear_map import maps_of
 from .pools import SumPool2d
-from .populations import LI, Population
+from .populations import LI
 from .readouts import read_out
 from .structure import Component, Link, Structure
 from .trains import delayed, merged, relabelled
@@ -56,6 +56,8 @@ class Runner:
                 readouts[component.names[0]] = read_out(component, node, trains, where)
             elif _fits_layer(component, structure):
                 self._layer(component, trains, given, options, health, ran)
+            elif _fits_convolution(component, structure):
+                self._convolution(component, trains, given, options, health, ran)
             else:
                 wiring = self._wiring(component)
                 run_joint(component, wiring, structure.nodes, trains, given, options, where, health, ran)
@@ -127,6 +129,39 @@ class Runner:
         if name in given:
             ran[name] = RanLayer.of(received, weight, parameters, spikes, node.reset, node.max_spikes)
 
+    def _convolution(
+        self,
+        component: Component,
+        trains: dict[str, Spikes],
+        given: Mapping[str, Spikes],
+        options: Options,
+        health: dict[str, LayerHealth],
+        ran: dict[str, Ran],
+    ) -> None:
+        """One population behind a convolution: the layer's kernel at every output position."""
+        (name,), (link,) = component.names, component.links
+        node, core = self.structure.nodes[name], _core(link)
+        if not isinstance(node, LIF) or not isinstance(core.weights, Conv2d):
+            raise InputError(f"population {name!r}: a convolution into LIF")
+        conv, offset = core.weights, link.composition.offset()
+        geometry = Geometry(
+            maps_of(core.shape, link.composition.where), conv.c_out, conv.kernel_size, conv.stride, conv.padding_size,
+            conv.dilation, conv.groups,
+        )  # fmt: skip
+        parameters = node.acting_parameters()
+        if offset is not None:
+            parameters["bias"] = offset
+        if node.v_init is not None:
+            parameters["v_init"] = node.v_init
+        own = Options(node.reset, node.max_spikes, options.floor, options.policy, options.engine)
+        received, weight = transmitted(trains[link.source], core), core.weight()
+        spikes, call = convolution_call(
+            received, weight, geometry, parameters, own, given.get(name), f"population {name!r}"
+        )
+        trains[name], health[name] = spikes, layer_health(spikes, call)
+        if name in given:
+            ran[name] = RanConvolution.captured(received, weight, geometry, parameters, spikes, own)
+
 
 def transmitted(spikes: Spikes, core: Core) -> Spikes:
     """``spikes`` as the weights of ``core`` receive them: merged by its pools, delayed by its axons."""
@@ -165,6 +200,17 @@ def _fits_layer(component: Component, structure: Structure) -> bool:
     return all(_is_dense(link.composition) for link in component.links)
 
 
+def _fits_convolution(component: Component, structure: Structure) -> bool:
+    """Whether the component is a LIF behind one convolution, whose bias, if it has one, does not pass the synapse."""
+    node = structure.nodes[component.names[0]]
+    if component.loop or not isinstance(node, LIF) or len(component.links) != 1:
+        return False
+    composition = component.links[0].composition
+    if composition.core is None or not isinstance(composition.core.weights, Conv2d):
+        return False
+    return not (composition.biased and node.filtered_bias)
+
+
 def _is_dense(composition: Composition) -> bool:
     core = composition.core
     return not composition.biased and core is not None and not isinstance(core.weights, Conv2d)
@@ -180,12 +226,3 @@ def _core(link: Link) -> Core:
 def _where(component: Component) -> str:
     names = " and ".join(map(repr, component.names))
     return f"population{'s' if len(component.names) > 1 else ''} {names}"
-
-
-def parameters_of(node: Population, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The six parameters of spiking neurons; 1 s stands for a time constant that the neurons do not have."""
-    if isinstance(node, LIF):
-        return {name: value.to(dtype) for name, value in node.acting_parameters().items()}
-    one = torch.ones(node.n, dtype=dtype)
-    held = {name: getattr(node, name, None) for name in PARAMETERS}
-    return {name: one if value is None else value.to(dtype) for name, value in held.items()}

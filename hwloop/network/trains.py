@@ -32,6 +32,24 @@ def delayed(spikes: Spikes, delay: Tensor) -> Spikes:
     return ordered(spikes.times + late, spikes.units, spikes.counts, spikes.n_units, spikes.t_stop)
 
 
+def along_paths(spikes: Spikes, sources: Array, delay: Tensor | None) -> Spikes:
+    """Every spike of unit j once for each path p with ``sources[p] = j`` (ascending), as unit p, later by ``delay[p]`` (s)."""
+    first = torch.from_numpy(np.searchsorted(sources, np.arange(spikes.n_units + 1)))
+    counts = torch.where(spikes.valid, (first[1:] - first[:-1])[spikes.units], 0)
+    most = int(counts.max()) if counts.numel() else 0
+    copy = torch.arange(most)
+    there = copy < counts[..., None]
+    path = torch.where(there, first[spikes.units][..., None] + copy, 0)
+    times = spikes.times[..., None].expand(path.shape)
+    if delay is not None and len(sources):
+        times = times + torch.where(there, delay.to(times.dtype)[path], 0.0)
+    times = torch.where(there, times, torch.inf).reshape(len(spikes), -1)
+    total = counts.sum(1)
+    width = int(total.max()) if len(total) else 0
+    found = ordered(times, path.reshape(len(spikes), -1), total, len(sources), spikes.t_stop)
+    return Spikes.trusted(found.times[:, :width], found.units[:, :width], total, found.n_units, found.t_stop)
+
+
 def ordered(times: Tensor, units: Tensor, counts: Tensor, n_units: int, t_stop: float) -> Spikes:
     """Trains of ``times``, padded with infinity, in their order; ties as they stand."""
     order = torch.argsort(times.detach(), dim=1, stable=True)

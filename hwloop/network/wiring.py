@@ -8,7 +8,7 @@ one time: all paths of a source through a link whose delays are axonal, else eac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class Wiring:
     order: Array
     leaders: Array
     sizes: tuple[int, ...]
+    filtered: bool
+    memo: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     def weight(self, filtered: Tensor | None, dtype: torch.dtype) -> Tensor:
         """``[synapses]`` differentiable; ``filtered [N]`` is the bias that passes the synapse."""
@@ -89,7 +91,7 @@ def wiring_of(component: Component, nodes: Mapping[str, Population], filtered: b
     return Wiring(
         component.links, external, n_external, *_by_bundle(source[order], bundle[order], n_external + inside),
         target[order].astype(np.int64), order, order[_first_of_each(bundle[order])],
-        tuple(nodes[name].n for name in component.names),
+        tuple(nodes[name].n for name in component.names), filtered,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..losses import Decision
-from ..network import Network
+from ..network import DeltaLIF, Network
 from ..record import Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options
 from .base import Needs, Rule
@@ -45,8 +45,10 @@ class Exact(Rule):
         return "clip" if self.policy is None else self.policy
 
     def decision(self, net: nn.Module) -> Decision:
-        """The earliest spike wins."""
-        return "first"
+        """The earliest spike wins; of an output that does not spike the largest maximum of its membranes."""
+        return (
+            "first" if not isinstance(net, Network) or net.structure.output not in net.structure.readouts else "maximum"
+        )
 
     @property
     def key(self) -> str:
@@ -54,11 +56,20 @@ class Exact(Rule):
         return self.name
 
     def check(self, net: nn.Module) -> None:
-        """Takes a :class:`Network`."""
+        """Takes a :class:`Network` whose trained weights move spike times: none into neurons with delta synapses."""
         if not isinstance(net, Network):
             raise InputError(
                 f"rule 'exact' trains a Network of Dense and LIF in continuous time, not a {type(net).__name__}"
             )
+        for link in net.structure.links:
+            node = net.structure.nodes[link.target]
+            values = [layer.values() for layer in link.composition.maps]
+            if isinstance(node, DeltaLIF) and any(value is not None and value.requires_grad for value in values):
+                raise InputError(
+                    f"rule 'exact' cannot train the weights into {link.target!r} ({type(node).__name__}): with delta synapses a "
+                    "spike falls on the input spike that caused it, whatever the weights, and their gradient is 0. Give the "
+                    f"neurons a synaptic current (LIF), or keep those weights: net.requires_grad_(False) on {link.composition.where}"
+                )
 
     def forward(self, net: Network, inputs: Any, measured: Record | None = None) -> Record:
         """Simulate, or replay at measured spikes; the record carries its graph."""

@@ -1,0 +1,1 @@
+"""Joint simulation of a loop of spiking neurons, and its exact adjoint."""
