@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +71,8 @@ MAX_CODE = 2 ** (CODE_BITS - 1) - 1
 LARGEST_THRESHOLD = MAX_THRESHOLD + 0.49
 #: The exponent that lava-dl's netx reads every bias with.
 NETX_BIAS_EXPONENT = 6
+#: Largest bias: a mantissa shifted by the largest exponent (units of the state).
+LARGEST_BIAS = BIAS_MANTISSA[1] << BIAS_EXPONENT[1]
 #: The exponent leaves room for this many such volleys: neurons fire more than once, weights move in the loop.
 VOLLEYS = 4
 
@@ -146,7 +149,7 @@ def _layer(
     codes = program.codes.astype(np.int32)
     volley = _volley(codes)
     exact = 2.0 * swing / (discrete.step * program.scale)
-    exponent = _exponent(index, layer, program, exact, volley, _largest_start(discrete, exact), asked)
+    exponent = _exponent(index, layer, program, exact, volley, _Held.of(layer, discrete, exact), asked)
     vth = round(exact * 2.0**exponent)
     if layer.kind != "LIF":
         vth = max(vth - 1, 0)  # a membrane that jumps to the threshold has reached it
@@ -177,12 +180,21 @@ def _decays(layer: LayerValues, dt: float) -> tuple[int, int]:
     return du, 0 if layer.kind == "IF" else _decay(layer, "tau_mem", dt, offset=0)
 
 
-def _largest_start(discrete: Discrete, exact: float) -> float:
-    """Largest magnitude of a current or membrane before tick 0, in units of the state without exponent."""
-    starts = [
-        np.abs(start / discrete.swing).max() for start in (discrete.u_start, discrete.v_start) if start is not None
-    ]
-    return float(max(starts, default=0.0)) * exact * 2.0**STATE_SHIFT
+class _Held(NamedTuple):
+    """Largest magnitudes, in units of the state without exponent: of a state before tick 0, of what a tick adds in a graph."""
+
+    start: float
+    lift: float
+
+    @classmethod
+    def of(cls, layer: LayerValues, discrete: Discrete, exact: float) -> _Held:
+        unit = exact * 2.0**STATE_SHIFT / discrete.swing
+        starts = [float(np.abs(start * unit).max()) for start in _given(discrete)]
+        return cls(max(starts, default=0.0), float(np.abs(discrete.lift * unit).max()) if layer.blocks else 0.0)
+
+
+def _given(discrete: Discrete) -> list[Array]:
+    return [start for start in (discrete.u_start, discrete.v_start) if start is not None]
 
 
 def _starts(discrete: Discrete, unit: Array) -> list[Array | None]:
@@ -281,7 +293,7 @@ def _volley(codes: Array) -> int:
 
 
 def _exponent(
-    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, start: float, asked: Compilation
+    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, held: _Held, asked: Compilation
 ) -> int:
     scale = program.scale
     if volley > MAX_VOLLEY:
@@ -295,7 +307,7 @@ def _exponent(
                 scale_of_layer(index, *(rounded_up(coarser * share, 3) for share in (1.0, 1.1, 1.3, 1.6, 2.0)))
             ],
         )
-    if start > MAX_STATE - 1:
+    if (start := held.start) > MAX_STATE - 1:
         coarser = scale * start / (MAX_STATE - 1)
         raise Refusal(
             limit="currents and membranes of 24 bits at time 0",
@@ -305,7 +317,12 @@ def _exponent(
             suggestions=[scale_of_layer(index, *(rounded_up(coarser * share, 3) for share in (1.0, 1.1, 1.5, 2.0)))],
         )
     headroom = asked.headrooms()[index] or VOLLEYS
-    room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (headroom * volley), (MAX_STATE - 1) / max(start, 1.0))
+    room = min(
+        LARGEST_THRESHOLD / exact,
+        MAX_VOLLEY / (headroom * volley),
+        (MAX_STATE - 1) / max(start, 1.0),
+        LARGEST_BIAS / max(held.lift, 1.0),
+    )
     # a threshold that rounding puts on the limit counts as within it
     exponent = max(0, min(EXPONENTS[1] if asked.exponents else 0, math.floor(math.log2(room) + 1e-9)))
     found = exact * 2.0**exponent
