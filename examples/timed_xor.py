@@ -66,7 +66,15 @@ def main() -> int:
         for seed in range(chosen.seeds):
             net = network(seed, loop)
             found = hl.fit(
-                net, task, MembraneIntegral(0.1), epochs=chosen.epochs, batch_size=50, lr=5e-3, clip_norm=1.0, seed=seed, decision="integral"
+                net,
+                task,
+                MembraneIntegral(0.1),
+                epochs=chosen.epochs,
+                batch_size=50,
+                lr=5e-3,
+                clip_norm=1.0,
+                seed=seed,
+                decision="integral",
             )
             accuracy = hl.evaluate(net, task.test, decision="integral").accuracy
             print(

@@ -1,5 +1,8 @@
 """The fixed-point layer in Numba: whole samples, tick by tick, synapses only where an input unit spikes.
 
+A layer runs through all ticks before the next one begins (:func:`layer_range`); where layers drive layers before them, all of
+them take each tick together (:func:`graph_range`).
+
 All in this one file, since Numba's cache looks at the file of a function alone. Sums are 32 bit and wrap, as they do in Lava;
 a decay ``(|x| f) >> 12`` is split into ``(|x| >> 12) f + (((|x| & 4095) f) >> 12)``, which is the same integer and never needs more
 than 32 bits, so that the loop over neurons runs in vector instructions.
@@ -7,13 +10,13 @@ than 32 bits, so that the loop over neurons runs in vector instructions.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwloop.simulate.compile_kernel import kernel
 
-from .graph import Array
+from .registers import Array
 
 _I: Any = np.int32
 _U: Any = np.uint32
@@ -21,6 +24,83 @@ _SHIFT = _I(6)
 _TOP = _I(2**23)
 _ROUND = _I(2**24)
 _CLIP = _I(2**23 - 1)
+
+
+class Wires(NamedTuple):
+    """A Dense: ``weight [n_in, n]`` int16 (pre-major, effective) and ``delay [n_in, n]``, which has no rows where there is none.
+
+    Or, where ``pointer [n_in + 1]`` is not empty, a list: unit ``j`` has ``weights[k], delays[k]`` onto ``targets[k]`` for
+    ``pointer[j] <= k < pointer[j + 1]``; ``delays`` is empty where there is none. ``depth``: the largest delay + 1; 0: no Dense.
+    """
+
+    weight: Array
+    delay: Array
+    pointer: Array
+    targets: Array
+    weights: Array
+    delays: Array
+    exponent: int
+    depth: int
+
+
+class Neurons(NamedTuple):
+    """A population: what is kept of current and membrane in 4096ths, the threshold in units of the state; ``[n]`` int32."""
+
+    keep_u: Any
+    keep_v: Any
+    threshold: Any
+    bias: Array
+    u_start: Array
+    v_start: Array
+
+
+class Joint(NamedTuple):
+    """All populations ``p`` and Denses ``c`` of a graph.
+
+    Neurons of population ``p`` stand at ``first[p]`` and on; what else :class:`Neurons` has, a value each. Dense ``c`` leads from units
+    ``start[c] .. start[c] + size[c]`` of population ``source[c]`` (-1: the input) to population ``target[c]``; its ring buffer of
+    ``depth[c]`` rows stands at ``room[c]`` and on, its list of synapses (as in :class:`Wires`) at ``pointer[row[c]]`` and on.
+    """
+
+    first: Array
+    keep_u: Array
+    keep_v: Array
+    threshold: Array
+    bias: Array
+    u_start: Array
+    v_start: Array
+    source: Array
+    start: Array
+    size: Array
+    target: Array
+    exponent: Array
+    depth: Array
+    room: Array
+    row: Array
+    pointer: Array
+    targets: Array
+    weights: Array
+    delays: Array
+
+
+class Events(NamedTuple):
+    """Input: ``ticks, units [batch, events]`` int32, sorted, ``counts [batch]``."""
+
+    ticks: Array
+    units: Array
+    counts: Array
+
+
+class Answer(NamedTuple):
+    """Output, as :class:`Events`; ``counts`` may exceed the room for them: the caller then runs again with more.
+
+    ``wraps [batch]``, of a :class:`Joint` ``[batch, populations]``: how often a ``u`` wrapped in each sample.
+    """
+
+    ticks: Array
+    units: Array
+    counts: Array
+    wraps: Array
 
 
 @kernel(inline="always")
@@ -68,6 +148,16 @@ def _add_delayed(buffer: Array, first: int, weight: Array, delay: Array) -> None
 
 
 @kernel()
+def _add_listed(buffer: Array, first: int, targets: Array, weights: Array, delays: Array) -> None:
+    """The same for synapses onto ``targets`` alone."""
+    depth = len(buffer)
+    for k in range(len(targets)):
+        place = first + delays[k] if len(delays) > 0 else first
+        place = place - depth if place >= depth else place
+        buffer[place, targets[k]] = _I(buffer[place, targets[k]] + weights[k])
+
+
+@kernel()
 def _shifted(total: Array, exponent: int, result: Array) -> None:
     """``result += total << exponent``, or ``>> -exponent``."""
     if exponent >= 0:
@@ -85,78 +175,55 @@ def _send(buffer: Array, place: int, exponent: int, arrived: Array) -> None:
     buffer[place] = _I(0)
 
 
-@kernel()
-def _accumulate(
-    units: Array,
-    first: int,
-    last: int,
-    weight: Array,
-    delay: Array,
-    buffer: Array,
-    place: int,
-    floors: Array,
-    exponent: int,
-) -> None:
+@kernel(forceinline=True)
+def _accumulate(units: Array, first: int, last: int, wires: Wires, buffer: Array, place: int, floors: Array) -> None:
     """Rule 2 for the spikes ``units[first:last]`` of one tick; ``place`` is what is sent at the next one.
 
     ``floors`` has rows only where each delay's sum is shifted right by itself, before it meets those of other ticks.
     """
-    if delay.shape[0] == 0:
-        for k in range(first, last):
-            _add(buffer[place], weight[units[k]])
-    elif len(floors) == 0:
-        for k in range(first, last):
-            _add_delayed(buffer, place, weight[units[k]], delay[units[k]])
-    else:
+    weight, delay, pointer = wires.weight, wires.delay, wires.pointer
+    split = len(floors) > 0
+    sums, row = (floors, 0) if split else (buffer, place)
+    if split:
         floors[:] = _I(0)
+    if len(pointer) > 0:
+        targets, weights, delays = wires.targets, wires.weights, wires.delays
         for k in range(first, last):
-            _add_delayed(floors, 0, weight[units[k]], delay[units[k]])
+            a, b = pointer[units[k]], pointer[units[k] + 1]
+            _add_listed(sums, row, targets[a:b], weights[a:b], delays[a:b])
+    elif delay.shape[0] == 0:
+        for k in range(first, last):
+            _add(sums[row], weight[units[k]])
+    else:
+        for k in range(first, last):
+            _add_delayed(sums, row, weight[units[k]], delay[units[k]])
+    if split:
         for d in range(len(floors)):
-            _shifted(floors[d], exponent, buffer[(place + d) % len(buffer)])
+            _shifted(floors[d], wires.exponent, buffer[(place + d) % len(buffer)])
 
 
 @kernel()
 def layer_range(
-    low: int,
-    high: int,
-    n_ticks: int,
-    ticks: Array,
-    units: Array,
-    counts: Array,
-    weight: Array,
-    delay: Array,
-    exponent: int,
-    depth: int,
-    own_weight: Array,
-    own_delay: Array,
-    own_exponent: int,
-    own_depth: int,
-    keep_u: int,
-    keep_v: int,
-    threshold: int,
-    bias: Array,
-    out_ticks: Array,
-    out_units: Array,
-    out_counts: Array,
-    out_wraps: Array,
+    low: int, high: int, n_ticks: int, events: Events, forward: Wires, own: Wires, neurons: Neurons, answer: Answer
 ) -> None:
-    """One layer for samples ``low..high - 1``.
-
-    ``weight [n_in, n]`` int16 (pre-major, effective), ``delay [n_in, n]`` or without rows, ``depth`` the largest delay + 1; ``own_``:
-    the same of the recurrent Dense, ``own_depth`` 0 where there is none. ``out_counts`` may exceed the room of ``out_ticks``: the
-    caller then runs again with more. ``out_wraps``: how often a ``u`` wrapped in each sample.
-    """
-    n, room = len(bias), out_ticks.shape[1]
+    """One layer for samples ``low..high - 1``; ``own`` is its recurrent Dense."""
+    # taken out of their tuples once: in the loops each would be counted as a new reference
+    ticks, units, counts = events.ticks, events.units, events.counts
+    out_ticks, out_units = answer.ticks, answer.units
+    n, room = len(neurons.bias), out_ticks.shape[1]
+    keep_u, keep_v, threshold, bias = neurons.keep_u, neurons.keep_v, neurons.threshold, neurons.bias
     # a right shift floors the sum of one tick and one delay: with delays it has to come before the ring buffer
-    floors = np.zeros((depth if exponent < 0 and delay.shape[0] > 0 else 0, n), np.int32)
-    own_floors = np.zeros((own_depth if own_exponent < 0 and own_delay.shape[0] > 0 else 0, n), np.int32)
-    late, own_late = 0 if len(floors) else exponent, 0 if len(own_floors) else own_exponent
+    floors = np.zeros((forward.depth if forward.exponent < 0 and forward.depth > 1 else 0, n), np.int32)
+    own_floors = np.zeros((own.depth if own.exponent < 0 and own.depth > 1 else 0, n), np.int32)
+    late, own_late = 0 if len(floors) else forward.exponent, 0 if len(own_floors) else own.exponent
+    depth, own_depth = forward.depth, own.depth
     buffer, own_buffer = np.zeros((depth, n), np.int32), np.zeros((max(own_depth, 1), n), np.int32)
     u, v, arrived = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    biased = bool(np.any(bias != 0))
+    u_start, v_start = neurons.u_start, neurons.v_start
+    driven = bool(np.any(bias != 0) or np.any(u_start != 0) or np.any(v_start != 0))
     for b in range(low, high):
-        u[:], v[:], buffer[:], own_buffer[:] = _I(0), _I(0), _I(0), _I(0)
-        event, spikes, wraps, awake = 0, 0, 0, biased
+        u[:], v[:], buffer[:], own_buffer[:] = u_start, v_start, _I(0), _I(0)
+        event, spikes, wraps, awake = 0, 0, 0, driven
         # until when the ring buffers may hold anything that is not zero
         due, own_due = -1, -1
         place, own_place = 0, 0
@@ -182,11 +249,85 @@ def layer_range(
             while event < counts[b] and ticks[b, event] <= tick:
                 event += 1
             if event > first:
-                _accumulate(units[b], first, event, weight, delay, buffer, place, floors, exponent)
+                _accumulate(units[b], first, event, forward, buffer, place, floors)
                 due, awake = tick + depth, True
             if own_depth > 0 and start < spikes <= room:
                 own_due = tick + own_depth
-                _accumulate(
-                    out_units[b], start, spikes, own_weight, own_delay, own_buffer, own_place, own_floors, own_exponent
+                _accumulate(out_units[b], start, spikes, own, own_buffer, own_place, own_floors)
+        answer.counts[b], answer.wraps[b] = spikes, wraps
+
+
+@kernel()
+def _accumulate_joint(
+    units: Array, low: int, high: int, net: Joint, c: int, ring: Array, place: int, floors: Array
+) -> None:
+    """Rule 2 for Dense ``c`` and the spikes ``units[low:high]`` of its source; ``ring [depth, n]`` is its buffer."""
+    split = net.exponent[c] < 0 and net.depth[c] > 1
+    if split:
+        floors[:] = _I(0)
+    for k in range(low, high):
+        unit = units[k] - net.start[c]
+        if 0 <= unit < net.size[c]:
+            a, b = net.pointer[net.row[c] + unit], net.pointer[net.row[c] + unit + 1]
+            if split:
+                _add_listed(floors, 0, net.targets[a:b], net.weights[a:b], net.delays[a:b])
+            else:
+                _add_listed(ring, place, net.targets[a:b], net.weights[a:b], net.delays[a:b])
+    if split:
+        for d in range(len(ring)):
+            _shifted(floors[d], net.exponent[c], ring[(place + d) % len(ring)])
+
+
+@kernel()
+def graph_range(low: int, high: int, n_ticks: int, events: Events, net: Joint, answer: Answer) -> None:
+    """All layers of a graph together for samples ``low..high - 1``; units of the answer are counted through all layers."""
+    first, n_layers, n_denses, room = net.first, len(net.first) - 1, len(net.source), answer.ticks.shape[1]
+    n = first[n_layers]
+    u, v, arrived, fired = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    rings = np.zeros(net.room[n_denses], np.int32)
+    floors = np.zeros(int(np.max(net.room[1:] - net.room[:-1])), np.int32)
+    place, due = np.zeros(n_denses, np.int64), np.zeros(n_denses, np.int64)
+    ends = np.zeros(n_layers + 1, np.int64)
+    for b in range(low, high):
+        u[:], v[:], rings[:], due[:], place[:] = net.u_start, net.v_start, _I(0), -1, 0
+        event, spikes = 0, 0
+        answer.wraps[b] = 0
+        for tick in range(n_ticks):
+            for c in range(n_denses):
+                width = first[net.target[c] + 1] - first[net.target[c]]
+                if tick <= due[c]:
+                    # a sum of several delays was shifted before it came into the ring
+                    late = 0 if net.exponent[c] < 0 and net.depth[c] > 1 else net.exponent[c]
+                    at = net.room[c] + place[c] * width
+                    _shifted(rings[at : at + width], late, arrived[first[net.target[c]] : first[net.target[c] + 1]])
+                    rings[at : at + width] = _I(0)
+                place[c] = place[c] + 1 if place[c] + 1 < net.depth[c] else 0
+            count = 0
+            for p in range(n_layers):
+                x, y = first[p], first[p + 1]
+                some, wrapped = _step(
+                    u[x:y], v[x:y], arrived[x:y], net.bias[x:y], net.keep_u[p], net.keep_v[p], net.threshold[p]
                 )
-        out_counts[b], out_wraps[b] = spikes, wraps
+                answer.wraps[b, p] += wrapped
+                if some > 0:
+                    for i in range(x, y):
+                        if arrived[i] != 0:
+                            arrived[i] = _I(0)
+                            fired[count] = _I(i - x)
+                            count += 1
+                            if spikes < room:
+                                answer.ticks[b, spikes], answer.units[b, spikes] = _I(tick), _I(i)
+                            spikes += 1
+                ends[p + 1] = count
+            begin = event
+            while event < events.counts[b] and events.ticks[b, event] <= tick:
+                event += 1
+            for c in range(n_denses):
+                p, width = net.source[c], first[net.target[c] + 1] - first[net.target[c]]
+                i, j = (begin, event) if p < 0 else (ends[p], ends[p + 1])
+                if j > i:
+                    ring = rings[net.room[c] : net.room[c + 1]].reshape(net.depth[c], width)
+                    rows = floors[: len(ring) * width].reshape(len(ring), width)
+                    _accumulate_joint(events.units[b] if p < 0 else fired, i, j, net, c, ring, place[c], rows)
+                    due[c] = tick + net.depth[c]
+        answer.counts[b] = spikes

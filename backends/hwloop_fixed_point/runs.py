@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from hwloop.errors import InputError
 from hwloop.simulate.threads import spread
 
-from .graph import DECAY_UNITY, STATE_SHIFT, Array, FixedGraph, FixedLayer, Synapses
-from .kernels import layer_range
-from .ticks import TickSpikes
+from .graph import FixedGraph
+from .kernels import Answer, Events, Joint, graph_range, layer_range
+from .prepared import in_turn, ready_graph, ready_layer
+from .registers import Array
+from .ticks import TickSpikes, joined
 
 #: Spikes a sample that the first attempt has room for, per neuron; a larger answer is run again with room for it.
 FIRST_ROOM, LEAST_ROOM = 4, 64
@@ -35,7 +37,11 @@ class Emulator:
 
     def __init__(self, graph: FixedGraph) -> None:
         self.graph = graph
-        self._layers = [_Ready(layer) for layer in graph.layers]
+        self._joint, self._layers = None, []
+        if in_turn(graph):
+            self._layers = [ready_layer(graph, k) for k in range(len(graph.layers))]
+        else:
+            self._joint = ready_graph(graph)
 
     def run(self, inputs: TickSpikes, n_ticks: int) -> Ran:
         """Run ``n_ticks`` from rest on every sample; input events at ``n_ticks`` or later do nothing.
@@ -46,63 +52,64 @@ class Emulator:
             raise InputError(f"the input has {inputs.n_units} units; the graph takes {self.graph.n_in}")
         if n_ticks < 1:
             raise InputError(f"n_ticks = {n_ticks}; allowed: >= 1")
-        layers, wraps, current = [], [], inputs
+        return self._in_turn(inputs, n_ticks) if self._joint is None else self._together(self._joint, inputs, n_ticks)
+
+    def _in_turn(self, inputs: TickSpikes, n_ticks: int) -> Ran:
+        layers: list[TickSpikes] = []
+        wraps: list[Array] = []
         for ready in self._layers:
-            current, wrapped = ready.run(current, n_ticks)
-            layers.append(current)
-            wraps.append(wrapped)
+            driving = joined(
+                [inputs if block.source < 0 else layers[block.source] for block in ready.blocks], ready.blocks
+            )
+            events = Events(driving.ticks, driving.units, driving.counts)
+
+            def work(low: int, high: int, answer: Answer) -> None:
+                layer_range(low, high, n_ticks, events, ready.forward, ready.own, ready.neurons, answer)  # noqa: B023 (called below)
+
+            # a recurrent layer without room went on without its own spikes: its count is no more than a lower bound
+            found = _with_room("a layer", work, len(inputs), n_ticks, ready.n, (len(inputs),))
+            layers.append(_spikes(found, ready.n))
+            wraps.append(found.wraps)
         return Ran(tuple(layers), tuple(wraps))
 
+    def _together(self, net: Joint, inputs: TickSpikes, n_ticks: int) -> Ran:
+        events, sizes = Events(inputs.ticks, inputs.units, inputs.counts), self.graph.sizes
 
-class _Ready:
-    """A layer's arrays as the kernel reads them."""
+        def work(low: int, high: int, answer: Answer) -> None:
+            graph_range(low, high, n_ticks, events, net, answer)
 
-    def __init__(self, layer: FixedLayer) -> None:
-        self.n = layer.n
-        none = np.zeros((0, layer.n), np.int16)
-        self.forward = _columns(layer.synapses)
-        self.own = (none, none, 0, 0) if layer.recurrent is None else _columns(layer.recurrent)
-        self.neurons = (
-            np.uint32(DECAY_UNITY - (layer.du + 1)),
-            np.uint32(DECAY_UNITY - layer.dv),
-            np.int32(layer.vth << STATE_SHIFT),
-            layer.bias,
-        )
-
-    @cached_property
-    def _first_room(self) -> int:
-        return max(LEAST_ROOM, self.n * FIRST_ROOM)
-
-    def run(self, inputs: TickSpikes, n_ticks: int) -> tuple[TickSpikes, Array]:
-        """Spikes of the layer, and wraps of ``u [batch]``."""
-        batch, room = len(inputs), self._first_room
-        while True:
-            if batch * room > MAX_EVENTS:
-                raise InputError(
-                    f"a layer answers {batch} samples with up to {room} spikes each; allowed: {MAX_EVENTS} in one call. "
-                    "Use smaller batches, lower weights, or a shorter window"
-                )
-            ticks, units = np.empty((batch, room), np.int32), np.empty((batch, room), np.int32)
-            counts, wraps = np.zeros(batch, np.int64), np.zeros(batch, np.int64)
-
-            def work(low: int, high: int) -> None:
-                layer_range(
-                    low, high, n_ticks, inputs.ticks, inputs.units, inputs.counts, *self.forward, *self.own,
-                    *self.neurons, ticks, units, counts, wraps,  # noqa: B023 (called below)
-                )  # fmt: skip
-
-            spread(work, batch, batch * n_ticks * self.n, PARALLEL_UPDATES)
-            largest = int(counts.max())
-            # a recurrent layer without room went on without its own spikes: its count is no more than a lower bound
-            if largest <= room:
-                return TickSpikes(ticks[:, :largest], units[:, :largest], counts, self.n), wraps
-            room = max(largest, 2 * room)
+        found = _with_room("the graph", work, len(inputs), n_ticks, sum(sizes), (len(inputs), len(sizes)))
+        sample, event = np.nonzero(np.arange(found.ticks.shape[1]) < found.counts[:, None])
+        tick, unit = found.ticks[sample, event], found.units[sample, event]
+        layers, first = [], 0
+        for n in sizes:
+            here = (unit >= first) & (unit < first + n)
+            layers.append(TickSpikes.packed(sample[here], tick[here], unit[here] - first, len(inputs), n))
+            first += n
+        return Ran(tuple(layers), tuple(found.wraps.T))
 
 
-def _columns(synapses: Synapses) -> tuple[Array, Array, int, int]:
-    """Pre-major weights int16 (they lie in -256..255), delays, exponent and depth of the ring buffer."""
-    weight = np.ascontiguousarray(synapses.effective().T, np.int16)
-    if synapses.delay is None:
-        return weight, np.zeros((0, weight.shape[1]), np.int16), synapses.exponent, 1
-    delay = np.ascontiguousarray(synapses.delay.T, np.int16)
-    return weight, delay, synapses.exponent, int(delay.max()) + 1
+def _with_room(
+    what: str, work: Callable[[int, int, Answer], None], batch: int, n_ticks: int, n: int, wraps: tuple[int, ...]
+) -> Answer:
+    """The answer of ``work`` to all samples, with room for it; ``wraps``: the shape of theirs."""
+    room = max(LEAST_ROOM, n * FIRST_ROOM)
+    while True:
+        if batch * room > MAX_EVENTS:
+            raise InputError(
+                f"{what} answers {batch} samples with up to {room} spikes each; allowed: {MAX_EVENTS} in one call. "
+                "Use smaller batches, lower weights, or a shorter window"
+            )
+        answer = Answer(
+            np.empty((batch, room), np.int32), np.empty((batch, room), np.int32), np.zeros(batch, np.int64), np.zeros(wraps, np.int64)
+        )  # fmt: skip
+        spread(lambda low, high: work(low, high, answer), batch, batch * n_ticks * n, PARALLEL_UPDATES)  # noqa: B023 (called here)
+        largest = int(answer.counts.max())
+        if largest <= room:
+            return answer
+        room = max(largest, 2 * room)
+
+
+def _spikes(answer: Answer, n: int) -> TickSpikes:
+    largest = int(answer.counts.max())
+    return TickSpikes(answer.ticks[:, :largest], answer.units[:, :largest], answer.counts, n)

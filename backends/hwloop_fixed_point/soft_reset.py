@@ -19,7 +19,7 @@ import numpy as np
 from hwloop.errors import InputError
 from hwloop.simulate.compile_kernel import kernel
 
-from .graph import MAX_STATE, STATE_SHIFT, Array
+from .registers import MAX_STATE, STATE_SHIFT, Array
 
 
 @dataclass(frozen=True, eq=False)

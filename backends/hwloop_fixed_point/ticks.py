@@ -2,12 +2,13 @@
 
 Spike index ``i`` stands for the time ``i dt`` at the input: rounding there has no bias. A threshold that is crossed within a
 tick is seen at its end, half a tick late on average, in every layer; so index ``i`` of layer ``l`` (from 1) is decoded as
-``i dt - l dt / 2`` (design note lava.md, section 3).
+``i dt - l dt / 2``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ import torch
 from hwloop.errors import InputError
 from hwloop.spikes import Spikes
 
-from .graph import Array
+from .layers import Block
+from .registers import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +90,30 @@ def encode(spikes: Spikes, dt: float) -> tuple[TickSpikes, int]:
     return packed, len(times) - len(key)
 
 
+def joined(trains: Sequence[TickSpikes], blocks: Sequence[Block]) -> TickSpikes:
+    """Spikes of units ``start .. start + size`` of each of ``trains``, as ``blocks`` say, as those of one row of units."""
+    if len(trains) == 1 and blocks[0].size == trains[0].n_units:
+        return trains[0]
+    parts, first = [], 0
+    for train, block in zip(trains, blocks, strict=True):
+        sample, event = np.nonzero(train.valid)
+        unit = train.units[sample, event] - block.start
+        here = (unit >= 0) & (unit < block.size)
+        parts.append((sample[here], train.ticks[sample, event][here], unit[here] + first))
+        first += block.size
+    sample, tick, unit = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((unit, tick, sample))
+    return TickSpikes.packed(sample[order], tick[order], unit[order], len(trains[0]), first)
+
+
 def decode(ticks: TickSpikes, layer: int, dt: float, t_stop: float, dtype: torch.dtype) -> Spikes:
-    """Spikes (s) of layer ``layer``, counted from 1; what falls after ``t_stop`` is left out, as a simulation does."""
-    times = np.maximum((ticks.ticks - 0.5 * layer) * dt, 0.0)
+    """Spikes (s) of layer ``layer`` of a row, counted from 1; what falls after ``t_stop`` is left out, as a simulation does."""
+    return decode_late(ticks, 0.5 * layer, dt, t_stop, dtype)
+
+
+def decode_late(ticks: TickSpikes, late: float, dt: float, t_stop: float, dtype: torch.dtype) -> Spikes:
+    """The same of a population whose spikes are seen ``late`` ticks after the time that they stand for."""
+    times = np.maximum((ticks.ticks - late) * dt, 0.0)
     # the slack of the float arithmetic: a spike on the last tick of the window belongs to it
     kept = ticks.valid & (times <= t_stop * (1 + 1e-12))
     counts = kept.sum(1)

@@ -17,6 +17,7 @@ from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule
 from hwloop.network import Network
 from hwloop.spikes import Spikes
+from hwloop_fixed_point.ticks import decode_late
 from hwloop_loihi import (
     Emulator,
     FixedGraph,
@@ -24,7 +25,6 @@ from hwloop_loihi import (
     LoihiProgram,
     LoihiTarget,
     TickSpikes,
-    decode,
     encode,
 )
 from hwloop_loihi.device import DEFAULT_DT, checked_ticks
@@ -204,8 +204,8 @@ class LavaDevice(DeviceBase):
         ran = self.run_graph(graph, inputs, n_ticks)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
-            repeat(decode(ticks, layer, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
-            for layer, ticks in enumerate(ran, start=1)
+            repeat(decode_late(ticks, late, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
+            for ticks, late in zip(ran, graph.late, strict=True)
         )
         return Measured(populations, lost_events=merged * repeats)
 

@@ -7,13 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_fixed_point.graph import WEIGHT_BITS, Array, FixedLayer, FloatLayer, Synapses
+from hwloop_fixed_point.graph import Block, FixedGraph, FixedLayer, FloatGraph, FloatLayer, Synapses
+from hwloop_fixed_point.registers import WEIGHT_BITS, Array
+
+#: Share of weights that are not zero below which a connection is a Sparse.
+SPARSE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Connection:
-    """A Dense or DelayDense: ``weight [n_out, n_in]``, ``delay`` of the same shape or None, further values for Lava."""
+    """A Dense or DelayDense from population ``source`` (-1: the input), or a Sparse.
 
+    ``weight [n_out, n_source]``, ``delay`` of the same shape or None, further values for Lava.
+    """
+
+    source: int
     weight: Array
     delay: Array | None
     values: dict[str, Any]
@@ -24,58 +32,90 @@ class Connection:
         return 0 if self.delay is None else int(self.delay.max())
 
     @property
+    def sparse(self) -> bool:
+        """Whether most weights are zero."""
+        return bool(np.count_nonzero(self.weight) < SPARSE * self.weight.size)
+
+    @property
     def products(self) -> int:
         """Products that one tick costs: a delayed matrix is multiplied once for each delay."""
-        return self.weight.size * (1 + self.largest_delay)
+        return int(np.count_nonzero(self.weight) if self.sparse else self.weight.size) * (1 + self.largest_delay)
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A LIF, the connection that feeds it and, as the second one, that from itself."""
+    """A LIF, the connections into it, and by name the arrays of its bias and of its state before tick 0."""
 
     n: int
     connections: tuple[Connection, ...]
-    bias: dict[str, Array]
+    given: dict[str, Array]
     values: dict[str, Any]
-
-    @property
-    def forward(self) -> Connection:
-        """The connection from the layer before."""
-        return self.connections[0]
 
     @property
     def forgets(self) -> bool:
         """Whether it stays silent once reset and without input, and can be reset."""
-        still = self.values["refractory"] == 0 and self.values["vth"] >= 0
-        return still and len(self.connections) == 1 and not self.bias
+        return self.values["refractory"] == 0 and self.values["vth"] >= 0 and not self.given
 
 
-def population_of(layer: FixedLayer | FloatLayer) -> Population:
-    """``layer`` in this shape."""
-    return _fixed(layer) if isinstance(layer, FixedLayer) else _float(layer)
+def populations_of(graph: FixedGraph | FloatGraph) -> list[Population]:
+    """The layers of ``graph`` in this shape."""
+    sizes = (*graph.sizes, graph.n_in)  # the last is the input: -1
+    return [_population(layer, k, graph.sources(k), sizes) for k, layer in enumerate(graph.layers)]
 
 
-def _fixed(layer: FixedLayer) -> Population:
-    both = [_synapses(part) for part in (layer.synapses, layer.recurrent) if part is not None]
-    bias = {"bias": layer.bias_mant, "bias_exp": layer.bias_exp}
-    given = {name: value for name, value in bias.items() if value is not None and np.any(layer.bias)}
-    return Population(layer.n, tuple(both), given, {**_decays(layer), "refractory": 0})
+def _population(
+    layer: FixedLayer | FloatLayer, index: int, sources: tuple[Block, ...], sizes: tuple[int, ...]
+) -> Population:
+    connections, first = [], 0
+    for block in sources:
+        part = _columns(layer, first, block.size)
+        connections.append(_widened(part, block, sizes[block.source]))
+        first += block.size
+    values: dict[str, Any] = {"du": layer.du, "dv": layer.dv, "vth": layer.vth, "refractory": 0}
+    given: dict[str, Array | None] = {"start": layer.v_start, "current": layer.u_start}
+    own = Block(index, 0, layer.n)
+    if isinstance(layer, FixedLayer):
+        if layer.recurrent is not None:
+            connections.append(_widened(_synapses(layer.recurrent), own, layer.n))
+        biased = bool(np.any(layer.bias))
+        given |= {"bias": layer.bias_mant if biased else None, "bias_exp": layer.bias_exp if biased else None}
+    else:
+        if layer.recurrent is not None:
+            connections.append(_widened((layer.recurrent, None, _FLOATING), own, layer.n))
+        values["refractory"] = layer.refractory
+        given["bias"] = None if layer.bias is None or not np.any(layer.bias) else layer.bias
+    return Population(
+        layer.n, tuple(connections), {name: value for name, value in given.items() if value is not None}, values
+    )
 
 
-def _synapses(part: Synapses) -> Connection:
+#: Weights, delays, and what else Lava takes.
+_Part = tuple[Array, "Array | None", dict[str, Any]]
+#: Not looked at in floating point.
+_FLOATING: dict[str, Any] = {"exponent": 0, "sign": "mixed", "bits": WEIGHT_BITS}
+
+
+def _columns(layer: FixedLayer | FloatLayer, first: int, size: int) -> _Part:
+    if isinstance(layer, FixedLayer):
+        return _synapses(layer.synapses.columns(first, size))
+    part = slice(first, first + size)
+    return layer.weight[:, part], None if layer.delay is None else layer.delay[:, part], _FLOATING
+
+
+def _synapses(part: Synapses) -> _Part:
     sign = None if part.sign_mode == "auto" else part.sign_mode
-    return Connection(part.weight, part.delay, {"exponent": part.exponent, "sign": sign, "bits": part.weight_bits})
+    return part.weight, part.delay, {"exponent": part.exponent, "sign": sign, "bits": part.weight_bits}
 
 
-def _float(layer: FloatLayer) -> Population:
-    # not looked at in floating point
-    values = {"exponent": 0, "sign": "mixed", "bits": WEIGHT_BITS}
-    both = [Connection(layer.weight, layer.delay, values)]
-    if layer.recurrent is not None:
-        both.append(Connection(layer.recurrent, None, values))
-    bias = {} if layer.bias is None or not np.any(layer.bias) else {"bias": layer.bias}
-    return Population(layer.n, tuple(both), bias, {**_decays(layer), "refractory": layer.refractory})
+def _widened(part: _Part, block: Block, n: int) -> Connection:
+    """The connection from all ``n`` units of the source, of which those outside of ``block`` have weights of 0."""
+    weight, delay, values = part
+    if block.size == n:
+        return Connection(block.source, weight, delay, values)
 
+    def wide(array: Array) -> Array:
+        result: Array = np.zeros((len(array), n), array.dtype)
+        result[:, block.start : block.start + block.size] = array
+        return result
 
-def _decays(layer: FixedLayer | FloatLayer) -> dict[str, Any]:
-    return {"du": layer.du, "dv": layer.dv, "vth": layer.vth}
+    return Connection(block.source, wide(weight), None if delay is None else wide(delay), values)

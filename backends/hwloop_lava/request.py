@@ -6,9 +6,9 @@ processes wait for each other. *One after the other*: the samples of a copy foll
 forgets between two of them (LIFReset). Measured on two shared cores, seconds a sample: 784-350-10, T = 100, batch 64:
 .12 one after the other alone, .070 side by side alone, .032 with 8 copies; 5-120-3, batch 128: .11 and .0035.
 
-The resets are exact: layer ``l`` forgets at the first tick at which nothing of the sample before can still arrive, and
-is silent from then on, that is ``sum over layers k <= l of (1 + largest delay)`` ticks after the window. A bias or a
-recurrent connection would make it speak again, and LIFRefractory has no reset: such samples run side by side alone.
+The resets are exact: a layer forgets at the first tick at which nothing of the sample before can still arrive, and is silent from
+then on, that is after the window the sum of ``1 + largest delay`` along the longest way to it. A bias, a state that does not start
+at 0, or a loop would make it speak again, and LIFRefractory has no reset: such samples run side by side alone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from hwloop_fixed_point.graph import Array, FixedGraph, FloatGraph
+from hwloop_fixed_point.graph import FixedGraph, FloatGraph
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.ticks import TickSpikes
 
-from .population import population_of
+from .population import Population, populations_of
 from .worker.protocol import Message
 
 #: Synapses of all copies in one graph: beyond, their weights no longer stay in the cache and a tick costs far more.
@@ -45,7 +46,7 @@ class Plan:
     period : int
         Ticks from one sample to the next.
     resets : tuple of int
-        First tick after the window at which each layer is silent.
+        First tick after the window at which each layer is silent; none where samples do not follow each other.
     """
 
     copies: int
@@ -67,21 +68,32 @@ class Plan:
 
 def plan(graph: FixedGraph | FloatGraph, batch: int, n_ticks: int, *, copies: int | None = None) -> Plan:
     """The layout of ``batch`` samples of ``n_ticks`` each; ``copies`` instead of those chosen, for tests."""
-    layers = [population_of(layer) for layer in graph.layers]
-    lengths = [1 + layer.forward.largest_delay for layer in layers]
-    resets = tuple(n_ticks + sum(lengths[: k + 1]) for k in range(len(lengths)))
+    layers = populations_of(graph)
+    resets = _resets(layers, n_ticks)
     units = max(graph.n_in, sum(graph.sizes))
     if copies is None:
         copies = MAX_SYNAPSES // sum(connection.products for layer in layers for connection in layer.connections)
         copies = min(copies, MAX_RASTER // (units * n_ticks), MAX_COPIES, batch)
     copies = max(1, copies)
     row = 1
-    if all(layer.forgets for layer in layers):
-        row = max(1, min(math.ceil(batch / copies), MAX_RASTER // (units * copies * resets[-1])))
+    if resets:
+        row = max(1, min(math.ceil(batch / copies), MAX_RASTER // (units * copies * max(resets))))
     # as many runs as before, filled evenly
     runs = math.ceil(batch / (copies * row))
     copies = math.ceil(batch / (runs * row))
-    return Plan(copies, row, n_ticks, resets[-1], resets)
+    return Plan(copies, row, n_ticks, max(resets, default=n_ticks), resets)
+
+
+def _resets(layers: list[Population], n_ticks: int) -> tuple[int, ...]:
+    """First tick after the window at which each layer is silent once reset; empty where one never is."""
+    if not all(layer.forgets for layer in layers):
+        return ()
+    silent = {-1: n_ticks}
+    for k, layer in enumerate(layers):
+        if any(connection.source >= k for connection in layer.connections):
+            return ()
+        silent[k] = max(silent[c.source] + 1 + c.largest_delay for c in layer.connections)
+    return tuple(silent[k] for k in range(len(layers)))
 
 
 def requests(
@@ -128,14 +140,15 @@ def _describe(graph: FixedGraph | FloatGraph, layout: Plan) -> tuple[dict[str, A
     populations: list[dict[str, Any]] = []
     connections: list[dict[str, Any]] = []
     arrays: dict[str, Array] = {}
-    for index, layer in enumerate(map(population_of, graph.layers)):
+    for index, layer in enumerate(populations_of(graph)):
         # Lava counts its steps from 1
         reset = None if layout.row == 1 else [layout.period, (layout.resets[index] + 1) % layout.period]
         populations.append({"n": layer.n, "model": "lif", "reset": reset, **layer.values})
-        arrays.update({f"{name}{index}": value for name, value in layer.bias.items()})
-        for source, connection in zip((index - 1, index), layer.connections, strict=False):
+        arrays.update({f"{name}{index}": value for name, value in layer.given.items()})
+        for connection in layer.connections:
             number = len(connections)
-            connections.append({"source": source, "target": index, **connection.values})
+            ends = {"source": connection.source, "target": index, "sparse": connection.sparse}
+            connections.append({**ends, **connection.values})
             arrays[f"weight{number}"] = connection.weight
             if connection.delay is not None:
                 arrays[f"delay{number}"] = connection.delay

@@ -6,7 +6,7 @@ import numpy as np
 
 from hwloop.rules import StepNetwork
 from hwloop.rules.steps.deployment import SpikeKind
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.soft_reset import SoftRun, run_population
 from hwloop_loihi.soft_device import SoftDevice
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hwloop.errors import InputError
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 
 from .process import Worker
 from .request import MAX_RASTER, MAX_SYNAPSES

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,9 +25,7 @@ from hwloop.mapping import (
     LayerValues,
     Program,
     ScaleRule,
-    dense_name,
     layer_program,
-    lif_name,
     network_values,
     rounded_down,
     rounded_up,
@@ -35,7 +34,8 @@ from hwloop.mapping import (
 )
 from hwloop.mapping.loss import weight_losses
 from hwloop.network import Network
-from hwloop_fixed_point.graph import (
+from hwloop_fixed_point.graph import Block, FixedGraph, FixedLayer, Synapses
+from hwloop_fixed_point.registers import (
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_UNITY,
@@ -44,9 +44,6 @@ from hwloop_fixed_point.graph import (
     MAX_THRESHOLD,
     STATE_SHIFT,
     Array,
-    FixedGraph,
-    FixedLayer,
-    Synapses,
 )
 
 from .delays import delay_losses
@@ -64,6 +61,7 @@ from .remedy import (
     swing_times,
     weights_times,
 )
+from .timing import Timing, timings
 
 #: Largest sum of effective weights of one tick that cannot wrap ``u`` from rest.
 MAX_VOLLEY = MAX_STATE // 2**STATE_SHIFT - 1
@@ -73,6 +71,8 @@ MAX_CODE = 2 ** (CODE_BITS - 1) - 1
 LARGEST_THRESHOLD = MAX_THRESHOLD + 0.49
 #: The exponent that lava-dl's netx reads every bias with.
 NETX_BIAS_EXPONENT = 6
+#: Largest bias: a mantissa shifted by the largest exponent (units of the state).
+LARGEST_BIAS = BIAS_MANTISSA[1] << BIAS_EXPONENT[1]
 #: The exponent leaves room for this many such volleys: neurons fire more than once, weights move in the loop.
 VOLLEYS = 4
 
@@ -97,7 +97,7 @@ def compile_loihi(
     Raises
     ------
     CompileError
-        What the arithmetic cannot carry: neuron parameters that differ within a layer, reset by subtraction, refractory
+        What the arithmetic cannot carry: a readout that does not spike, neuron parameters that differ within a layer, reset by subtraction, refractory
         times, caps on spikes, delays beyond 63 ticks, a threshold beyond 17 bits, decays outside 12 bits, a bias outside its
         register, weights that are all zero, sums that wrap ``u``. Names limit, value, layer and fix; a fix with figures has
         been tried.
@@ -117,27 +117,27 @@ def compile_loihi(
 def compile_values(asked: Compilation) -> LoihiProgram:
     """As :func:`compile_loihi`; errors may be a :class:`~.remedy.Refusal`, whose suggestions have not been tried."""
     dt, limits = asked.dt, capabilities(asked.dt)
-    layers = list(asked.layers)
-    for index, layer in enumerate(layers):
-        check_features(index, layer, dt, refractory=False)
+    layers, times = list(asked.layers), timings(asked.layers)
+    for index, (layer, timing) in enumerate(zip(layers, times, strict=True)):
+        check_features(index, layer, dt, timing, refractory=False)
     rules, placement = rules_and_placement(layers, limits, asked.weight_scale, asked.mask, asked.like)
     parts = [
-        _layer(index, layer, rule, neurons, asked)
-        for index, (layer, rule, neurons) in enumerate(zip(layers, rules, placement, strict=True))
+        _layer(layer, rule, neurons, asked, timing)
+        for layer, rule, neurons, timing in zip(layers, rules, placement, times, strict=True)
     ]
     programs, fixed, fits = zip(*parts, strict=True)
     graph = FixedGraph(tuple(fixed), dt)
     return LoihiProgram(
-        limits, tuple(programs), notes=_notes(programs), graph=graph, fits=tuple(fits), source=asked.alone()
+        limits, tuple(programs), notes=_notes(layers, programs), graph=graph, fits=tuple(fits), source=asked.alone()
     )
 
 
 def _layer(
-    index: int, layer: LayerValues, rule: ScaleRule, neurons: Array, asked: Compilation
+    layer: LayerValues, rule: ScaleRule, neurons: Array, asked: Compilation, timing: Timing
 ) -> tuple[LayerProgram, FixedLayer, LayerFit]:
-    dt, exponents = asked.dt, asked.exponents
-    discrete = discretise(index, layer, dt)
-    du, dv = _decay(index, layer, "tau_syn", dt, offset=1), _decay(index, layer, "tau_mem", dt, offset=0)
+    dt, index = asked.dt, layer.index
+    discrete = discretise(layer, dt, timing)
+    du, dv = _decays(layer, dt)
     swing, gain = _folded(discrete.swing)
     scale = _scale(index, layer, rule, discrete, swing, gain, dt)
     program = layer_program(layer, scale, neurons, MAX_CODE, gain)
@@ -149,11 +149,16 @@ def _layer(
     codes = program.codes.astype(np.int32)
     volley = _volley(codes)
     exact = 2.0 * swing / (discrete.step * program.scale)
-    exponent = _exponent(index, layer, program, exact, volley, asked)
+    exponent = _exponent(index, layer, program, exact, volley, _Held.of(layer, discrete, exact), asked)
     vth = round(exact * 2.0**exponent)
-    delay = None if discrete.delay is None else np.tile(discrete.delay, (len(codes), 1))
-    lift = discrete.lift / discrete.swing * exact * 2.0 ** (exponent + STATE_SHIFT)
-    mantissa, shift = _bias(index, layer, lift, None if exponents else NETX_BIAS_EXPONENT, dt)
+    if layer.kind != "LIF":
+        vth = max(vth - 1, 0)  # a membrane that jumps to the threshold has reached it
+    delay = None if discrete.delay is None else np.broadcast_to(discrete.delay, codes.shape)
+    # one membrane unit of each neuron in units of the state
+    unit = exact * 2.0 ** (exponent + STATE_SHIFT) / discrete.swing
+    mantissa, shift = _bias(index, layer, discrete.lift * unit, None if asked.exponents else NETX_BIAS_EXPONENT, dt)
+    # what netx files can say: no starts
+    starts = [None, None] if not asked.exponents else _starts(discrete, unit)
     fixed = FixedLayer(
         Synapses(2 * codes, exponent, "mixed", delay=delay),
         du=du,
@@ -161,16 +166,52 @@ def _layer(
         vth=vth,
         bias_mant=mantissa,
         bias_exp=shift,
+        blocks=tuple(Block(block.source, block.start, block.size) for block in layer.blocks),
+        late=discrete.late if layer.blocks else None,
+        u_start=starts[0],
+        v_start=starts[1],
     )
     return program, fixed, _fit(index, fixed, discrete, dt, exact, volley)
+
+
+def _decays(layer: LayerValues, dt: float) -> tuple[int, int]:
+    """``du`` and ``dv``: a current that lasts one tick where the membrane jumps, a membrane that keeps all without leak."""
+    du = _decay(layer, "tau_syn", dt, offset=1) if layer.kind == "LIF" else DECAY_UNITY - 1
+    return du, 0 if layer.kind == "IF" else _decay(layer, "tau_mem", dt, offset=0)
+
+
+class _Held(NamedTuple):
+    """Largest magnitudes, in units of the state without exponent: of a state before tick 0, of what a tick adds in a graph."""
+
+    start: float
+    lift: float
+
+    @classmethod
+    def of(cls, layer: LayerValues, discrete: Discrete, exact: float) -> _Held:
+        unit = exact * 2.0**STATE_SHIFT / discrete.swing
+        starts = [float(np.abs(start * unit).max()) for start in _given(discrete)]
+        return cls(max(starts, default=0.0), float(np.abs(discrete.lift * unit).max()) if layer.blocks else 0.0)
+
+
+def _given(discrete: Discrete) -> list[Array]:
+    return [start for start in (discrete.u_start, discrete.v_start) if start is not None]
+
+
+def _starts(discrete: Discrete, unit: Array) -> list[Array | None]:
+    return [
+        None if start is None else np.rint(start * unit).astype(np.int32)
+        for start in (discrete.u_start, discrete.v_start)
+    ]
 
 
 def _losses(asked: Compilation, program: LoihiProgram) -> list[str]:
     """What rounding of weights and delays lost, with remedies that were tried."""
 
+    times = timings(asked.layers)
+
     def requantised(index: int, rule: ScaleRule) -> LayerProgram | None:
         try:
-            return _layer(index, asked.layers[index], rule, program.layers[index].neurons, asked)[0]
+            return _layer(asked.layers[index], rule, program.layers[index].neurons, asked, times[index])[0]
         except CompileError:
             return None
 
@@ -200,7 +241,7 @@ def _all_zero(index: int, layer: LayerValues, program: LayerProgram, rule: Scale
     limit = "weights of which at least one is not zero after rounding: they set the scale of the layer"
     if largest == 0.0:
         return CompileError(
-            limit, "all zero", dense_name(index), "remove the layer, or train it until a weight is not zero"
+            limit, "all zero", layer.weights_at, "remove the layer, or train it until a weight is not zero"
         )
     # a factor that puts the largest weight on the scale of one code
     factor = rounded_up(program.scale / largest, 2)
@@ -209,7 +250,7 @@ def _all_zero(index: int, layer: LayerValues, program: LayerProgram, rule: Scale
         0, step_of(rounded_up(dt * factor, 2)) if isinstance(rule, str) else scale_of_layer(index, "max")
     )
     value = f"all zero at {program.scale:g} a code (the largest is {largest:g})"
-    return Refusal(limit, value, dense_name(index), f"train with weights {factor:g} times as large", suggestions)
+    return Refusal(limit, value, layer.weights_at, f"train with weights {factor:g} times as large", suggestions)
 
 
 def _folded(swing: Array) -> tuple[float, Array | None]:
@@ -239,7 +280,7 @@ def _scale(
         raise Refusal(
             limit=f"thresholds of 17 bits, vth up to {MAX_THRESHOLD}",
             value=f"vth = {2.0 * swing / (discrete.step * scale):.0f} at {scale:g} a code and dt = {dt:g} s",
-            layer=lif_name(index),
+            layer=layer.neurons_at,
             fix=f"a weight_scale of {least:g} or more for this layer",
             suggestions=[scale_of_layer(index, rounded_up(least, 3)), scale_of_layer(index, "max")],
         )
@@ -252,7 +293,7 @@ def _volley(codes: Array) -> int:
 
 
 def _exponent(
-    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, asked: Compilation
+    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, held: _Held, asked: Compilation
 ) -> int:
     scale = program.scale
     if volley > MAX_VOLLEY:
@@ -260,14 +301,28 @@ def _exponent(
         raise Refusal(
             limit=f"sums of weights up to {MAX_VOLLEY}: beyond it u wraps and changes its sign",
             value=f"a neuron whose inputs together bring {volley} at {scale:.3g} a code",
-            layer=dense_name(index),
+            layer=layer.weights_at,
             fix="fewer inputs of each neuron",
             suggestions=[
                 scale_of_layer(index, *(rounded_up(coarser * share, 3) for share in (1.0, 1.1, 1.3, 1.6, 2.0)))
             ],
         )
+    if (start := held.start) > MAX_STATE - 1:
+        coarser = scale * start / (MAX_STATE - 1)
+        raise Refusal(
+            limit="currents and membranes of 24 bits at time 0",
+            value=f"one of {start:.3g} at {scale:.3g} a code, of 2^23",
+            layer=layer.neurons_at,
+            fix="build the layer with v_init closer to v_reset, and a smaller bias",
+            suggestions=[scale_of_layer(index, *(rounded_up(coarser * share, 3) for share in (1.0, 1.1, 1.5, 2.0)))],
+        )
     headroom = asked.headrooms()[index] or VOLLEYS
-    room = min(LARGEST_THRESHOLD / exact, MAX_VOLLEY / (headroom * volley))
+    room = min(
+        LARGEST_THRESHOLD / exact,
+        MAX_VOLLEY / (headroom * volley),
+        (MAX_STATE - 1) / max(start, 1.0),
+        LARGEST_BIAS / max(held.lift, 1.0),
+    )
     # a threshold that rounding puts on the limit counts as within it
     exponent = max(0, min(EXPONENTS[1] if asked.exponents else 0, math.floor(math.log2(room) + 1e-9)))
     found = exact * 2.0**exponent
@@ -276,7 +331,7 @@ def _exponent(
         raise Refusal(
             limit="thresholds of at least 1, the weight of half a code",
             value=f"vth = {found:.2g} at {scale:g} a code",
-            layer=lif_name(index),
+            layer=layer.neurons_at,
             fix=f"train with weights {factor:g} times as large: a single spike of the smallest weight makes a neuron fire",
             suggestions=[
                 scale_of_layer(index, "max"),
@@ -288,7 +343,7 @@ def _exponent(
     return exponent
 
 
-def _decay(index: int, layer: LayerValues, name: str, dt: float, offset: int) -> int:
+def _decay(layer: LayerValues, name: str, dt: float, offset: int) -> int:
     """Decay register for a layer's time constant: ``round(4096 (1 - exp(-dt/tau))) - offset``."""
     tau = float(layer.parameters[name][0])
     value = round(DECAY_UNITY * -math.expm1(-dt / tau)) - offset
@@ -299,9 +354,9 @@ def _decay(index: int, layer: LayerValues, name: str, dt: float, offset: int) ->
         raise Refusal(
             limit="decays of 1..4095 / 4096 a tick",
             value=f"{name} = {tau:g} s, {DECAY_UNITY * -math.expm1(-dt / tau):.2f} / 4096 a tick of {dt:g} s",
-            layer=lif_name(index),
+            layer=layer.neurons_at,
             fix=f"choose time constants of one magnitude: from one step to {longest / dt:.0f} steps, all layers alike",
-            suggestions=[step_of(rounded_up(tau / 400, 2)), parameter_of(index, name, changed, text)],
+            suggestions=[step_of(rounded_up(tau / 400, 2)), parameter_of(layer.index, name, changed, text)],
         )
     return value
 
@@ -321,8 +376,8 @@ def _bias(index: int, layer: LayerValues, lift: Array, fixed: int | None, dt: fl
         nearest = rounded_down(float(reset[neuron] + share * (leak[neuron] - reset[neuron])), 3)
         raise Refusal(
             limit=f"a bias of up to {largest} a tick (13 bits, exponent {top})",
-            value=f"{lift[neuron]:.0f} for the leak potential {leak[neuron]:g} of neuron {neuron}",
-            layer=lif_name(index),
+            value=f"{lift[neuron]:.0f} for the leak potential {leak[neuron]:g}{_and_bias(layer, neuron)} of neuron {neuron}",
+            layer=layer.neurons_at,
             fix="build the layer with v_leak = v_reset; a constant drive can be a bias unit that spikes at 0",
             suggestions=[
                 step_of(*(rounded_down(dt * part, 2) for part in (share, share / 2, share / 5))),
@@ -335,8 +390,14 @@ def _bias(index: int, layer: LayerValues, lift: Array, fixed: int | None, dt: fl
     return mantissa.astype(np.int32), exponent
 
 
+def _and_bias(layer: LayerValues, neuron: int) -> str:
+    return "" if layer.bias is None else f" and the bias {layer.bias[neuron]:g}"
+
+
 def _fit(index: int, fixed: FixedLayer, discrete: Discrete, dt: float, exact: float, volley: int) -> LayerFit:
     def error(factor: int, tau: float) -> float:
+        if tau in (0.0, math.inf):  # no current, no leak: exact
+            return 0.0
         return -dt / math.log(factor / DECAY_UNITY) / tau - 1.0 if factor > 0 else -1.0
 
     ideal = exact * 2.0**fixed.synapses.exponent
@@ -348,17 +409,23 @@ def _fit(index: int, fixed: FixedLayer, discrete: Discrete, dt: float, exact: fl
         weight_exp=fixed.synapses.exponent,
         tau_syn_error=error(DECAY_UNITY - fixed.du - 1, discrete.tau_syn),
         tau_mem_error=error(DECAY_UNITY - fixed.dv, discrete.tau_mem),
-        threshold_error=fixed.vth / ideal - 1.0,
+        threshold_error=(fixed.vth + (discrete.tau_syn == 0.0)) / ideal - 1.0,
         headroom=MAX_VOLLEY / (volley * 2.0**fixed.synapses.exponent),
     )
 
 
-def _notes(programs: Sequence[LayerProgram]) -> tuple[str, ...]:
-    """Layers whose weights had to give resolution away for the threshold."""
+def _notes(layers: Sequence[LayerValues], programs: Sequence[LayerProgram]) -> tuple[str, ...]:
+    """Layers whose weights had to give resolution away for the threshold; when spikes act that come round a loop."""
     few = [
-        f"{dense_name(index)}: the threshold takes 17 bits, weights use codes up to {int(np.abs(program.codes).max())} of "
+        f"{layer.weights_at}: the threshold takes 17 bits, weights use codes up to {int(np.abs(program.codes).max())} of "
         f"{program.max_code}; a larger dt leaves them more"
-        for index, program in enumerate(programs)
+        for layer, program in zip(layers, programs, strict=True)
         if program.max_code is not None and int(np.abs(program.codes).max()) <= program.max_code // 2
     ]
+    loops = [layer.weights_at for layer in layers if any(block.source >= layer.index for block in layer.blocks)]
+    if loops:
+        few.append(
+            f"{', '.join(loops)}: a spike of tick t acts on the way back at tick t + 1 at the earliest: a delay takes "
+            "max(1, delay / dt) ticks, rounded"
+        )
     return tuple(few)

@@ -18,7 +18,7 @@ from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop_fixed_point.reference import run_float
 from hwloop_fixed_point.runs import Emulator
-from hwloop_fixed_point.ticks import TickSpikes, decode, encode
+from hwloop_fixed_point.ticks import TickSpikes, decode_late, encode
 
 from .compiler import compile_loihi
 from .discretise import float_graph
@@ -55,7 +55,10 @@ def convergence(net: Network, inputs: Spikes, steps: Sequence[float]) -> list[Co
         n_ticks = real.n_ticks(inputs.t_stop)
         floating = TickSpikes.from_raster(run_float(real, ticks.to_raster(n_ticks))[-1])
         fixed = Emulator(compile_loihi(net, dt).graph).run(ticks, n_ticks).layers[-1]
-        figures = [_errors(exact, _decoded(found, len(real.layers), dt, inputs)) for found in (floating, fixed)]
+        figures = [
+            _errors(exact, decode_late(found, real.late[-1], dt, inputs.t_stop, torch.float64))
+            for found in (floating, fixed)
+        ]
         rows.append(Convergence(dt, *figures[0], *figures[1]))
     return rows
 
@@ -63,10 +66,6 @@ def convergence(net: Network, inputs: Spikes, steps: Sequence[float]) -> list[Co
 def slope(steps: Sequence[float], errors: Sequence[float]) -> float:
     """Exponent p of ``error ~ dt^p``, by least squares on logarithms."""
     return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
-
-
-def _decoded(found: TickSpikes, layer: int, dt: float, inputs: Spikes) -> Spikes:
-    return decode(found, layer, dt, inputs.t_stop, torch.float64)
 
 
 def _errors(exact: Spikes, found: Spikes) -> tuple[float, float, float]:

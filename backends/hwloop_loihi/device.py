@@ -18,7 +18,7 @@ from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop_fixed_point.graph import FixedGraph, FloatGraph
 from hwloop_fixed_point.runs import Emulator
-from hwloop_fixed_point.ticks import decode, encode
+from hwloop_fixed_point.ticks import decode_late, encode
 
 from .compiler import compile_loihi
 from .limits import capabilities
@@ -76,7 +76,9 @@ class LoihiTarget:
             ("threshold", "17 bit, one a layer", lava),
             ("decays", "12 bit, one tau_syn and tau_mem a layer", lava),
             ("state", "24 bit; u wraps (refused), v is clipped", lava),
-            ("delays", f"0..63 ticks, up to {63 * self.dt:g} s", lava),
+            ("delays", f"of each synapse, 0..63 ticks, up to {63 * self.dt:g} s", lava),
+            ("loops", "a spike of tick t acts at t + 1 at the earliest", lava),
+            ("starts", "u and v before tick 0 of v_init and bias", lava),
             ("input spikes", "several of one unit in one tick count once", lava),
         ]
 
@@ -151,8 +153,8 @@ class LoihiDevice(DeviceBase):
             check_wraps(ran.wraps, program, spikes)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
-            repeat(decode(ticks, k, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
-            for k, ticks in enumerate(ran.layers, start=1)
+            repeat(decode_late(ticks, late, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
+            for ticks, late in zip(ran.layers, graph.late, strict=True)
         )
         return Measured(populations, lost_events=merged * repeats)
 
@@ -191,7 +193,7 @@ def checked_ticks(t_stop: float, graph: FixedGraph | FloatGraph) -> int:
     """Ticks of a window ``0..t_stop`` (s); :class:`TargetError` where they are too many, with a step that makes them few."""
     n_ticks = graph.n_ticks(t_stop)
     if n_ticks > MAX_TICKS:
-        least = rounded_up(t_stop / (MAX_TICKS - len(graph.layers) - 2), 3)
+        least = rounded_up(t_stop / (MAX_TICKS - max(graph.late) - 2), 3)
         raise TargetError(
             f"a window of {t_stop:g} s is {n_ticks} ticks of {graph.dt:g} s; allowed: {MAX_TICKS}. Open the target with "
             f"dt={least:g} or more"

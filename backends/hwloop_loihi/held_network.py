@@ -10,7 +10,7 @@ import numpy as np
 from hwloop.errors import CompileWarning, InputError, TargetError
 from hwloop.mapping.loss import LARGE_SHARE, zeroed_share
 from hwloop.rules import StepNetwork, Values
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 
 #: Samples run at once: bounds the memory of rasters, changes no result.
 BATCH = 250

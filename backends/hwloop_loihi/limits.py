@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwloop.errors import CompileError
-from hwloop.mapping import Capabilities, LayerValues, check_layer, dense_name, lif_name, rounded_up
-from hwloop_fixed_point.graph import MAX_DELAY, Array
+from hwloop.mapping import Capabilities, LayerValues, check_layer
+from hwloop_fixed_point.registers import MAX_DELAY
 
-from .remedy import Refusal, delays_up_to, step_of
+from .timing import Timing, delay_ticks
 
 #: Neurons of one Loihi 2 chip: 128 cores of 8192 (Intel, Loihi 2 technology brief, 2021).
 NEURONS = 128 * 8192
@@ -32,38 +30,27 @@ def capabilities(dt: float) -> Capabilities:
         max_delay=(MAX_DELAY + 0.5) * dt,
         uniform=UNIFORM,
         time_step=dt,
+        populations=("LIF", "DeltaLIF", "IF"),
+        graphs=True,
+        recurrent=True,
+        synaptic_delays=True,
+        bias=True,
+        initial_membrane=True,
     )
 
 
-def check_features(index: int, layer: LayerValues, dt: float, *, refractory: bool) -> None:
+def check_features(index: int, layer: LayerValues, dt: float, timing: Timing, *, refractory: bool) -> None:
     """Raise :class:`CompileError` for what population ``index`` asks and neither Lava process nor emulator has.
 
     ``refractory``: whether refractory times exist (in floating point they do).
     """
-    if layer.delay is not None:
-        delay_ticks(index, layer.delay, dt)
+    delay_ticks(layer, dt, timing)
     check_layer(index, layer, capabilities(dt))
     longest = float(layer.parameters["t_ref"].max())
     if longest > 0 and not refractory:
         raise CompileError(
             limit="t_ref = 0: in fixed point there is no refractory neuron (LIFRefractory is floating point only)",
             value=f"t_ref = {longest:g} s",
-            layer=lif_name(index),
+            layer=layer.neurons_at,
             fix='build the layer with t_ref=0 and fine-tune on the target, or open "lava" with arithmetic="float"',
         )
-
-
-def delay_ticks(index: int, delay: Array, dt: float) -> Array:
-    """Axonal delays ``[n_in]`` (s) in whole ticks; :class:`CompileError` beyond 63."""
-    ticks = np.rint(delay.astype(np.float64) / dt).astype(np.int64)
-    if int(ticks.max()) > MAX_DELAY:
-        unit = int(ticks.argmax())
-        longest = float(delay[unit])
-        raise Refusal(
-            limit=f"delays up to {MAX_DELAY} ticks, {MAX_DELAY * dt:g} s at dt = {dt:g} s",
-            value=f"a delay of {longest:g} s, {int(ticks[unit])} ticks (input unit {unit})",
-            layer=dense_name(index),
-            fix=f"shorten the delays to {MAX_DELAY * dt:g} s; a larger dt does not fit the time constants",
-            suggestions=[step_of(rounded_up(longest / MAX_DELAY, 6)), delays_up_to(index, MAX_DELAY * dt)],
-        )
-    return ticks

@@ -33,7 +33,8 @@ from hwloop.errors import CompileError, DataError, HwloopError
 from hwloop.mapping import ScaleRule, dense_name
 from hwloop.network import Network
 from hwloop.storage import read_bytes, write_bytes
-from hwloop_fixed_point.graph import Array, FixedGraph, FixedLayer, Synapses
+from hwloop_fixed_point.graph import FixedGraph, FixedLayer, Synapses
+from hwloop_fixed_point.registers import Array
 
 from .compiler import NETX_BIAS_EXPONENT, compile_loihi
 from .program import LoihiProgram

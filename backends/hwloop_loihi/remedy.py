@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwloop.errors import CompileError, InputError
-from hwloop.mapping import LayerValues, Program, ScaleRule, dense_name, lif_name, rounded, scale_rules
-from hwloop_fixed_point.graph import DECAY_UNITY, MAX_DELAY, Array
+from hwloop.mapping import LayerValues, Program, ScaleRule, rounded, scale_rules
+from hwloop_fixed_point.registers import DECAY_UNITY, MAX_DELAY, Array
 
 #: Bounds of a step (s).
 SMALLEST_DT, LARGEST_DT = 1e-9, 10.0
@@ -77,8 +77,17 @@ class Compilation:
     @property
     def taus(self) -> list[float]:
         """Time constants of all layers (s), ascending."""
-        found = [layer.parameters[name] for layer in self.layers for name in ("tau_syn", "tau_mem")]
-        return sorted({float(tau) for values in found for tau in values})
+        return sorted({tau for layer in self.layers for tau in time_constants(layer)})
+
+
+def time_constants(layer: LayerValues) -> set[float]:
+    """Time constants that a population has (s): a jumping membrane has no tau_syn, one without leak no tau_mem."""
+    return {float(tau) for name in taus_of(layer) for tau in layer.parameters[name]}
+
+
+def taus_of(layer: LayerValues) -> tuple[str, ...]:
+    """Their names."""
+    return {"LIF": ("tau_mem", "tau_syn"), "DeltaLIF": ("tau_mem",)}.get(layer.kind, ())
 
 
 #: Proposes changed compilations and what the user has to write for each.
@@ -111,10 +120,7 @@ def mended(
             if error is None:
                 whole.append(text)
                 break
-            if (
-                changed.dt == asked.dt
-                and _number(error.layer) > _number(refusal.layer) + 1 - _number(refusal.layer) % 2
-            ):
+            if changed.dt == asked.dt and _place(error.layer, asked) > _place(refusal.layer, asked):
                 partly.append(f"{text} (then {error.layer} is left: {error.limit})")
                 break
         if len(whole) == NAMED:
@@ -132,10 +138,10 @@ def _refused(changed: Compilation, compiling: Callable[[Compilation], Any]) -> C
     return None
 
 
-def _number(layer: str) -> int:
-    """Number of the layer named ``layer 3 (LIF)``; 0 where the whole network is meant."""
-    digits = "".join(character for character in layer if character.isdigit())
-    return int(digits or 0)
+def _place(layer: str, asked: Compilation) -> int:
+    """Which population ``layer`` names; -1 where the whole network is meant."""
+    named = (k for k, values in enumerate(asked.layers) if layer in (values.weights_at, values.neurons_at))
+    return next(named, -1)
 
 
 # -- suggestions ----------------------------------------------------------------------------------
@@ -168,7 +174,7 @@ def weights_times(index: int, factor: float) -> Suggestion:
 
     def suggest(asked: Compilation) -> Iterator[tuple[str, Compilation]]:
         layer = asked.layers[index]
-        text = f"multiply the weights of {dense_name(index)} by {factor:g}"
+        text = f"multiply the weights of {layer.weights_at} by {factor:g}"
         yield text, asked.with_layer(index, replace(layer, weight=layer.weight * factor))
 
     return suggest
@@ -179,7 +185,7 @@ def swing_times(index: int, factor: float) -> Suggestion:
 
     def suggest(asked: Compilation) -> Iterator[tuple[str, Compilation]]:
         v_th, v_reset = (asked.layers[index].parameters[name] for name in ("v_th", "v_reset"))
-        text = f"multiply v_th - v_reset of {lif_name(index)} by {factor:g}"
+        text = f"multiply v_th - v_reset of {asked.layers[index].neurons_at} by {factor:g}"
         yield from parameter_of(index, "v_th", v_reset + factor * (v_th - v_reset), text)(asked)
 
     return suggest
@@ -203,7 +209,7 @@ def delays_up_to(index: int, longest: float) -> Suggestion:
         layer = asked.layers[index]
         if layer.delay is not None:
             shorter = replace(layer, delay=np.minimum(layer.delay, longest))
-            yield f"shorten the delays of {dense_name(index)} to {longest:g} s", asked.with_layer(index, shorter)
+            yield f"shorten the delays of {layer.weights_at} to {longest:g} s", asked.with_layer(index, shorter)
 
     return suggest
 
@@ -213,7 +219,7 @@ def _steps(asked: Compilation) -> list[float]:
 
     Those first that are farthest from both, or near 1/:data:`FINE` of the shortest time constant where it has room.
     """
-    taus = asked.taus
+    taus = asked.taus or [LARGEST_DT]
     delays = [float(layer.delay.max()) for layer in asked.layers if layer.delay is not None]
     # half a 4096th of a decay is rounded up
     low = max(taus[-1] * -math.log1p(-0.5 / DECAY_UNITY), max(delays, default=0.0) / MAX_DELAY)

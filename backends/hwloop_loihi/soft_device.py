@@ -19,7 +19,7 @@ from hwloop.rules.spide.adjoint import Feedback
 from hwloop.rules.spide.rule import Spide, simulate
 from hwloop.rules.spikegrad.rule import SpikeGrad, neurons_of
 from hwloop.rules.steps.deployment import SpikeKind
-from hwloop_fixed_point.graph import STATE_SHIFT, Array
+from hwloop_fixed_point.registers import STATE_SHIFT, Array
 from hwloop_fixed_point.soft_reset import SoftRun, run_population
 
 from .held_network import HeldNetwork, warn_of_zeros

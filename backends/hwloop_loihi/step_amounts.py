@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwloop.mapping import rounded_down, rounded_up
-from hwloop_fixed_point.graph import DECAY_UNITY, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array, FixedLayer
+from hwloop_fixed_point.graph import FixedLayer
+from hwloop_fixed_point.registers import DECAY_UNITY, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array
 from hwloop_fixed_point.soft_reset import SoftPopulation
 
 from .soft_codes import power_of_two

@@ -18,7 +18,8 @@ import torch
 
 from hwloop.errors import CompileError
 from hwloop.rules import LeakyNeurons, Stage, TracedNeurons
-from hwloop_fixed_point.graph import (  # fmt: skip
+from hwloop_fixed_point.graph import FixedLayer, Synapses
+from hwloop_fixed_point.registers import (
     BIAS_EXPONENT,
     BIAS_MANTISSA,
     DECAY_UNITY,
@@ -26,8 +27,6 @@ from hwloop_fixed_point.graph import (  # fmt: skip
     MAX_THRESHOLD,
     STATE_SHIFT,
     Array,
-    FixedLayer,
-    Synapses,
 )
 
 #: HM2-BP: how far the current may rise above the threshold's worth of it before it leaves its 24 bits. Inputs that all spike

@@ -19,8 +19,9 @@ from hwloop.rules.hm2bp.step_simulation import counts
 from hwloop.rules.na.rule import neurons_of
 from hwloop.rules.steps.poisson import poisson_raster
 from hwloop.simulate.compile_kernel import kernel
-from hwloop_fixed_point.graph import DECAY_UNITY, Array, FixedGraph
+from hwloop_fixed_point.graph import FixedGraph
 from hwloop_fixed_point.kernels import _step
+from hwloop_fixed_point.registers import DECAY_UNITY, Array
 from hwloop_fixed_point.runs import Emulator
 from hwloop_fixed_point.ticks import TickSpikes
 

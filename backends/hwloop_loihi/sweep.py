@@ -17,15 +17,15 @@ from torch import Tensor
 
 from hwloop.errors import CompileError, InputError, TargetError
 from hwloop.losses import Decision, predict
-from hwloop.mapping import ScaleRule
+from hwloop.mapping import ScaleRule, network_values
 from hwloop.network import Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
-from hwloop_fixed_point.graph import DECAY_UNITY
+from hwloop_fixed_point.registers import DECAY_UNITY
 
 from .device import LoihiTarget
 from .program import worst
-from .remedy import Headroom
+from .remedy import Headroom, time_constants
 
 #: Candidate steps as shares of the shortest time constant.
 SHARES = (1 / 5, 1 / 10, 1 / 20, 1 / 50, 1 / 100, 1 / 200)
@@ -160,10 +160,15 @@ def choose_dt(
 
 def candidates(net: Network) -> list[float]:
     """Steps (s) from a fifth to 1/200 of the shortest time constant, each moved to where rounded decays fit best."""
-    taus = sorted(
-        {float(tau) for _, lif in net.blocks for name in ("tau_syn", "tau_mem") for tau in getattr(lif, name)}
-    )
+    taus = _taus(net)
     return [_snapped(share * taus[0], taus) for share in SHARES]
+
+
+def _taus(net: Network) -> list[float]:
+    taus = sorted({tau for layer in network_values(net) for tau in time_constants(layer)})
+    if not taus:
+        raise InputError("the network has no time constant to choose a step by; name one: dt=... (s)")
+    return taus
 
 
 def _snapped(dt: float, taus: Sequence[float]) -> float:
@@ -185,11 +190,11 @@ def _measured(
     headroom: Headroom,
 ) -> Step:
     with LoihiTarget(dt=dt, headroom=headroom).open() as device:
-        program = device.registry.compile(net, weight_scale=weight_scale)
+        program = device.target.compile(net, weight_scale=weight_scale)
         device.load(program)
         recording = device.run(inputs)
         fits = getattr(program, "fits", ())
-    shortest = min(float(getattr(lif, name).min()) for _, lif in net.blocks for name in ("tau_syn", "tau_mem"))
+    shortest = _taus(net)[0]
     figures = _errors(exact.output.first_times(), recording.output.first_times(), LOST * shortest)
     same = predict(exact, decision) == predict(recording, decision)
     return Step(

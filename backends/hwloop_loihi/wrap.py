@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from hwloop.errors import CompileError, TargetError
-from hwloop.mapping import ScaleRule, dense_name, rounded_up
+from hwloop.mapping import ScaleRule, rounded_up
 from hwloop.spikes import Spikes
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.runs import Emulator
 from hwloop_fixed_point.ticks import encode
 
@@ -35,7 +35,7 @@ def check_wraps(wraps: Sequence[Array], program: LoihiProgram, spikes: Spikes) -
     for layer, found in enumerate(wraps):
         if found.any():
             raise TargetError(
-                f"layer {2 * layer} (Dense), sample {int(np.argmax(found > 0))}: a current went beyond 2^23 and changed its sign, as "
+                f"{program.source.layers[layer].weights_at}, sample {int(np.argmax(found > 0))}: a current went beyond 2^23 and changed its sign, as "
                 "it would on the chip; what follows is not the network's answer. "
                 + remedy(program.source, spikes, np.flatnonzero(sum(wraps)))
             )
@@ -54,7 +54,9 @@ def remedy(source: Compilation, spikes: Spikes, samples: Array) -> str:
             return None
         tops = [int(np.abs(layer.codes).max()) for layer in program.layers]
         coarse = [
-            f"{dense_name(k)} uses codes up to {tops[k]} of {MAX_CODE}" for k in layers if tops[k] < MAX_CODE // 4
+            f"{source.layers[k].weights_at} uses codes up to {tops[k]} of {MAX_CODE}"
+            for k in layers
+            if tops[k] < MAX_CODE // 4
         ]
         tried = "tried on these spikes" + (f"; {', '.join(coarse)}" if coarse else "")
         return f"headroom={_shown(program.source.headrooms())}{said} ({tried})"
@@ -63,7 +65,7 @@ def remedy(source: Compilation, spikes: Spikes, samples: Array) -> str:
         return f"Open the target with {text}"
     for share in STEPS:
         dt = rounded_up(share * source.dt, 2)
-        if dt <= source.taus[0] and (text := found(replace(asked, dt=dt))) is not None:
+        if dt <= min(source.taus, default=dt) and (text := found(replace(asked, dt=dt))) is not None:
             return f"Open the target with dt={dt:g}, {text}"
     for factor in FACTORS:
         lower = tuple(replace(layer, weight=layer.weight / factor) for layer in source.layers)

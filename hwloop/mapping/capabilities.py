@@ -13,7 +13,7 @@ from ..neurons import ResetKind
 RangeUnit: TypeAlias = Literal["device_s", "swing"]
 
 
-#: Limits that came later: where they are at their defaults, digests of targets and programs stay what they were.
+#: Limits that came with graphs, as did targets with recurrent edges: digests of targets and of chains stay what they were.
 LATER = ("populations", "graphs", "synaptic_delays", "bias", "initial_membrane")
 
 
@@ -108,11 +108,9 @@ class Capabilities:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all limits, hexadecimal; of the later ones those that are not as they were taken for before."""
-        held = asdict(self)
-        for name in LATER:
-            if held[name] == type(self).__dataclass_fields__[name].default:
-                del held[name]
+        """SHA-256 over the limits, hexadecimal; without what came with graphs, of which a program holds what it uses."""
+        held = {name: value for name, value in asdict(self).items() if name not in LATER}
+        held["recurrent"] = False
         return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> str:

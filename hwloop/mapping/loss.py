@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .constraints import LayerValues, dense_name
+from .constraints import LayerValues
 from .program import LayerProgram
 from .quantise import Array, ScaleRule
 
@@ -70,7 +70,7 @@ def weight_losses(
         if share <= LARGE_SHARE:
             continue
         found[index] = (
-            f"{dense_name(index)}: {program.zeroed} of {np.count_nonzero(layer.weight)} weights became 0 at {program.scale:.3g} a "
+            f"{layer.weights_at}: {program.zeroed} of {np.count_nonzero(layer.weight)} weights became 0 at {program.scale:.3g} a "
             f"code; they bring {share:.0%} of an average neuron's input"
         )
         kept = _keeping(index, layer.weight, share, rules[index], requantise)
@@ -83,16 +83,19 @@ def weight_losses(
     return [text if better[index] == rules[index] else text + advice for index, text in found.items()]
 
 
-def far_delays(index: int, delay: Array, dt: float) -> str | None:
-    """A sentence on delays ``[n_in]`` (s) that are more than a tenth of a tick of ``dt`` (s) off it, or None."""
-    off = ticks_off(delay, dt)
+def far_delays(layer: LayerValues, off: Array, dt: float) -> str | None:
+    """A sentence on delays that are more than a tenth of a tick of ``dt`` (s) off it, or None.
+
+    ``off``: distance of each from its tick (ticks), ``[n_in]`` or ``[n_out, n_in]`` as the delays of ``layer``.
+    """
     many = int(np.count_nonzero(off > FAR_FROM_TICK))
     if many == 0:
         return None
-    unit = int(off.argmax())
+    place = np.unravel_index(off.argmax(), off.shape)
+    longest = 0.0 if layer.delay is None else float(layer.delay[place])
     return (
-        f"{dense_name(index)}: {many} of {off.size} delays are rounded by more than a tenth of a tick of {dt:g} s, that of input "
-        f"unit {unit}, {float(delay[unit]):g} s, by {off[unit]:.2f}"
+        f"{layer.weights_at}: {many} of {off.size} delays are rounded by more than a tenth of a tick of {dt:g} s, that of input "
+        f"unit {place[-1]}, {longest:g} s, by {off[place]:.2f}"
     )
 
 

@@ -134,7 +134,7 @@ class _Stages:
             on = self.group[:, None] == np.arange(COLUMNS) if grouped else np.ones((n, COLUMNS), bool)
             net.blocks[0][0].weight.copy_(torch.from_numpy(weight * self.targets.swing[:, None] * on))
         unused = np.setdiff1d(np.arange(int(self.targets.neurons[-1]) + 1), self.targets.neurons)
-        self.device.load(self.device.registry.compile(net, mask=unused.tolist()))
+        self.device.load(self.device.target.compile(net, mask=unused.tolist()))
 
     def _spikes(self, pulses: list[tuple[float, int]], t_stop: float, samples: int) -> Array:
         """Times ``[samples, n, ROOM]`` (s, NaN: none) under ``pulses`` (time, column)."""

@@ -20,7 +20,7 @@ def _true(calibrated: Calibrated, name: str) -> np.ndarray:
     device = calibrated.device
     net = hl.Network([hl.Dense(4, 48), hl.LIF(48, 10e-3, 5e-3, t_ref=2e-3)]).double()
     before = device.program
-    device.load(device.registry.compile(net))
+    device.load(device.target.compile(net))
     try:
         return Oracle(device).parameter(0, name)
     finally:
@@ -80,7 +80,7 @@ def test_membranes_resolve_what_spikes_leave_open() -> None:
     assert calibration.gauge == "membranes"
     sound = np.array([v != "masked" for v in calibration.verdict])
     net = hl.Network([hl.Dense(4, 16), hl.LIF(16, 10e-3, 5e-3, t_ref=2e-3)]).double()
-    device.load(device.registry.compile(net))
+    device.load(device.target.compile(net))
     oracle = Oracle(device)
     for name in ("v_th", "v_leak", "v_reset"):
         true = oracle.parameter(0, name)[sound]

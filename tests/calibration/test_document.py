@@ -170,7 +170,7 @@ def test_compiling_for_a_calibrated_device_avoids_masked_neurons(calibrated: Cal
     net = hl.Network([hl.Dense(4, 3), hl.LIF(3, 10e-3, 5e-3)])
     assert 0 not in hl.compile(net, device).layers[0].neurons
     with pytest.raises(CalibrationError, match="physical neuron 0 is masked: silent"):
-        net.with_twin(masked, device.registry.compile(net))
+        net.with_twin(masked, device.target.compile(net))
 
 
 def test_parts_of_different_devices_are_not_merged(calibrated: Calibrated) -> None:

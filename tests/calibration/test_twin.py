@@ -47,8 +47,8 @@ def test_the_twin_keeps_weights_parameters_and_state_of_the_network(calibrated: 
     assert net.state_dict().keys() == twin.state_dict().keys()
     for name, value in net.state_dict().items():
         assert torch.equal(value, twin.state_dict()[name])
-    program = calibrated.device.registry.compile(net, mask=calibrated.calibration.mask)
-    assert calibrated.device.registry.compile(twin, mask=calibrated.calibration.mask).digest == program.digest
+    program = calibrated.device.target.compile(net, mask=calibrated.calibration.mask)
+    assert calibrated.device.target.compile(twin, mask=calibrated.calibration.mask).digest == program.digest
 
 
 def test_the_gradient_of_a_twin_reaches_the_weights_that_are_asked(calibrated: Calibrated) -> None:

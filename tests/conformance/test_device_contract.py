@@ -20,7 +20,7 @@ Build = Callable[..., Network]
 def test_target_and_device_have_the_protocols(target: Target, device: Device) -> None:
     assert isinstance(target, Target)
     assert isinstance(device, Device)
-    assert device.registry is target
+    assert device.target is target
     assert device.capabilities == target.capabilities
 
 

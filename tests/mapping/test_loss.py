@@ -6,6 +6,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 import hwloop as hl
 from hwloop.device.registry import find
 from hwloop.errors import CompileWarning
-from hwloop.mapping import Capabilities, LayerProgram, compile_network
+from hwloop.mapping import Capabilities, LayerProgram, compile_network, network_values
 from hwloop.mapping.loss import LARGE_SHARE, far_delays, lost, ticks_off, weight_losses
 from hwloop.mapping.probe import _change
 from hwloop.network import LIF, Dense, Network
@@ -178,8 +179,11 @@ def delayed(*delays: float) -> Network:
 
 def test_distances_from_ticks() -> None:
     assert ticks_off(np.array([1.0e-4, 1.25e-4, 1.5e-4, 1.9e-4]), DT) == pytest.approx([0, 0.25, 0.5, 0.1], abs=2e-6)
-    assert far_delays(0, np.array([1.1e-4, 1.9e-4, 0.0]), DT) is None
-    text = far_delays(1, np.array([1.1e-4, 1.12e-4, 1.25e-4]), DT)
+    near, far = (network_values(delayed(*delays))[0] for delays in ((1.1e-4, 1.9e-4, 0.0), (1.1e-4, 1.12e-4, 1.25e-4)))
+    assert near.delay is not None
+    assert far.delay is not None
+    assert far_delays(near, ticks_off(near.delay, DT), DT) is None
+    text = far_delays(replace(far, index=1), ticks_off(far.delay, DT), DT)
     assert text == (
         "layer 2 (Dense): 2 of 3 delays are rounded by more than a tenth of a tick of 0.0001 s, that of input unit 2, "
         "0.000125 s, by 0.25"

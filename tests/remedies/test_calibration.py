@@ -251,7 +251,7 @@ def test_neurons_that_were_not_calibrated_are_calibrated_or_left_out(made: Calib
     device = opened()
     twin(hl.calibrate(device, made.program, trim=False, synapses=False, repeats=4), made.program)
     mask = eval(said.split("mask=", 1)[1], {"device": made.device, "calibration": later})  # noqa: S307
-    twin(later, hl.compile(network(), made.device.registry, mask=mask))
+    twin(later, hl.compile(network(), made.device.target, mask=mask))
 
 
 def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated) -> None:
@@ -260,13 +260,13 @@ def test_masked_neurons_are_left_out_by_the_mask_that_is_named(made: Calibrated)
     said = refused("twin._rows", "physical neuron {} {}", lambda: twin(masked, made.program))
     assert "is masked: silent" in said
     assert said.endswith("Compile with mask=calibration.mask")
-    twin(masked, hl.compile(network(), made.device.registry, mask=masked.mask))
+    twin(masked, hl.compile(network(), made.device.target, mask=masked.mask))
 
 
 def test_a_program_of_this_network_makes_its_twin(made: Calibrated) -> None:
-    other = hl.compile(network(5), made.device.registry)
+    other = hl.compile(network(5), made.device.target)
     refused("twin._placement", "compile this network", lambda: twin(made.whole, other))
-    twin(made.whole, hl.compile(network(), made.device.registry))
+    twin(made.whole, hl.compile(network(), made.device.target))
 
 
 def test_bends_are_measured_on_the_calibrated_device(made: Calibrated) -> None:

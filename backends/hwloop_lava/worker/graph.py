@@ -1,6 +1,7 @@
 """A graph of stock Lava processes from its description, and a run of it.
 
-Source -> Dense -> LIF -> ..., every LIF with a sink beside it. Copies of a network stand side by side in one graph:
+Source -> Dense -> LIF -> ..., every LIF with a sink beside it; a Dense may lead from any population to any, since it sends what
+came a tick before: loops need nothing else. Copies of a network stand side by side in one graph:
 the same LIF with more neurons, the weights block-diagonal in a Sparse. Dense and Sparse with one message bit compute
 the same from spikes that are 0 or 1, and the Sparse does it in one product instead of a selection of columns (twice
 as fast at 784-350-10, eight copies).
@@ -102,7 +103,7 @@ class Graph:
     def _population(self, index: int, given: Mapping[str, Any], arrays: Mapping[str, Array]) -> Any:
         shape = (given["n"] * self.copies,)
         values = {name: given[name] for name in ("du", "dv", "vth")}
-        for name, array in (("bias_mant", "bias"), ("bias_exp", "bias_exp"), ("v", "start")):
+        for name, array in (("bias_mant", "bias"), ("bias_exp", "bias_exp"), ("v", "start"), ("u", "current")):
             if f"{array}{index}" in arrays:
                 # one value a neuron, for all copies or for each
                 values[name] = np.resize(arrays[f"{array}{index}"], shape)
@@ -135,14 +136,15 @@ class Graph:
         # found out here, as Dense does: from a block-diagonal matrix Sparse sees zeros that Dense does not
         sign = given["sign"]
         options["sign_mode"] = lava.determine_sign_mode(weights) if sign is None else lava.SignMode[sign.upper()]
-        if self.copies == 1 and delays is None:
+        dense = self.copies == 1 and not given.get("sparse")
+        if dense and delays is None:
             graded = {"num_message_bits": 1} if given.get("graded") else {}
             process = self._add(lava.Dense(weights=weights, **options, **graded), self.kind.dense)
         elif delays is None:
             process = self._add(
                 lava.Sparse(weights=self._blocks(weights), num_message_bits=1, **options), self.kind.sparse
             )
-        elif self.copies == 1:
+        elif dense:
             process = self._add(lava.DelayDense(weights=weights, delays=delays, **options), self.kind.delay_dense)
         else:
             delayed = {"weights": self._blocks(weights), "delays": self._blocks(delays)}

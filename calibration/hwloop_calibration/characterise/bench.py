@@ -167,7 +167,7 @@ class Bench:
                 torch.from_numpy(targets.weight * targets.swing)[:, None].expand(n, self.columns)
             )
         # the target itself: a calibration that the device has now masks nothing here
-        return self.device.registry.compile(net, mask=unused.tolist())
+        return self.device.target.compile(net, mask=unused.tolist())
 
     def nominal(self, columns: int | None = None) -> Neurons:
         """The neurons as the data sheet promises them, with ``columns`` synapse columns (default: all of the bench)."""

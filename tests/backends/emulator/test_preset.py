@@ -117,8 +117,8 @@ def test_variants_differ_in_what_they_say_alone() -> None:
 
 def test_variants_are_reachable_by_name() -> None:
     device = find("emulator:7", preset="bss2", spread=0.2, mismatch=True, trial_noise=False).open()
-    assert device.registry.preset.scale("tau_syn") == 0.2  # type: ignore[attr-defined]
-    assert device.registry.preset.scale("jitter") == 0.0  # type: ignore[attr-defined]
+    assert device.target.preset.scale("tau_syn") == 0.2  # type: ignore[attr-defined]
+    assert device.target.preset.scale("jitter") == 0.0  # type: ignore[attr-defined]
 
 
 def test_variants_keep_the_capabilities() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwloop.errors import InputError
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_loihi import FixedGraph, FixedLayer, Synapses
 
 #: Steps of all random graphs (s): the arithmetic does not depend on it.
@@ -23,6 +24,33 @@ def random_graph(seed: int) -> FixedGraph:
     rng = np.random.default_rng([20, seed])
     sizes = rng.integers(1, [17, 25, 25, 25][: int(rng.integers(2, 5))])
     return FixedGraph(tuple(_layer(rng, int(a), int(b)) for a, b in itertools.pairwise(sizes)), DT)
+
+
+def random_wiring(seed: int) -> FixedGraph:
+    """Graph ``seed`` whose layers are driven by any others: 1 to 4 layers of 1 to 10 neurons, on 2 to 12 input units.
+
+    Over many seeds: skip connections, several inputs, loops of one layer and of several, parts of a population, layers that no
+    input reaches, and currents and membranes that do not start at 0; in each layer what :func:`random_graph` has.
+    """
+    rng = np.random.default_rng([22, seed])
+    n_in, sizes = int(rng.integers(2, 13)), [int(n) for n in rng.integers(1, 11, int(rng.integers(1, 5)))]
+    layers = []
+    for index, n in enumerate(sizes):
+        blocks = [(-1, 0, n_in)] if index == 0 else [_block(rng, [*sizes, n_in])]
+        blocks += [_block(rng, [*sizes, n_in]) for _ in range(int(rng.integers(0, 3)))]
+        layer = _layer(rng, sum(size for _, _, size in blocks), n)
+        start = [rng.integers(-(2**12), 2**12, n).astype(np.int32) if rng.random() < 0.3 else None for _ in range(2)]
+        layers.append(replace(layer, blocks=tuple(blocks), u_start=start[0], v_start=start[1]))  # type: ignore[arg-type]
+    return FixedGraph(tuple(layers), DT)
+
+
+def _block(rng: np.random.Generator, sizes: list[int]) -> tuple[int, int, int]:
+    """Units of one of the populations, or of the input, whose size is the last: all of them, or some."""
+    source = int(rng.integers(-1, len(sizes) - 1))
+    if rng.random() < 0.7:
+        return source, 0, sizes[source]
+    start = int(rng.integers(0, sizes[source]))
+    return source, start, int(rng.integers(1, sizes[source] - start + 1))
 
 
 def random_raster(graph: FixedGraph, seed: int, batch: int, n_ticks: int) -> Array:

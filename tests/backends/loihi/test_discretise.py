@@ -13,6 +13,7 @@ from hwloop.spikes import Spikes
 from hwloop_fixed_point import reference
 from hwloop_loihi import float_graph
 from hwloop_loihi.discretise import discretise
+from hwloop_loihi.timing import timings
 
 from .support import network, spikes, with_weight
 
@@ -30,7 +31,8 @@ def membrane(t: float, tau_mem: float, tau_syn: float) -> float:
 def test_steps_reproduce_the_exact_membrane_on_the_grid(taus: tuple[float, float]) -> None:
     dt, (tau_mem, tau_syn) = 1e-3, taus
     net = network(1, 1, tau_mem=tau_mem, tau_syn=tau_syn)
-    step = discretise(0, network_values(net)[0], dt)
+    values = network_values(net)
+    step = discretise(values[0], dt, timings(values)[0])
     u, v = 0.0, 0.0
     for n in range(1, 40):
         u = step.alpha * u + (step.step if n == 1 else 0.0)

@@ -7,7 +7,7 @@ import torch
 from hwloop.errors import InputError
 from hwloop_fixed_point import reference
 from hwloop_fixed_point import runs as emulator
-from hwloop_fixed_point.graph import Array
+from hwloop_fixed_point.registers import Array
 from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, TickSpikes
 
 from .random_graphs import random_graph, random_raster

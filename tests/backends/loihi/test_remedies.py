@@ -177,7 +177,7 @@ def crowd(weight: float, n: int = 200, t_stop: float = 25e-3) -> tuple[Network, 
 def test_a_current_that_wraps_names_an_opening_that_runs(rule: Any) -> None:
     net, given = crowd(50.0)
     with hl.open("loihi") as device:
-        device.load(device.registry.compile(net, weight_scale=rule))
+        device.load(device.target.compile(net, weight_scale=rule))
         with pytest.raises(TargetError, match=r"layer 0 \(Dense\), sample 0: a current went beyond 2\^23") as caught:
             device.run(given)
     found = re.search(
@@ -186,7 +186,7 @@ def test_a_current_that_wraps_names_an_opening_that_runs(rule: Any) -> None:
     assert found is not None
     assert (found[2] is None) is (rule == "max")
     with hl.open("loihi", headroom=int(found[1])) as device:
-        program = device.registry.compile(net, weight_scale=ast.literal_eval(found[3] or '"max"'))
+        program = device.target.compile(net, weight_scale=ast.literal_eval(found[3] or '"max"'))
         device.load(program)
         measured = device.run(given)
     # a strong drive: it fires in every tick, as the model does with a refractory time of a tick
@@ -199,7 +199,7 @@ def test_only_the_layer_that_wraps_gives_resolution_away() -> None:
     net, given = crowd(50.0)
     two = Network([*net.blocks[0], Dense(1, 3), LIF(3, 20e-3, 2e-4)]).double()
     with hl.open("loihi") as device:
-        device.load(device.registry.compile(two))
+        device.load(device.target.compile(two))
         with pytest.raises(TargetError) as caught:
             device.run(given)
     found = re.search(r"headroom=(\[[^]]+\])", str(caught.value))
@@ -207,7 +207,7 @@ def test_only_the_layer_that_wraps_gives_resolution_away() -> None:
     headroom = ast.literal_eval(found[1])
     assert headroom[1] is None
     with hl.open("loihi", headroom=headroom) as device:
-        program = device.registry.compile(two)
+        program = device.target.compile(two)
         device.load(program)
         device.run(given)
     assert int(np.abs(program.layers[1].codes).max()) == 127
@@ -216,7 +216,7 @@ def test_only_the_layer_that_wraps_gives_resolution_away() -> None:
 def test_where_no_headroom_is_enough_the_message_says_what_else_and_that_works() -> None:
     net, given = crowd(50.0, n=500)
     with hl.open("loihi") as device:
-        device.load(device.registry.compile(net))
+        device.load(device.target.compile(net))
         with pytest.raises(TargetError) as caught:
             device.run(given)
     text = str(caught.value)
@@ -226,7 +226,7 @@ def test_where_no_headroom_is_enough_the_message_says_what_else_and_that_works()
         with torch.no_grad():
             net.blocks[0][0].weight.div_(float(factor[1]))
     with hl.open("loihi", dt=float(found[1] or DT), headroom=int(found[2])) as device:
-        device.load(device.registry.compile(net))
+        device.load(device.target.compile(net))
         device.run(given)
 
 
