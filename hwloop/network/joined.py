@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import OptionError
 from ..neurons import PARAMETERS
 from ..record import LayerHealth, Ran
 from ..simulate import Options
@@ -34,6 +35,11 @@ def run_joint(
     ran: dict[str, Ran],
 ) -> None:
     """Simulate the populations of ``component`` together, and write their spikes, health and what ran."""
+    if options.engine == "reference":
+        raise OptionError(
+            f"{where}: engine = 'reference' computes single layers and convolutions; allowed here: 'auto', 'cpu'. The plain "
+            "specification of loops is hwloop.simulate.joint.reference"
+        )
     members = [node for name in component.names if isinstance(node := nodes[name], SpikingPopulation)]
     dtype = next((d for link in component.links if (d := link.composition.dtype) is not None), torch.float32)
     bias = [_bias(component, name, dtype) for name in component.names]
@@ -50,7 +56,7 @@ def run_joint(
     measured = merged([given[name] for name in component.names]) if given else None
     spikes, call = component_call(
         received, structure, weight, delay, parameters, floor=options.floor, policy=options.policy, measured=measured,
-        where=where, engine=options.engine,
+        where=where,
     )  # fmt: skip
     for name, train in zip(component.names, split(spikes, wiring.sizes), strict=True):
         trains[name] = train

@@ -287,7 +287,8 @@ def forward_cells(lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, repl
                                 if neurons.max_spikes > 0:
                                     fired[id_] += 1
                                     if fired[id_] >= neurons.max_spikes:
-                                        level[k_l, lane], c_l = np.inf, np.inf
+                                        level[k_l, lane] = np.inf
+                                        c_l = np.float64(np.inf)
                             u_l = u_l - (a[LEVEL + k] - r) if neurons.subtract else r
                             if waits:
                                 end, r_m, r_s = a[END + k], a[RATE_M + k], a[RATE_S + k]

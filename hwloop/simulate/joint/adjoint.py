@@ -19,6 +19,9 @@ reset adds are the arrival's, ``G - a_u^+ v / tau_mem`` and ``a_u <- 0``, or for
 ``G - a_u^+ h / tau_mem`` (JUMP; ``G`` for INTEGRATE) and ``a_u <- a_u^+``.
 """
 
+# mypy: disable-error-code="assignment"
+# Numba joins the types of a variable: here float with float64
+
 from __future__ import annotations
 
 import numpy as np

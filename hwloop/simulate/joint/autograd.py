@@ -111,7 +111,6 @@ def component_call(
     policy: FloorPolicy = "clip",
     measured: Spikes | None = None,
     where: str = "component",
-    engine: str = "auto",
 ) -> tuple[Spikes, JointCall]:
     """Spikes of all neurons of a component, differentiable in ``inputs.times``, ``weight``, ``delay`` and ``params``.
 

@@ -75,7 +75,7 @@ class Component:
     neurons: Neurons
     synapses: Synapses
     shape: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def size(self) -> int:

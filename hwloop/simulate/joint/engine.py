@@ -95,7 +95,7 @@ def sensitivities(
         sensitivities_range(lo, hi, made, inputs.times, found, upstream, (floor.share, floor.skip), part)
 
     spread(work, len(inputs.counts), _operations(trace, component) * 8, PARALLEL_WORK)
-    columns = sum(parts[lo] for lo in sorted(parts)).T
+    columns = np.sum(np.stack([parts[lo] for lo in sorted(parts)]), 0).T
     return {name: np.ascontiguousarray(column) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
@@ -118,11 +118,13 @@ def _run(
 
 
 def _room(batch: int, room: int, wide: int, dtype: Any) -> Found:
-    spikes, arrivals = (batch, room), (batch, wide)
-    whole, real = (lambda shape: np.empty(shape, np.int64)), (lambda shape: np.empty(shape, dtype))
+    real: list[FloatArray] = [np.empty((batch, room), dtype) for _ in range(5)]
+    whole: list[IntArray] = [np.empty((batch, room), np.int64) for _ in range(3)]
+    log: list[IntArray] = [np.empty((batch, wide), np.int64) for _ in range(2)]
+    counts: list[IntArray] = [np.zeros(batch, np.int64) for _ in range(3)]
     return Found(
-        real(spikes), whole(spikes), whole(batch), *(real(spikes) for _ in range(4)), whole(spikes), whole(spikes),
-        whole(arrivals), whole(arrivals), whole(batch), whole(batch), np.empty(batch), np.empty(batch),
+        real[0], whole[0], counts[0], real[1], real[2], real[3], real[4], whole[1], whole[2], log[0], log[1],
+        counts[1], counts[2], np.zeros(batch), np.zeros(batch),
     )  # fmt: skip
 
 
@@ -152,9 +154,11 @@ def _as_trace(found: Found) -> JointTrace:
     gone = np.arange(wide) >= found.arrivals[:, None]
     bundle, origin = (np.where(gone, 0, array[:, :wide]) for array in (found.bundle, found.origin))
     spikes = Events(cut(found.times, np.inf), cut(found.units), found.counts)
-    four = (cut(a) for a in (found.current, found.release_time, found.release_current, found.residual))
     arrivals = Arrivals(bundle, origin, found.arrivals)
-    return JointTrace(spikes, *four, cut(found.after), cut(found.cause), arrivals)
+    return JointTrace(
+        spikes, cut(found.current), cut(found.release_time), cut(found.release_current), cut(found.residual),
+        cut(found.after), cut(found.cause), arrivals,
+    )  # fmt: skip
 
 
 def _found(trace: JointTrace) -> Found:

@@ -92,6 +92,7 @@ class Unit:
         self.S, self.J = np.zeros(layout.size), np.zeros(layout.size)
         self.S[self.own(START)] = 1.0
         self.last: Spiked | None = None
+        self.next: float | None = None  # the time of its next spike if nothing arrives, where that is known
 
     def own(self, parameter: int) -> int:
         """Place of one of its own parameters."""
@@ -146,6 +147,7 @@ class Unit:
 
     def arrive(self, synapse: int, weight: float, row: FloatArray) -> None:
         """An arrival now, whose time has derivatives ``row``."""
+        self.next = None
         if self.kind == CURRENT:
             self.i += weight
             self.J[synapse] += 1.0
@@ -159,7 +161,12 @@ class Unit:
                 self.S += weight / self.neuron.tau_mem * row
 
     def ahead(self, end: float) -> float:
-        """Time of its next spike, not after ``end``; inf where there is none."""
+        """Time of its next spike if nothing arrives before ``end``; inf where there is none."""
+        if self.next is None:
+            self.next = self._next(end)
+        return self.next
+
+    def _next(self, end: float) -> float:
         now, u, i = max(self.time, min(self.release, end)), self.u, self.i
         if self.spent or now >= end:
             return math.inf
@@ -174,7 +181,7 @@ class Unit:
 
     def fire(self, after: int, cause: int, fired_by: FloatArray | None) -> Spiked:
         """A spike, now; ``fired_by``: derivatives of the time of the arrival that fired it."""
-        n, held = self.neuron, self.held
+        n, held, self.next = self.neuron, self.held, None
         current, row = self.i, np.zeros(self.layout.size)
         if held:
             current = -math.inf
@@ -226,7 +233,7 @@ class _Sample:
     def __init__(
         self, component: Component, inputs: Events, b: int, end: float, floor: Floor, measured: Sequence[tuple[float, int]] | None
     ) -> None:  # fmt: skip
-        self.component, self.end, self.run, self.now = component, end, Run(), 0.0
+        self.component, self.end, self.run = component, end, Run()
         self.round = component.neurons.tau_mem.dtype.type
         s, n = component.synapses, component.size
         self.layout = Layout(len(s.weight), len(s.delay), inputs.times.shape[1], n)
@@ -268,25 +275,21 @@ class _Sample:
                 for unit in spiking:
                     self.fire(unit)
                 continue
-            for unit in self.units:
-                unit.advance(t)
-            self.now = t
             self._instant(t)
             if t >= self.end:
                 return self.run
 
     def _found(self, t: float) -> list[Unit]:
         """Carry those that spike first, before or at ``t``, to that time."""
-        ahead = [unit.ahead(t) for unit in self.units]
-        first = min(ahead, default=math.inf)
-        if first == math.inf:
+        ahead = [unit.ahead(self.end) for unit in self.units]
+        if min(ahead, default=math.inf) > t:
             return []
         times = []
         for unit, at in zip(self.units, ahead, strict=True):
             rounded, since = self.round(at), max(unit.time, min(unit.release, at))
             if float(rounded) <= since:  # never on or before the event that caused it
                 rounded = np.nextafter(rounded, self.round(math.inf))
-            times.append(min(float(rounded), t) if at < math.inf else math.inf)
+            times.append(min(float(rounded), t) if at <= t else math.inf)
         first = min(times)
         spiking = [unit for unit, at in zip(self.units, times, strict=True) if at == first]
         for unit in spiking:
@@ -315,6 +318,7 @@ class _Sample:
                 s, row = self.component.synapses, self.row_of(bundle, origin)
                 for synapse in range(s.first[bundle], s.first[bundle + 1]):
                     unit = self.units[s.target[synapse]]
+                    unit.advance(t)
                     under = unit.u < unit.neuron.threshold
                     unit.arrive(synapse, float(s.weight[synapse]), row)
                     if under and unit.kind != CURRENT and unit.u >= unit.neuron.threshold:
@@ -328,7 +332,9 @@ class _Sample:
                 return
 
     def _fired_now(self, unit: Unit, t: float, cause: int, idle: bool) -> None:
-        while not unit.held and not unit.spent:
+        if self.measured is not None:
+            unit.advance(t)
+        while unit.time == t and not unit.held and not unit.spent:
             over = unit.u >= unit.neuron.threshold
             if self.measured is not None:
                 place = next((k for k, (at, j) in enumerate(self.measured) if j == unit.j and at <= t), None)

@@ -125,8 +125,8 @@ class _Setting:
         return times.detach().contiguous().numpy(), self.units.contiguous().numpy(), self.counts.contiguous().numpy()
 
     def cells(self, weight: Tensor, *neurons: Tensor) -> Cells:
-        arrays = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in neurons)
-        return Cells(np.ascontiguousarray(weight.detach().numpy().T), *arrays, self.jump)
+        tau_mem, tau_syn, start = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in neurons)
+        return Cells(np.ascontiguousarray(weight.detach().numpy().T), tau_mem, tau_syn, start, self.jump)
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
@@ -218,9 +218,9 @@ class _Maximum(torch.autograd.Function):
             _spread(work, setting, cells, 1)
             return None, torch.from_numpy(d_times), *parts.gradients()
         run = cpu.membrane_maximum_gradient(_layer(cells), _events(events), setting.t_stop, when, up)
-        d_weight, d_times, d_mem, d_syn = (torch.from_numpy(array) for array in run)
+        d_weight, moved, d_mem, d_syn = (torch.from_numpy(array) for array in run)
         d_start = torch.from_numpy((up * np.exp(-when / cells.tau_mem)).sum(0))
-        return None, d_times, d_weight.t(), d_mem, d_syn, d_start
+        return None, moved, d_weight.t(), d_mem, d_syn, d_start
 
 
 class _Parts:
