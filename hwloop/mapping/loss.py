@@ -70,7 +70,7 @@ def weight_losses(
         if share <= LARGE_SHARE:
             continue
         found[index] = (
-            f"{dense_name(index)}: {program.zeroed} of {np.count_nonzero(layer.weight)} weights became 0 at {program.scale:.3g} a "
+            f"{layer.weights_at}: {program.zeroed} of {np.count_nonzero(layer.weight)} weights became 0 at {program.scale:.3g} a "
             f"code; they bring {share:.0%} of an average neuron's input"
         )
         kept = _keeping(index, layer.weight, share, rules[index], requantise)

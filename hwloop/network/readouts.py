@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+from ..record import Record
 from ..simulate.readout import Membranes
 from ..spikes import Spikes
 from .composition import Composition
+from .lif import LIF
 from .populations import LI
-from .structure import Component
-from .trains import along_paths, merged
+from .structure import Component, Structure
+from .trains import along_paths, merged, split
 
 
 def read_out(component: Component, node: LI, trains: Mapping[str, Spikes], where: str) -> Membranes:
@@ -38,6 +41,30 @@ def read_out(component: Component, node: LI, trains: Mapping[str, Spikes], where
             inputs, weight = with_begin(inputs), torch.cat([weight, -bias[:, None]], 1)
     values = {name: value.to(weight.dtype) for name, value in parameters.items()}
     return Membranes(inputs, weight, values, "jump" if node.tau_syn is None else "current", where)
+
+
+def driving(structure: Structure, index: int, record: Record) -> tuple[Spikes, Tensor, dict[str, Tensor]]:
+    """``(spikes, weight [n, units], parameters)``: all that drove population ``index`` in ``record``, a bias as leak.
+
+    Raises :class:`InputError` for other neurons than LIF, and where the record lacks the inputs.
+    """
+    name = structure.populations[index]
+    node = structure.nodes[name]
+    if not isinstance(node, LIF):
+        raise InputError(f"population {name!r} is {type(node).__name__}; allowed: LIF, whose membranes have a maximum")
+    links = [link for link in structure.links if link.target == name]
+    trains = dict(zip(structure.populations, record.populations, strict=True))
+    if any(link.source in structure.inputs for link in links):
+        if record.inputs is None:
+            raise InputError(f"the record holds no inputs, which drive population {name!r}; record them")
+        sizes = [structure.nodes[one].n for one in structure.inputs]
+        trains.update(zip(structure.inputs, split(record.inputs, sizes), strict=True))
+    received = [_received(link.composition, trains[link.source]) for link in links]
+    parameters = node.acting_parameters()
+    offsets = [part for part in (link.composition.offset() for link in links) if part is not None]
+    if offsets:
+        parameters["v_leak"] = parameters["v_leak"] + torch.stack(offsets).sum(0)
+    return merged([spikes for spikes, _ in received]), torch.cat([weight for _, weight in received], 1), parameters
 
 
 def _received(composition: Composition, spikes: Spikes) -> tuple[Spikes, Tensor]:
