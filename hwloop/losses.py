@@ -20,6 +20,7 @@ from torch import Tensor
 from . import simulate
 from .errors import InputError, OptionError
 from .network import Network
+from .network.readouts import driving
 from .record import Record
 from .spikes import Spikes
 
@@ -213,9 +214,13 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
     inputs = record.inputs if index == 0 else record[index - 1]
     if inputs is None:
         raise InputError("the record holds no inputs, which the first layer's membrane needs; record them")
-    dense, neurons = net.blocks[index]
-    params = neurons.acting_parameters()
-    top = simulate.membrane_maximum(dense.transmit(inputs), dense.acting_weight(), params, wanted)
+    if net.is_plain_chain:
+        dense, neurons = net.blocks[index]
+        params = neurons.acting_parameters()
+        received, weight = dense.transmit(inputs), dense.acting_weight()
+    else:
+        received, weight, params = driving(net.structure, index, record)
+    top = simulate.membrane_maximum(received, weight, params, wanted)
     lack = torch.relu(params["v_th"] + margin - top)
     return torch.where(wanted, lack, 0.0).sum(1).mean()
 
