@@ -76,6 +76,12 @@ def targets_of(program: Program, device: Device, neurons: Sequence[int] | None =
     """
     limit = device.capabilities.n_neurons
     used = np.concatenate([layer.neurons for layer in program.layers])
+    for layer in program.layers:
+        if layer.kind != "LIF":
+            raise InputError(
+                f"population {layer.name!r} is {layer.kind}; calibration measures LIF, whose synaptic time constant shapes its "
+                "spikes: calibrate for a network of LIF"
+            )
     if neurons is not None:
         chosen = np.unique(np.asarray(list(neurons), dtype=np.int64))
         if len(chosen) != len(list(neurons)) or chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= limit:
@@ -86,9 +92,9 @@ def targets_of(program: Program, device: Device, neurons: Sequence[int] | None =
     for layer in program.layers:
         for name in PARAMETERS:
             values[name][layer.neurons] = layer.parameters[name]
-    fan_in = np.full(limit, max(layer.n_in for layer in program.layers))
+    fan_in = np.full(limit, max(layer.fan_in for layer in program.layers))
     for layer in program.layers if neurons is not None else ():
-        fan_in[layer.neurons] = layer.n_in
+        fan_in[layer.neurons] = layer.fan_in
     picked = {name: value[chosen] for name, value in values.items()}
     weight = pulse_weight(float(np.median(picked["tau_mem"])), float(np.median(picked["tau_syn"])))
     return Targets(chosen, picked, weight, fan_in[chosen])
