@@ -34,6 +34,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("unless_complete", "{}; {}", "tests/calibration/test_apply.py::test_where_putting_back_fails_too_the_device_has_no_calibration_and_the_error_says_so"),
     ("hwloop_lava.device._graph_of", "runs programs compiled for lava or loihi", "tests/backends/lava/test_device.py::test_a_program_of_another_kind_is_refused"),
     ("Worker.ask", "of which this one is a fork; open the target here", "tests/backends/lava/test_faults.py::test_a_fork_of_the_host_starts_a_worker_of_its_own"),
+    ("_deviate_graph", "build it of LIF", "tests/calibration/test_twin_of_graphs.py::test_what_is_calibrated_for_current_based_neurons_alone_says_so"),
     ("selftest._check", "Try another interpreter", "tests/backends/lava/test_environment.py::test_another_python_makes_one_too"),
 )  # fmt: skip
 
@@ -54,6 +55,11 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("LoihiDevice._execute", "call load(program) first", _UNREACHABLE),
     ("SoftDevice._rates", "lower the norm of the feedback", "a feedback of norm 2 cannot wrap below 16,384 neurons"),
     ("SoftDevice.__init__", "open it on 'loihi', whose stock layers carry", "said by lava alone, which needs lava-nc to be opened"),
+    ("Core.weight", "no weights", _UNREACHABLE),
+    ("Runner._layer", "the layer's kernel takes LIF", _UNREACHABLE),
+    ("Runner._convolution", "a convolution into LIF", _UNREACHABLE),
+    ("running._core", "neither a matrix nor a convolution", _UNREACHABLE),
+    ("Chip._membranes_of", "did not run", _UNREACHABLE),
     ("step_codes._other", "the neurons of one rule", _UNREACHABLE),
     ("self_test", "it has to be without", "a fault of the recipe, not of its user"),
     ("worker.protocol.encode", "{}", _WRAPPED),

@@ -61,16 +61,10 @@ BUILDING = [
     option("neurons._refuse", "allowed: {}", lif, "t_ref", -1e-3, 0.0),
     option("neurons._refuse", "{} = {}", lif, "v_th", 0.0, 1e-9),
     option("neurons._refuse", "; allowed", lif, "v_leak", math.inf, 0.0),
-    Case("Network.__init__", "expected pairs of Dense and LIF, at least one pair", lambda: Network([Dense(3, 2)]),
-         lambda: Network([Dense(3, 2), lif()])),
-    Case("Network.__init__", "(Dense and LIF alternate)", lambda: Network([lif(), Dense(3, 2)]),
-         lambda: Network([Dense(3, 2), lif()])),
-    Case("Network.__init__", "Dense has {} outputs, the LIF after it {} neurons", lambda: two(first=5), two),
-    Case("Network.__init__", "Dense takes {} inputs, the LIF before it has {} neurons", lambda: two(third=5), two),
 ]  # fmt: skip
 
 MEASURED = [
-    Case("Network.forward", "the measurement has {} populations; the network has {}",
+    Case("_run_chain", "the measurement has {} populations; the network has {}",
          lambda: run(two().double(), measured=run(net())), lambda: run(two().double(), measured=run(two().double()))),
     Case("_check_measured", "the layer has {} units and the input {} samples",
          lambda: run(net(), INPUTS[:1], measured=run(net())), lambda: run(net(), INPUTS[:1], measured=run(net(), INPUTS[:1]))),
@@ -78,9 +72,9 @@ MEASURED = [
     Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
     Case("simulate.membrane_maximum", "mask is {}; expected {} bool", lambda: top(mask=torch.ones(2, 3, dtype=torch.bool)),
          lambda: top(mask=torch.ones(2, 2, dtype=torch.bool))),
-    Case("glue.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
+    Case("autograd.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
          (lambda: run(net(), engine="auto"), lambda: run(net(), engine="cpu"), lambda: run(net(), engine="reference"))),
-    Case("glue._array", "move it with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
+    Case("autograd._array", "move it with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
          lambda: run(net().to("cpu"), INPUTS.to("cpu"))),
     Case("check_input", "the network is in {}; allowed: float32, net.float(), or float64, net.double()", lambda: half(torch.float16),
          (lambda: half(torch.float32), lambda: half(torch.float64))),
@@ -145,7 +139,7 @@ def test_a_loss_of_silent_units_passes_a_finite_gradient_where_they_are_left_out
         value = torch.where(silent, 0.05, first) if leave_out else first * torch.where(silent, math.inf, 1.0)
         (value.sum() * 1.0).backward()
 
-    refused("glue._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
+    refused("autograd._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
     gradient(True)
 
 
@@ -220,8 +214,8 @@ STATE = [
     Case("simulate._as", "allowed: float32 or float64, as in spikes.to(torch.float32)", lambda: of_dtype(torch.float16), (lambda: of_dtype(torch.float32), lambda: of_dtype(torch.float64))),
     Case("_check_inputs", "a batch of no samples; give at least one", lambda: of_samples(0), lambda: of_samples(1)),
     Case("to_layer", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
-    Case("glue._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
-    Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
+    Case("autograd._array", "dtype {}; allowed: float32 or float64", lambda: layer_of(torch.float16), (lambda: layer_of(torch.float32), lambda: layer_of(torch.float64))),
+    Case("_refuse_changed", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
          (lambda: health(copied=True), lambda: health(copied=False, early=True))),
 ]  # fmt: skip
 

@@ -128,16 +128,16 @@ HM2BP, NA, SPIDE, SPIKEGRAD = rules.HM2BP(teacher=2), rules.NA(), rules.Spide(),
 SPIKES = hl.Spikes.from_first_times(torch.linspace(0, 0.01, BATCH * N_IN, dtype=DTYPE).reshape(BATCH, N_IN), 0.05)
 
 MEASUREMENTS = [
-    Case("hm2bp_event.forward", "the measurement has {} populations; the network has {}",
+    Case("hm2bp.events.forward", "the measurement has {} populations; the network has {}",
          lambda: HM2BP.forward(timed(), SPIKES, hl.Record((SPIKES,))),
          lambda: HM2BP.forward(timed(), SPIKES, timed()(SPIKES))),
-    Case("hm2bp_step._measured", "the measurement has {} populations; the network has {}",
+    Case("step_simulation._measured", "the measurement has {} populations; the network has {}",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(N_OUT)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
-    Case("hm2bp_step._measured", "HM2-BP needs both",
+    Case("step_simulation._measured", "HM2-BP needs both",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT, inputs=False)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
-    Case("hm2bp_step._measured", "measured rasters {}; the network has {}",
+    Case("step_simulation._measured", "measured rasters {}; the network has {}",
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN + 1, N_OUT)),
          lambda: measure(HM2BP, stepped("hm2bp"), rasters(HIDDEN, N_OUT))),
     Case("na._rasters", "measured rasters [steps, n] {}; the network has {}",
@@ -183,7 +183,7 @@ def rasters_of(neurons: rules.Neurons) -> Any:
 
 
 NEURONS = [
-    Case("hm2bp_step._neurons", "HM2-BP in steps takes LeakyNeurons", lambda: rasters_of(Foreign("hm2bp")),
+    Case("step_simulation._neurons", "HM2-BP in steps takes LeakyNeurons", lambda: rasters_of(Foreign("hm2bp")),
          lambda: rasters_of(rules.LeakyNeurons(1.0))),
     Case("na.neurons_of", "rule 'na' takes TracedNeurons", lambda: traced(stage_of(Foreign("na"))),
          lambda: traced(stage_of(rules.TracedNeurons()))),

@@ -154,8 +154,8 @@ def edit(path: Path, **result: Any) -> None:
 #: What is wrong with the row of a study.
 ROWS = [
     (Said("_content", "is of another study (plan or experiment differ); name another folder, or remove it"), {"study": 1}),
-    (Said("yield_study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
-    (Said("yield_study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
+    (Said("yield_.study._read", "holds no row of a yield study ({}: {}); remove it"), {"result": {"accuracy": 1.0}}),
+    (Said("yield_.study._read", "holds row {}; remove it"), {"row": {"chip": 9, "strategy": "as-is", "effort": 1.0, "mismatch": True}}),
 ]  # fmt: skip
 
 
