@@ -218,7 +218,8 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
         raise InputError("the record holds no inputs, which the first layer's membrane needs; record them")
     dense, neurons = net.blocks[index]
     params = neurons.acting_parameters()
-    top = simulate.membrane_maximum(dense.transmit(inputs), dense.acting_weight(), params, wanted)
+    received, weight = dense.transmit(inputs), dense.acting_weight()
+    top = simulate.membrane_maximum(received, weight, params, wanted)
     lack = torch.relu(params["v_th"] + margin - top)
     return torch.where(wanted, lack, 0.0).sum(1).mean()
 

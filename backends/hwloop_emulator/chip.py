@@ -5,6 +5,7 @@ All times inside are device seconds. The potential unit is the program's (``memb
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +17,13 @@ from hwloop import simulate
 from hwloop.device.registry import Measured
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
+from hwloop.mapping.order import in_a_row, run_order
 from hwloop.neurons import check_reset
 from hwloop.spikes import Spikes
 
 from . import events, membranes
 from .analog import Analog
+from .cells import cells_of
 from .link import Link
 from .loaded import LEAST_SWING, Loaded, realise, to_device, true_parameters
 from .memory import SynapseMemory
@@ -28,6 +31,7 @@ from .preset import Preset
 from .silicon import Silicon
 from .streams import Array, Stream
 from .trimming import TrimCells
+from .wires import INPUT, Wires, driving, needs_wires, silence, wires_of
 
 #: Events a stuck or hot neuron may add to a sample: a rate beyond it is a slip in the preset's unit, not a chip.
 MOST_EXTRA_EVENTS = 100_000
@@ -52,6 +56,7 @@ class Chip:
         memory = SynapseMemory(self.silicon, self.analog, session)
         self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []
+        self._wires: dict[tuple[int, ...], Wires] = {}
         self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
 
@@ -59,7 +64,7 @@ class Chip:
 
     def write(self, program: Program) -> int:
         """Write the cells that differ; their number."""
-        cells = self.memory.write([(layer.neurons, layer.codes) for layer in program.layers])
+        cells = self.memory.write([cells_of(layer) for layer in program.layers])
         self.analog.clock += cells * self.preset.scale("cell_write")
         self._realise(program)
         return cells
@@ -71,7 +76,24 @@ class Chip:
 
     def _realise(self, program: Program) -> None:
         self._layers = [realise(layer, self.silicon, self.analog, self.memory) for layer in program.layers]
+        self._wires = self._wired(program) if program.is_graph else {}
         self._realised = self.analog.state
+
+    def _wired(self, program: Program) -> dict[tuple[int, ...], Wires]:
+        """Wires of the layers that run together, by their numbers."""
+        layers, loaded = program.layers, self._layers
+        fires = [self._strikes(one) for one in loaded]
+        struck = [k for k, one in enumerate(fires) if one]
+        return {
+            group.members: wires_of(layers, group, program.n_in, struck, self._to_device)
+            for group in run_order(layers)
+            if any(needs_wires(layers[k], group.loop, loaded[k].start is not None) for k in group.members)
+        }
+
+    def _strikes(self, loaded: Loaded) -> bool:
+        """Whether neurons of a layer fire whatever their membranes do."""
+        scale = self.preset.scale
+        return (scale("stuck_rate") > 0 and loaded.stuck.any()) or (scale("hot_rate") > 0 and loaded.hot.any())
 
     @property
     def _to_device(self) -> float:
@@ -87,17 +109,39 @@ class Chip:
         """Run ``spikes`` (model s, already repeated ``repeats`` times) through all layers."""
         if self._realised != self.analog.state:
             self._realise(program)
-        inputs = self._received(spikes)
-        stamped, lost, late = [], 0, 0
-        for number, (layer, loaded) in enumerate(zip(program.layers, self._layers, strict=True)):
-            fired, _, _ = self._fire(number, layer, loaded, inputs, repeats)
-            inputs = self._disturbed(number, loaded, fired)
-            stamps, n_lost, n_late = self._read_out(number, inputs)
-            stamped.append(stamps)
-            lost, late = lost + n_lost, late + n_late
-        recorded, n_lost, n_late = self._delivered(stamped, spikes.t_stop)
+        sent = {INPUT: self._received(spikes)}
+        stamped, lost, late = {}, 0, 0
+        for members, fired in self._groups(program, sent, repeats):
+            for number, out in zip(members, fired, strict=True):
+                sent[number] = self._disturbed(number, self._layers[number], out)
+                stamped[number], n_lost, n_late = self._read_out(number, sent[number])
+                lost, late = lost + n_lost, late + n_late
+        recorded, n_lost, n_late = self._delivered([stamped[k] for k in range(len(stamped))], spikes.t_stop)
         self._passed(spikes)
         return Measured(recorded, lost + n_lost, late + n_late)
+
+    def _groups(
+        self, program: Program, sent: dict[int, Spikes], repeats: int
+    ) -> Iterator[tuple[tuple[int, ...], list[Spikes]]]:
+        """``(layers, spikes that each fires)`` of all that run together, one after the other; ``sent`` is filled meanwhile."""
+        for group in run_order(program.layers) if program.is_graph else in_a_row(program.layers):
+            wires = self._wires.get(group.members)
+            if wires is not None:
+                yield group.members, self._fire_together(program, wires, sent, repeats)
+            else:
+                (number,) = group.members
+                layer, loaded = program.layers[number], self._layers[number]
+                yield group.members, [self._fire(number, layer, loaded, driving(layer, number, sent), repeats)[0]]
+
+    def _fire_together(self, program: Program, wires: Wires, sent: Mapping[int, Spikes], repeats: int) -> list[Spikes]:
+        """Spikes (device s) of layers that run together; what their stuck and hot neurons send acts in them too."""
+        layers, loaded = program.layers, dict(enumerate(self._layers))
+        samples = len(sent[INPUT])
+        outside = [self._late(wires.members[0], sent[k]) for k in wires.external]
+        none = [silence(layers[k].n_out, sent[INPUT]) for k in wires.struck]
+        struck = [self._struck(k, loaded[k], train) for k, train in zip(wires.struck, none, strict=True)]
+        thresholds = [self._threshold(k, loaded[k], samples, repeats) for k in wires.members]
+        return wires.fire(layers, loaded, [*outside, *struck], thresholds, 1.0 / self._to_device, like=sent[INPUT])
 
     def _delivered(self, stamped: list[Spikes], t_stop: float) -> tuple[tuple[Spikes, ...], int, int]:
         """What the link delivers of ``stamped`` (device s), in model seconds, and how many it loses or delivers late."""
@@ -109,19 +153,35 @@ class Chip:
         """Membranes ``[batch, k, samples]`` of ``neurons`` of layer ``population`` as its converter samples them."""
         if self._realised != self.analog.state:
             self._realise(program)
-        inputs = self._received(spikes)
-        for number in range(population):
-            layer, loaded = program.layers[number], self._layers[number]
-            inputs = self._disturbed(number, loaded, self._fire(number, layer, loaded, inputs, 1)[0])
+        sent, own = {INPUT: self._received(spikes)}, None
+        for members, trains in self._groups(program, sent, 1):
+            if population in members:
+                own = trains[members.index(population)]
+            for number, out in zip(members, trains, strict=True):
+                sent[number] = self._disturbed(number, self._layers[number], out)
+            if own is not None:
+                break
         layer, loaded = program.layers[population], self._layers[population]
-        fired, arrived, parameters = self._fire(population, layer, loaded, inputs, 1)
+        fired, arrived, parameters = self._membranes_of(
+            population, layer, loaded, driving(layer, population, sent), own
+        )
         subtract = layer.reset == "subtract"
-        found = membranes.sampled(arrived, loaded.weight, parameters, fired, neurons, times * self._to_device, subtract)
+        when = times * self._to_device
+        found = membranes.sampled(arrived, loaded.weight, parameters, fired, neurons, when, subtract, loaded.start)
         base = parameters["v_reset"].double().numpy()[neurons][:, None]
         swing = loaded.swing.double().numpy()[neurons][:, None]
         found = base + swing * self._converted((found - base) / swing, population)
         self._passed(spikes)
         return found
+
+    def _membranes_of(
+        self, number: int, layer: LayerProgram, loaded: Loaded, inputs: Spikes, own: Spikes | None
+    ) -> tuple[Spikes, Spikes, dict[str, Tensor]]:
+        """What :meth:`_fire` returns, of a layer that fired ``own``."""
+        if own is None:
+            raise TargetError(f"layer {number} did not run")
+        parameters = {**loaded.parameters, "v_th": self._threshold(number, loaded, len(inputs), 1)}
+        return own, self._arriving(number, loaded, inputs), parameters
 
     def _converted(self, share: Array, layer: int) -> Array:
         """Membranes (swing above reset) through the converter: its noise, its steps, its range."""
@@ -152,14 +212,22 @@ class Chip:
 
     def _arriving(self, number: int, loaded: Loaded, inputs: Spikes) -> Spikes:
         """Events as they reach the layer: after delays."""
-        if loaded.delay is not None:
-            inputs = events.delayed(inputs, loaded.delay)
+        return self._late(number, inputs if loaded.delay is None else events.delayed(inputs, loaded.delay))
+
+    def _late(self, number: int, inputs: Spikes) -> Spikes:
+        """Events with the jitter of their arrival."""
         if (sigma := self.preset.scale("delay_jitter")) > 0:
             inputs = events.jittered(inputs, sigma, self._noise("delay_jitter", number))
         return inputs
 
     def _disturbed(self, number: int, loaded: Loaded, out: Spikes) -> Spikes:
         """What leaves the layer and travels on: its spikes, those of defective neurons, jitter."""
+        out = self._struck(number, loaded, out)
+        sigma = self.preset.scale("jitter")
+        return self._jittered(number, out, sigma) if sigma > 0 else out
+
+    def _struck(self, number: int, loaded: Loaded, out: Spikes) -> Spikes:
+        """``out`` with the spikes of defective neurons."""
         batch, t_stop = len(out), out.t_stop
         if (rate := self._rate("stuck_rate", t_stop)) > 0 and loaded.stuck.any():
             phase = self.silicon.phase(loaded.neurons[loaded.stuck])
@@ -167,8 +235,7 @@ class Chip:
         if (rate := self._rate("hot_rate", t_stop)) > 0 and loaded.hot.any():
             rng = self._noise("hot_rate", number)
             out = events.with_events(out, *events.spurious(batch, rate, np.flatnonzero(loaded.hot), t_stop, rng))
-        sigma = self.preset.scale("jitter")
-        return self._jittered(number, out, sigma) if sigma > 0 else out
+        return out
 
     def _jittered(self, number: int, out: Spikes, sigma: float) -> Spikes:
         return events.jittered(out, sigma, self._noise("jitter", number))

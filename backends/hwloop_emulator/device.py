@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from hwloop.arguments import is_bool, whole
+from hwloop.device.base import on_device
 from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.device.trim import TrimRange, check_codes, known_parameter
-from hwloop.errors import InputError, TargetError
+from hwloop.errors import CompileError, InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
+from hwloop.mapping.partition import PartitionedProgram, partition_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 
@@ -122,7 +124,15 @@ class EmulatorTarget:
         like: Program | None = None,
     ) -> Program:
         """``net`` as a program; options and errors as for :func:`hwloop.mapping.compile_network`."""
-        return compile_network(net, self.capabilities, weight_scale=weight_scale, mask=mask, like=like)
+        program = compile_network(net, self.capabilities, weight_scale=weight_scale, mask=mask, like=like)
+        return _checked(program) if program.is_graph else program
+
+    def partition(
+        self, net: Network, *, weight_scale: ScaleRule | Sequence[ScaleRule] = "max", mask: Iterable[int] = ()
+    ) -> Program:
+        """``net`` as a program, in pieces where it is larger than the chip; see :mod:`hwloop.mapping.partition`."""
+        program = partition_network(net, self.capabilities, weight_scale=weight_scale, mask=mask)
+        return _checked(program) if program.is_graph else program
 
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
@@ -170,7 +180,7 @@ class EmulatorDevice(DeviceBase):
         with self._writing():
             self._chip.seek(*asked)
             if self.program is not None:
-                self._chip.write(self.program)
+                self._chip.write(on_device(self.program))
             self._owner = os.getpid()
 
     # -- trim cells and clock -----------------------------------------------------------------
@@ -228,6 +238,11 @@ class EmulatorDevice(DeviceBase):
         """
         self._check_open()
         program = self._loaded()
+        if isinstance(program, PartitionedProgram):
+            raise TargetError(
+                f"{self.device_id} holds a program in {len(program.pieces)} pieces, whose membranes it has no channel for; "
+                "load one of program.pieces, or compare spikes"
+            )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
         if len(chosen) > self.membrane_channels:
@@ -237,7 +252,13 @@ class EmulatorDevice(DeviceBase):
             )
         if not 0 <= population < len(program.layers):
             raise InputError(f"population {population}; allowed: 0..{len(program.layers) - 1}")
-        size = program.layers[population].n_out
+        layer = program.layers[population]
+        if layer.kind != "LIF" or layer.filtered or (layer.delay is not None and layer.delay.ndim == 2):
+            raise TargetError(
+                f"{self.device_id} samples membranes of LIF without delays of each synapse and filtered bias; population "
+                f"{population} is {layer.kind}, with more than that: read another, or compare its spikes"
+            )
+        size = layer.n_out
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or ((chosen < 0) | (chosen >= size)).any():
             raise InputError(
                 f"neurons {neurons!r} of population {population}; allowed: [k] whole numbers 0..{size - 1}"
@@ -310,6 +331,25 @@ class EmulatorDevice(DeviceBase):
             return measured
         moved = tuple(population.to(spikes.times.device) for population in measured.populations)
         return Measured(moved, measured.lost_events, measured.late_events)
+
+
+def _checked(program: Program) -> Program:
+    """``program`` with a note where membranes start elsewhere; refuses what its chip cannot start with."""
+    limits = program.capabilities
+    biased = [layer for layer in program.layers if layer.bias is not None]
+    if limits.initial_membrane or not biased:
+        return program
+    for layer in biased:
+        if layer.filtered:
+            raise CompileError(
+                limit="biases as leak potentials, from the first moment on",
+                value="a bias that passes the synapse (filtered_bias=True)",
+                layer=f"population {layer.name!r} ({layer.kind})",
+                fix="build the population with filtered_bias=False, or choose preset='ideal'",
+            )
+    names = ", ".join(repr(layer.name) for layer in biased)
+    note = f"{names}: membranes start at v_leak + bias, where the chip's leak draws them, not at v_leak"
+    return replace(program, notes=(*program.notes, note))
 
 
 def _chip_number(address: str) -> int:

@@ -12,6 +12,7 @@ from hwloop.mapping import LayerProgram
 from hwloop.neurons import PARAMETERS
 
 from .analog import Analog
+from .cells import columns_of
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Deviations
@@ -25,6 +26,9 @@ LEAST_SWING = 0.05
 class Loaded:
     """One layer as the silicon realises it: weights ``[n_out, n_in]``, parameters ``[n_out]`` (device s).
 
+    ``start [n_out]``: membranes at time 0, None where they start at the leak potential, or at the reset potential where the
+    leak is not below threshold.
+
     On several chips weights, parameters and the three defects have an axis of chips before those. A parameter that no
     chip moves may do without.
     """
@@ -37,6 +41,7 @@ class Loaded:
     dead: Array
     stuck: Array
     hot: Array
+    start: Tensor | None = None
 
 
 def to_device(preset: Preset) -> float:
@@ -48,7 +53,7 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
     """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
     neurons = layer.neurons
     dead, stuck = silicon.chosen("dead", neurons), silicon.chosen("stuck", neurons)
-    weight = memory.weight(neurons, layer.n_in, layer.scale)
+    weight = columns_of(memory.weight(neurons, layer.fan_in, layer.scale), layer.synapses)
     if layer.gain is not None:
         weight = weight * layer.gain[:, None]
     parameters, swing = true_parameters(layer, silicon.preset, analog)
@@ -57,6 +62,9 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
         # without input and leak a membrane rests at its reset potential and never crosses
         weight = np.where(silent[..., None], 0.0, weight)
         parameters["v_leak"] = np.where(silent, parameters["v_reset"], parameters["v_leak"])
+    start = _start(layer, silicon.preset, analog, parameters)
+    if start is not None:
+        start = np.where(silent, parameters["v_reset"], start)
     dtype = np.dtype(layer.dtype)
     # the engine stores weights pre-major, [n_in, n_out]: no copy at each run if that is how they lie here
     columns = torch.from_numpy(np.ascontiguousarray(np.swapaxes(weight, -1, -2), dtype=dtype))
@@ -70,13 +78,32 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
         dead=dead,
         stuck=stuck,
         hot=silicon.chosen("hot", neurons) & ~silent,
+        start=None if start is None else torch.from_numpy(start.astype(dtype)),
     )
+
+
+def _start(layer: LayerProgram, preset: Preset, analog: Analog, true: dict[str, Array]) -> Array | None:
+    """Membranes ``[n_out]`` at time 0 where they are not where the leak draws them: set by the same converter as the leak.
+
+    Where the model's start at ``v_leak``, those of the chip start without the bias.
+    """
+    if not preset.limits.initial_membrane.value or (layer.bias is None and layer.v_init is None):
+        return None
+    asked = layer.parameters
+    rests = asked["v_leak"] < asked["v_th"]
+    start = asked["v_leak"] if layer.v_init is None else layer.v_init
+    offset = analog.offset("v_leak", layer.neurons)
+    if offset is not None:
+        start = start + (asked["v_th"].astype(np.float64) - asked["v_reset"].astype(np.float64)) * offset
+    return start if layer.v_init is not None else np.where(rests, start, true["v_reset"])
 
 
 def true_parameters(layer: LayerProgram, preset: Preset, analog: Analog) -> tuple[dict[str, Array], Array]:
     """The neurons' true parameters (device s), and the asked swing that threshold noise is measured in."""
     asked, seconds = layer.parameters, to_device(preset)
     swing = asked["v_th"].astype(np.float64) - asked["v_reset"].astype(np.float64)
+    if layer.bias is not None and layer.kind != "IF":  # which has no leak: a bias is a ramp of its membrane
+        asked = {**asked, "v_leak": asked["v_leak"] + layer.bias}
     values: dict[str, Array] = {}
     for name in PARAMETERS:
         if name.startswith("v_"):

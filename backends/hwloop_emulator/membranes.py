@@ -22,6 +22,7 @@ def sampled(
     neurons: Array,
     times: Array,
     subtract: bool,
+    start: Tensor | None = None,
 ) -> Array:
     """Membranes ``[batch, k, samples]`` of ``neurons [k]`` at ``times [samples]`` (s, sorted), float64.
 
@@ -30,15 +31,19 @@ def sampled(
     inputs, fired : spikes that reach the layer; spikes that it fired, at which its membranes were reset
     weight : ``[n_out, n_in]``
     parameters : ``[n_out]``; ``v_th`` may be ``[batch, n_out]``
+    start : ``[n_out]`` membranes at time 0; None: at the leak potential, at the reset potential where that is above threshold
     """
     value = {name: tensor.double().numpy() for name, tensor in parameters.items()}
     v_th = np.broadcast_to(value["v_th"], (len(inputs), weight.shape[0]))
     result = np.empty((len(inputs), len(neurons), len(times)))
     table = np.array([value[name] for name in ("tau_mem", "tau_syn", "v_leak", "v_reset", "t_ref")])
+    begin = np.where(value["v_leak"] >= v_th, value["v_reset"], value["v_leak"])
+    if start is not None:
+        begin = np.where(start.double().numpy() >= v_th, value["v_reset"], start.double().numpy())
     sample_range(
         inputs.times.double().numpy(), inputs.units.numpy(), inputs.counts.numpy(),
         weight.double().numpy().copy(), table, np.ascontiguousarray(v_th), fired.times.double().numpy(),
-        fired.units.numpy(), fired.counts.numpy(), neurons.astype(np.int64), times.astype(np.float64), subtract, result,
+        fired.units.numpy(), fired.counts.numpy(), neurons.astype(np.int64), times.astype(np.float64), subtract, np.ascontiguousarray(begin), result,
     )  # fmt: skip
     return result
 
@@ -46,7 +51,7 @@ def sampled(
 @kernel()
 def sample_range(  # type: ignore[no-untyped-def]
     t_in: Any, u_in: Any, n_in: Any, weight: Any, table: Any, v_th: Any, t_out: Any, u_out: Any, n_out: Any,
-    neurons: Any, times: Any, subtract: bool, result: Any,
+    neurons: Any, times: Any, subtract: bool, begin: Any, result: Any,
 ):  # fmt: skip
     """Carry ``(u, i)`` of each neuron through its inputs, its spikes and the ends of its refractory times.
 
@@ -56,7 +61,7 @@ def sample_range(  # type: ignore[no-untyped-def]
         for k in range(len(neurons)):
             n = neurons[k]
             tau_mem, tau_syn, v_leak, v_reset, t_ref = table[0, n], table[1, n], table[2, n], table[3, n], table[4, n]
-            u = v_reset - v_leak if v_leak >= v_th[b, n] else 0.0
+            u = begin[b, n] - v_leak
             i, now, until, e, m = 0.0, 0.0, -1.0, 0, 0
             for s in range(len(times)):
                 goal = times[s]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .analog import Analog
+from .cells import Cells
 from .silicon import Deviations
 from .streams import Array
 
@@ -30,20 +31,22 @@ class SynapseMemory:
             self._errors = np.zeros((*silicon.lead, 0, 0))
         self._loads = 0
 
-    def write(self, layers: list[tuple[Array, Array]]) -> int:
-        """Write ``(neurons [n], codes [n, n_in])`` of each layer, and of it what differs; cells written."""
+    def write(self, layers: list[Cells]) -> int:
+        """Write the cells of each layer, and of it what differs; cells written."""
         cells = 0
         self._loads += 1
-        for number, (neurons, codes) in enumerate(layers):
+        for number, (neurons, codes, used) in enumerate(layers):
             self._grow(int(neurons.max()) + 1, codes.shape[1])
             block = np.ix_(neurons, np.arange(codes.shape[1]))
             changed = ~self._written[block] | (self._codes[block] != codes)
+            if used is not None:
+                changed &= used
             count = int(np.count_nonzero(changed))
             if count == 0:
                 continue
             cells += count
-            self._codes[block] = codes
-            self._written[block] = True
+            self._codes[block] = codes if used is None else np.where(used, codes, self._codes[block])
+            self._written[block] = True if used is None else self._written[block] | used
             if self._errors is not None:
                 error = self._write_errors(codes.shape, number)
                 of_all: tuple[Any, ...] = (..., *block)

@@ -6,6 +6,7 @@ import numpy as np
 
 from hwloop.errors import TargetError
 
+from .cells import columns_of
 from .chip import Chip
 from .device import EmulatorDevice
 from .streams import Array
@@ -30,9 +31,10 @@ class Oracle:
         return np.asarray(values[name], dtype=np.float64) * time
 
     def weight(self, layer: int) -> Array:
-        """Effective weights ``[n_out, n_in]`` (model units) in logical order."""
+        """Effective weights ``[n_out, n_in]`` (model units) in logical order; 0 where there is no synapse."""
         program = self._program.layers[layer]
-        weight = self._chip.memory.weight(program.neurons, program.n_in, program.scale)
+        cells = self._chip.memory.weight(program.neurons, program.fan_in, program.scale)
+        weight = columns_of(cells, program.synapses)
         return np.asarray(weight if program.gain is None else weight * program.gain[:, None], dtype=np.float64)
 
     def struck(self, layer: int, defect: str) -> Array:

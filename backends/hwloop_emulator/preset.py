@@ -15,6 +15,7 @@ from hwloop.device.trim import TRIMMED, TrimRange
 from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
+from hwloop.mapping.capabilities import GRAPH_LIMITS
 from hwloop.neurons import ResetKind
 
 from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
@@ -64,7 +65,8 @@ class Limits(BaseModel):
 
     ``membrane_channels`` is the number of neurons whose membranes can be sampled in one run. ``tau_mem``, ``tau_syn``, ``t_ref`` (device s) and ``v_leak`` (of the swing above ``v_reset``) are
     configurable ranges; ``refractory_min`` (device s) is held whatever is asked; ``speedup`` is model seconds a
-    device second.
+    device second. ``bias`` moves the leak potential; without ``initial_membrane`` membranes start there, wherever the model's do. Up to ``joined``
+    circuits make one neuron of a network that is partitioned, with the parameters of the first.
     """
 
     model_config = ConfigDict(**{**_STRICT, "validate_default": False})
@@ -83,6 +85,14 @@ class Limits(BaseModel):
     t_ref: Stated[_Interval] | None = None
     v_leak: Stated[_SwingInterval] | None = None
     membrane_channels: Stated[Annotated[int, Field(ge=0, le=1_000_000)]] = _ideal(0)
+    recurrent: Stated[bool] = _ideal(True)
+    synaptic_delays: Stated[bool] = _ideal(True)
+    bias: Stated[bool] = _ideal(True)
+    initial_membrane: Stated[bool] = _ideal(True)
+    joined: Stated[Annotated[int, Field(ge=1, le=1024)]] = _ideal(1)
+    populations: Stated[Annotated[list[Literal["LIF", "DeltaLIF", "IF"]], Field(min_length=1, max_length=3)]] = _ideal(
+        ["LIF", "DeltaLIF", "IF"]
+    )
 
     @field_validator("tau_mem", "tau_syn", "t_ref", "v_leak")
     @classmethod
@@ -200,6 +210,10 @@ class Preset(BaseModel):
         """SHA-256 (hexadecimal) over limits and effects; sources and description do not count."""
         values = {name: (effect.distribution, effect.scale, effect.stream) for name, effect in self.effects.items()}
         limits = _plain_limits(self.limits)
+        for (
+            name
+        ) in GRAPH_LIMITS:  # what a network may have besides a chain changes nothing that the chip does to a chain
+            limits.pop(name, None)
         if limits["membrane_channels"] == 0:  # a chip type without a later feature keeps the digest it had before
             del limits["membrane_channels"]
         content: list[Any] = [self.name, self.family, limits, values]
@@ -231,6 +245,13 @@ class Preset(BaseModel):
             time_step=tick,
             # stamps are rounded down, on average by half a tick
             latency=self.scale("latency") - tick / 2,
+            graphs=True,
+            recurrent=limits.recurrent.value,
+            synaptic_delays=limits.synaptic_delays.value,
+            bias=limits.bias.value,
+            initial_membrane=limits.initial_membrane.value,
+            joined=limits.joined.value,
+            populations=tuple(limits.populations.value),
         )
 
     def trim_ranges(self) -> dict[str, TrimRange]:

@@ -113,7 +113,7 @@ class _Run:
         self.start, self.clock, self.cells = time.perf_counter(), device_time(device), device.writes.total
         self.trims = self._trim_writes()
         targets = targets_of(program, device, neurons)
-        columns = min(max(COLUMNS, max(layer.n_in for layer in program.layers)), device.capabilities.fan_in)
+        columns = min(max(COLUMNS, max(layer.fan_in for layer in program.layers)), device.capabilities.fan_in)
         self.bench = Bench(device, targets, columns)
         self.session = Session(self.bench, repeats, tolerance)
         self.tolerance = tolerance

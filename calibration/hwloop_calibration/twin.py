@@ -9,7 +9,8 @@ import torch
 
 from hwloop.errors import CalibrationError
 from hwloop.mapping import Program, place
-from hwloop.network import Network
+from hwloop.network import LIF, Network
+from hwloop.network.composition import Composition, Transmission
 from hwloop.neurons import PARAMETERS
 
 from .characterise.model import Array
@@ -46,6 +47,9 @@ def deviate(net: Network, calibration: Calibration, program: Program | None = No
     """Let ``net`` itself act as the device does from now on; arguments and errors as for :func:`twin_of`."""
     places = _placement(net, calibration, program)
     deviations = Deviations.of(calibration)
+    if not net.is_plain_chain:
+        _deviate_graph(net, calibration, deviations, places, program)
+        return
     for k, ((dense, lif), physical) in enumerate(zip(net.blocks, places, strict=True)):
         rows = _rows(calibration, physical, k)
         dtype = dense.weight.dtype
@@ -62,8 +66,52 @@ def deviate(net: Network, calibration: Calibration, program: Program | None = No
             dense.full_scale = torch.as_tensor(layer.max_code * layer.scale * gain, dtype=dtype)
 
 
+def _deviate_graph(
+    net: Network, calibration: Calibration, deviations: Deviations, places: tuple[Array, ...], program: Program | None
+) -> None:
+    """:func:`deviate` of a graph: every path of every projection has the factor of its synapse's cell."""
+    for k, (name, physical) in enumerate(zip(net.structure.populations, places, strict=True)):
+        node = net.structure.nodes[name]
+        if not isinstance(node, LIF):
+            raise CalibrationError(
+                f"population {name!r} is {type(node).__name__}; a twin acts as calibrated LIF do: build it of LIF"
+            )
+        rows = _rows(calibration, physical, k, name)
+        asked = {key: value.detach().double().numpy() for key, value in node.parameters_dict().items()}
+        node.mismatch = torch.from_numpy(deviations.neurons(rows, asked)).to(node.v_th.dtype)
+        into = [link.composition for link in net.structure.links if link.target == name]
+        synapses = np.concatenate([_existing(composition) for composition in into], 1)
+        cells = np.cumsum(synapses, 1) - 1
+        most = int(synapses.sum(1).max(initial=0))
+        factors = deviations.synapses(rows, most)
+        bends = None if program is None else deviations.bend(rows, most)
+        layer = None if program is None else program.layers[k]
+        column = 0
+        for composition in into:
+            paths = composition.paths
+            cell = cells[paths.targets, column + paths.sources]
+            column += composition.n_in
+            mismatch = torch.from_numpy(factors[paths.targets, cell])
+            if bends is None or layer is None or layer.max_code is None:
+                composition.transmission = Transmission(mismatch)
+                continue
+            full = np.broadcast_to(layer.max_code * layer.lsb(), (layer.n_out, 1))[paths.targets, 0]
+            composition.transmission = Transmission(
+                mismatch, torch.from_numpy(bends[paths.targets, cell]), torch.from_numpy(full.copy())
+            )
+
+
+def _existing(composition: Composition) -> Array:
+    """``[n_out, n_in]`` where a synapse is."""
+    result = np.zeros((composition.n_out, composition.n_in), bool)
+    result[composition.paths.targets, composition.paths.sources] = True
+    return result
+
+
 def is_twin(net: Network) -> bool:
     """Whether ``net`` acts as some device does."""
+    if not net.is_plain_chain:
+        return any(link.composition.transmission is not None for link in net.structure.links)
     return any(dense.mismatch is not None or lif.mismatch is not None for dense, lif in net.blocks)
 
 
@@ -127,7 +175,7 @@ def _known(values: Array, otherwise: float) -> Array:
 
 
 def _placement(net: Network, calibration: Calibration, program: Program | None) -> tuple[Array, ...]:
-    sizes = [lif.n for _, lif in net.blocks]
+    sizes = [net.structure.nodes[name].n for name in net.structure.populations]
     if program is None:
         return place(sizes, max(calibration.neurons) + 1, calibration.mask)
     found = [layer.n_out for layer in program.layers]
@@ -136,7 +184,7 @@ def _placement(net: Network, calibration: Calibration, program: Program | None) 
     return tuple(layer.neurons for layer in program.layers)
 
 
-def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
+def _rows(calibration: Calibration, physical: Array, layer: int, name: str = "") -> Array:
     """Rows of the calibration for physical neurons."""
     known = np.asarray(calibration.neurons)
     rows = np.minimum(np.searchsorted(known, physical), len(known) - 1)
@@ -154,7 +202,7 @@ def _rows(calibration: Calibration, physical: Array, layer: int) -> Array:
             what = f"is masked: {calibration.reasons.get(str(int(bad[0])), '')}"
             todo = "Compile with mask=calibration.mask"
         raise CalibrationError(
-            f"layer {2 * layer + 1} (LIF): physical neuron {int(bad[0])} {what} ({len(bad)} such neurons). {todo}"
+            f"{f'population {name!r}' if name else f'layer {2 * layer + 1} (LIF)'}: physical neuron {int(bad[0])} {what} ({len(bad)} such neurons). {todo}"
         )
     return rows
 

@@ -13,12 +13,13 @@ import torch
 
 from ..errors import InputError
 from ..losses import Decision
+from ..network.trains import merged, relabelled
 from ..record import Record, Recording
 from ..spikes import Spikes
 from .decisions import Decisions, compare_decisions
 from .distances import isi_and_spike_trains, van_rossum_trains, victor_purpura_trains
 from .divergence import INPUT_LAYER, Divergences, LayerEvents, first_divergences
-from .influence import Network, neuron_models
+from .influence import Network, NeuronModel, neuron_models
 from .matching import Matching, NeuronErrors, match_trains
 from .trains import Floats, Ints, paired_trains, positive
 
@@ -242,6 +243,8 @@ def compare(
         LayerEvents(i, matchings[i], matchings.get(i - 1), models[i] if models is not None and i >= 0 else None)
         for i in sorted(matchings)
     ]
+    if net is not None and models is not None and not net.is_plain_chain:
+        layers = _of_graph(net, models, matchings, (simulated, measured, known), settings)
     return Comparison(
         populations=tuple(_population(i, matchings[i], settings) for i in range(len(simulated))),
         decisions=compare_decisions(simulated.output, measured.output, chosen, decision),
@@ -251,6 +254,37 @@ def compare(
         simulated=_detached(simulated),
         measured=_detached(measured),
     )
+
+
+def _of_graph(
+    net: Network,
+    models: Sequence[NeuronModel],
+    matchings: dict[int, Matching],
+    records: tuple[Record, Record, tuple[Spikes, Spikes] | None],
+    settings: Settings,
+) -> list[LayerEvents]:
+    """Every population with the events of all that drives it."""
+    simulated, measured, known = records
+    found = [LayerEvents(INPUT_LAYER, matchings[INPUT_LAYER], None, None)] if known is not None else []
+    for index, (name, model) in enumerate(zip(net.structure.populations, models, strict=True)):
+        inputs = None
+        if known is not None or all(layer >= 0 for layer, _, _ in model.sources):
+            ours = [simulated[k] if k >= 0 else known[0] for k, _, _ in model.sources]  # type: ignore[index]
+            theirs = [measured[k] if k >= 0 else known[1] for k, _, _ in model.sources]  # type: ignore[index]
+            a, b = (_driving(trains, model) for trains in (ours, theirs))
+            inputs = _match(a, b, settings, f"inputs of {name!r}")
+        found.append(LayerEvents(index, matchings[index], inputs, model, name))
+    return found
+
+
+def _driving(trains: Sequence[Spikes], model: NeuronModel) -> Spikes:
+    """The trains that drive a population, its units numbered as the columns of its weights."""
+    parts = []
+    for train, (_, first, size) in zip(trains, model.sources, strict=True):
+        units = np.full(train.n_units, -1)
+        units[first : first + size] = np.arange(size)
+        parts.append(relabelled(train.detach().to("cpu"), units, size))
+    return merged(parts)
 
 
 def _detached(record: Record) -> Record:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,8 @@ class Divergence:
         first, at most ten; empty without a network.
     n_inputs : int
         How many there are in all.
+    name : str
+        Of the population, in a graph.
     """
 
     sample: int
@@ -68,6 +70,7 @@ class Divergence:
     input_shift: float = 0.0
     inputs: tuple[InputEvent, ...] = ()
     n_inputs: int = 0
+    name: str = ""
 
     @property
     def shift(self) -> float | None:
@@ -78,7 +81,7 @@ class Divergence:
 
     def summary(self, micro: str = "us") -> str:
         """One sentence, such as "layer 2, neuron 17, t = 3.21 ms, device 84 us late; inputs identical until then"."""
-        place = "input" if self.layer == INPUT_LAYER else f"layer {self.layer}"
+        place = "input" if self.layer == INPUT_LAYER else repr(self.name) if self.name else f"layer {self.layer}"
         at = self.simulated_time if self.simulated_time is not None else self.measured_time
         return (
             f"{place}, neuron {self.neuron}, t = {format_time(at, micro=micro)}, {self._what(micro)}"
@@ -146,6 +149,7 @@ class LayerEvents:
     matching: Matching
     inputs: Matching | None
     model: NeuronModel | None
+    name: str = ""
 
 
 def first_divergences(layers: Sequence[LayerEvents], n_samples: int, tolerance: float) -> Divergences:
@@ -202,12 +206,12 @@ def _divergence(layer: int, train: int, n_units: int, simulated: float, measured
 
 def _with_inputs(found: Divergence, events: LayerEvents, tolerance: float) -> Divergence:
     if events.inputs is None:
-        return found
+        return replace(found, name=events.name)
     state, shift = _input_state(found, events.inputs, events.model, tolerance)
     strongest, n_inputs = _strongest_inputs(found, events)
     return Divergence(
         found.sample, found.layer, found.neuron, found.kind, found.time, found.simulated_time, found.measured_time,
-        state, shift, strongest, n_inputs,
+        state, shift, strongest, n_inputs, events.name,
     )  # fmt: skip
 
 
@@ -233,7 +237,9 @@ def _arrived(times: Floats, units: Ints, found: Divergence, model: NeuronModel |
     """Which events reach the diverging neuron before it diverges; without a model, all earlier ones may."""
     if model is None:
         return np.asarray(times < found.time)
-    return np.asarray((times + model.delay[units] < found.time) & (model.weight[found.neuron, units] != 0))
+    return np.asarray(
+        (times + model.delays(found.neuron, units) < found.time) & (model.weight[found.neuron, units] != 0)
+    )
 
 
 def _strongest_inputs(found: Divergence, events: LayerEvents) -> tuple[tuple[InputEvent, ...], int]:

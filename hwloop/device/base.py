@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, SupportsIndex
 
+import numpy as np
 import torch
 
 from ..arguments import whole
 from ..errors import InputError, TargetError
 from ..mapping import Capabilities, Program
+from ..mapping.partition import Part, PartitionedProgram
+from ..network.trains import merged, relabelled
 from ..record import RanOn, Recording
 from ..spikes import Spikes
 
@@ -96,7 +99,7 @@ class DeviceBase(ABC):
             )
         self._check_program(program)
         with self._writing():
-            cells, before = self._write(program), self.writes
+            cells, before = self._write(on_device(program)), self.writes
             written = replace(before, last=cells, total=before.total + cells, loads=before.loads + 1)
             self.program, self.writes = program, written
 
@@ -126,13 +129,14 @@ class DeviceBase(ABC):
             raise TargetError(f"{self.device_id} holds no program; call load(program) first")
         return self.program
 
-    def run(self, spikes: Spikes, *, repeats: int = 1) -> Recording:
+    def run(self, spikes: Spikes | Mapping[str, Spikes], *, repeats: int = 1) -> Recording:
         """Run ``spikes`` on the loaded program.
 
         Parameters
         ----------
         spikes : Spikes
-            Inputs (model s), ``n_units`` as the program's first layer.
+            Inputs (model s), ``n_units`` as the program's; where the network has several inputs, of each by its name, or of
+            all in one, numbered through.
         repeats : int
             How often the batch runs. The recording holds ``repeats * batch`` samples, first repeat first;
             :func:`repetitions` cuts it.
@@ -153,13 +157,18 @@ class DeviceBase(ABC):
         """
         self._check_open()
         program, repeats = self._loaded(), checked_repeats(repeats)
+        spikes = together(spikes, program)
         self._check_inputs(spikes, program)
         start = time.perf_counter()
-        measured = self._execute(program, spikes.detach(), repeats)
+        if isinstance(program, PartitionedProgram):
+            measured = self._run_pieces(program, repeat(spikes.detach(), repeats))
+        else:
+            measured = self._execute(program, spikes.detach(), repeats)
         _check_answer(self.device_id, measured, program, spikes, repeats)
         latency = self.capabilities.model_latency
         return Recording(
             populations=earlier(measured.populations, latency),
+            names=program.names,
             inputs=repeat(spikes, repeats),
             latency=latency,
             ran_on=self.ran_on,
@@ -172,6 +181,23 @@ class DeviceBase(ABC):
             calibration_id=None if self.calibration is None else self.calibration.id,
             calibration_age=None if self.calibration is None else self.calibration.age(),
         )
+
+    def _run_pieces(self, program: PartitionedProgram, inputs: Spikes) -> Measured:
+        """Write and run one piece after the other, each with what those before it recorded."""
+        found: list[list[Spikes]] = [[] for _ in program.layers]
+        lost = late = 0
+        for piece in program.pieces:
+            given = merged([_part(part, inputs, found, self.capabilities.model_latency) for part in piece.inputs])
+            self._check_inputs(given, piece.program)
+            with self._writing():
+                cells, before = self._write(piece.program), self.writes
+                self.writes = replace(before, last=cells, total=before.total + cells, loads=before.loads + 1)
+            measured = self._execute(piece.program, given, 1)
+            lost, late = lost + measured.lost_events, late + measured.late_events
+            for part, train in zip(piece.parts, measured.populations, strict=True):
+                found[part.layer].append(train)
+        # a piece is driven by times without the latency of the read-out; what is returned is corrected once, as ever
+        return Measured(tuple(merged(trains) for trains in found), lost, late)
 
     def apply(self, calibration: Calibration, *, policy: str = "error", max_age: float | None = None) -> None:
         """Write a calibration's trim codes; recordings name it from then on, and :func:`compile` avoids its masked neurons.
@@ -248,6 +274,31 @@ def _check_answer(device: str, measured: Measured, program: Program, spikes: Spi
             f"{device} answered with (samples, neurons, t_stop (s)) = {found}, one a layer; expected {expected}. "
             "The backend is at fault: report it to its author"
         )
+
+
+def on_device(program: Program) -> Program:
+    """What a device holds when ``program`` was loaded: of one in pieces the first."""
+    return program.pieces[0].program if isinstance(program, PartitionedProgram) else program
+
+
+def _part(part: Part, inputs: Spikes, found: Sequence[Sequence[Spikes]], latency: float = 0.0) -> Spikes:
+    """The spikes of ``part``, of the inputs or of what was recorded of its population."""
+    whole = inputs if part.layer < 0 else merged(earlier(tuple(found[part.layer]), latency))
+    units = np.full(whole.n_units, -1)
+    units[part.start : part.start + part.size] = np.arange(part.size)
+    return relabelled(whole, units, part.size)
+
+
+def together(spikes: Spikes | Mapping[str, Spikes], program: Program) -> Spikes:
+    """The inputs of ``program`` as one train, its units numbered through; :class:`InputError` for other names."""
+    if isinstance(spikes, Spikes):
+        return spikes
+    names = [name for name, _ in program.inputs]
+    if not isinstance(spikes, Mapping) or set(spikes) != set(names):
+        given = ", ".join(map(repr, spikes)) if isinstance(spikes, Mapping) else type(spikes).__name__
+        known = ", ".join(map(repr, names)) or "none by name: give Spikes"
+        raise InputError(f"the inputs are {given}; those of the program: {known}")
+    return merged([spikes[name] for name in names])
 
 
 def repetitions(recording: Recording, repeats: int) -> list[Recording]:

@@ -13,6 +13,7 @@ from ..datasets import Dataset
 from ..errors import CompileError, CompileWarning, InputError
 from ..losses import Decision, accuracy, predict, silent_samples
 from ..mapping import Program, ScaleRule
+from ..mapping.partition import PartitionedProgram
 from ..network import Network
 from ..record import Recording
 from ..simulate.threads import one_thread
@@ -60,6 +61,7 @@ def deploy(
     weight_scale: ScaleRule | Sequence[ScaleRule] = "auto",
     mask: Iterable[int] = (),
     decision: Decision = "first",
+    partition: bool = False,
 ) -> Program:
     """Compile ``net`` for ``device`` and load it; warns of what that lost, as :func:`hwloop.device.registry.compile` does.
 
@@ -72,6 +74,7 @@ def deploy(
     weight_scale : rule of :func:`hwloop.device.registry.compile`, or "auto"
     mask : physical neurons not to be used
     decision : how an output is read
+    partition : as of :func:`hwloop.device.target.compile`
 
     Raises
     ------
@@ -84,7 +87,7 @@ def deploy(
     probe = None if validation is None or not device.capabilities.weight_bits else validation.inputs
     if weight_scale != "auto" or not device.capabilities.weight_bits:
         rule = "max" if weight_scale == "auto" else weight_scale
-        best = compile_quietly(net, device, weight_scale=rule, mask=mask, probe=probe)
+        best = compile_quietly(net, device, weight_scale=rule, mask=mask, probe=probe, partition=partition)
     else:
         if validation is None:
             raise InputError(
@@ -92,11 +95,11 @@ def deploy(
             )
         tried = []
         for candidate in SCALE_RULES:
-            program = compile_quietly(net, device, weight_scale=candidate, mask=mask)
+            program = compile_quietly(net, device, weight_scale=candidate, mask=mask, partition=partition)
             device.load(program)
             tried.append((measure(device, validation, decision=decision).accuracy, candidate))
         chosen = max(tried, key=lambda pair: pair[0])[1]
-        best = compile_quietly(net, device, weight_scale=chosen, mask=mask, probe=probe)
+        best = compile_quietly(net, device, weight_scale=chosen, mask=mask, probe=probe, partition=partition)
     for text in best.warnings:
         warnings.warn(text, CompileWarning, stacklevel=2)
     device.load(best)
@@ -133,7 +136,13 @@ def place_around_silence(
             break
         mask = (*mask, *(neuron for layer in silent for neuron in layer))
         try:
-            program = compile_quietly(net, device, weight_scale=list(program.scales), mask=mask)
+            program = compile_quietly(
+                net,
+                device,
+                weight_scale=list(program.scales),
+                mask=mask,
+                partition=isinstance(program, PartitionedProgram),
+            )
         except CompileError as error:
             _log.warning("%s: neurons %s never fire, and no others are free: %s", device.device_id, silent, error)
             break

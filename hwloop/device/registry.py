@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
@@ -121,7 +121,7 @@ class Device(Protocol):
     def load(self, program: Program) -> None:
         """Write ``program``, and of it only what differs from what the device holds."""
 
-    def run(self, spikes: Spikes, *, repeats: int = 1) -> Recording:
+    def run(self, spikes: Spikes | Mapping[str, Spikes], *, repeats: int = 1) -> Recording:
         """Run ``spikes`` on the loaded program ``repeats`` times; see :meth:`DeviceBase.run`."""
 
     def close(self) -> None:
@@ -228,6 +228,7 @@ def compile(
     mask: Iterable[int] = (),
     like: Program | None = None,
     probe: Spikes | None = None,
+    partition: bool = False,
 ) -> Program:
     """``net`` as a program for ``target``, a target or an opened device.
 
@@ -246,6 +247,8 @@ def compile(
     probe : inputs (model s), e.g. validation data, of which up to 200 samples are simulated: layers that fall silent or
         saturate with the weights that the codes stand for are told; those that are silent in the model already stand in the
         report's notes
+    partition : cut a network that is larger than the device into pieces that run one after the other, each with the recorded
+        spikes of those before it; loops are never cut. The report's notes say into how many
 
     Raises
     ------
@@ -255,7 +258,9 @@ def compile(
     InputError
         A parameter, scale or mask is outside its bounds.
     """
-    program = compile_quietly(net, target, weight_scale=weight_scale, mask=mask, like=like, probe=probe)
+    program = compile_quietly(
+        net, target, weight_scale=weight_scale, mask=mask, like=like, probe=probe, partition=partition
+    )
     for text in program.warnings:
         warnings.warn(text, CompileWarning, stacklevel=2)
     return program
@@ -269,6 +274,7 @@ def compile_quietly(
     mask: Iterable[int] = (),
     like: Program | None = None,
     probe: Spikes | None = None,
+    partition: bool = False,
 ) -> Program:
     """As :func:`compile`, for one of several candidates: what was lost stands in the program's ``warnings`` alone."""
     described = target.target if isinstance(target, Device) else target
@@ -278,12 +284,17 @@ def compile_quietly(
         raise InputError(f"mask = {mask!r}; allowed: a list of physical neurons, e.g. [{mask!r}]")
     calibration = getattr(target, "calibration", None)
     avoided = [*mask, *(() if calibration is None else calibration.mask)]
-    program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)
+    if partition and like is None:
+        compiling = _partitioning(described)
+        program = compiling(net, weight_scale=weight_scale, mask=avoided)
+    else:
+        compiling = described.compile
+        program = described.compile(net, weight_scale=weight_scale, mask=avoided, like=like)
     if calibration is not None:
         _check_calibrated(program, calibration)
     if probe is None:
         return program
-    found = probe_losses(net, program, probe, lambda rule: described.compile(net, weight_scale=rule, mask=avoided))
+    found = probe_losses(net, program, probe, lambda rule: compiling(net, weight_scale=rule, mask=avoided))
     notes = (*program.notes, *silent_layers(net, probe))
     return replace(program, warnings=(*program.warnings, *found), notes=notes)
 
@@ -301,6 +312,14 @@ def _check_calibrated(program: Program, calibration: Calibration) -> None:
                 "calibrate for this network: hwloop.calibrate(device, hwloop.compile(net, device.target)), or the whole chip: "
                 'neurons="all"',
             )
+
+
+def _partitioning(target: Target) -> Callable[..., Program]:
+    """How ``target`` compiles networks that are larger than it; :class:`OptionError` where it does not."""
+    found: Callable[..., Program] | None = getattr(target, "partition", None)
+    if found is None:
+        raise OptionError(f"{target.name} runs no networks in pieces; leave partition out, or choose 'emulator'")
+    return found
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:

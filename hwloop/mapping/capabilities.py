@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ..neurons import ResetKind
 
@@ -13,8 +13,9 @@ from ..neurons import ResetKind
 RangeUnit: TypeAlias = Literal["device_s", "swing"]
 
 
-#: Limits that came with graphs, as did targets with recurrent edges: digests of targets and of chains stay what they were.
-LATER = ("populations", "graphs", "synaptic_delays", "bias", "initial_membrane")
+#: Limits of what a network may have besides a chain. They change nothing that a device does to a chain: digests of targets
+#: leave them out, and so calibrations and recordings of before stay bound to the device; programs of graphs have them in theirs.
+GRAPH_LIMITS = ("recurrent", "populations", "graphs", "synaptic_delays", "bias", "initial_membrane", "joined")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Capabilities:
         Whether a population may be driven by any others before it and by the inputs, not by the one before it alone.
     synaptic_delays, bias, initial_membrane : bool
         Whether delays of each synapse, constant currents, and ``v_init`` exist on the device.
+    joined : int
+        Most circuits that can be joined to one neuron, which then has as many times :attr:`fan_in` synapses.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Capabilities:
     synaptic_delays: bool = False
     bias: bool = False
     initial_membrane: bool = False
+    joined: int = 1
 
     @property
     def max_code(self) -> int | None:
@@ -108,10 +112,16 @@ class Capabilities:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the limits, hexadecimal; without what came with graphs, of which a program holds what it uses."""
-        held = {name: value for name, value in asdict(self).items() if name not in LATER}
-        held["recurrent"] = False
-        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+        """SHA-256 over the limits, hexadecimal, without those of graphs (:data:`GRAPH_LIMITS`)."""
+        held = asdict(self)
+        for name in GRAPH_LIMITS:
+            del held[name]
+        return _sha256({**held, "recurrent": False})  # which had a place in it before
+
+    @property
+    def graph_digest(self) -> str:
+        """SHA-256 over all limits, hexadecimal: of what may hold a graph."""
+        return _sha256(asdict(self))
 
     def describe(self) -> str:
         """One line a limit, for a terminal."""
@@ -136,3 +146,7 @@ class Capabilities:
             *((name, "one value a layer") for name in self.uniform),
         ]
         return "\n".join([self.name, *(f"  {label:<22} {value}" for label, value in rows)])
+
+
+def _sha256(held: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()

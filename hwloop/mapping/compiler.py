@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,13 @@ def compile_network(
             layers, programs, rules,
             lambda index, rule: layer_program(layers[index], rule, placement[index], capabilities.max_code),
         )  # fmt: skip
-    return Program(capabilities, programs, notes=_notes(layers, capabilities), warnings=tuple(lost))
+    found = Program(capabilities, programs, notes=_notes(layers, capabilities), warnings=tuple(lost))
+    return found if net.is_plain_chain else replace(found, inputs=inputs_of(net))
+
+
+def inputs_of(net: Network) -> tuple[tuple[str, int], ...]:
+    """Name and units of each input of ``net``."""
+    return tuple((name, net.structure.nodes[name].n) for name in net.structure.inputs)
 
 
 def network_values(net: Network) -> list[LayerValues]:
@@ -82,7 +89,9 @@ def rules_and_placement(
     """Scale rule and physical neurons of each layer, those of ``like`` where given; raises as :func:`compile_network`."""
     if like is None:
         sizes = [layer.weight.shape[0] for layer in layers]
-        return scale_rules(weight_scale, len(layers)), place(sizes, capabilities.n_neurons, mask)
+        return scale_rules(weight_scale, len(layers)), place(
+            sizes, capabilities.n_neurons, mask, [layer.neurons_at for layer in layers]
+        )
     _check_like(like, layers, capabilities)
     return like.scales, tuple(layer.neurons for layer in like.layers)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import CompileError
 from .capabilities import Capabilities, Range
+from .order import looped
 from .quantise import Array
 from .rounding import rounded_down, rounded_up
 
@@ -87,7 +88,7 @@ def check_layer(index: int, layer: LayerValues, limits: Capabilities, layers: Se
     """
     _check_weights(layer, limits)
     _check_features(layer, limits)
-    _check_graph(index, layer, limits)
+    _check_graph(index, layer, limits, layers)
     for name in limits.uniform:
         _check_uniform(layer.neurons_at, name, layer.parameters[name])
     for name, allowed in limits.ranges.items():
@@ -103,7 +104,7 @@ def with_bias(layer: LayerValues) -> dict[str, Array]:
     return {**layer.parameters, "v_leak": layer.parameters["v_leak"] + layer.bias}
 
 
-def _check_graph(index: int, layer: LayerValues, limits: Capabilities) -> None:
+def _check_graph(index: int, layer: LayerValues, limits: Capabilities, layers: Sequence[LayerValues]) -> None:
     """What only a graph has."""
     if layer.kind not in limits.populations:
         known = ", ".join(limits.populations)
@@ -124,7 +125,7 @@ def _check_graph(index: int, layer: LayerValues, limits: Capabilities) -> None:
             layer=layer.weights_at,
             fix="build the network as a chain, or choose a target that carries graphs, e.g. 'emulator'",
         )
-    if any(block.source >= index for block in layer.blocks) and not limits.recurrent:
+    if layer.blocks and not limits.recurrent and _in_a_loop(index, layer, layers):
         raise CompileError(
             limit="no recurrent edges",
             value="a projection from a population of the same loop",
@@ -149,6 +150,10 @@ def _check_graph(index: int, layer: LayerValues, limits: Capabilities) -> None:
                 layer.neurons_at,
                 f"build the layers without {what}",
             )
+
+
+def _in_a_loop(index: int, layer: LayerValues, layers: Sequence[LayerValues]) -> bool:
+    return any(block.source == index for block in layer.blocks) or index in looped(layers)
 
 
 def _source(block: Block) -> str:

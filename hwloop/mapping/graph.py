@@ -50,12 +50,12 @@ def _values(structure: Structure, index: int, name: str) -> LayerValues:
     bias = [offset for offset in (link.composition.offset() for link in links) if offset is not None]
     v_init = node.v_init
     return LayerValues(
-        weight=np.concatenate([_matrix(link) for link in links], 1),
+        weight=np.concatenate([matrix_of(link, link.composition.asked_weight()) for link in links], 1),
         parameters=parameters,
         reset=node.reset,
         max_spikes=node.max_spikes,
-        delay=_delays(links),
-        blocks=tuple(_block(structure, link) for link in links),
+        delay=delays_of(links),
+        blocks=tuple(block_of(structure, link) for link in links),
         synapses=np.concatenate([_mask(link) for link in links], 1),
         bias=as_array(torch.stack(bias).sum(0), f"population {name!r}: bias") if bias else None,
         filtered=bool(bias) and node.filtered_bias,
@@ -71,7 +71,8 @@ def _parameters(node: SpikingPopulation) -> dict[str, torch.Tensor]:
     return node.parameters_dict() if isinstance(node, LIF) else node.acting_parameters()
 
 
-def _block(structure: Structure, link: Link) -> Block:
+def block_of(structure: Structure, link: Link) -> Block:
+    """What the columns of ``link`` are."""
     size = structure.nodes[link.source].n
     if link.source in structure.populations:
         return Block(structure.populations.index(link.source), 0, size)
@@ -79,11 +80,11 @@ def _block(structure: Structure, link: Link) -> Block:
     return Block(-1, sum(structure.nodes[name].n for name in before), size)
 
 
-def _matrix(link: Link) -> Array:
-    """``[n_out, n_in]`` weights; several paths between two units add up."""
-    paths, weight = link.composition.paths, as_array(link.composition.weight(), f"{link.composition.where}: weight")
-    result = np.zeros((link.composition.n_out, link.composition.n_in), weight.dtype)
-    np.add.at(result, (paths.targets, paths.sources), weight)
+def matrix_of(link: Link, weight: torch.Tensor) -> Array:
+    """``[n_out, n_in]`` from ``weight [paths]``; several paths between two units add up."""
+    paths, values = link.composition.paths, as_array(weight, f"{link.composition.where}: weight")
+    result = np.zeros((link.composition.n_out, link.composition.n_in), values.dtype)
+    np.add.at(result, (paths.targets, paths.sources), values)
     return result
 
 
@@ -94,7 +95,7 @@ def _mask(link: Link) -> Array:
     return result
 
 
-def _delays(links: list[Link]) -> Array | None:
+def delays_of(links: list[Link]) -> Array | None:
     """``[n_in]`` where all delays are axonal, else ``[n_out, n_in]``; None where there are none."""
     found = [link.composition.delay() for link in links]
     if all(delay is None for delay in found):

@@ -14,7 +14,9 @@ from .constraints import lif_name
 from .quantise import Array
 
 
-def place(sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = ()) -> tuple[Array, ...]:
+def place(
+    sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = (), names: Sequence[str] = ()
+) -> tuple[Array, ...]:
     """Physical neurons for layers of ``sizes``, ascending, layer after layer, avoiding ``mask``.
 
     Parameters
@@ -22,6 +24,7 @@ def place(sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = ()) -> tup
     sizes : neurons of each layer
     n_neurons : neurons on the device, numbered from 0
     mask : physical neurons not to use, e.g. those known to be dead
+    names : how errors call the layers; by default as a chain counts them
 
     Returns
     -------
@@ -44,7 +47,7 @@ def place(sizes: Sequence[int], n_neurons: int, mask: Iterable[int] = ()) -> tup
         raise CompileError(
             limit=f"{free} neurons ({n_neurons} on the device, {masked.size} masked)",
             value=f"{needed} neurons in layers of {', '.join(map(str, sizes))}",
-            layer=f"{lif_name(largest)}, the largest",
+            layer=f"{names[largest] if names else lif_name(largest)}, the largest",
             fix=f"remove {needed - free} neurons"
             + (" from it" if needed - free < max(sizes) else ", all layers together")
             + (", or mask fewer" if needed <= n_neurons else ""),

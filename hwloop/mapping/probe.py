@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import CompileError
 from ..spikes import Spikes
 from .constraints import lif_name
+from .held import held_values
 from .loss import SCALE_RULES
 from .program import Program
 from .quantise import ScaleRule
@@ -39,7 +40,7 @@ def probe_losses(
     """
     probe = spikes[:SAMPLES].detach()
     model, found = counts(net, probe), quantised_counts(net, program, probe)
-    texts = [text for k in range(len(model)) if (text := _told(k, model[k], found[k])) is not None]
+    texts = [text for k in range(len(model)) if (text := _told(_called(net, k), model[k], found[k])) is not None]
     if not texts:
         return []
     advice = "no scale rule helps: fine-tune on the target"
@@ -64,8 +65,8 @@ def quantised_counts(net: Network, program: Program, spikes: Spikes) -> list[Ten
     """Spikes of each neuron with the weights that the codes of ``program`` stand for."""
     held = copy.deepcopy(net)
     with torch.no_grad():
-        for (dense, _), weight in zip(held.blocks, program.weights(), strict=True):
-            dense.weight.copy_(torch.from_numpy(weight))
+        for tensor, value in held_values(held, program):
+            tensor.copy_(torch.as_tensor(value))
     return counts(held, spikes)
 
 
@@ -85,14 +86,22 @@ def silent_layers(net: Network, spikes: Spikes) -> list[str]:
     """One sentence for each layer that is silent in the model itself: nothing that compiling lost."""
     model = counts(net, spikes[:SAMPLES].detach())
     return [
-        f"{lif_name(k)} is silent on the probe, in the model already: train it, or raise the weights before it"
+        f"{_called(net, k)} is silent on the probe, in the model already: train it, or raise the weights before it"
         for k, layer in enumerate(model)
         if not bool(layer.any())
     ]
 
 
-def _told(index: int, model: Tensor, found: Tensor) -> str | None:
+def _called(net: Network, index: int) -> str:
+    """What messages call population ``index``: the layer of a chain, the name in a graph."""
+    if net.is_plain_chain:
+        return lif_name(index)
+    name = net.structure.populations[index]
+    return f"population {name!r} ({type(net.structure.nodes[name]).__name__})"
+
+
+def _told(called: str, model: Tensor, found: Tensor) -> str | None:
     change = _change(model, found)
     if change is None:
         return None
-    return f"{lif_name(index)} {change} on the probe with the rounded weights: {int(found.sum())} spikes, {int(model.sum())} in the model"
+    return f"{called} {change} on the probe with the rounded weights: {int(found.sum())} spikes, {int(model.sum())} in the model"

@@ -118,6 +118,8 @@ class Program:
         What the device does otherwise than asked.
     warnings : tuple of str
         What compiling lost, with the remedy; not looked for where another program's scales were reused.
+    inputs : tuple of (name, units)
+        Of a graph, in the order in which their units are numbered; empty in a chain.
     """
 
     capabilities: Capabilities
@@ -125,6 +127,12 @@ class Program:
     membrane_scale: float = 1.0
     notes: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
+    inputs: tuple[tuple[str, int], ...] = field(default=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the populations; their numbers in a chain."""
+        return tuple(layer.name or str(index) for index, layer in enumerate(self.layers))
 
     @property
     def target(self) -> str:
@@ -135,6 +143,11 @@ class Program:
     def time_scale(self) -> float:
         """Device seconds of one model second."""
         return self.capabilities.time_scale
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether its layers say what drives them; in a chain it is the layer before."""
+        return any(layer.blocks for layer in self.layers)
 
     @property
     def n_in(self) -> int:
@@ -185,7 +198,8 @@ class Program:
     def digest(self) -> str:
         """SHA-256 (hexadecimal) over limits, codes, placement, scales and parameters, in canonical form."""
         result = hashlib.sha256(b"hwloop-program-1\0")
-        header = {"target": self.target, "limits": self.capabilities.digest, "membrane": self.membrane_scale.hex()}
+        limits = self.capabilities.graph_digest if self.is_graph else self.capabilities.digest
+        header = {"target": self.target, "limits": limits, "membrane": self.membrane_scale.hex()}
         result.update(json.dumps(header, sort_keys=True).encode())
         for layer in self.layers:
             _update(result, layer)
@@ -206,6 +220,7 @@ class Program:
         rows = tuple(
             LayerUse(
                 population=index,
+                name=layer.name,
                 neurons=layer.n_out,
                 fan_in=layer.fan_in,
                 fan_in_headroom=limits.fan_in - layer.fan_in,

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerUse:
-    """Resources of one layer; ``population`` counts as in a record."""
+    """Resources of one layer; ``population`` counts as in a record, ``name`` is its name in a graph."""
 
     population: int
     neurons: int
@@ -20,6 +20,12 @@ class LayerUse:
     rounding_rms_lsb: float
     weight_bits_used: int | None
     weight_of_1_lsb: float
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """Name of the population; its number in a chain."""
+        return self.name or str(self.population)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class ResourceReport:
         )  # fmt: skip
         rows = tuple(
             (
-                use.population, use.neurons, use.fan_in, use.fan_in_headroom, use.synapses,
+                use.name or use.population, use.neurons, use.fan_in, use.fan_in_headroom, use.synapses,
                 "-" if use.weight_bits_used is None else use.weight_bits_used, f"{use.weight_of_1_lsb:.4g}", use.saturated,
                 use.zeroed, f"{use.rounding_rms_lsb:.3f}",
             )
@@ -98,16 +104,17 @@ class ResourceReport:
         return {**asdict(self), **totals}
 
     def __str__(self) -> str:
+        width = max([10, *(len(use.called) for use in self.layers)])
         lines = [
             *(f"warning: {warning}" for warning in self.warnings),
             f"program {self.digest[:12]} for {self.target}: {self.headline}",
-            f"{'population':>10} {'neurons':>8} {'fan-in':>7} {'free':>6} {'bits':>5} {'1 LSB':>10} "
+            f"{'population':>{width}} {'neurons':>8} {'fan-in':>7} {'free':>6} {'bits':>5} {'1 LSB':>10} "
             f"{'saturated':>10} {'zeroed':>7} {'rms LSB':>8}",
         ]
         for use in self.layers:
             used = "-" if use.weight_bits_used is None else str(use.weight_bits_used)
             lines.append(
-                f"{use.population:>10} {use.neurons:>8} {use.fan_in:>7} {use.fan_in_headroom:>6} {used:>5} "
+                f"{use.called:>{width}} {use.neurons:>8} {use.fan_in:>7} {use.fan_in_headroom:>6} {used:>5} "
                 f"{use.weight_of_1_lsb:>10.4g} {use.saturated:>10} {use.zeroed:>7} {use.rounding_rms_lsb:>8.3f}"
             )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])

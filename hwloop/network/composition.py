@@ -25,6 +25,29 @@ from .pools import SumPool2d
 
 
 @dataclass(frozen=True)
+class Transmission:
+    """What the synapses of a device make of the weights asked of them, path by path.
+
+    Attributes
+    ----------
+    mismatch : ``[paths]`` factor at full scale
+    bend, full_scale : ``[paths]`` bow of the synapse's converter and weight of its full scale; None: straight
+    """
+
+    mismatch: Tensor
+    bend: Tensor | None = None
+    full_scale: Tensor | None = None
+
+    def of(self, weight: Tensor) -> Tensor:
+        """What acts of ``weight [paths]``; as :meth:`hwloop.network.Dense.transmitted`."""
+        acting = weight * self.mismatch.to(weight.dtype)
+        if self.bend is None or self.full_scale is None:
+            return acting
+        share = torch.clamp(weight.abs() / self.full_scale.to(weight.dtype), max=1.0)
+        return acting * (1.0 + self.bend.to(weight.dtype) * (1.0 - share))
+
+
+@dataclass(frozen=True)
 class Paths:
     """All paths of a composition, sorted by source.
 
@@ -50,6 +73,8 @@ class Composition:
 
     def __init__(self, maps: Sequence[LinearMap], in_shape: Shape, where: str) -> None:
         self.maps, self.in_shape, self.where = tuple(maps), in_shape, where
+        #: In a device twin what the device's synapses do; None: the weights act as they are.
+        self.transmission: Transmission | None = None
         shapes = [in_shape]
         for k, layer in enumerate(self.maps):
             name = (
@@ -110,7 +135,12 @@ class Composition:
         return Paths(sources, targets, tuple(weights), tuple(delays), share)
 
     def weight(self) -> Tensor:
-        """``[paths]`` weights, in the order of :attr:`paths`; differentiable."""
+        """``[paths]`` weights that act, in the order of :attr:`paths`; differentiable."""
+        asked = self.asked_weight()
+        return asked if self.transmission is None else self.transmission.of(asked)
+
+    def asked_weight(self) -> Tensor:
+        """``[paths]`` weights that are asked of a device; elsewhere :meth:`weight`."""
         paths, total = self.paths, None
         for layer, place in paths.weights:
             value = layer.values()
@@ -159,9 +189,16 @@ class Composition:
         """Whether a map has a bias."""
         return any(layer.offset(shape) is not None for layer, shape in zip(self.maps, self.shapes[:-1], strict=True))
 
-    @cached_property
+    @property
     def core(self) -> Core | None:
-        """The composition as events that are given other numbers and delays, then one matrix or convolution; None: neither."""
+        """The composition as events that are given other numbers and delays, then one matrix or convolution; None: neither.
+
+        None in a device twin too, where every synapse has a factor of its own.
+        """
+        return self._core if self.transmission is None else None
+
+    @cached_property
+    def _core(self) -> Core | None:
         before: list[LinearMap] = []
         weights: Dense | Conv2d | None = None
         scales: list[Scale] = []

@@ -26,7 +26,7 @@ def check_input(spikes: Any, net: Network) -> None:
     if dtype not in DTYPES:
         raise InputError(f"the network is in {dtype}; allowed: float32, net.float(), or float64, net.double()")
     several = len(net.structure.inputs) > 1
-    if isinstance(spikes, Spikes) and not several:
+    if isinstance(spikes, Spikes) and (not several or spikes.n_units == net.n_in):
         return
     if isinstance(spikes, Mapping) or several:
         check_named(spikes, net)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,11 +17,28 @@ from ..simulate.joint.autograd import JointCall, Structure, component_call
 from ..simulate.joint.contract import CURRENT, INTEGRATE, JUMP
 from ..spikes import Spikes
 from .differences import RanComponent
+from .linear_map import Array
 from .populations import IF, DeltaLIF, Population, SpikingPopulation
 from .readouts import with_begin
 from .structure import Component
 from .trains import merged, split
 from .wiring import Wiring
+
+
+class Medium(Protocol):
+    """What a network is imagined to run on: it changes what acts, and what is sent on."""
+
+    def weight(self, names: Sequence[str], weight: Tensor, target: Array, real: Array) -> Tensor:
+        """Acting ``weight [synapses]`` of populations ``names``, onto neurons ``target``; those not ``real`` are biases."""
+
+    def parameters(self, values: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Acting parameters ``[N]``; thresholds may be ``[batch, N]``."""
+
+    def sent(self, spikes: Spikes) -> Spikes:
+        """What travels on of the ``spikes`` of a population."""
+
+    def recorded(self, spikes: Spikes) -> Spikes:
+        """What is recorded of it."""
 
 
 def run_joint(
@@ -33,6 +51,7 @@ def run_joint(
     where: str,
     health: dict[str, LayerHealth],
     ran: dict[str, Ran],
+    medium: Medium | None = None,
 ) -> None:
     """Simulate the populations of ``component`` together, and write their spikes, health and what ran."""
     if options.engine == "reference":
@@ -53,6 +72,10 @@ def run_joint(
         received = with_begin(received)
     structure = structure_of(wiring, members)
     parameters = _parameters(members, bias, dtype)
+    if medium is not None:
+        real = wiring.order < sum(len(link.composition.paths.sources) for link in component.links)
+        weight = medium.weight(component.names, weight, wiring.target, real)
+        parameters = medium.parameters(parameters, len(received))
     measured = merged([given[name] for name in component.names]) if given else None
     spikes, call = component_call(
         received, structure, weight, delay, parameters, floor=options.floor, policy=options.policy, measured=measured,

@@ -19,6 +19,7 @@ from .chain import chain_of, check_graph, module_names, why_no_plain_chain
 from .dense import Dense
 from .differences import RanLayer
 from .habits import as_layers, check_input
+from .joined import Medium
 from .lif import LIF
 from .populations import Population
 from .running import Runner, layer_health
@@ -129,7 +130,7 @@ class Network(nn.Module):
 
         Parameters
         ----------
-        spikes : Spikes of ``n_in`` units; where there are several inputs, of each by its name
+        spikes : Spikes of ``n_in`` units; where there are several inputs, of each by its name, or of all numbered through
         measured : Record or Recording of as many populations, optional
         floor : float
             Least ``D_k = tau_mem u'(T_k)`` as a share of ``v_th - v_reset``; the derivative of a spike is ``1/D_k``.
@@ -155,6 +156,12 @@ class Network(nn.Module):
         if not isinstance(spikes, Spikes) or blocks[0][0].weight.dtype not in DTYPES:
             check_input(spikes, self)
         return self._run_chain(blocks, self._runner.only(spikes), measured, floor, policy, engine)
+
+    def imagined(
+        self, spikes: Spikes, medium: Medium, *, floor: float = DEFAULT_FLOOR, policy: FloorPolicy = "clip"
+    ) -> Record:
+        """As :meth:`forward` of a graph, on a device that does what ``medium`` says to weights, neurons and spikes."""
+        return self._runner.run(spikes, None, Options(floor=floor, policy=policy), medium)
 
     def _run_chain(
         self,

@@ -20,14 +20,14 @@ from .conv2d import Conv2d
 from .dense import Dense
 from .differences import RanConvolution, RanLayer
 from .elementwise import Delay
-from .joined import run_joint
+from .joined import Medium, run_joint
 from .lif import LIF
 from .linear_map import maps_of
 from .pools import SumPool2d
 from .populations import LI
 from .readouts import read_out
 from .structure import Component, Link, Structure
-from .trains import delayed, merged, relabelled
+from .trains import delayed, merged, relabelled, split
 from .wiring import Wiring, wiring_of
 
 
@@ -42,26 +42,36 @@ class Runner:
         """The spikes of the one input."""
         return spikes if isinstance(spikes, Spikes) else spikes[self.structure.inputs[0]]
 
-    def run(self, spikes: Spikes | Mapping[str, Spikes], measured: Record | None, options: Options) -> Record:
-        """The record of the graph on ``spikes``; see :meth:`hwloop.Network.forward`."""
+    def run(
+        self,
+        spikes: Spikes | Mapping[str, Spikes],
+        measured: Record | None,
+        options: Options,
+        medium: Medium | None = None,
+    ) -> Record:
+        """The record of the graph on ``spikes``; see :meth:`hwloop.Network.forward`. ``medium``: what it is imagined to run on."""
         structure = self.structure
         trains = self._inputs(spikes)
         given = self._given(measured)
         health: dict[str, LayerHealth] = {}
         ran: dict[str, Ran] = {}
         readouts: dict[str, Any] = {}
+        recorded: dict[str, Spikes] = {}
         for component in structure.components:
             node = structure.nodes[component.names[0]]
             where = _where(component)
             if isinstance(node, LI):
                 readouts[component.names[0]] = read_out(component, node, trains, where)
-            elif _fits_layer(component, structure):
+            elif medium is None and _fits_layer(component, structure):
                 self._layer(component, trains, given, options, health, ran)
-            elif _fits_convolution(component, structure):
+            elif medium is None and _fits_convolution(component, structure):
                 self._convolution(component, trains, given, options, health, ran)
             else:
                 wiring = self._wiring(component)
-                run_joint(component, wiring, structure.nodes, trains, given, options, where, health, ran)
+                run_joint(component, wiring, structure.nodes, trains, given, options, where, health, ran, medium)
+            for name in component.names if medium is not None and node.spikes else ():
+                trains[name] = medium.sent(trains[name])
+                recorded[name] = medium.recorded(trains[name])
         names = structure.populations
         layers = tuple(health[name] for name in names)
         kept = None if measured is None else tuple(ran[name] for name in names)
@@ -69,13 +79,17 @@ class Runner:
             trains[structure.inputs[0]] if len(structure.inputs) == 1 else merged([trains[n] for n in structure.inputs])
         )
         return Record(
-            tuple(trains[name] for name in names), inputs, Health(layers, options.floor, options.policy, kept),
+            tuple(recorded.get(name, trains[name]) for name in names), inputs, Health(layers, options.floor, options.policy, kept),
             names=names, readouts=readouts, output_name=structure.output,
         )  # fmt: skip
 
     def _inputs(self, spikes: Spikes | Mapping[str, Spikes]) -> dict[str, Spikes]:
         names = self.structure.inputs
-        trains = {names[0]: spikes} if isinstance(spikes, Spikes) else dict(spikes)
+        if isinstance(spikes, Spikes):
+            sizes = [self.structure.nodes[name].n for name in names]
+            trains = dict(zip(names, split(spikes, sizes) if len(names) > 1 else [spikes], strict=True))
+        else:
+            trains = dict(spikes)
         for name in names:
             node = self.structure.nodes[name]
             if trains[name].n_units != node.n:

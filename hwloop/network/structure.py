@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..errors import InputError
+from ..strong_groups import strong_groups
 from .composition import Composition
 from .linear_map import LinearMap, Shape
 from .populations import Input, Population
@@ -163,39 +164,10 @@ def _component(names: Sequence[str], links: Sequence[Link]) -> Component:
 
 
 def _groups(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
-    """Strongly connected components in topological order (Tarjan 1972, without recursion), names in the order given."""
-    after: dict[str, list[str]] = {name: [] for name in names}
+    """Strongly connected components in topological order, names in the order given."""
+    place = {name: k for k, name in enumerate(names)}
+    after: list[list[int]] = [[] for _ in names]
     for link in links:
-        if link.source in after:
-            after[link.source].append(link.target)
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    waiting: set[str] = set()
-    found: list[list[str]] = []
-    for root in names:
-        work = [] if root in index else [(root, 0)]
-        while work:
-            name, k = work.pop()
-            if k == 0:
-                index[name] = low[name] = len(index)
-                stack.append(name)
-                waiting.add(name)
-            if k < len(after[name]):
-                work.append((name, k + 1))
-                other = after[name][k]
-                if other not in index:
-                    work.append((other, 0))
-                elif other in waiting:
-                    low[name] = min(low[name], index[other])
-                continue
-            for other in after[name]:
-                if other in waiting:
-                    low[name] = min(low[name], low[other])
-            if low[name] == index[name]:
-                group: list[str] = []
-                while not group or group[-1] != name:
-                    group.append(stack.pop())
-                    waiting.discard(group[-1])
-                found.append(sorted(group, key=names.index))
-    return found[::-1]
+        if link.source in place:
+            after[place[link.source]].append(place[link.target])
+    return [[names[k] for k in group] for group in strong_groups(after)]

@@ -22,6 +22,7 @@ from ..datasets import Task
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program
+from ..mapping.held import shapes_of
 from ..network import Network
 from ..record import Record
 from ..simulate import FloorPolicy
@@ -29,6 +30,7 @@ from ..simulate.threads import one_thread
 from ..spikes import Spikes
 from .epochs import Epoch, Epochs, OnEpoch
 from .evaluate import Evaluation, score
+from .held_weights import HeldWeights
 from .noise import NoiseModel, NoisyForward
 from .options import OptimizerFactory, Schedule, check_loss, check_task, check_trainable, made, real, without_address
 from .step import train_epoch
@@ -126,7 +128,7 @@ def harden(
     check_task(net, task)
     check_trainable(net)
     check_loss(loss)
-    weights = Weights(net, [dense.weight for dense, _ in net.blocks])
+    weights = HeldWeights(net)
     noisy = NoisyForward(noise, program=program, seed=schedule.seed, floor=floor, policy=policy)
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "noise": repr(noise),
@@ -205,7 +207,7 @@ def _mean(found: list[Evaluation]) -> Evaluation:
 
 
 def _check_program(net: Network, program: Program) -> None:
-    shapes = [tuple(dense.weight.shape) for dense, _ in net.blocks]
+    shapes = shapes_of(net)
     held = [(layer.n_out, layer.n_in) for layer in program.layers]
     if shapes != held:
         raise InputError(f"the program has layers of {held}, the network of {shapes}; compile this network")

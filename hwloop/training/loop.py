@@ -75,6 +75,7 @@ def finetune(
     resume: bool = False,
     progress: bool | None = None,
     on_epoch: OnLoopEpoch | None = None,
+    partition: bool = False,
 ) -> LoopResult:
     """Repair ``net`` on ``device``; leaves network and device with the weights of the best epoch on validation data.
 
@@ -109,6 +110,7 @@ def finetune(
         Called with each :class:`LoopEpoch`, after its checkpoint is safe. A program that it returns moves the network: the
         loop goes on with its placement and scales, and what was best where the network stood before no longer counts
         (see ``on_epoch`` of :class:`hwloop_calibration.Sentinel`).
+    partition : as of :func:`hwloop.device.target.compile`: a network larger than the device runs in pieces
 
     Raises
     ------
@@ -140,7 +142,13 @@ def finetune(
     with one_thread():
         if not run.resumed(resume, schedule.epochs):
             run.program = deploy(
-                net, device, validation=task.validation, weight_scale=weight_scale, mask=mask, decision=decision
+                net,
+                device,
+                validation=task.validation,
+                weight_scale=weight_scale,
+                mask=mask,
+                decision=decision,
+                partition=partition,
             )
             run.begin(run.validated(task.validation, validation_repeats))
             run.program = place_around_silence(net, device, run.program, task.validation, mask)

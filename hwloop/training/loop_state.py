@@ -15,15 +15,16 @@ from ..device.registry import Device
 from ..device.registry import compile as compile_for
 from ..losses import Decision, Loss, silent_samples
 from ..mapping import Program
+from ..mapping.partition import PartitionedProgram
 from ..network import Network
 from ..record import Record
 from ..rules import Exact, Rule
 from ..spikes import Spikes
 from .checkpointed import Run
 from .evaluate import Evaluation, count_right, score
+from .held_weights import HeldWeights
 from .loop_figures import GradientHealth, LoopEpoch, LoopResult, Tally
 from .step import Descent
-from .weights import Weights
 
 
 class Loop(Run[LoopEpoch]):
@@ -48,7 +49,8 @@ class Loop(Run[LoopEpoch]):
         clip_norm: float,
         decision: Decision,
     ) -> None:
-        super().__init__(net, weights_of(net), optimizer, options, folder, averaging)
+        self.held_weights = weights_of(net)
+        super().__init__(net, self.held_weights, optimizer, options, folder, averaging)
         self.device, self.loss, self.method, self.decision = device, loss, method, decision
         self.descent = Descent(net, loss, optimizer, clip_norm)
 
@@ -65,7 +67,7 @@ class Loop(Run[LoopEpoch]):
         tally.writes += self.device.writes.last
         measured = run_on(self.device, inputs, repeats)
         targets = labels.repeat(repeats)
-        with self.weights.holding(self.program.weights()):
+        with self.weights.holding(self.held_weights.held(self.program)):
             record = self.method.differentiable(self.net, _driven(measured, inputs), measured)
             loss = self.descent.differentiate(record, targets, tally.batches)
         if self.descent.step():
@@ -129,6 +131,7 @@ class Loop(Run[LoopEpoch]):
             "as_is": {**vars(self.as_is)},
             "scales": list(self.program.scales),
             "neurons": [[int(n) for n in layer.neurons] for layer in self.program.layers],
+            **({"pieces_avoid": list(self.program.mask)} if isinstance(self.program, PartitionedProgram) else {}),
             "device": _position(self.device),
         }
 
@@ -138,8 +141,12 @@ class Loop(Run[LoopEpoch]):
         neurons, scales, position = state["neurons"], state["scales"], state["device"]
         super().take(state)
         self.as_is = as_is
-        # for the target: where the network stood counts, and not what the device would avoid now
-        self.program = compile_for(self.net, self.device.target, weight_scale=scales)
+        if "pieces_avoid" in state:
+            self.program = compile_for(
+                self.net, self.device, weight_scale=scales, mask=state["pieces_avoid"], partition=True
+            )
+        else:  # for the target: where the network stood counts, and not what the device would avoid now
+            self.program = compile_for(self.net, self.device.target, weight_scale=scales)
         held = [np.array(part) for part in neurons]
         if any((layer.neurons != part).any() for layer, part in zip(self.program.layers, held, strict=True)):
             self.program = self.program.placed(held)  # a mask kept some out, or some were moved while the loop ran
@@ -181,13 +188,14 @@ def validated(
             record = method.forward(net, _driven(measured, sent[0]), measured)
         return loss(net, record, labels)
 
-    with weights_of(net).holding(program.weights()):
+    weights = weights_of(net)
+    with weights.holding(weights.held(program)):
         return score(run, data, decision=decision, loss=of_record, repeats=repeats)
 
 
-def weights_of(net: Network) -> Weights:
+def weights_of(net: Network) -> HeldWeights:
     """What a device holds of ``net``: the weights of its layers, first to last."""
-    return Weights(net, [dense.weight for dense, _ in net.blocks])
+    return HeldWeights(net)
 
 
 def _driven(measured: Record, inputs: Spikes) -> Spikes:

@@ -8,7 +8,7 @@ differentiable in the weights. Of a device twin it takes what is known of one ch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import InputError, OptionError
 from ..mapping import Program
 from ..network import Dense, Network
+from ..network.linear_map import Array
 from ..neurons import PARAMETERS
 from ..record import Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
@@ -101,6 +102,8 @@ class NoisyForward:
 
     def __call__(self, net: Network, inputs: Spikes) -> Record:
         """Spikes of all layers as they would be recorded, differentiable in the weights of ``net``."""
+        if not net.is_plain_chain:
+            return net.imagined(inputs, _OfGraph(self, net), floor=self.floor, policy=self.policy)
         recorded, current, last = [], inputs, len(net.blocks) - 1
         for k, (dense, lif) in enumerate(net.blocks):
             parameters = self._parameters(lif.acting_parameters(), len(inputs))
@@ -191,3 +194,56 @@ class NoisyForward:
         return Spikes.trusted(
             times[:, :width].contiguous(), units[:, :width].contiguous(), counts, spikes.n_units, spikes.t_stop
         )
+
+
+class _OfGraph:
+    """What :class:`NoisyForward` does to a graph, one call of it; see :class:`hwloop.network.joined.Medium`."""
+
+    def __init__(self, chip: NoisyForward, net: Network) -> None:
+        self._chip, self._net = chip, net
+
+    def weight(self, names: Sequence[str], weight: Tensor, target: Array, real: Array) -> Tensor:
+        """Rounded to codes, then what is drawn for neurons and synapses; a twin's own factors are in ``weight`` already."""
+        chip, spread = self._chip, self._chip.noise.spread
+        onto, synapse = torch.from_numpy(target), torch.from_numpy(real)
+        acting = self._rounded(names, weight, onto, synapse)
+        size = sum(self._net.structure.nodes[name].n for name in names)
+        if (scale := spread.get("gain", 0.0)) > 0:
+            acting = acting * torch.exp(scale * chip._normal((size,), weight))[onto]
+        if (scale := spread.get("synapse", 0.0)) > 0:
+            acting = acting * torch.clamp(1 + scale * chip._normal(tuple(weight.shape), weight), min=0.0)
+        if chip.noise.dead > 0:
+            drawn = torch.rand(size, generator=chip.generator, dtype=torch.float64) >= chip.noise.dead
+            hidden = [name != self._net.structure.output for name in names]
+            sizes = torch.tensor([self._net.structure.nodes[name].n for name in names])
+            spared = ~torch.repeat_interleave(torch.tensor(hidden), sizes)
+            acting = acting * (drawn | spared).to(weight.dtype)[onto]
+        return torch.where(synapse, acting, weight)
+
+    def _rounded(self, names: Sequence[str], weight: Tensor, onto: Tensor, synapse: Tensor) -> Tensor:
+        """Weights on the codes of the program, straight through."""
+        program, order = self._chip.program, self._net.structure.populations
+        if program is None:
+            return weight
+        layers = [program.layers[order.index(name)] for name in names]
+        if any(layer.max_code is None for layer in layers):
+            return weight
+        steps = [torch.as_tensor(layer.lsb(), dtype=weight.dtype).reshape(-1).expand(layer.n_out) for layer in layers]
+        most = torch.cat(
+            [torch.full((layer.n_out,), float(layer.max_code or 0), dtype=weight.dtype) for layer in layers]
+        )
+        lsb, limit = torch.cat(steps)[onto], most[onto]
+        codes = torch.minimum(torch.maximum(torch.round(weight.detach() / lsb), -limit), limit)
+        return torch.where(synapse, weight + (codes * lsb - weight.detach()), weight)
+
+    def parameters(self, values: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """This call's parameters; what only a graph has stays as it is."""
+        return self._chip._parameters(values, samples)
+
+    def sent(self, spikes: Spikes) -> Spikes:
+        """With jitter; in a loop what the loop sends out of itself."""
+        return self._chip._jittered(spikes)
+
+    def recorded(self, spikes: Spikes) -> Spikes:
+        """Stamped, some lost."""
+        return self._chip._stamped(spikes)

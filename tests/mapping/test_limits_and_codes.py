@@ -23,6 +23,7 @@ from hwloop.mapping import (
     quantise,
     scale_of,
 )
+from hwloop.mapping.capabilities import GRAPH_LIMITS
 from hwloop.mapping.quantise import scale_rules
 from hwloop.network import LIF, Dense, Network
 
@@ -109,15 +110,17 @@ def test_limits_are_printed_one_a_line() -> None:
     "change",
     [
         {"name": "other"}, {"n_neurons": 9}, {"fan_in": 5}, {"weight_bits": 7}, {"speedup": 999.0}, {"delays": True},
-        {"reset_kinds": ("subtract",)}, {"recurrent": True}, {"spike_cap": True}, {"uniform": ("t_ref",)}, {"max_delay": 1.0},
+        {"reset_kinds": ("subtract",)}, {"recurrent": True}, {"graphs": True}, {"bias": True}, {"populations": ("LIF", "IF")},
+        {"synaptic_delays": True}, {"initial_membrane": True}, {"spike_cap": True}, {"uniform": ("t_ref",)}, {"max_delay": 1.0},
         {"refractory_min": 1e-9}, {"max_events": 3}, {"time_step": 1e-9}, {"latency": 1e-9},
         {"ranges": {"t_ref": Range(0, 1, "device_s")}},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
 def test_every_limit_is_part_of_the_digest(change: dict[str, Any]) -> None:
-    assert limits().digest == CHIP.digest
-    assert limits(**change).digest != CHIP.digest
+    assert limits().graph_digest == CHIP.graph_digest
+    assert limits(**change).graph_digest != CHIP.graph_digest
+    assert (limits(**change).digest == CHIP.digest) == (next(iter(change)) in GRAPH_LIMITS)
 
 
 def test_the_digest_does_not_depend_on_the_order_of_the_ranges() -> None:

@@ -36,6 +36,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("EmulatorDevice._check_open", "open it here, or choose its noise with seek(session, batch)", "tests/backends/emulator/test_sessions.py::test_a_chip_opened_before_the_fork_is_refused_in_the_child_until_it_is_opened_there_or_sought"),
     ("extent.check_covers", "Calibrate for this program: hwloop.calibrate(device, program), or the whole chip", "tests/calibration/test_extent.py::test_a_twin_a_sentinel_and_an_upkeep_refuse_a_program_beyond_the_calibration"),
     ("_check_calibrated", "calibrate for this network: hwloop.calibrate(device, hwloop.compile(net, device.target)), or the whole chip", "tests/calibration/test_extent.py::test_a_network_that_needs_neurons_beyond_the_calibration_is_refused_until_they_are_calibrated"),
+    ("_deviate_graph", "build it of LIF", "tests/calibration/test_twin_of_graphs.py::test_what_is_calibrated_for_current_based_neurons_alone_says_so"),
 )  # fmt: skip
 
 _WRAPPED = "its text becomes part of an error that says what to do"
@@ -55,6 +56,11 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("LoihiDevice._execute", "call load(program) first", _UNREACHABLE),
     ("SoftDevice._rates", "lower the norm of the feedback", "a feedback of norm 2 cannot wrap below 16,384 neurons"),
     ("SoftDevice.__init__", "open it on 'loihi', whose stock layers carry", "said by lava alone, which needs lava-nc to be opened"),
+    ("Core.weight", "no weights", _UNREACHABLE),
+    ("Runner._layer", "the layer's kernel takes LIF", _UNREACHABLE),
+    ("Runner._convolution", "a convolution into LIF", _UNREACHABLE),
+    ("running._core", "neither a matrix nor a convolution", _UNREACHABLE),
+    ("Chip._membranes_of", "did not run", _UNREACHABLE),
     ("step_codes._other", "the neurons of one rule", _UNREACHABLE),
     ("self_test", "it has to be without", "a fault of the recipe, not of its user"),
     ("worker.protocol.encode", "{}", _WRAPPED),

@@ -51,7 +51,7 @@ def weighted(value: float) -> hl.Network:
 OTHER = compiled(limits=SHARED)
 
 COMPILING = [
-    Case("compiler._array", "allowed: float32 or float64, convert with .float()", lambda: compiled(network().half()), lambda: compiled(network().half().float())),
+    Case("as_array", "allowed: float32 or float64, convert with .float()", lambda: compiled(network().half()), lambda: compiled(network().half().float())),
     Case("_check_like", "compile once without like= for this target", lambda: compiled(like=OTHER), lambda: compiled(like=compiled())),
     Case("_check_like", "compile it once without like=", lambda: compiled(network(hidden=3), like=compiled()), lambda: compiled(network(hidden=3), like=compiled(network(hidden=3)))),
     Case("_check_weights", "feed it from at most {} units", lambda: compiled(network(n_in=5)), lambda: compiled(network(n_in=4))),

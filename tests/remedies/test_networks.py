@@ -61,16 +61,10 @@ BUILDING = [
     option("neurons._refuse", "allowed: {}", lif, "t_ref", -1e-3, 0.0),
     option("neurons._refuse", "{} = {}", lif, "v_th", 0.0, 1e-9),
     option("neurons._refuse", "; allowed", lif, "v_leak", math.inf, 0.0),
-    Case("Network.__init__", "expected pairs of Dense and LIF, at least one pair", lambda: Network([Dense(3, 2)]),
-         lambda: Network([Dense(3, 2), lif()])),
-    Case("Network.__init__", "(Dense and LIF alternate)", lambda: Network([lif(), Dense(3, 2)]),
-         lambda: Network([Dense(3, 2), lif()])),
-    Case("Network.__init__", "Dense has {} outputs, the LIF after it {} neurons", lambda: two(first=5), two),
-    Case("Network.__init__", "Dense takes {} inputs, the LIF before it has {} neurons", lambda: two(third=5), two),
 ]  # fmt: skip
 
 MEASURED = [
-    Case("Network.forward", "the measurement has {} populations; the network has {}",
+    Case("_run_chain", "the measurement has {} populations; the network has {}",
          lambda: run(two().double(), measured=run(net())), lambda: run(two().double(), measured=run(two().double()))),
     Case("_check_measured", "the layer has {} units and the input {} samples",
          lambda: run(net(), INPUTS[:1], measured=run(net())), lambda: run(net(), INPUTS[:1], measured=run(net(), INPUTS[:1]))),
@@ -236,7 +230,7 @@ STATE = [
     Case("_check_inputs", "a batch of no samples; give at least one", lambda: of_samples(0), lambda: of_samples(1)),
     Case("to_layer", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
     Case("_check_inputs", "weights {}; allowed: [n_out >= 1, n_in]", lambda: of_neurons(0), (lambda: of_neurons(1), lambda: of_neurons(2))),
-    Case("RanLayer.difference", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
+    Case("_refuse_changed", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
          (lambda: health(copied=True), lambda: health(copied=False, early=True))),
 ]  # fmt: skip
 

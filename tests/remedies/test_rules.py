@@ -160,7 +160,7 @@ READOUTS = [
     Case("Exact.gradients", "run forward with gradients on (outside torch.no_grad)",
          lambda: torch.no_grad()(loss_gradient)(rules.Exact(), timed(), SPIKES),
          lambda: loss_gradient(rules.Exact(), timed(), SPIKES)),
-    Case("hm2bp.events.gradients", "the record holds no inputs; {}",
+    Case("hm2bp.events.gradients", "the record holds no inputs",
          lambda: event_gradients(timed(), hl.Record((SPIKES,)), torch.ones(4, 3), 4),
          lambda: loss_gradient(rules.HM2BP(), timed(), SPIKES)),
     Case("NA.gradients", "needs its own record of a run in steps",

@@ -12,9 +12,11 @@ import torch
 from hwloop.device.registry import checked_repeats, earlier, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Program
+from hwloop.mapping.partition import PartitionedProgram
 from hwloop.record import Recording
 from hwloop.spikes import Spikes
 
+from ..chip import Chip
 from ..device import FIRMWARE, EmulatorTarget, _chip_number
 from ..preset import Preset
 from .chip import Batch, QuickChip
@@ -32,6 +34,8 @@ class Population:
     each chip then runs in a few compiled passes, on as many threads as torch is set to. Memory does not grow with the
     population: it holds the synapses of one chunk (:data:`SYNAPSE_BYTES`) and the recordings of one chip, or, on several
     threads, of one chunk.
+
+    Programs of graphs run chip by chip.
 
     Parameters
     ----------
@@ -86,6 +90,11 @@ class Population:
                 f"{len(self)} chips of {self.capabilities.name} cannot load a program for {program.target}; compile it "
                 "for population.target"
             )
+        if isinstance(program, PartitionedProgram):
+            raise TargetError(
+                f"{len(self)} chips cannot run a program in {len(program.pieces)} pieces; open the chips one by one, or "
+                "compile a smaller network without partition"
+            )
         # an opened device checks what every device checks, once for all
         with self.target.open() as device:
             device.load(program)
@@ -100,11 +109,16 @@ class Population:
 
         def run(numbers: Sequence[int]) -> Iterator[Recording]:
             start = time.perf_counter()
-            batch = Batch(self.preset, numbers, self.session, program, model)
+            batch = None if program.is_graph else Batch(self.preset, numbers, self.session, program, model)
             shared = (time.perf_counter() - start) / len(numbers)
             for index, number in enumerate(numbers):
                 start = time.perf_counter()
-                measured = QuickChip(batch, index).run(program, model, repeats)
+                if batch is None:
+                    chip = Chip(self.preset, number, self.session)
+                    chip.write(program)
+                else:
+                    chip = QuickChip(batch, index)
+                measured = chip.run(program, model, repeats)
                 yield Recording(
                     populations=earlier(measured.populations, latency),
                     inputs=inputs,

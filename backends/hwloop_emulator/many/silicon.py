@@ -9,6 +9,7 @@ import numpy as np
 from hwloop.mapping import Program
 
 from ..analog import Analog
+from ..cells import cells_of
 from ..loaded import Loaded, realise
 from ..memory import SynapseMemory
 from ..preset import Preset
@@ -62,6 +63,6 @@ def load(preset: Preset, numbers: Sequence[int], session: int, program: Program)
     wafer = Wafer(preset, numbers)
     analog = Analog(wafer, TrimCells(wafer, session), 0.0)
     memory = SynapseMemory(wafer, analog, session)
-    cells = memory.write([(layer.neurons, layer.codes) for layer in program.layers])
+    cells = memory.write([cells_of(layer) for layer in program.layers])
     analog.clock += cells * preset.scale("cell_write")
     return [realise(layer, wafer, analog, memory) for layer in program.layers]

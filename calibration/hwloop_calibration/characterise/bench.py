@@ -73,14 +73,20 @@ def targets_of(program: Program, device: Device, neurons: Wanted = None) -> Targ
     ``neurons``: physical neurons to calibrate; by default the program's, and some to spare; ``"all"``: the whole chip.
     """
     limit = device.capabilities.n_neurons
+    for layer in program.layers:
+        if layer.kind != "LIF":
+            raise InputError(
+                f"population {layer.name!r} is {layer.kind}; calibration measures LIF, whose synaptic time constant shapes its "
+                "spikes: calibrate for a network of LIF"
+            )
     chosen = chosen_of(program, limit, neurons)
     values = {name: np.full(limit, float(np.median(program.layers[0].parameters[name]))) for name in PARAMETERS}
     for layer in program.layers:
         for name in PARAMETERS:
             values[name][layer.neurons] = layer.parameters[name]
-    fan_in = np.full(limit, max(layer.n_in for layer in program.layers))
+    fan_in = np.full(limit, max(layer.fan_in for layer in program.layers))
     for layer in program.layers if not isinstance(neurons, str) else ():
-        fan_in[layer.neurons] = layer.n_in
+        fan_in[layer.neurons] = layer.fan_in
     picked = {name: value[chosen] for name, value in values.items()}
     weight = pulse_weight(float(np.median(picked["tau_mem"])), float(np.median(picked["tau_syn"])))
     return Targets(chosen, picked, weight, fan_in[chosen])

@@ -46,7 +46,7 @@ def expected(
     """
     size = len(targets_of(program, device, neurons).neurons)
     limits = device.capabilities
-    columns = min(max(COLUMNS, max(layer.n_in for layer in program.layers)), limits.fan_in)
+    columns = min(max(COLUMNS, max(layer.fan_in for layer in program.layers)), limits.fan_in)
     driven = min(COLUMNS, columns)
     rounds = 1 + (TRIM_ROUNDS if trim and isinstance(device, Trimmable) and device.trim_ranges else 0)
     samples = rounds * repeats * ((FIRST_PATTERNS + MORE_PATTERNS) * driven + 1)

@@ -112,7 +112,7 @@ def characterise(
         No neuron fires, most answer with noise, or the device drifts while it is measured.
     """
     targets = targets_of(program, device, neurons)
-    columns = min(max(COLUMNS, max(layer.n_in for layer in program.layers)), device.capabilities.fan_in)
+    columns = min(max(COLUMNS, max(layer.fan_in for layer in program.layers)), device.capabilities.fan_in)
     session = Session(Bench(device, targets, columns), repeats, tolerance)
     session.bench.load()
     found = session.characterise()

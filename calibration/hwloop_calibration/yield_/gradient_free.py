@@ -114,6 +114,7 @@ class _Search:
     ) -> None:
         self.net, self.device, self.program, self.loss, self._generator = net, device, program, loss, generator
         self._weights = weights_of(net)
+        _ = net.blocks  # refuses what is no chain: a weight of a graph is no code of its own
         self._lsb = [torch.as_tensor(layer.lsb(), dtype=torch.get_default_dtype()) for layer in program.layers]
         self.codes = [value / lsb.to(value) for value, lsb in zip(self._weights.copies(), self._lsb, strict=True)]
 
