@@ -93,7 +93,7 @@ class Chip:
     def _strikes(self, loaded: Loaded) -> bool:
         """Whether neurons of a layer fire whatever their membranes do."""
         scale = self.preset.scale
-        return (scale("stuck_rate") > 0 and loaded.stuck.any()) or (scale("hot_rate") > 0 and loaded.hot.any())
+        return bool((scale("stuck_rate") > 0 and loaded.stuck.any()) or (scale("hot_rate") > 0 and loaded.hot.any()))
 
     @property
     def _to_device(self) -> float:

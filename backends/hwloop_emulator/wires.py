@@ -120,9 +120,9 @@ class Wires:
     ) -> dict[str, Tensor]:
         held = [loaded[k] for k in self.members]
         result = {name: torch.cat([one.parameters[name] for one in held]) for name in PARAMETERS if name != "v_th"}
-        rows = max(len(torch.atleast_2d(v_th)) for v_th in thresholds)
+        rows = max((1 if v_th.ndim == 1 else len(v_th)) for v_th in thresholds)
         if any(v_th.ndim == 2 for v_th in thresholds):
-            result["v_th"] = torch.cat([torch.atleast_2d(v_th).expand(rows, -1) for v_th in thresholds], 1)
+            result["v_th"] = torch.cat([v_th.expand(rows, v_th.shape[-1]) for v_th in thresholds], 1)
         else:
             result["v_th"] = torch.cat(list(thresholds))
         if any(one.start is not None for one in held):
@@ -177,7 +177,8 @@ def wires_of(
         targets.append(np.arange(len(filtered)))
         delays.append(np.zeros(len(filtered)))
         places.append(count + np.arange(len(filtered)))
-    source, target, late, order = (np.concatenate(part) for part in (sources, targets, delays, places))
+    source, target = np.concatenate(sources), np.concatenate(targets)
+    late, order = np.concatenate(delays), np.concatenate(places)
     sorting = np.lexsort((target, late, source))
     source, target, late, order = source[sorting], target[sorting], late[sorting], order[sorting]
     leads = np.flatnonzero(np.append(True, (source[1:] != source[:-1]) | (late[1:] != late[:-1]))[: len(source)])
@@ -237,4 +238,4 @@ def _starts(held: Sequence[Loaded], v_th: Tensor) -> Tensor:
     """Membranes at time 0: where asked, else at the leak; at the reset potential where that is not below every threshold."""
     asked = torch.cat([one.parameters["v_leak"] if one.start is None else one.start for one in held])
     reset = torch.cat([one.parameters["v_reset"] for one in held])
-    return torch.where(asked >= torch.atleast_2d(v_th).amin(0), reset, asked)
+    return torch.where(asked >= (v_th if v_th.ndim == 1 else v_th.amin(0)), reset, asked)

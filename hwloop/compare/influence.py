@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..mapping.graph import block_of, delays_of, matrix_of
+from ..network import LIF
 from .trains import Floats, Ints
 
 
@@ -174,14 +175,13 @@ def _of_population(net: Any, name: str) -> NeuronModel:
     blocks = [block_of(structure, link) for link in links]
     weight = np.concatenate([matrix_of(link, link.composition.weight()) for link in links], 1).astype(np.float64)
     delay = delays_of(links)
-    acting = getattr(node, "acting_parameters", None)
-    held = {} if acting is None else acting()
-    tau = {key: held.get(key, getattr(node, key, None)) for key in ("tau_mem", "tau_syn", "t_ref")}
+    held = node.acting_parameters()
     endless = np.full(node.n, np.inf)
     return NeuronModel(
         weight, np.zeros(weight.shape[1]) if delay is None else delay.astype(np.float64),
-        *(endless if tau[key] is None else _array(tau[key]) for key in ("tau_mem", "tau_syn", "t_ref")),
-        tuple((block.source, block.start, block.size) for block in blocks), tau["tau_syn"] is None,
+        endless if node.tau_mem is None else _array(held["tau_mem"]),
+        _array(held["tau_syn"]) if isinstance(node, LIF) else endless, _array(held["t_ref"]),
+        tuple((block.source, block.start, block.size) for block in blocks), not isinstance(node, LIF),
     )  # fmt: skip
 
 

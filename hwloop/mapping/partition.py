@@ -152,7 +152,8 @@ def _placed(index: int, cuts: Sequence[Sequence[Part]], joined: Sequence[int], f
             if part.layer == index:
                 found.append(free[at + joined[index] * np.arange(part.size)])
             at += joined[part.layer] * part.size
-    return np.concatenate(found).astype(np.int64)
+    result: Array = np.concatenate(found).astype(np.int64)
+    return result
 
 
 def _piece(parts: Sequence[Part], whole: Sequence[LayerProgram], limits: Capabilities) -> Piece:
@@ -206,7 +207,7 @@ def _rows(layer: LayerProgram, part: Part) -> LayerProgram:
     """Neurons of ``part`` alone."""
     rows = slice(part.start, part.start + part.size)
     delay = layer.delay[rows] if layer.delay is not None and layer.delay.ndim == 2 else layer.delay
-    picked = {
+    picked: dict[str, Any] = {
         name: None if (value := getattr(layer, name)) is None else value[rows]
         for name in ("gain", "synapses", "bias", "v_init")
     }

@@ -69,9 +69,10 @@ class Runner:
             else:
                 wiring = self._wiring(component)
                 run_joint(component, wiring, structure.nodes, trains, given, options, where, health, ran, medium)
-            for name in component.names if medium is not None and node.spikes else ():
-                trains[name] = medium.sent(trains[name])
-                recorded[name] = medium.recorded(trains[name])
+            if medium is not None and node.spikes:
+                for name in component.names:
+                    trains[name] = medium.sent(trains[name])
+                    recorded[name] = medium.recorded(trains[name])
         names = structure.populations
         layers = tuple(health[name] for name in names)
         kept = None if measured is None else tuple(ran[name] for name in names)
