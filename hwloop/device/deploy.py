@@ -74,7 +74,7 @@ def deploy(
     weight_scale : rule of :func:`hwloop.device.registry.compile`, or "auto"
     mask : physical neurons not to be used
     decision : how an output is read
-    partition : as of :func:`hwloop.device.target.compile`
+    partition : as of :func:`hwloop.device.registry.compile`
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -41,14 +41,14 @@ def graph_values(net: Network) -> list[LayerValues]:
 
 
 def _values(structure: Structure, index: int, name: str) -> LayerValues:
-    node = structure.nodes[name]
-    if not isinstance(node, SpikingPopulation):
-        raise TypeError(f"population {name!r} does not spike")
+    node = cast(SpikingPopulation, structure.nodes[name])  # those that do not spike were refused before
     node.check(f"population {name!r}")
     links = [link for link in structure.links if link.target == name]
     parameters = {key: as_array(value, f"population {name!r}: {key}") for key, value in _parameters(node).items()}
     bias = [offset for offset in (link.composition.offset() for link in links) if offset is not None]
     v_init = node.v_init
+    if v_init is not None and torch.equal(v_init.detach(), node.v_leak.detach()):
+        v_init = None  # where membranes start anyway
     return LayerValues(
         weight=np.concatenate([matrix_of(link, link.composition.asked_weight()) for link in links], 1),
         parameters=parameters,

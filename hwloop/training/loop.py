@@ -110,7 +110,7 @@ def finetune(
         Called with each :class:`LoopEpoch`, after its checkpoint is safe. A program that it returns moves the network: the
         loop goes on with its placement and scales, and what was best where the network stood before no longer counts
         (see ``on_epoch`` of :class:`hwloop_calibration.Sentinel`).
-    partition : as of :func:`hwloop.device.target.compile`: a network larger than the device runs in pieces
+    partition : as of :func:`hwloop.device.registry.compile`: a network larger than the device runs in pieces
 
     Raises
     ------

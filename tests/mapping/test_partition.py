@@ -142,7 +142,7 @@ def test_more_synapses_than_circuits_can_be_joined_for_are_refused() -> None:
 
 def test_what_cannot_run_in_pieces_says_so() -> None:
     with pytest.raises(OptionError, match="no networks in pieces"):
-        hl.compile(chain(), hl.device.target.find("loihi"), partition=True)  # type: ignore[attr-defined]
+        hl.compile(chain(), hl.device.registry.find("loihi"), partition=True)  # type: ignore[attr-defined]
     target = chip(16, 8, joined=4)
     program = hl.compile(chain(), target, partition=True)
     with target.open() as device:

@@ -51,7 +51,10 @@ def two_inputs() -> hl.Network:
 
 
 def looped(n: int = 2, **options: Any) -> hl.Network:
-    links = [hl.Projection("in", "a", dense(n_out=n)), hl.Projection("a", "a", dense(n, n, **options))]
+    links = [
+        hl.Projection("in", "a", dense(n_out=n)),
+        hl.Projection("a", "a", dense(n, n, **options).init_normal_(-0.2, 0.01)),
+    ]
     return graph({"in": hl.Input(3), "a": lif(n)}, links)
 
 
@@ -195,9 +198,13 @@ RUNNING = [
          (lambda: hl.losses.predict(readout()(INPUTS), "maximum"), lambda: hl.losses.predict(graph()(INPUTS), "count"))),  # type: ignore[attr-defined]
     Case("SampledMembrane.__post_init__", "allowed: at least one, finite and >= 0", lambda: membrane_losses.SampledMembrane([-1e-3]),  # type: ignore[arg-type]
          lambda: membrane_losses.SampledMembrane([0.0])),  # type: ignore[arg-type]
-    Case("readouts.driving", "allowed: LIF, whose membranes have a maximum",
+    Case("membrane_losses._positive", "allowed: finite and > 0 (membrane units)", lambda: membrane_losses.MembraneMaximum(0.0),
+         lambda: membrane_losses.MembraneMaximum(0.1)),
+    Case("run_joint", "engine = 'reference' computes single layers and convolutions; allowed here: 'auto', 'cpu'",
+         lambda: looped()(INPUTS, engine="reference"), (lambda: looped()(INPUTS, engine="auto"), lambda: looped()(INPUTS, engine="cpu"))),
+    Case("without_reset", "allowed: spiking neurons with a leak, LIF or DeltaLIF",
          lambda: hinge(graph({"in": hl.Input(3), "a": hl.IF(2, v_th=99.0)})), lambda: hinge(graph({"in": hl.Input(3), "a": lif(v_th=99.0)}))),
-    Case("readouts.driving", "the record holds no inputs, which drive population {}; record them", lambda: hinge(silent(), inputs=False),
+    Case("without_reset", "the record holds no inputs, which membranes need; record them", lambda: hinge(silent(), inputs=False),
          lambda: hinge(silent())),
     Case("Exact.check", "Give the neurons a synaptic current (LIF), or keep those weights",
          lambda: hl.rules.Exact().check(graph({"in": hl.Input(3), "a": hl.IF(2)})),  # type: ignore[attr-defined]
