@@ -44,10 +44,11 @@ test: $(VENV)/.installed  ## the test suite, without the slow tests
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(RUN) -m pytest -m slow
 
-lint: $(VENV)/.installed  ## ruff (rules and format) and mypy --strict
+lint: $(VENV)/.installed  ## ruff (rules and format), mypy --strict, and no import circles between packages
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
 
 format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff check --fix .

@@ -11,6 +11,8 @@ from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from .version import VERSION as _VERSION
+
 if _TYPE_CHECKING:
     from hwloop_calibration import Calibration as Calibration
     from hwloop_calibration import calibrate as calibrate
@@ -61,7 +63,7 @@ if _TYPE_CHECKING:
     from .training import fit as fit
     from .training.loop import finetune as finetune
 
-__version__ = "0.1.0"
+__version__ = _VERSION
 
 #: Where each public name comes from.
 _HOMES = {

@@ -11,6 +11,7 @@ import torch
 from ..arguments import whole
 from ..datasets import Dataset
 from ..errors import CompileError, CompileWarning, InputError
+from ..evaluation import Evaluation
 from ..losses import Decision, accuracy, predict, silent_samples
 from ..mapping import Program, ScaleRule
 from ..mapping.partition import PartitionedProgram
@@ -18,7 +19,6 @@ from ..network import Network
 from ..record import Recording
 from ..simulate.threads import one_thread
 from ..spikes import Spikes
-from ..training import Evaluation
 from .registry import Device, compile_quietly
 
 _log = logging.getLogger(__name__)

@@ -198,9 +198,8 @@ class Network(nn.Module):
 
         Its weights and parameters stay the ones that are asked of a device: it trains, compiles and deploys as this one.
         """
-        from hwloop_calibration.twin import twin_of
-
-        return twin_of(self, calibration, program)
+        twin: Network = calibration.twin_of(self, program)
+        return twin
 
     def to_nir(self, dt: float | None = None) -> NIRGraph:
         """The network as a NIR graph (SI seconds, stated in its metadata); see :func:`hwloop.network.nir.write.to_nir`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..evaluation import Evaluation as Evaluation
 from ..losses import Decision, Loss, predict, silent_samples
 from ..network import Network
 from ..record import Record
@@ -43,16 +43,6 @@ class Runner(Protocol):
 
     def run(self, spikes: Spikes) -> Record:
         """Record of the loaded program on ``spikes``."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Result on one data set: accuracy 0..1, samples, samples without output spike, mean loss (None: not computed)."""
-
-    accuracy: float
-    samples: int
-    silent: int
-    loss: float | None = None
 
 
 def evaluate(

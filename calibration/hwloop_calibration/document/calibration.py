@@ -276,6 +276,12 @@ class Calibration(BaseModel):
 
     # -- use ----------------------------------------------------------------------------------
 
+    def twin_of(self, net: Any, program: Any = None) -> Any:
+        """See :func:`hwloop_calibration.twin.twin_of`."""
+        from ..twin import twin_of
+
+        return twin_of(net, self, program)
+
     def apply_to(self, device: Any, policy: str = "error", max_age: float | None = None) -> None:
         """See :func:`hwloop_calibration.trim.apply.apply`."""
         from ..trim.apply import apply

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ...arguments import is_bool
 from ...errors import InputError
+from ...version import VERSION
 from ..conv2d import Conv2d
 from ..dense import Dense
 from ..elementwise import Delay, Flatten, Scale, Sparse
@@ -60,8 +61,6 @@ def to_nir(net: Network, dt: float | None = None) -> nir.NIRGraph:
 
     Raises :class:`InputError`: a ``dt`` that is none, a parameter outside its bounds, synaptic delays, which NIR has not.
     """
-    from ... import __version__  # here, since the package's __init__ imports this one
-
     if dt is not None and (is_bool(dt) or not isinstance(dt, (int, float, np.floating)) or not 0 < dt < math.inf):
         raise InputError(f"dt = {dt!r}; allowed: None, or the time step (s) of the package that is to run it, > 0")
     chain = "layers" in net._modules
@@ -71,7 +70,7 @@ def to_nir(net: Network, dt: float | None = None) -> nir.NIRGraph:
     for link in net.structure.links:
         writer.projection(link)
     writer.output(net.structure.output)
-    metadata: dict[str, Any] = {EXPORTER: "hwloop", "exporter_version": __version__, TIME_UNIT: "s"}
+    metadata: dict[str, Any] = {EXPORTER: "hwloop", "exporter_version": VERSION, TIME_UNIT: "s"}
     metadata |= {SPIKE: "delta"} if dt is None else {SPIKE: "pulse", STEP: float(dt)}
     if chain and not net.is_plain_chain:
         metadata[FORM] = CHAIN
