@@ -47,6 +47,8 @@ def _values(structure: Structure, index: int, name: str) -> LayerValues:
     parameters = {key: as_array(value, f"population {name!r}: {key}") for key, value in _parameters(node).items()}
     bias = [offset for offset in (link.composition.offset() for link in links) if offset is not None]
     v_init = getattr(node, "v_init", None)
+    if v_init is not None and type(node).__name__ == "IF" and bool((v_init == node.v_leak).all()):
+        v_init = None  # where it starts by itself
     return LayerValues(
         weight=np.concatenate([matrix_of(link, link.composition.asked_weight()) for link in links], 1),
         parameters=parameters,

@@ -51,7 +51,10 @@ def two_inputs() -> hl.Network:
 
 
 def looped(n: int = 2, **options: Any) -> hl.Network:
-    links = [hl.Projection("in", "a", dense(n_out=n)), hl.Projection("a", "a", dense(n, n, **options))]
+    links = [
+        hl.Projection("in", "a", dense(n_out=n)),
+        hl.Projection("a", "a", dense(n, n, **options).init_normal_(0.1, 0.0)),
+    ]
     return graph({"in": hl.Input(3), "a": lif(n)}, links)
 
 

@@ -11,8 +11,8 @@ import torch
 
 import hwloop as hl
 from hwloop.datasets import Dataset, Task
-from hwloop.mapping.held import held_values, shapes_of
 from hwloop.losses import FirstSpike, SilentHinge
+from hwloop.mapping.held import held_values, shapes_of
 from hwloop.training.harden import harden
 from hwloop.training.loop import finetune
 from hwloop.training.loop_figures import LoopResult
