@@ -1,7 +1,8 @@
 """Layers that run together: those of a loop, or one that the simulator's kernel of a layer does not carry.
 
 Their synapses as bundles, the form of :mod:`hwloop.simulate.joint`, with the weights and parameters of the silicon. Stuck and
-hot neurons fire whatever their membranes do: what they send into a loop comes from sources of their own.
+hot neurons fire whatever their membranes do: what they send into a loop comes from sources of their own. The jitter of a spike
+acts on what leaves the loop and on what is recorded; within it spikes act at the times at which they arose.
 """
 
 from __future__ import annotations

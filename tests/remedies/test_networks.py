@@ -55,7 +55,7 @@ BUILDING = [
     option("Dense._check_delay", "allowed: finite and >= 0 s", lambda delay: Dense(2, 1, delay=delay), "delay", -1.0, 0.0),
     option("arguments.whole", "allowed: a whole number >= {}", lif, "n", 0, 1),
     option("arguments.whole", "= {}; allowed: a whole number >= {}", lif, "max_spikes", 0, None, 1),
-    option("as_parameter", "allowed: one number, or one value for each of {} neurons", lif, "v_th", [1.0, 1.0, 1.0], 1.0, [1.0, 1.0]),
+    option("as_parameter", "allowed: one number, or one value for each of {} neurons", lif, "v_th", torch.nn.Parameter(torch.ones(3)), 1.0, [1.0, 1.0]),
     option("check_reset", "reset = {}; allowed: {}", lif, "reset", "zero", "value", "subtract"),
     option("neurons._refuse", "{}: {} = {}; allowed: {}", lif, "tau_mem", 0.0, 1e-9),
     option("neurons._refuse", "allowed: {}", lif, "t_ref", -1e-3, 0.0),
