@@ -14,6 +14,9 @@ from .streams import Array, Stream
 #: Smallest factor that a normal relative spread can leave; no tau or gain turns negative.
 SMALLEST_FACTOR = 0.05
 
+#: Bytes of the blocks of synapses that a chip keeps ready, beside the rows that they are made of.
+KEPT_BYTES = 1 << 24
+
 
 class Deviations(ABC):
     """Deviations by physical neuron and synapse, of one chip or of several: ``lead`` is ``()``, or ``(chips,)``.
@@ -89,9 +92,23 @@ class Silicon(Deviations):
         super().__init__(preset)
         self.number = number
         self._rows: dict[tuple[str, int], Array] = {}
+        self._blocks: dict[tuple[str, int, bool, int, tuple[int, ...]], Array] = {}
 
     def synapses(self, name: str, neurons: Array, n_in: int, uniform: bool = False, depth: int = 1) -> Array:
-        """See :meth:`Deviations.synapses`."""
+        """See :meth:`Deviations.synapses`; a block that is asked for again and again, as in a loop, is kept, read-only."""
+        key = name, n_in, uniform, depth, tuple(neurons.tolist())
+        if key not in self._blocks:
+            found = self._joined(name, neurons, n_in, uniform, depth)
+            found.flags.writeable = False
+            if found.nbytes > KEPT_BYTES:
+                return found
+            if sum(block.nbytes for block in self._blocks.values()) + found.nbytes > KEPT_BYTES:
+                self._blocks.clear()
+            self._blocks[key] = found
+        return self._blocks[key]
+
+    def _joined(self, name: str, neurons: Array, n_in: int, uniform: bool, depth: int) -> Array:
+        """The synapses' rows, each drawn once, one below the other."""
         result = np.empty((len(neurons), n_in, depth))
         for i, neuron in enumerate(neurons.tolist()):
             row = self._rows.get((name, neuron))

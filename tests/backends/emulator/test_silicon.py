@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwloop.network import Network
-from hwloop_emulator import EmulatorDevice, Preset
+from hwloop_emulator import EmulatorDevice, Preset, silicon
 from hwloop_emulator.oracle import Oracle
 from hwloop_emulator.silicon import Silicon
 
@@ -131,3 +131,17 @@ def test_the_20_percent_variant_is_the_same_chip_with_twice_the_spread(build: Bu
     for name in ("tau_mem", "tau_syn", "gain"):
         assert np.log(b.factors(name)) == pytest.approx(2 * np.log(a.factors(name)), rel=1e-9)
     assert np.array_equal(a.offsets("v_th"), b.offsets("v_th"))
+
+
+def test_a_block_of_synapses_that_is_kept_is_the_one_that_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [([9, 4], 10), ([4, 9], 10), ([9, 4], 12), ([9], 10), ([9, 4], 10)]
+    kept = Silicon(Preset.load("bss2"), 3)
+    found = [kept.synapses("synapse", np.array(neurons), n_in) for neurons, n_in in asked]
+    assert found[4] is found[0]
+    with pytest.raises(ValueError, match="read-only"):
+        found[0][0] = 1.0
+    monkeypatch.setattr(silicon, "KEPT_BYTES", 0)
+    drawn = Silicon(Preset.load("bss2"), 3)
+    for (neurons, n_in), block in zip(asked, found, strict=True):
+        assert np.array_equal(drawn.synapses("synapse", np.array(neurons), n_in), block)
+    assert drawn.synapses("synapse", np.array([9, 4]), 10) is not drawn.synapses("synapse", np.array([9, 4]), 10)
