@@ -60,7 +60,7 @@ def _late(layer: LayerValues, timing: Timing, dt: float) -> str | None:
         return None
     least = rounded_up(float(-timing.shift.min()) * dt, 3)
     return (
-        f"{layer.weights_at}: spikes that come round a loop act up to {missing:g} ticks of {dt:g} s later than in the model: give "
+        f"{layer.weights_at}: spikes that come round a loop act up to {missing * dt:g} s later than in the model: give "
         f"the edge that closes it a delay of {least:g} s or more, or open the target with a smaller dt"
     )
 
