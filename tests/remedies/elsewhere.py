@@ -56,6 +56,7 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("LoihiDevice._execute", "call load(program) first", _UNREACHABLE),
     ("SoftDevice._rates", "lower the norm of the feedback", "a feedback of norm 2 cannot wrap below 16,384 neurons"),
     ("SoftDevice.__init__", "open it on 'loihi', whose stock layers carry", "said by lava alone, which needs lava-nc to be opened"),
+    ("convolution.call._check", "a batch of no samples", "Spikes refuses such a batch first"),
     ("SpikingConvolution.forward", "a call without a geometry", _UNREACHABLE),
     ("SpikingComponent.forward", "{}: {}", "the engine's own error, which says what to do, behind the component's name"),
     ("component_call", "the component has not run", _UNREACHABLE),

@@ -63,8 +63,6 @@ CONVOLUTIONS = [
          (lambda: slope(full(1.0, 2, requires_grad=True)), lambda: slope(full(1.0, 2, 2)))),
     option("convolution.call._implementation", "allowed: 'auto', 'cpu', 'reference'", convolved, "engine", "fast", "auto", "cpu", "reference"),
     Case("convolution.call._check", "an image of {} (channels, height, width)", lambda: convolved(inputs=spikes(5)), convolved),
-    Case("convolution.call._check", "a batch of no samples; give at least one", lambda: convolved(inputs=spikes(4)[:0]),
-         lambda: convolved(inputs=spikes(4)[:1])),
     Case("convolution.call._check", "allowed: float32 or float64, as in .float()", lambda: convolved(full(5.0, *IMAGE.weight_shape).half()),
          lambda: convolved(full(5.0, *IMAGE.weight_shape).half().float())),
     Case("convolution.call._check", "weight is {}; allowed: {}, that is", lambda: convolved(full(5.0, 1, 1, 2, 2)), convolved),
