@@ -65,7 +65,9 @@ def population(
                 raise InputError(
                     f"{where}, neuron {neuron}: v_init = {start[neuron]:g}; allowed: below v_th = {row[neuron]:g}"
                 )
-        raise InputError(f"{where}: bias or v_init is not finite; allowed: finite")
+        name = next(name for name in OPTIONAL if name in full and not bool(torch.isfinite(full[name]).all()))
+        neuron = int(torch.nonzero(~torch.isfinite(full[name]))[0])
+        raise InputError(f"{where}, neuron {neuron}: {name} = {full[name][neuron]:g}; allowed: finite")
     return found
 
 

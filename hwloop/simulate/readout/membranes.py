@@ -308,5 +308,6 @@ def _check(inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], kind: K
     if not bool(torch.isfinite(weight.detach()).all()):
         neuron, unit = (int(x) for x in torch.nonzero(~torch.isfinite(weight))[0])
         raise InputError(
-            f"{where}: weight of input unit {unit} to neuron {neuron} = {weight[neuron, unit].item()}; allowed: finite"
+            f"{where}: weight of input unit {unit} to neuron {neuron} = {weight[neuron, unit].item()}; allowed: finite. "
+            "If training made it so, lower lr"
         )

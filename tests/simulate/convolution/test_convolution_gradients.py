@@ -182,7 +182,7 @@ def test_thresholds_of_samples_have_no_gradient_and_say_so() -> None:
         ({"v_th": torch.ones(5)}, "v_th is .*one value for each of 6 channels or of 90 neurons"),
         ({"v_th": torch.ones(2, 6)}, "v_th has 2 rows; allowed: one, or one for each of 3 samples"),
         ({"tau_mem": torch.tensor([1e-2, 0.0, 1e-2, 1e-2, 1e-2, 1e-2])}, "tau_mem = 0; allowed: > 0 s"),
-        ({"bias": torch.full((6,), torch.inf)}, "bias or v_init is not finite"),
+        ({"bias": torch.full((6,), torch.inf)}, "neuron 0: bias = inf; allowed: finite"),
         ({"v_init": torch.ones(6) * 2}, "v_init = 2; allowed: below v_th"),
         ({"tau": torch.ones(6)}, "unknown parameter 'tau'"),
         ({"t_ref": None}, "t_ref is missing"),
