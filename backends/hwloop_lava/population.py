@@ -111,6 +111,8 @@ def _synapses(part: Synapses) -> _Part:
 def _widened(part: _Part, block: Block, n: int) -> Connection:
     """The connection from all ``n`` units of the source, of which those outside of ``block`` have weights of 0."""
     weight, delay, values = part
+    if delay is not None and not delay.any():
+        delay = None  # Lava refuses a list of delays that is empty
     if block.size == n:
         return Connection(block.source, weight, delay, values)
 

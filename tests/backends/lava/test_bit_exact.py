@@ -123,6 +123,12 @@ def test_recurrent_and_biased_samples_run_side_by_side_alone(worker: Worker) -> 
     assert all(map(np.array_equal, found, by_emulator(graph, raster)))
 
 
+def test_delays_that_are_all_zero_run_side_by_side(worker: Worker) -> None:
+    raster = np.ones((2, 10, 1), bool)
+    found, _ = on_lava(worker, chain(delay=0), raster, copies=2)
+    assert np.array_equal(found[0], by_emulator(chain(), raster)[0])
+
+
 def test_floating_point_is_equal_to_the_reference(worker: Worker) -> None:
     graph = forgetting(random_graph(0))
     layers = tuple(
