@@ -9,6 +9,7 @@ import torch
 
 import hwloop as hl
 from hwloop.errors import CalibrationError, InputError
+from hwloop.training.loop_state import weights_of
 from hwloop_calibration.twin import is_twin
 
 from .support import opened, preset, quiet
@@ -49,8 +50,6 @@ def test_the_twin_of_a_graph_is_the_chip_spike_for_spike() -> None:
     assert is_twin(twin)
     assert not is_twin(net)
     given = spikes()
-    from hwloop.training.loop_state import weights_of
-
     weights = weights_of(twin)
     with torch.no_grad(), weights.holding(weights.held(program)):
         simulated = twin(given)
@@ -77,6 +76,6 @@ def test_what_is_calibrated_for_current_based_neurons_alone_says_so() -> None:
     program = hl.compile(maps(counter), target)
     with pytest.raises(InputError, match="calibrate for a network of LIF"):
         hl.calibrate(target, program)
-    calibration = hl.calibrate(device, hl.compile(maps(), device), repeats=2, synapses=False, trim=False)
+    calibration = hl.calibrate(device, hl.compile(maps(), device), repeats=4, synapses=False, trim=False)
     with pytest.raises(CalibrationError, match="build it of LIF"):
         maps(counter).with_twin(calibration)
