@@ -88,15 +88,13 @@ class Runner:
         names = self.structure.inputs
         if isinstance(spikes, Spikes):
             sizes = [self.structure.nodes[name].n for name in names]
+            _check_units(", ".join(names), spikes, sum(sizes), tuple(sizes))
             trains = dict(zip(names, split(spikes, sizes) if len(names) > 1 else [spikes], strict=True))
         else:
             trains = dict(spikes)
         for name in names:
             node = self.structure.nodes[name]
-            if trains[name].n_units != node.n:
-                raise InputError(
-                    f"input {name!r} has {trains[name].n_units} units; the network takes {node.n} {node.shape}"
-                )
+            _check_units(name, trains[name], node.n, node.shape)
         return trains
 
     def _given(self, measured: Record | None) -> dict[str, Spikes]:
@@ -177,6 +175,11 @@ class Runner:
         trains[name], health[name] = spikes, layer_health(spikes, call)
         if name in given:
             ran[name] = RanConvolution.captured(received, weight, geometry, parameters, spikes, own)
+
+
+def _check_units(name: str, spikes: Spikes, n: int, shape: tuple[int, ...]) -> None:
+    if spikes.n_units != n:
+        raise InputError(f"input {name!r} has {spikes.n_units} units; the network takes {n} {shape}")
 
 
 def transmitted(spikes: Spikes, core: Core) -> Spikes:

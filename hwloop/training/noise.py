@@ -200,11 +200,11 @@ class _OfGraph:
     """What :class:`NoisyForward` does to a graph, one call of it; see :class:`hwloop.network.joined.Medium`."""
 
     def __init__(self, chip: NoisyForward, net: Network) -> None:
-        self._chip, self._net = chip, net
+        self._twin, self._net = chip, net
 
     def weight(self, names: Sequence[str], weight: Tensor, target: Array, real: Array) -> Tensor:
         """Rounded to codes, then what is drawn for neurons and synapses; a twin's own factors are in ``weight`` already."""
-        chip, spread = self._chip, self._chip.noise.spread
+        chip, spread = self._twin, self._twin.noise.spread
         onto, synapse = torch.from_numpy(target), torch.from_numpy(real)
         acting = self._rounded(names, weight, onto, synapse)
         size = sum(self._net.structure.nodes[name].n for name in names)
@@ -222,7 +222,7 @@ class _OfGraph:
 
     def _rounded(self, names: Sequence[str], weight: Tensor, onto: Tensor, synapse: Tensor) -> Tensor:
         """Weights on the codes of the program, straight through."""
-        program, order = self._chip.program, self._net.structure.populations
+        program, order = self._twin.program, self._net.structure.populations
         if program is None:
             return weight
         layers = [program.layers[order.index(name)] for name in names]
@@ -238,12 +238,12 @@ class _OfGraph:
 
     def parameters(self, values: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
         """This call's parameters; what only a graph has stays as it is."""
-        return self._chip._parameters(values, samples)
+        return self._twin._parameters(values, samples)
 
     def sent(self, spikes: Spikes) -> Spikes:
         """With jitter; in a loop what the loop sends out of itself."""
-        return self._chip._jittered(spikes)
+        return self._twin._jittered(spikes)
 
     def recorded(self, spikes: Spikes) -> Spikes:
         """Stamped, some lost."""
-        return self._chip._stamped(spikes)
+        return self._twin._stamped(spikes)

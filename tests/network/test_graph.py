@@ -106,7 +106,8 @@ def test_several_inputs_are_given_by_name() -> None:
     record = graph({"left": spikes(2), "right": spikes(3, seed=1)})
     assert record.output.n_units == 4
     for wrong, message in (
-        (spikes(5), "2 inputs; allowed: Spikes by name"),
+        (spikes(4), r"input 'left, right' has 4 units; the network takes 5 \(2, 3\)"),
+        (torch.zeros(5), "2 inputs; allowed: Spikes by name"),
         ({"left": spikes(2)}, "the input has 'left'; allowed: 'left', 'right'"),
         ({"left": spikes(2), "right": spikes(3, batch=2)}, "input 'right' has 2 samples"),
         ({"left": spikes(2), "right": spikes(2)}, "input 'right' has 2 units; the network takes 3"),

@@ -182,7 +182,7 @@ RUNNING = [
     Case("check_named", "input {} is {}; allowed: Spikes", lambda: two_inputs()({"x": INPUTS, "y": torch.zeros(2, 3)}),
          lambda: two_inputs()({"x": INPUTS, "y": INPUTS})),
     Case("check_named", "{}, {} s; allowed: equal ones", lambda: two_inputs()({"x": INPUTS, "y": LONG}), lambda: two_inputs()({"x": LONG, "y": LONG})),
-    Case("Runner._inputs", "units; the network takes {} {}", lambda: graph({"in": hl.Input(4), "a": lif()}, [hl.Projection("in", "a", dense(4))])(INPUTS),
+    Case("running._check_units", "units; the network takes {} {}", lambda: graph({"in": hl.Input(4), "a": lif()}, [hl.Projection("in", "a", dense(4))])(INPUTS),
          lambda: graph()(INPUTS)),
     Case("Runner._given", "the measurement has {} populations; the network has {}",
          lambda: looped()(INPUTS, measured=chain(dense(), lif(), dense(2), lif())(INPUTS)), lambda: looped()(INPUTS, measured=looped()(INPUTS))),

@@ -129,7 +129,7 @@ def test_a_program_of_another_kind_is_refused() -> None:
 def test_the_target_says_what_it_does() -> None:
     rows = {name: value for name, value, _ in hl.target.describe(hl.target.find("loihi", dt=2e-4))}
     assert rows["time step"] == "0.0002 s"
-    assert rows["delays"] == "0..63 ticks, up to 0.0126 s"
+    assert rows["delays"] == "of each synapse, 0..63 ticks, up to 0.0126 s"
 
 
 def test_the_loop_repairs_what_coarse_weights_break() -> None:
