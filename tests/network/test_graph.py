@@ -104,9 +104,11 @@ def test_several_inputs_are_given_by_name() -> None:
         [hl.Projection("left", "out", dense(2, 4)), hl.Projection("right", "out", dense(3, 4, 1))],
     )
     record = graph({"left": spikes(2), "right": spikes(3, seed=1)})
+    assert record.inputs is not None
+    assert equal(record, graph(record.inputs))  # or as one train, numbered through
     assert record.output.n_units == 4
     for wrong, message in (
-        (spikes(4), r"input 'left, right' has 4 units; the network takes 5 \(2, 3\)"),
+        (spikes(4), "2 inputs; allowed: Spikes by name"),
         (torch.zeros(5), "2 inputs; allowed: Spikes by name"),
         ({"left": spikes(2)}, "the input has 'left'; allowed: 'left', 'right'"),
         ({"left": spikes(2), "right": spikes(3, batch=2)}, "input 'right' has 2 samples"),
