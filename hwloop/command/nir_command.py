@@ -96,7 +96,7 @@ def _width(spike: str | None) -> str | float | None:
 
 def _carried(net: Network) -> list[tuple[str, str]]:
     """Every installed target, and whether it carries ``net``, or why not."""
-    from ..device.target import available, compile_quietly
+    from ..device.registry import available, compile_quietly
     from ..errors import HwloopError
     from .listing import some
 
