@@ -60,7 +60,8 @@ class Population:
 def populations_of(graph: FixedGraph | FloatGraph) -> list[Population]:
     """The layers of ``graph`` in this shape."""
     sizes = (*graph.sizes, graph.n_in)  # the last is the input: -1
-    return [_population(layer, k, graph.sources(k), sizes) for k, layer in enumerate(graph.layers)]
+    layers: tuple[FixedLayer | FloatLayer, ...] = graph.layers
+    return [_population(layer, k, graph.sources(k), sizes) for k, layer in enumerate(layers)]
 
 
 def _population(

@@ -154,6 +154,7 @@ def test_every_layer_is_told_and_the_advice_holds_for_all() -> None:
 def test_a_rule_that_the_target_refuses_is_not_named() -> None:
     class Values:
         weight = np.array([[100.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+        weights_at = "layer 0 (Dense)"
 
     program = layer([[7, 0], [0, 0], [0, 0]], 100 / 7)
     (text,) = weight_losses([Values()], [program], ["max"], lambda index, rule: None)  # type: ignore[list-item]

@@ -17,6 +17,7 @@ import pytest
 import hwloop as hl
 from hwloop import rules
 from hwloop.device.target import find
+from hwloop.network import IF
 from hwloop_fixed_point import runs as emulators
 from hwloop_fixed_point.graph import FloatGraph, FloatLayer
 from hwloop_fixed_point.soft_reset import run_population
@@ -63,6 +64,10 @@ def network() -> hl.Network:
     return hl.Network([hl.Dense(3, 2), hl.LIF(2, 10e-3, 5e-3)])
 
 
+def leakless() -> hl.Network:
+    return hl.Network([hl.Dense(3, 2), IF(2)])
+
+
 SPIKES = hl.Spikes.from_events([([1e-3, 2e-3], [0, 1])], 3, 0.02)
 ONES = np.ones((2, 3, 3), bool)
 
@@ -72,21 +77,29 @@ GRAPHS = [
     option("FloatLayer.__post_init__", "vth = {}; allowed: finite", float_layer, "vth", math.inf, 1e300),
     Case("_Graph.__post_init__", "a graph of no layers; give at least one", lambda: FloatGraph((), 1e-3), lambda: FloatGraph((float_layer(),), 1e-3)),
     option("_Graph.__post_init__", "dt = {} s; allowed: finite and > 0", fixed, "dt", 0.0, 5e-324),
-    Case("_Graph.__post_init__", "inputs; the layer before has {} neurons", lambda: fixed(layer(), layer()), lambda: fixed(layer(), layer(n_in=2))),
+    Case("_check_ends", "inputs; the layer before has {} neurons", lambda: fixed(layer(), layer()), lambda: fixed(layer(), layer(n_in=2))),
+    Case("_check_ends", "takes units {}..{} of layer {}; it has {}", lambda: fixed(layer(), layer(n_in=4, blocks=((0, 0, 2), (0, 1, 2)))),
+         lambda: fixed(layer(), layer(n_in=3, blocks=((0, 0, 2), (0, 1, 1))))),
+    Case("_Graph.__post_init__", "no layer takes the input (source -1); give one a block from it", lambda: fixed(layer(n_in=2, blocks=((0, 0, 2),))),
+         lambda: fixed(layer(n_in=3, blocks=((0, 0, 2), (-1, 0, 1))))),
+    option("check_source", "allowed: sources from -1, starts from 0, sizes from 1, together the columns", layer, "blocks", ((-2, 0, 3),), ((-1, 0, 1), (5, 3, 2))),
+    option("check_source", "late = {} ticks; allowed: finite, or None", layer, "late", math.nan, 1.5, None),
     option("_Graph.from_parts", "kind {}; expected {}", parts, "kind", "FloatGraph", "FixedGraph"),
     option("_Graph.from_parts", "parts of a {} do not fit", parts, "layers", [{}], fixed().to_parts()[0]["layers"]),
-    option("graph._bounded", "{} = {}; allowed: a whole number {}..{}", layer, "vth", 2**17, 0, 2**17 - 1),
-    option("graph._whole", "has dtype {}; allowed: whole numbers", synapses, "weight", WEIGHT / 1.0, WEIGHT),
-    option("graph._whole", "spans {}..{}; allowed: {}..{}", synapses, "delay", WEIGHT + 44, WEIGHT * 0, WEIGHT * 0 + 63),
-    option("graph._finite", "allowed: finite", float_layer, "weight", np.full((2, 3), np.nan), np.ones((2, 3))),
-    option("graph._ranked", "expected an array of {} dimensions, not empty", synapses, "weight", WEIGHT[0], WEIGHT[:1]),
-    option("graph._shaped", "has shape {}; expected {}", float_layer, "bias", np.zeros(3), np.zeros(2)),
+    option("registers.bounded", "{} = {}; allowed: a whole number {}..{}", layer, "vth", 2**17, 0, 2**17 - 1),
+    option("registers.whole_array", "has dtype {}; allowed: whole numbers", synapses, "weight", WEIGHT / 1.0, WEIGHT),
+    option("registers.whole_array", "spans {}..{}; allowed: {}..{}", synapses, "delay", WEIGHT + 44, WEIGHT * 0, WEIGHT * 0 + 63),
+    option("registers.finite_array", "allowed: finite", float_layer, "weight", np.full((2, 3), np.nan), np.ones((2, 3))),
+    option("registers.ranked", "expected an array of {} dimensions, not empty", synapses, "weight", WEIGHT[0], WEIGHT[:1]),
+    option("registers.shaped", "has shape {}; expected {}", float_layer, "bias", np.zeros(3), np.zeros(2)),
     Case("TickSpikes.from_raster", "expected [batch >= 1, ticks, n_units >= 1]", lambda: ran(ONES[0]), lambda: ran(ONES[:1])),
     Case("Emulator.run", "the input has {} units; the graph takes {}", lambda: ran(ONES[:, :, :2]), lambda: ran(ONES)),
     Case("Emulator.run", "n_ticks = {}; allowed: >= 1", lambda: ran(ONES, 0), lambda: ran(ONES, 1)),
     option("float_graph", "dt = {} s; allowed: finite and > 0", lambda dt: float_graph(network(), dt), "dt", 0.0, 1e-4),
     Case("choose_dt", "steps is empty; name at least one step (s)", lambda: choose_dt(network(), SPIKES, steps=[]),
          lambda: choose_dt(network(), SPIKES, steps=[1e-4])),
+    Case("sweep._taus", "no time constant to choose a step by; name one: dt=... (s)", lambda: choose_dt(leakless(), SPIKES),
+         lambda: find("loihi", dt=1e-3).compile(leakless())),
     option("_step", "allowed: a step of {}..{} s", lambda dt: find("loihi", dt=dt), "dt", 0.0, 1e-4, 1e-9, 1.0),
     Case("LoihiTarget.__init__", "allowed: loihi, with the option dt (s)", lambda: find("loihi:0"), lambda: find("loihi", dt=1e-4)),
 ]  # fmt: skip
@@ -154,7 +167,7 @@ def test_a_runaway_layer_is_held_by_each_of_what_is_named(monkeypatch: pytest.Mo
     monkeypatch.setattr(emulators, "MAX_EVENTS", 1000)
     raster = np.ones((4, 200, 3), bool)
     message = "Use smaller batches, lower weights, or a shorter window"
-    refused("_Ready.run", message, lambda: ran(raster, 200))
+    refused("_with_room", message, lambda: ran(raster, 200))
     ran(raster[:1], 200)
     ran(raster, 100)
     quiet = fixed(replace(layer(), synapses=Synapses(WEIGHT * 0 + 2), vth=2**17 - 1))
