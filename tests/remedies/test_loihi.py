@@ -17,6 +17,7 @@ import pytest
 import hwloop as hl
 from hwloop import rules
 from hwloop.device.registry import find
+from hwloop.network import IF
 from hwloop_fixed_point import runs as emulators
 from hwloop_fixed_point.graph import FloatGraph, FloatLayer
 from hwloop_fixed_point.soft_reset import run_population
@@ -63,6 +64,10 @@ def network() -> hl.Network:
     return hl.Network([hl.Dense(3, 2), hl.LIF(2, 10e-3, 5e-3)])
 
 
+def leakless() -> hl.Network:
+    return hl.Network([hl.Dense(3, 2), IF(2)])
+
+
 SPIKES = hl.Spikes.from_events([([1e-3, 2e-3], [0, 1])], 3, 0.02)
 ONES = np.ones((2, 3, 3), bool)
 
@@ -95,6 +100,8 @@ GRAPHS = [
          lambda: choose_dt(hl.Network([hl.Dense(3, 2), hl.IF(2)]), SPIKES), lambda: find("loihi", dt=1e-4).compile(hl.Network([hl.Dense(3, 2), hl.IF(2)]))),
     Case("choose_dt", "steps is empty; name at least one step (s)", lambda: choose_dt(network(), SPIKES, steps=[]),
          lambda: choose_dt(network(), SPIKES, steps=[1e-4])),
+    Case("sweep._taus", "no time constant to choose a step by; name one: dt=... (s)", lambda: choose_dt(leakless(), SPIKES),
+         lambda: find("loihi", dt=1e-3).compile(leakless())),
     option("_step", "allowed: a step of {}..{} s", lambda dt: find("loihi", dt=dt), "dt", 0.0, 1e-4, 1e-9, 1.0),
     Case("LoihiTarget.__init__", "allowed: loihi, with the option dt (s)", lambda: find("loihi:0"), lambda: find("loihi", dt=1e-4)),
 ]  # fmt: skip
