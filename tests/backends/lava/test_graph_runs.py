@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hwloop.device.target import Device
 
 import hwloop as hl
+from hwloop.device.registry import Device
 from hwloop_lava.device import LavaTarget
 from hwloop_loihi import LoihiProgram, compile_loihi
 
