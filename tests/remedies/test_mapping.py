@@ -51,7 +51,7 @@ def weighted(value: float) -> hl.Network:
 OTHER = compiled(limits=SHARED)
 
 COMPILING = [
-    Case("compiler._array", "allowed: float32 or float64, convert with .float()", lambda: compiled(network().half()), lambda: compiled(network().half().float())),
+    Case("compiler.as_array", "allowed: float32 or float64, convert with .float()", lambda: compiled(network().half()), lambda: compiled(network().half().float())),
     Case("_check_like", "compile once without like= for this target", lambda: compiled(like=OTHER), lambda: compiled(like=compiled())),
     Case("_check_like", "compile it once without like=", lambda: compiled(network(hidden=3), like=compiled()), lambda: compiled(network(hidden=3), like=compiled(network(hidden=3)))),
     Case("_check_weights", "feed it from at most {} units", lambda: compiled(network(n_in=5)), lambda: compiled(network(n_in=4))),
@@ -176,7 +176,7 @@ def test_a_network_with_delays_is_written_without_or_deployed(tmp_path: Path) ->
         return hl.Network([hl.Dense(3, 2, delay=delay), hl.LIF(2, 10e-3, 5e-3)]).double()
 
     message = "build Dense without delay, or deploy to loihi or lava, which have delays of 0..63 ticks"
-    refused("write_netx", message, lambda: write_netx(tmp_path / "net.net", delayed(1e-3), dt=1e-4))
+    refused("_check_writable", message, lambda: write_netx(tmp_path / "net.net", delayed(1e-3), dt=1e-4))
     write_netx(tmp_path / "net.net", delayed(None), dt=1e-4)
     for target in ("loihi", "lava"):
         hl.compile(delayed(1e-3), find(target, dt=1e-4))
