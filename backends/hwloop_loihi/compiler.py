@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -49,13 +48,13 @@ from hwloop_fixed_point.registers import (
 from .delays import delay_losses
 from .discretise import Discrete, discretise
 from .limits import CODE_BITS, capabilities, check_features
+from .neuron_registers import Held, bias_registers, decays, start_registers
 from .program import LayerFit, LoihiProgram
 from .remedy import (
     Compilation,
     Headroom,
     Refusal,
     mended,
-    parameter_of,
     scale_of_layer,
     step_of,
     swing_times,
@@ -137,7 +136,7 @@ def _layer(
 ) -> tuple[LayerProgram, FixedLayer, LayerFit]:
     dt, index = asked.dt, layer.index
     discrete = discretise(layer, dt, timing)
-    du, dv = _decays(layer, dt)
+    du, dv = decays(layer, dt)
     swing, gain = _folded(discrete.swing)
     scale = _scale(index, layer, rule, discrete, swing, gain, dt)
     program = layer_program(layer, scale, neurons, MAX_CODE, gain)
@@ -149,16 +148,18 @@ def _layer(
     codes = program.codes.astype(np.int32)
     volley = _volley(codes)
     exact = 2.0 * swing / (discrete.step * program.scale)
-    exponent = _exponent(index, layer, program, exact, volley, _Held.of(layer, discrete, exact), asked)
+    exponent = _exponent(index, layer, program, exact, volley, Held.of(layer, discrete, exact), asked)
     vth = round(exact * 2.0**exponent)
     if layer.kind != "LIF":
         vth = max(vth - 1, 0)  # a membrane that jumps to the threshold has reached it
     delay = None if discrete.delay is None else np.broadcast_to(discrete.delay, codes.shape)
     # one membrane unit of each neuron in units of the state
     unit = exact * 2.0 ** (exponent + STATE_SHIFT) / discrete.swing
-    mantissa, shift = _bias(index, layer, discrete.lift * unit, None if asked.exponents else NETX_BIAS_EXPONENT, dt)
+    mantissa, shift = bias_registers(
+        index, layer, discrete.lift * unit, None if asked.exponents else NETX_BIAS_EXPONENT, dt
+    )
     # what netx files can say: no starts
-    starts = [None, None] if not asked.exponents else _starts(discrete, unit)
+    starts = [None, None] if not asked.exponents else start_registers(discrete, unit)
     fixed = FixedLayer(
         Synapses(2 * codes, exponent, "mixed", delay=delay),
         du=du,
@@ -172,36 +173,6 @@ def _layer(
         v_start=starts[1],
     )
     return program, fixed, _fit(index, fixed, discrete, dt, exact, volley)
-
-
-def _decays(layer: LayerValues, dt: float) -> tuple[int, int]:
-    """``du`` and ``dv``: a current that lasts one tick where the membrane jumps, a membrane that keeps all without leak."""
-    du = _decay(layer, "tau_syn", dt, offset=1) if layer.kind == "LIF" else DECAY_UNITY - 1
-    return du, 0 if layer.kind == "IF" else _decay(layer, "tau_mem", dt, offset=0)
-
-
-class _Held(NamedTuple):
-    """Largest magnitudes, in units of the state without exponent: of a state before tick 0, of what a tick adds in a graph."""
-
-    start: float
-    lift: float
-
-    @classmethod
-    def of(cls, layer: LayerValues, discrete: Discrete, exact: float) -> _Held:
-        unit = exact * 2.0**STATE_SHIFT / discrete.swing
-        starts = [float(np.abs(start * unit).max()) for start in _given(discrete)]
-        return cls(max(starts, default=0.0), float(np.abs(discrete.lift * unit).max()) if layer.blocks else 0.0)
-
-
-def _given(discrete: Discrete) -> list[Array]:
-    return [start for start in (discrete.u_start, discrete.v_start) if start is not None]
-
-
-def _starts(discrete: Discrete, unit: Array) -> list[Array | None]:
-    return [
-        None if start is None else np.rint(start * unit).astype(np.int32)
-        for start in (discrete.u_start, discrete.v_start)
-    ]
 
 
 def _losses(asked: Compilation, program: LoihiProgram) -> list[str]:
@@ -293,7 +264,7 @@ def _volley(codes: Array) -> int:
 
 
 def _exponent(
-    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, held: _Held, asked: Compilation
+    index: int, layer: LayerValues, program: LayerProgram, exact: float, volley: int, held: Held, asked: Compilation
 ) -> int:
     scale = program.scale
     if volley > MAX_VOLLEY:
@@ -341,57 +312,6 @@ def _exponent(
             ],
         )
     return exponent
-
-
-def _decay(layer: LayerValues, name: str, dt: float, offset: int) -> int:
-    """Decay register for a layer's time constant: ``round(4096 (1 - exp(-dt/tau))) - offset``."""
-    tau = float(layer.parameters[name][0])
-    value = round(DECAY_UNITY * -math.expm1(-dt / tau)) - offset
-    if not 0 <= value < DECAY_UNITY or value + offset == 0:
-        longest = rounded_down(dt / -math.log1p(-0.51 / DECAY_UNITY), 3)
-        changed = np.full_like(layer.parameters[name], longest)
-        text = f"build the layer with {name}={longest:g} (s), the longest at this step"
-        raise Refusal(
-            limit="decays of 1..4095 / 4096 a tick",
-            value=f"{name} = {tau:g} s, {DECAY_UNITY * -math.expm1(-dt / tau):.2f} / 4096 a tick of {dt:g} s",
-            layer=layer.neurons_at,
-            fix=f"choose time constants of one magnitude: from one step to {longest / dt:.0f} steps, all layers alike",
-            suggestions=[step_of(rounded_up(tau / 400, 2)), parameter_of(layer.index, name, changed, text)],
-        )
-    return value
-
-
-def _bias(index: int, layer: LayerValues, lift: Array, fixed: int | None, dt: float) -> tuple[Array, Array]:
-    """Mantissas and exponents ``[n]`` for what the leak adds each tick, in units of the state; ``fixed``: this exponent."""
-    exponent = np.full(len(lift), fixed or 0, np.int32)
-    for power in range(1, BIAS_EXPONENT[1] + 1 if fixed is None else 0):
-        exponent[np.abs(lift) / 2.0 ** (power - 1) > BIAS_MANTISSA[1]] = power
-    mantissa = np.rint(lift / 2.0**exponent)
-    if np.abs(mantissa).max() > BIAS_MANTISSA[1]:
-        neuron = int(np.abs(mantissa).argmax())
-        top = BIAS_EXPONENT[1] if fixed is None else fixed
-        largest = BIAS_MANTISSA[1] * 2**top
-        leak, reset = (layer.parameters[name].astype(np.float64) for name in ("v_leak", "v_reset"))
-        share = largest / float(np.abs(lift[neuron]))
-        nearest = rounded_down(float(reset[neuron] + share * (leak[neuron] - reset[neuron])), 3)
-        raise Refusal(
-            limit=f"a bias of up to {largest} a tick (13 bits, exponent {top})",
-            value=f"{lift[neuron]:.0f} for the leak potential {leak[neuron]:g}{_and_bias(layer, neuron)} of neuron {neuron}",
-            layer=layer.neurons_at,
-            fix="build the layer with v_leak = v_reset; a constant drive can be a bias unit that spikes at 0",
-            suggestions=[
-                step_of(*(rounded_down(dt * part, 2) for part in (share, share / 2, share / 5))),
-                parameter_of(
-                    index, "v_leak", np.minimum(leak, nearest), f"build the layer with v_leak up to {nearest:g}"
-                ),
-                parameter_of(index, "v_leak", reset, "build the layer with v_leak = v_reset"),
-            ],
-        )
-    return mantissa.astype(np.int32), exponent
-
-
-def _and_bias(layer: LayerValues, neuron: int) -> str:
-    return "" if layer.bias is None else f" and the bias {layer.bias[neuron]:g}"
 
 
 def _fit(index: int, fixed: FixedLayer, discrete: Discrete, dt: float, exact: float, volley: int) -> LayerFit:

@@ -17,7 +17,8 @@ import pytest
 import hwloop as hl
 from hwloop import rules
 from hwloop.device.registry import find
-from hwloop.network import IF
+from hwloop.network import IF, LIF, Input
+from hwloop.network.structure import Projection
 from hwloop_fixed_point import runs as emulators
 from hwloop_fixed_point.graph import FloatGraph, FloatLayer
 from hwloop_fixed_point.soft_reset import run_population
@@ -221,15 +222,18 @@ def test_a_file_exported_again_is_read(tmp_path: Path) -> None:
 
 #: What a layer may not be, and what it may.
 LAYERS = [
-    (Said("_read_layer", "type {}; allowed: 'dense'"), {"type": np.array([b"conv"])}, {"type": np.array([b"dense"])}),
+    (Said("read_blocks", "allowed: {}. Other blocks of netx are not carried"), {"type": np.array([b"average"])}, {"type": np.array([b"dense"])}),
+    (Said("read_blocks", "the last block's spikes, which nothing receives; set it to 0"), {"delay": np.ones(2)}, {"delay": np.zeros(2)}),
+    (Said("read_blocks", "values for {} neurons; allowed: one a neuron"), {"delay": np.ones(3)}, {"delay": np.zeros(2)}),
+    (Said("netx_blocks._bias", "allowed: one a neuron or one a channel"), {"bias": np.ones(3)}, {"bias": np.ones(2)}),
     (Said("_read_layer", "neuron/type {}; allowed: 'CUBA' or 'LOIHI'"), {"neuron__type": b"ALIF"}, {"neuron__type": b"LOIHI"}),
-    (Said("_check_entries", "Export without delays"), {"delay": np.ones(3)}, {"delay": None}),
-    (Said("netx._number", "differs between neurons; allowed: one value per layer"), {"neuron__vThMant": np.array([1, 2])}, {"neuron__vThMant": np.array([2, 2])}),
+    (Said("netx_blocks._number", "differs between neurons; allowed: one value per layer"), {"neuron__vThMant": np.array([1, 2])}, {"neuron__vThMant": np.array([2, 2])}),
     (Said("_check_entries", "neuron/{} = {}; allowed: {} ({})"), {"neuron__refDelay": 2}, {"neuron__refDelay": 1}),
-    (Said("_check_entries", "Delete it from the file if it does not matter"), {"something": 1}, {"something": None}),
-    (Said("_read_layer", "allowed: [n, n_in]"), {"weight": np.ones((3, 3), np.float32)}, {"weight": np.full((2, 3), 2, np.float32)}),
+    (Said("_check_known", "Delete it from the file if it does not matter"), {"something": 1}, {"something": None}),
+    (Said("_check_entries", "Delete it from the file if it does not matter"), {"neuron__theta": 1}, {"neuron__theta": None}),
+    (Said("netx_blocks._dense", "allowed: [n, n_in]"), {"weight": np.ones((3, 3), np.float32)}, {"weight": np.full((2, 3), 2, np.float32)}),
     (Said("_synapses", "weight [{}, {}] = {}; allowed: {} ({} in the layer)"), {"weight": np.full((2, 3), 256, np.float32)}, {"weight": np.full((2, 3), 255, np.float32)}),
-    (Said("netx._whole", "no whole numbers of 32 bits"), {"neuron__vThMant": 1.5}, {"neuron__vThMant": 2.0}),
+    (Said("netx_blocks._whole", "no whole numbers of 32 bits"), {"neuron__vThMant": 1.5}, {"neuron__vThMant": 2.0}),
 ]  # fmt: skip
 
 
@@ -241,9 +245,79 @@ def test_a_layer_of_the_allowed_kind_is_read(
     read_netx(changed(tmp_path, **mended))
 
 
+def blocks(folder: Path, *kinds: bytes, shape: tuple[int, ...] = (1, 2, 2), weight: Any = None) -> Path:
+    """A file of blocks on maps of 2x2; ``shape`` and ``weight`` of the last."""
+    path = folder / "blocks.net"
+    with h5py.File(path, "w") as file:
+        for k, kind in enumerate(kinds):
+            group = file.create_group(f"layer/{k}")
+            group["type"] = np.array([kind])
+            if kind == b"flatten":
+                continue
+            last = k + 1 == len(kinds)
+            group["shape"] = shape if last else (1, 2, 2)
+            if last and weight is not None:
+                group["weight"] = weight
+            elif kind != b"input":
+                group["weight"] = np.full((1, 1, 1, 1), 4)
+            for name, value in {"type": b"CUBA", "iDecay": 1025, "vDecay": 128, "vThMant": 80}.items():
+                group[f"neuron/{name}"] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    ("error", "wrong", "right"),
+    [
+        (Said("read_blocks", "an input block behind others; allowed: as the first block"), ((b"input", b"input"), {}), ((b"input", b"conv"), {})),
+        (Said("read_blocks", "no block of neurons; allowed: input, conv, pool or dense blocks"), ((b"flatten",), {}), ((b"input",), {})),
+        (Said("_read_layer", "values; allowed: one number"), ((b"input",), {"weight": [1, 2]}), ((b"input",), {"weight": 3})),
+        (Said("_windows", "allowed: {}"), ((b"input", b"pool"), {"weight": np.ones((2, 1, 1, 1))}), ((b"input", b"pool"), {"weight": np.ones((1, 1, 1, 1))})),
+        (Said("_windows", "its weights make {} of {}; allowed: the same"), ((b"input", b"conv"), {"shape": (1, 3, 3)}), ((b"input", b"conv"), {"shape": (1, 2, 2)})),
+        (Said("_windows", "or put an input block before it"), ((b"conv",), {}), ((b"input", b"conv"), {})),
+    ],
+    ids=lambda value: getattr(value, "text", None),
+)  # fmt: skip
+def test_blocks_as_they_are_allowed_are_read(tmp_path: Path, error: Said, wrong: Any, right: Any) -> None:
+    refused(*error, lambda: read_netx(blocks(tmp_path, *wrong[0], **wrong[1]), dt=1e-3))
+    read_netx(blocks(tmp_path, *right[0], **right[1]), dt=1e-3)
+    if "input block" in error.text:
+        read_netx(
+            blocks(tmp_path, *wrong[0], **wrong[1]) if wrong[0] == (b"conv",) else blocks(tmp_path, b"input"),
+            dt=1e-3,
+            in_shape=(1, 2, 2),
+        )
+
+
 def test_a_file_of_the_allowed_number_of_layers_is_read(tmp_path: Path) -> None:
     path = changed(tmp_path)
     with h5py.File(path, "r+") as file:
         del file["layer/0"]
     refused("read_netx", "has {} layers; allowed: 1..{}", lambda: read_netx(path))
     read_netx(changed(tmp_path))
+
+
+def row(**options: Any) -> hl.Network:
+    """Two layers in a row, with ``options`` of the first one's neurons."""
+    return hl.Network([hl.Dense(3, 2, bias=True), LIF(2, 10e-3, 5e-3, **options), hl.Dense(2, 2), LIF(2, 10e-3, 5e-3)])
+
+
+def wired(skips: bool) -> hl.Network:
+    nodes = {"in": Input(3), "a": LIF(2, 10e-3, 5e-3), "b": LIF(2, 10e-3, 5e-3)}
+    ends = [("in", "a", 3), ("a", "b", 2), *([("in", "b", 3)] if skips else [])]
+    return hl.Network.graph(nodes, [Projection(source, target, hl.Dense(n, 2)) for source, target, n in ends])
+
+
+@pytest.mark.parametrize(
+    ("error", "wrong", "mended"),
+    [
+        (Said("_check_writable", "build the network as a chain, or deploy to loihi or lava, which have graphs"), lambda: wired(True), lambda: wired(False)),
+        (Said("_check_writable", "build the layer with v_init = v_reset and filtered_bias=False"), lambda: row(v_init=0.5), lambda: row(v_init=0.0)),
+        (Said("_check_writable", "build the layer with v_init = v_reset and filtered_bias=False"), lambda: row(filtered_bias=True), lambda: row(filtered_bias=False)),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_not_say_is_built_otherwise_or_deployed(
+    tmp_path: Path, error: Said, wrong: Any, mended: Any
+) -> None:
+    refused(*error, lambda: write_netx(tmp_path / "net.net", wrong(), dt=1e-3))
+    write_netx(tmp_path / "net.net", mended(), dt=1e-3)
+    find("loihi", dt=1e-3).compile(wrong())

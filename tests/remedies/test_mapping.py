@@ -176,7 +176,7 @@ def test_a_network_with_delays_is_written_without_or_deployed(tmp_path: Path) ->
         return hl.Network([hl.Dense(3, 2, delay=delay), hl.LIF(2, 10e-3, 5e-3)]).double()
 
     message = "build Dense without delay, or deploy to loihi or lava, which have delays of 0..63 ticks"
-    refused("write_netx", message, lambda: write_netx(tmp_path / "net.net", delayed(1e-3), dt=1e-4))
+    refused("_check_writable", message, lambda: write_netx(tmp_path / "net.net", delayed(1e-3), dt=1e-4))
     write_netx(tmp_path / "net.net", delayed(None), dt=1e-4)
     for target in ("loihi", "lava"):
         hl.compile(delayed(1e-3), find(target, dt=1e-4))

@@ -162,7 +162,7 @@ def test_weights_that_eight_bits_do_not_hold_are_named(tmp_path: Path, weight: A
         ({"refDelay": [1, 2]}, "neuron/refDelay differs between neurons"),
         ({"gradedSpike": True}, r"neuron/gradedSpike = 1; allowed: 0 \(spikes of one size"),
         ({"wgtExp": 2}, r"neuron/wgtExp = 2; allowed: 0 .*weight \* 2\*\*wgtExp"),
-        ({"theta": 7}, "layer 0: neuron/theta would be dropped; allowed: type, shape"),
+        ({"theta": 7}, "layer 0: neuron/theta would be dropped; allowed in neuron: type, iDecay"),
         ({"../weight_exponent": 1}, "layer 0: weight_exponent would be dropped"),
     ],
 )
@@ -216,12 +216,23 @@ def changed(path: Path, entry: str, value: Any) -> Path:
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("layer/0/type", b"conv", "layer 0: type 'conv'; allowed: 'dense'"),
-        ("layer/0/type", b"pool", "layer 0: type 'pool'; allowed: 'dense'. Other blocks of netx are not carried"),
-        ("layer/0/type", b"flatten", "layer 0: type 'flatten'; allowed: 'dense'"),
+        (
+            "layer/0/type",
+            b"average",
+            "layer 0: type 'average'; allowed: input, conv, pool, flatten, dense. Other blocks",
+        ),
+        ("layer/0/type", b"conv", "layer 0: inFeatures, outFeatures would be dropped; allowed: type, shape"),
+        ("layer/0/type", b"flatten", "would be dropped; allowed: type. Delete"),
+        ("layer/1/type", b"input", "layer 1: an input block behind others; allowed: as the first block"),
         ("layer/1/shape", [5], "layer 1: weight (3, 12) for a shape of 5 neurons"),
         ("layer/0/neuron/type", b"SDNN", "neuron/type 'SDNN'; allowed: 'CUBA'"),
-        ("layer/0/delay", np.ones(4), "layer 0: delay; netx does not read it"),
+        ("layer/0/delay", np.ones(4), "layer 0: delay of 4 values for 12 neurons; allowed: one a neuron"),
+        (
+            "layer/1/delay",
+            np.ones(3),
+            "layer 1: delay up to 1 ticks of the last block's spikes, which nothing receives",
+        ),
+        ("layer/1/bias", np.ones(2), "layer 1: bias of 2 values for (3,) neurons; allowed: one a neuron"),
         ("layer/1/neuron/vThMant", 2**18, "vth = 262144"),
         ("layer/1/neuron/iDecay", np.array([1, 2, 3]), "neuron/iDecay differs between neurons"),
         ("layer/0/weight", np.full((12, 4), 0.5), "layer 0: weight holds values that are no whole numbers"),
