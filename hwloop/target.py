@@ -23,29 +23,3 @@ from .device.registry import open as open
 from .device.registry import presets as presets
 from .device.registry import repeat as repeat
 from .device.registry import repetitions as repetitions
-
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "Capabilities",
-    "Device",
-    "DeviceBase",
-    "Measured",
-    "Program",
-    "StepChoice",
-    "Target",
-    "WriteStatistics",
-    "available",
-    "checked_repeats",
-    "choose_dt",
-    "compile",
-    "compile_quietly",
-    "describe",
-    "earlier",
-    "factory",
-    "find",
-    "in_words",
-    "open",
-    "presets",
-    "repeat",
-    "repetitions",
-]

@@ -1,1 +1,1 @@
-"""Hwloop_fixed_point."""
+"""Loihi's fixed-point arithmetic: graphs of layers in whole numbers, their specification and their kernels; of ``loihi`` and ``lava``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -50,7 +50,7 @@ def chain_of(layers: Sequence[nn.Module], in_shape: Any) -> Structure:
             maps.append(layer)
             shape = _fits(layer, shape, where, layers, k)
             continue
-        assert isinstance(layer, Population)  # noqa: S101  # checked above; tells the type checker
+        layer = cast(Population, layer)  # it is no map, and was checked above
         if not maps:
             raise InputError(
                 f"layer {k} is {type(layer).__name__}; expected Dense or another map: weights lead into a population"

@@ -16,6 +16,7 @@ from ..neurons import ParameterValue, as_parameter
 from ..spikes import Spikes
 from .elementwise import check_delays
 from .linear_map import LinearMap, Shape, Synapses, size_of
+from .trains import delayed
 
 #: Why a Dense or a LIF is not called.
 HALF_A_LAYER = (
@@ -113,15 +114,7 @@ class Dense(LinearMap):
         if self.delay is None:
             return spikes
         self._check_delay(self.delay)
-        times = spikes.times + torch.where(spikes.valid, self.delay.to(spikes.times.dtype)[spikes.units], 0.0)
-        order = torch.argsort(times.detach(), dim=1, stable=True)
-        return Spikes.trusted(
-            torch.gather(times, 1, order),
-            torch.gather(spikes.units, 1, order),
-            spikes.counts,
-            spikes.n_units,
-            spikes.t_stop,
-        )
+        return delayed(spikes, self.delay)
 
     def out_shape(self, shape: Shape, where: str) -> Shape:
         if size_of(shape) != self.n_in:

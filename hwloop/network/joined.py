@@ -19,7 +19,7 @@ from ..spikes import Spikes
 from .differences import RanComponent
 from .linear_map import Array
 from .populations import IF, DeltaLIF, Population, SpikingPopulation
-from .readouts import with_begin
+from .readouts import starting, with_begin
 from .structure import Component
 from .trains import merged, split
 from .wiring import Wiring
@@ -70,7 +70,7 @@ def run_joint(
     received = merged(inputs) if inputs else _silence(trains)
     if wiring.filtered:
         received = with_begin(received)
-    structure = structure_of(wiring, members)
+    structure = wired(wiring, members)
     parameters = _parameters(members, bias, dtype)
     if medium is not None:
         real = wiring.order < sum(len(link.composition.paths.sources) for link in component.links)
@@ -92,15 +92,15 @@ def run_joint(
             start += size
 
 
-def structure_of(wiring: Wiring, members: list[SpikingPopulation]) -> Structure:
-    """What of the component has no gradient; made once for a wiring."""
-    found = wiring.memo.get("structure")
-    if not isinstance(found, Structure):
-        kind = [JUMP if type(node) is DeltaLIF else INTEGRATE if isinstance(node, IF) else CURRENT for node in members]
-        subtract = [node.reset == "subtract" for node in members]
-        cap = [node.max_spikes or 0 for node in members]
+def wired(wiring: Wiring, members: list[SpikingPopulation]) -> Structure:
+    """What of the component has no gradient; made once for a wiring and the neurons' kinds, resets and caps."""
+    kind = tuple(INTEGRATE if isinstance(n, IF) else JUMP if isinstance(n, DeltaLIF) else CURRENT for n in members)
+    subtract = tuple(node.reset == "subtract" for node in members)
+    cap = tuple(node.max_spikes or 0 for node in members)
+    found = wiring.made.get((kind, subtract, cap))
+    if found is None:
         sizes = list(wiring.sizes)
-        found = wiring.memo["structure"] = Structure(
+        found = wiring.made[kind, subtract, cap] = Structure(
             wiring.n_external, wiring.bundle_starts, wiring.first, wiring.target,
             np.repeat(np.array(kind, np.int64), sizes), np.repeat(np.array(subtract, bool), sizes),
             np.repeat(np.array(cap, np.int64), sizes),
@@ -124,14 +124,9 @@ def _parameters(members: list[SpikingPopulation], bias: list[Tensor | None], dty
     starts = [node.v_init for node in members]
     if any(start is not None for start in starts):
         result["v_init"] = torch.cat(
-            [_start(values) if start is None else start.to(dtype) for start, values in zip(starts, each, strict=True)]
+            [starting(values) if start is None else start.to(dtype) for start, values in zip(starts, each, strict=True)]
         )
     return result
-
-
-def _start(values: Mapping[str, Tensor]) -> Tensor:
-    """Where a membrane starts that has no ``v_init``."""
-    return torch.where(values["v_leak"].detach() >= values["v_th"].detach(), values["v_reset"], values["v_leak"])
 
 
 def _bias(component: Component, name: str, dtype: torch.dtype) -> Tensor | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..arguments import shown, whole
 from ..errors import InputError
 from ..neurons import PARAMETERS, ParameterValue, check_parameters, check_reset
 from .dense import HALF_A_LAYER
-from .populations import SpikingPopulation, check_values, of_units
+from .populations import SpikingPopulation, check_values
 
 #: How a layer is written, for messages: the number of neurons first, then time constants in seconds.
 EXAMPLE = "LIF(4, 10e-3, 5e-3), that is LIF(n, tau_mem, tau_syn)"
@@ -71,22 +70,13 @@ class LIF(SpikingPopulation):
         self.place(n if isinstance(n, (tuple, list)) else _size(n, tau_mem, tau_syn), "LIF")
         self.max_spikes = None if max_spikes is None else whole("LIF: max_spikes (None: no cap)", max_spikes)
         self.reset = check_reset(reset)
-        for name, value in zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True):
+        values = dict(zip(PARAMETERS, (tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref), strict=True))
+        for name, value in values.items():
             if value is None:
                 raise InputError(f"LIF: {name} is missing; allowed: a number, or one per neuron. Write {EXAMPLE}")
-            tensor = of_units(f"LIF: {name}", value, self.shape)
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(name, tensor)
-            elif tensor.requires_grad:
-                raise InputError(
-                    f"LIF: {name} requires grad, but is no parameter of the layer; allowed: an nn.Parameter of shape "
-                    f"({self.n},), which is trained, or value.detach()"
-                )
-            else:
-                self.register_buffer(name, tensor.clone())
         self.register_buffer("mismatch", None, persistent=False)
         self.filtered_bias = bool(filtered_bias)
-        self.hold("LIF", {"v_init": v_init})
+        self.hold("LIF", {**values, "v_init": v_init})
         self.check("LIF")
 
     def parameters_dict(self) -> dict[str, Tensor]:
@@ -140,8 +130,3 @@ def _size(n: Any, tau_mem: Any, tau_syn: Any) -> int:
         given = f"LIF({n:g}{'' if tau_mem is None else f', {shown(tau_mem)}'})"
         raise InputError(f"LIF: n = {n:g} is no number of neurons, which comes first; {given} should read {EXAMPLE}")
     return whole("LIF: n", n)
-
-
-def parameter_tensors(layer: LIF, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The layer's parameters in ``dtype``."""
-    return {name: value.to(dtype) for name, value in layer.parameters_dict().items()}

@@ -9,6 +9,7 @@ Rules, engines, compilers and exporters need four things of a map and nothing el
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -45,20 +46,20 @@ class Synapses:
     delays: Array | None = None
 
 
-class LinearMap(nn.Module):
+class LinearMap(nn.Module, ABC):
     """Base of the maps; a subclass says what it does in the methods below. Not called by itself: a network runs it."""
 
+    @abstractmethod
     def out_shape(self, shape: Shape, where: str) -> Shape:
         """Shape after the map of units of ``shape``; :class:`InputError` naming ``where`` where they do not fit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synapses(self, shape: Shape) -> Synapses:
         """The synapses from units of ``shape``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply_to(self, x: Tensor, shape: Shape) -> Tensor:
         """``[..., n_out]`` from ``x [..., n_in]``, units of ``shape``: linear, without :meth:`offset`; no delays."""
-        raise NotImplementedError
 
     def values(self) -> Tensor | None:
         """The weights, differentiable; None where all are 1."""

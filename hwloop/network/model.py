@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -23,7 +23,7 @@ from .joined import Medium
 from .lif import LIF
 from .populations import Population
 from .running import Runner, layer_health
-from .structure import Projection, structure_of
+from .structure import Projection, Structure, graph_of
 from .time_scales import warn_of_scales
 
 if TYPE_CHECKING:
@@ -51,13 +51,17 @@ class Network(nn.Module):
         Layers in another order, or sizes that do not fit, naming the layer.
     """
 
+    layers: nn.ModuleList
+    nodes: nn.ModuleDict
+    projections: nn.ModuleList
+
     def __init__(self, layers: Iterable[nn.Module], *more: nn.Module, in_shape: Any = None) -> None:
         super().__init__()
         layers = as_layers(layers, more)  # more: layers that were given one by one, to be told so
         self.has_run = False  # whether its refractory times were compared with a window
-        self.structure = chain_of(layers, in_shape)
+        self._in_shape = in_shape
+        self._keep(chain_of(layers, in_shape), layers)
         self.layers = nn.ModuleList(layers)
-        self._keep()
 
     @classmethod
     def graph(
@@ -77,21 +81,52 @@ class Network(nn.Module):
         nn.Module.__init__(net)
         net.has_run = False
         listed = check_graph(nodes, projections)
-        net.structure = structure_of(nodes, [(p.source, p.target, list(p.maps)) for p in listed], output)  # type: ignore[arg-type]
         net.nodes = nn.ModuleDict(dict(zip(module_names(nodes), nodes.values(), strict=True)))
         net.projections = nn.ModuleList(listed)
-        net._keep()
+        net._keep(graph_of(nodes, listed, output), net._parts())
         return net
 
-    def _keep(self) -> None:
-        """Find out once what every call asks."""
-        self._runner = Runner(self.structure)
-        self._refusal = why_no_plain_chain(self)
+    def _keep(self, structure: Structure, parts: list[nn.Module]) -> None:
+        """Take ``structure``, which was built of the modules ``parts``."""
+        self._runner, self._built_of = Runner(structure), parts
+
+    def _parts(self) -> list[nn.Module]:
+        """The modules that the structure is built of, as they stand now."""
+        if "layers" in self._modules:
+            return list(self.layers)
+        projections = cast(Iterable[Projection], self.projections)
+        return [*self.nodes.values(), *(layer for projection in projections for layer in projection.maps)]
+
+    @property
+    def structure(self) -> Structure:
+        """Which population drives which; built anew where layers were put in others' place since.
+
+        Raises :class:`InputError` for layers that do not fit, and in a device twin of a graph, whose synapses were measured.
+        """
+        return self._current().structure
+
+    def _current(self) -> Runner:
+        """The runner of the layers as they stand now; raises as :attr:`structure`."""
+        structure, parts = self._runner.structure, self._parts()
+        if parts == self._built_of:
+            return self._runner
+        if any(link.composition.transmission is not None for link in structure.links):
+            raise InputError(
+                "a layer of a device twin was replaced, whose synapses the calibration describes; allowed: replace it in the "
+                "network, and make its twin again: net.with_twin(calibration)"
+            )
+        if "layers" in self._modules:
+            structure = chain_of(parts, self._in_shape)
+        else:
+            nodes = dict(zip(structure.nodes, cast(Iterable[Population], self.nodes.values()), strict=True))
+            structure = graph_of(nodes, cast(Iterable[Projection], self.projections), structure.output)
+        self._keep(structure, parts)
+        return self._runner
 
     @property
     def is_plain_chain(self) -> bool:
         """Whether the network is a chain of Dense and LIF alone, which :attr:`blocks` gives."""
-        return self._refusal is None
+        return why_no_plain_chain(self) is None
 
     @property
     def blocks(self) -> list[tuple[Dense, LIF]]:
@@ -99,11 +134,15 @@ class Network(nn.Module):
 
         Raises :class:`InputError` for any other network, which code that asks for pairs cannot carry.
         """
-        if self._refusal is not None:
+        refusal = why_no_plain_chain(self)
+        if refusal is not None:
             raise InputError(
-                f"{self._refusal}; what was called carries chains of Dense and LIF alone. Allowed: such a chain, without bias, "
+                f"{refusal}; what was called carries chains of Dense and LIF alone. Allowed: such a chain, without bias, "
                 "synaptic delays and v_init"
             )
+        return self._pairs()
+
+    def _pairs(self) -> list[tuple[Dense, LIF]]:
         layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
         return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
@@ -149,19 +188,20 @@ class Network(nn.Module):
         GradientError
             Policy ``raise`` and a spike below the floor.
         """
-        if self._refusal is not None:
+        runner = self._current()
+        if not self.is_plain_chain:
             check_input(spikes, self)
-            return self._runner.run(spikes, measured, Options(floor=floor, policy=policy, engine=engine))
-        blocks = self.blocks
+            return runner.run(spikes, measured, Options(floor=floor, policy=policy, engine=engine))
+        blocks = self._pairs()
         if not isinstance(spikes, Spikes) or blocks[0][0].weight.dtype not in DTYPES:
             check_input(spikes, self)
-        return self._run_chain(blocks, self._runner.only(spikes), measured, floor, policy, engine)
+        return self._run_chain(blocks, runner.only(spikes), measured, floor, policy, engine)
 
     def imagined(
         self, spikes: Spikes, medium: Medium, *, floor: float = DEFAULT_FLOOR, policy: FloorPolicy = "clip"
     ) -> Record:
         """As :meth:`forward` of a graph, on a device that does what ``medium`` says to weights, neurons and spikes."""
-        return self._runner.run(spikes, None, Options(floor=floor, policy=policy), medium)
+        return self._current().run(spikes, None, Options(floor=floor, policy=policy), medium)
 
     def _run_chain(
         self,
@@ -191,7 +231,9 @@ class Network(nn.Module):
             calls.append(call)
         layers = tuple(layer_health(p, c) for p, c in zip(populations, calls, strict=True))
         ran = None if measured is None else tuple(captured)
-        return Record(tuple(populations), spikes, Health(layers, floor, policy, ran), names=self.structure.populations)
+        return Record(
+            tuple(populations), spikes, Health(layers, floor, policy, ran), names=self._runner.structure.populations
+        )
 
     def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
         """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.

@@ -8,6 +8,7 @@ LI         tau_mem u' = -(u - v_leak - bias) + i      tau_syn i' = -i ;  i += w 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Population(nn.Module):
                 self.register_buffer(name, tensor.clone())
 
 
-class SpikingPopulation(Population):
+class SpikingPopulation(Population, ABC):
     """Base of the neurons that spike."""
 
     v_th: Tensor
@@ -64,13 +65,13 @@ class SpikingPopulation(Population):
     #: Whether a bias of the weights before it passes the synapse.
     filtered_bias = False
 
+    @abstractmethod
     def check(self, where: str) -> None:
         """Refuse parameters that left their bounds; :class:`InputError` naming ``where``, neuron and value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def acting_parameters(self) -> dict[str, Tensor]:
         """The six parameters that the neurons act with, each ``[n]``; 1 s stands for a time constant that they do not have."""
-        raise NotImplementedError
 
 
 class Input(Population):

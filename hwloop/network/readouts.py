@@ -54,9 +54,14 @@ def without_reset(net: Network, record: Record, name: str) -> Membranes:
     held = node.acting_parameters()
     names = ("tau_mem", "tau_syn", "v_leak") if isinstance(node, LIF) else ("tau_mem", "v_leak")
     parameters: dict[str, Tensor] = {key: held[key] for key in names}
-    starts = torch.where(held["v_leak"].detach() >= held["v_th"].detach(), held["v_reset"], held["v_leak"])
-    parameters["v_init"] = starts if node.v_init is None else node.v_init
+    parameters["v_init"] = starting(held) if node.v_init is None else node.v_init
     return _membranes(links, trains, parameters, node.filtered_bias, f"population {name!r}")
+
+
+def starting(parameters: Mapping[str, Tensor]) -> Tensor:
+    """``[n]`` where the membranes of spiking neurons start that have no ``v_init``."""
+    v_th, v_leak = parameters["v_th"], parameters["v_leak"]
+    return torch.where(v_leak.detach() >= v_th.detach(), parameters["v_reset"], v_leak)
 
 
 def _membranes(

@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self._wirings: dict[tuple[str, ...], Wiring] = {}
+        self._wirings: dict[tuple[tuple[str, ...], bool], Wiring] = {}
 
     def only(self, spikes: Spikes | Mapping[str, Spikes]) -> Spikes:
         """The spikes of the one input."""
@@ -106,14 +106,13 @@ class Runner:
         return {name: measured[k] for k, name in enumerate(names)}
 
     def _wiring(self, component: Component) -> Wiring:
-        found = self._wirings.get(component.names)
+        nodes = self.structure.nodes
+        filtered = any(
+            getattr(nodes[link.target], "filtered_bias", False) and link.composition.biased for link in component.links
+        )
+        found = self._wirings.get((component.names, filtered))
         if found is None:
-            nodes = self.structure.nodes
-            filtered = any(
-                getattr(nodes[link.target], "filtered_bias", False) and link.composition.biased
-                for link in component.links
-            )
-            found = self._wirings[component.names] = wiring_of(component, nodes, filtered)
+            found = self._wirings[component.names, filtered] = wiring_of(component, nodes, filtered)
         return found
 
     def _layer(

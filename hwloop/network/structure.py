@@ -126,6 +126,13 @@ def structure_of(
     return Structure(nodes, links, components, tuple(spiking), tuple(readouts), last)
 
 
+def graph_of(
+    nodes: Mapping[str, Population], projections: Iterable[Projection], output: str | None = None
+) -> Structure:
+    """The structure of named ``nodes`` and ``projections``; raises as :func:`structure_of`."""
+    return structure_of(nodes, [(p.source, p.target, list(p.maps)) for p in projections], output)  # type: ignore[arg-type]
+
+
 def _link(nodes: Mapping[str, Population], source: str, target: str, maps: Sequence[LinearMap]) -> Link:
     where = f"projection {source!r} -> {target!r}"
     for name in (source, target):

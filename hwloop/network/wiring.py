@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..simulate.joint.autograd import Structure
 from .linear_map import Array
 from .populations import Population
 from .structure import Component, Link
@@ -30,6 +31,9 @@ class Wiring:
     bundle_starts, first, target : int64
     order : ``[synapses]``, place of each among the paths of all links, one after the other (and the biases after them)
     leaders : ``[bundles]``, place of a path whose delay is the bundle's, among the paths likewise
+    sizes : neurons of each population of the component
+    filtered : whether the last external unit is the one of the biases that pass the synapse
+    made : what was derived of it before, by the neurons that it connects
     """
 
     links: tuple[Link, ...]
@@ -42,7 +46,7 @@ class Wiring:
     leaders: Array
     sizes: tuple[int, ...]
     filtered: bool
-    memo: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    made: dict[object, Structure] = field(default_factory=dict, compare=False, repr=False)
 
     def weight(self, filtered: Tensor | None, dtype: torch.dtype) -> Tensor:
         """``[synapses]`` differentiable; ``filtered [N]`` is the bias that passes the synapse."""

@@ -182,3 +182,49 @@ def test_the_input_shape_is_asked_where_no_layer_says_it() -> None:
         hl.Network([hl.Conv2d(1, 2, 3), lif((2, 4, 4))])
     with pytest.raises(InputError, match="in_shape = 'x'"):
         hl.Network([hl.Conv2d(1, 2, 3), lif((2, 4, 4))], in_shape="x")
+
+
+def looped() -> hl.Network:
+    again = hl.Projection("a", "a", dense(4, 4, 1, delay=1e-3).init_normal_(0.0, 0.2, torch.Generator().manual_seed(0)))
+    return hl.Network.graph({"in": hl.Input(5), "a": lif(4)}, [hl.Projection("in", "a", dense(5, 4)), again])
+
+
+def silent(n_in: int, n_out: int) -> hl.Dense:
+    return dense(n_in, n_out).init_normal_(0.0, 0.0)
+
+
+def test_options_of_a_population_that_are_changed_count_from_the_next_call_on() -> None:
+    net, given = looped(), hl.Spikes.from_events([([k * 1e-3 for k in range(20)], [k % 5 for k in range(20)])], 5, 5e-2)
+    node = net.structure.nodes["a"]
+    assert isinstance(node, hl.LIF)
+    assert net(given).output.unit_counts().max() > 1
+    node.max_spikes = 1
+    assert net(given).output.unit_counts().max() == 1
+    biased = hl.Network([dense(5, 4, bias=True), lif(4)])
+    with torch.no_grad():
+        biased.layers[0].bias.fill_(0.9)  # type: ignore[union-attr, operator]
+    before = biased(spikes(5)).output
+    biased.layers[1].filtered_bias = True  # type: ignore[union-attr, assignment]
+    assert not torch.equal(before.first_times(), biased(spikes(5)).output.first_times())
+
+
+def test_a_bias_that_a_plain_chain_is_given_later_acts() -> None:
+    net = hl.Network([dense(5, 4), lif(4)])
+    before = int(net(spikes(5)).output.counts.sum())
+    net.layers[0].bias = torch.nn.Parameter(torch.full((4,), 0.9, dtype=torch.float64))
+    assert int(net(spikes(5)).output.counts.sum()) > before
+    with pytest.raises(InputError, match="has a bias"):
+        _ = net.blocks
+
+
+def test_layers_that_are_put_in_others_place_are_the_ones_that_run() -> None:
+    chain, graph = hl.Network([hl.Scale(5, 1.0).double(), dense(5, 4), lif(4)], in_shape=5), looped()
+    assert int(chain(spikes(5)).output.counts.sum()) > 0
+    assert int(graph(spikes(5)).output.counts.sum()) > 0
+    chain.layers[1] = silent(5, 4)
+    graph.projections[0].maps[0] = silent(5, 4)  # type: ignore[union-attr, operator, index]
+    assert int(chain(spikes(5)).output.counts.sum()) == 0
+    assert int(graph(spikes(5)).output.counts.sum()) == 0
+    chain.layers[1] = silent(4, 4)
+    with pytest.raises(InputError, match="takes 4 inputs"):
+        chain(spikes(5))

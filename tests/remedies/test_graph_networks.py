@@ -15,6 +15,7 @@ from hwloop.device.registry import find
 from hwloop.errors import CompileError
 from hwloop.mapping import Capabilities, compile_network
 from hwloop.mapping.constraints import LayerValues
+from hwloop.network.composition import Transmission
 from hwloop_emulator import EmulatorTarget, Preset
 from hwloop_emulator.many.device import Population as Chips
 
@@ -64,6 +65,15 @@ def readout() -> hl.Network:
 
 def biased(**options: Any) -> hl.Network:
     return chain(dense(bias=True), lif(**options))
+
+
+def replaced(twin: bool) -> Any:
+    """Layers of a network that are replaced; ``twin``: of one whose synapses act as a device's do."""
+    net = looped()
+    if twin:
+        net.structure.links[0].composition.transmission = Transmission(torch.ones(6))
+    net.projections[0].maps[0] = dense()  # type: ignore[union-attr, operator, index]
+    return net(INPUTS)
 
 
 def for_chip(net: hl.Network, **limits: Any) -> Any:
@@ -184,6 +194,7 @@ RUNNING = [
     Case("check_named", "{}, {} s; allowed: equal ones", lambda: two_inputs()({"x": INPUTS, "y": LONG}), lambda: two_inputs()({"x": LONG, "y": LONG})),
     Case("running._check_units", "units; the network takes {} {}", lambda: graph({"in": hl.Input(4), "a": lif()}, [hl.Projection("in", "a", dense(4))])(INPUTS),
          lambda: graph()(INPUTS)),
+    Case("Network._current", "allowed: replace it in the network, and make its twin again", lambda: replaced(twin=True), lambda: replaced(twin=False)),
     Case("Runner._given", "the measurement has {} populations; the network has {}",
          lambda: looped()(INPUTS, measured=chain(dense(), lif(), dense(2), lif())(INPUTS)), lambda: looped()(INPUTS, measured=looped()(INPUTS))),
     Case("Network._run_chain", "the measurement has {} populations; the network has {}",

@@ -76,7 +76,7 @@ HABITS = [
     Case("check_input", "the input is {}; allowed: Spikes of {} units. {}", lambda: net()(ONES), lambda: net()(raster(ONES))),
     Case("as_layers", "allowed: one list, Network([Dense, LIF])", lambda: Network(Dense(3, 2), lif()), lambda: Network([Dense(3, 2), lif()])),
     Case("LIF.__init__", "is missing; allowed: a number, or one per neuron. Write {}", lambda: LIF(4, 10e-3), lambda said: eval_example(said)),
-    Case("LIF.__init__", "allowed: an nn.Parameter of shape ({},), which is trained, or value.detach()", lambda: lif(tau_mem=grown()),
+    Case("Population.hold", "allowed: an nn.Parameter of shape ({},), which is trained, or value.detach()", lambda: lif(tau_mem=grown()),
          (lambda: lif(tau_mem=torch.nn.Parameter(grown().detach())), lambda: lif(tau_mem=grown().detach()))),
     Case("_size", "is no number of neurons, which comes first; {} should read {}", lambda: LIF(10e-3, 5e-3), lambda said: eval_example(said)),
     Case("as_parameter", "is a parameter of {}; allowed: float32 or float64", lambda: half(torch.float16), (lambda: half(torch.float32), lambda: half(torch.float64))),

@@ -1,1 +1,1 @@
-"""Characterise."""
+"""Characterise: what every neuron and synapse of a device is, from its spikes: stimuli, measurement, fit, quality."""

@@ -1,1 +1,1 @@
-"""Hm2bp."""
+"""HM2-BP: hybrid macro / micro backpropagation of spike trains, in steps and on events."""

@@ -1,1 +1,1 @@
-"""Na."""
+"""NA: gradients by neighbourhood aggregation."""

@@ -1,1 +1,1 @@
-"""Spide."""
+"""SPIDE: feedback networks at equilibrium, and their ternary error spikes."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compile_kernel import kernel
 from ..kernels.exponentials import decay, log_1p, respond, respond_2
+from ..kernels.legs import whole_vectors
 from ..kernels.neuron import MAX_ITERATIONS, RATIO_2, first_guess, halley, peak_after
 from .cell_lanes import LANES
 
@@ -22,9 +23,6 @@ WIDTH = TOGETHER * LANES
 
 #: Steps of the search that all take together; a neuron that has not settled then goes on alone.
 STEPS = 4
-
-#: Lanes of the widest vector of float64: as many are worked on, so that none is left for scalar instructions.
-VECTOR = 8
 
 #: Rows of the table, ``WIDTH`` apart: membrane, current, threshold; time constant of the membrane, both rates, ratio of the
 #: time constants; where the neuron stands in its interval and where that ends (s); its state there, whether that forces a
@@ -38,19 +36,13 @@ ROWS = MOVED + 8
 
 
 @kernel(inline="always")
-def _whole(m):  # type: ignore[no-untyped-def]
-    """``m`` made a multiple of ``VECTOR``: nobody reads the results of lanes beyond ``m``."""
-    return (m + VECTOR - 1) // VECTOR * VECTOR
-
-
-@kernel(inline="always")
 def _respond(kind, a, m):  # type: ignore[no-untyped-def]
     """Factors ``E_M, E_S, G`` of the spans in row ``S``."""
     if kind is RATIO_2:
-        for k in range(_whole(m)):
+        for k in range(whole_vectors(m)):
             a[E_M + k], a[E_S + k], a[G + k] = respond_2(a[S + k], a[RATE_M + k])
     else:
-        for k in range(_whole(m)):
+        for k in range(whole_vectors(m)):
             a[E_M + k], a[E_S + k], a[G + k] = respond(a[S + k], a[RATE_M + k], a[RATE_S + k])
 
 
@@ -70,7 +62,7 @@ def find_crossings(kind, a, m):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def _in_quadratics(a, m):  # type: ignore[no-untyped-def]
     """``tau_mem = 2 tau_syn``: the small root of ``u(s) = u0 + p y - i0 y^2``, ``y = 1 - e^(-s/tau_mem)``, ``p = i0 - u0``."""
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         u, i, c, span = a[U + k], a[CURRENT + k], a[LEVEL + k], a[END + k] - a[POS + k]
         rest, _ = decay(span * a[RATE_M + k])
         q, p = c - u, i - u
@@ -90,7 +82,7 @@ def _in_quadratics(a, m):  # type: ignore[no-untyped-def]
 def _below_maxima(a, m):  # type: ignore[no-untyped-def]
     """Any time constants."""
     turning = 0
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         u, i, c, span = a[U + k], a[CURRENT + k], a[LEVEL + k], a[END + k] - a[POS + k]
         able = (span > 0.0) & (c < math.inf) & ((i > 0.0) | (c < 0.0))
         forced = able & (a[FORCED + k] > 0.0)
@@ -99,7 +91,7 @@ def _below_maxima(a, m):  # type: ignore[no-untyped-def]
         a[HIGH + k] = span
         turning += 1 if turns & (not forced) & (k < m) else 0
     if turning > 0:
-        for k in range(_whole(m)):
+        for k in range(whole_vectors(m)):
             u, i, span = a[U + k], a[CURRENT + k], a[HIGH + k]
             top = peak_after(u, i, a[TAU + k], a[RATE_M + k], a[RATE_S + k])
             turns = a[CROSSES + k] == 0.5
@@ -114,7 +106,7 @@ def _below_maxima(a, m):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def search_crossings(a, m):  # type: ignore[no-untyped-def]
     """How long after ``POS`` each neuron crosses, to row ``S``; within ``HIGH``, and known to exist. Any time constants."""
-    whole, settled, step = _whole(m), 0, 0
+    whole, settled, step = whole_vectors(m), 0, 0
     for k in range(whole):
         a[S + k] = first_guess(a[U + k], a[CURRENT + k], a[LEVEL + k], a[TAU + k], a[RATIO + k], a[HIGH + k])
         a[LOW + k], a[SETTLED + k] = 0.0, 0.0 if k < m else 1.0
@@ -146,7 +138,7 @@ def search_crossings(a, m):  # type: ignore[no-untyped-def]
 def round_times(a, m, like):  # type: ignore[no-untyped-def]
     """Spike times (s, rounded to the layer's dtype) to row ``HIGH``: after ``POS``, not after ``END``."""
     real, early = like.dtype.type, 0
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         t = np.float64(min(real(a[POS + k] + a[S + k]), real(a[END + k])))
         early += 1 if (t <= a[POS + k]) & (k < m) else 0
         a[HIGH + k] = t
@@ -159,10 +151,10 @@ def round_times(a, m, like):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def go_to_spikes(kind, a, m):  # type: ignore[no-untyped-def]
     """Every neuron to its spike at ``HIGH``, just before the reset."""
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         a[S + k] = a[HIGH + k] - a[POS + k]
     _respond(kind, a, m)
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         u, i = a[U + k], a[CURRENT + k]
         a[POS + k], a[U + k], a[CURRENT + k] = a[HIGH + k], a[E_M + k] * u + a[G + k] * i, a[E_S + k] * i
 
@@ -171,10 +163,10 @@ def go_to_spikes(kind, a, m):  # type: ignore[no-untyped-def]
 def look_to_ends(kind, a, m, like):  # type: ignore[no-untyped-def]
     """States at the ends of the intervals, and whether they force a spike."""
     real = like.dtype.type
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         a[S + k] = a[END + k] - a[POS + k]
     _respond(kind, a, m)
-    for k in range(_whole(m)):
+    for k in range(whole_vectors(m)):
         u, i = a[U + k], a[CURRENT + k]
         u_end = a[E_M + k] * u + a[G + k] * i
         a[END_U + k], a[END_I + k], a[OUTSIDE + k] = u_end, a[E_S + k] * i, 1.0
