@@ -7,6 +7,7 @@ the folder that a kernel stands in, makes the kernel stale.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,8 +30,15 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @cache
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, time of change and size of every file of this package, and of ``folder``, where the kernel itself stands."""
+def _stamp(folder: Path) -> str:
+    """Digest of every file of this package and of ``folder``, where the kernel itself stands: names and contents.
+
+    Neither times nor places: a second checkout with the same contents may take over the compiled kernels of the first.
+    """
+    digest = hashlib.sha256()
     here = Path(__file__).parent
-    files = sorted({*here.glob("*.py"), *folder.glob("*.py")})
-    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    for file in sorted({*here.glob("*.py"), *folder.glob("*.py")}):
+        content = file.read_bytes()
+        digest.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
