@@ -40,6 +40,7 @@ from .options import (
     without_address,
 )
 from .step import Forward, train_epoch
+from .time_parameters import grouped
 from .weights import Weights
 
 
@@ -93,11 +94,13 @@ def fit(
         on a :class:`hwloop.rules.ValueTask`.
     epochs, batch_size : int, >= 1
     lr, lr_decay, lr_min : float
-        Epoch k (from 1) runs with ``max(lr_min, lr * lr_decay ** (k - 1))``.
+        Epoch k (from 1) runs with ``max(lr_min, lr * lr_decay ** (k - 1))``. Trained times (delays, time constants) move in
+        units of the network's ``tau_syn`` (:mod:`hwloop.training.time_parameters`), and stay where they have a meaning.
     clip_norm : float, > 0
         Largest norm of the gradient of a batch; see :func:`train_epoch`.
     optimizer : callable
-        ``optimizer(parameters, lr=lr)``, for instance a class of ``torch.optim``.
+        ``optimizer(parameters, lr=lr)``, for instance a class of ``torch.optim``; the parameters come in two groups, as
+        torch's optimisers take them, where the network trains times.
     seed : int
         Order of the samples. Same seed, machine, versions and thread count: same result, bit for bit.
     decision : ``"first"``, ``"count"`` or ``"readout"``; see :func:`hwloop.losses.predict`; default: the rule's
@@ -162,7 +165,7 @@ def fit(
     }
     weights = Weights(net, [p for p in net.parameters() if p.requires_grad])
     run = Epochs(
-        net, weights, made(optimizer, net.parameters(), schedule.lr), options, checkpoint_dir, schedule.averaging
+        net, weights, made(optimizer, grouped(net), schedule.lr), options, checkpoint_dir, schedule.averaging
     )
     run.resumed(resume, schedule.epochs)
     inputs = _Inputs(method, forward, augment, input_dropout)

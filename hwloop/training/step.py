@@ -16,6 +16,7 @@ from ..network import Network
 from ..record import Record
 from .evaluate import Evaluation, Samples, batches_of, count_right
 from .options import Model, real
+from .time_parameters import UNIT, Bounds, units
 
 #: Where the spikes of a training step come from: ``forward(net, inputs) -> Record``.
 Forward: TypeAlias = Callable[[Any, Any], Record]
@@ -43,6 +44,8 @@ class Descent:
         held = [value for group in optimizer.param_groups for value in group["params"]]
         self._trained = [(names.get(id(value), "a parameter"), value) for value in held]
         self._all = list({id(value): value for value in [*net.parameters(), *held]}.values())
+        self._units = units(optimizer)
+        self._bounds = Bounds(net, max(self._units.values())) if self._units else None
         self._gradients: list[Tensor] = []
         self._norm: Tensor | None = None
 
@@ -72,10 +75,15 @@ class Descent:
             if share.item() < 1:
                 torch._foreach_mul_(self._gradients, share.to(self._gradients[0].dtype))
         self._optimizer.step()
+        if self._bounds is not None:
+            self._bounds.keep()
         return True
 
     def _check(self, loss: float, batch: int) -> None:
         self._gradients = [value.grad for _, value in self._trained if value.grad is not None]
+        for _, value in self._trained if self._units else ():
+            if value.grad is not None and id(value) in self._units:
+                value.grad *= self._units[id(value)]  # towards the unit, as the weights' are towards 1
         self._norm = _norm(self._gradients) if self._gradients else None
         if math.isfinite(loss) and (self._norm is None or math.isfinite(self._norm.item())):
             return
@@ -101,9 +109,9 @@ def simulate_forward(net: Any, inputs: Any) -> Record:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group."""
+    """Set the learning rate of every parameter group; that of times is one of their unit (:mod:`.time_parameters`)."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get(UNIT, 1.0)
 
 
 def train_epoch(
