@@ -32,8 +32,8 @@ def delays(kind: str, n_in: int, n_out: int, generator: torch.Generator) -> torc
 
 def network(kind: str, seed: int) -> hl.Network:
     generator = torch.Generator().manual_seed(seed)
-    hidden = hl.Dense(5, HIDDEN, delay=delays(kind, 5, HIDDEN, generator)).init_normal_(0.8, 1.2, generator)
-    output = hl.Dense(HIDDEN, 3, delay=delays(kind, HIDDEN, 3, generator)).init_normal_(0.5, 0.6, generator)
+    hidden = hl.Dense(5, HIDDEN, delay=delays(kind, 5, HIDDEN, generator)).init_normal_(1.5, 1.5, generator)
+    output = hl.Dense(HIDDEN, 3, delay=delays(kind, HIDDEN, 3, generator)).init_normal_(0.8, 0.8, generator)
     return hl.Network([hidden, hl.LIF(HIDDEN, TAU_MEM, TAU_SYN), output, hl.LIF(3, TAU_MEM, TAU_SYN)])
 
 
@@ -49,7 +49,7 @@ def train(kind: str, seed: int, epochs: int, out: Path) -> dict[str, object]:
         epochs=epochs,
         batch_size=25,
         lr=5e-3,
-        lr_decay=0.01 ** (1 / epochs),
+        lr_decay=0.02 ** (1 / epochs),
         clip_norm=1.0,
         averaging=0.998,
         seed=seed,
@@ -66,7 +66,7 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=Path("out/delays"))
     options.add_argument("--kind", choices=KINDS, action="append")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--epochs", type=int, default=150)
+    options.add_argument("--epochs", type=int, default=120)
     chosen = options.parse_args()
     for kind in chosen.kind or KINDS:
         for seed in range(chosen.seeds):
