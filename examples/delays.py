@@ -72,7 +72,9 @@ def main() -> int:
         for seed in range(chosen.seeds):
             row = train(kind, seed, chosen.epochs, chosen.out)
             storage.write_json(chosen.out / f"{kind}-{seed}.json", row, kind="hwloop-delays", version=1)
-            print(f"{kind}, seed {seed}: test {row['test']:.2%}, validation {row['validation']:.2%}, epoch {row['epoch']}")
+            print(
+                f"{kind}, seed {seed}: test {row['test']:.2%}, validation {row['validation']:.2%}, epoch {row['epoch']}"
+            )
     return 0
 
 
