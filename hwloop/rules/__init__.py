@@ -11,6 +11,7 @@ losses on its readout (:mod:`hwloop.rules.steps.losses`).
     hl.evaluate(net, task.test)
 """
 
+from ..network import Conv2d as Conv2d
 from .base import Needs as Needs
 from .base import Rule as Rule
 from .base import find as find
@@ -37,7 +38,6 @@ from .steps.network import StepNetwork as StepNetwork
 from .steps.neurons import Neurons as Neurons
 from .steps.record import StepRecord as StepRecord
 from .steps.stages import AvgPool as AvgPool
-from .steps.stages import Conv2d as Conv2d
 from .steps.stages import Stage as Stage
 from .steps.values import Values as Values
 from .steps.values import ValueSet as ValueSet

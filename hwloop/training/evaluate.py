@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -23,6 +24,8 @@ from .options import Model, check_loss
 
 #: Samples simulated at once where no gradient is kept; changes no result, bounds memory.
 EVALUATION_BATCH = 1000
+#: Neurons, over all samples, that are evaluated at once at most: with a few spikes each they need some 100 MB.
+EVALUATION_NEURONS = 4_000_000
 
 
 class Samples(Protocol):
@@ -51,7 +54,7 @@ def evaluate(
     *,
     decision: Decision | None = None,
     loss: Loss | None = None,
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int | None = None,
     rule: str | Rule | None = None,
 ) -> Evaluation:
     """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
@@ -59,7 +62,8 @@ def evaluate(
     ``data`` is a data set, or an iterable of batches ``(inputs, labels)`` such as a torch ``DataLoader``, whose own batches
     count then. ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward
     pass (default: a network in steps by the rule that its neurons belong to, one in continuous time event by event).
-    ``decision`` is the rule's by default, that of the exact rule without one.
+    ``decision`` is the rule's by default, that of the exact rule without one; ``batch_size`` 1000, less for a large network
+    in continuous time, whose spikes all stand in memory.
     """
     net = net_or_device if isinstance(net_or_device, Network | StepNetwork) else None
     if loss is not None and net is None:
@@ -81,8 +85,16 @@ def evaluate(
             data,
             decision=decision or ("first" if net is None else find("exact").decision(net)),
             loss=of_record,
-            batch_size=batch_size,
+            batch_size=_batch_for(net) if batch_size is None else batch_size,
         )
+
+
+def _batch_for(net: Model | None) -> int:
+    """Samples that a network answers at once."""
+    if not isinstance(net, Network):
+        return EVALUATION_BATCH
+    neurons = sum(math.prod(net.structure.nodes[name].shape) for name in net.structure.populations)
+    return max(1, min(EVALUATION_BATCH, EVALUATION_NEURONS // neurons))
 
 
 def threads_for(net: Model | None) -> AbstractContextManager[None]:

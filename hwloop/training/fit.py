@@ -164,9 +164,7 @@ def fit(
         **used(method, floor, policy, DEFAULT_FLOOR),
     }
     weights = Weights(net, [p for p in net.parameters() if p.requires_grad])
-    run = Epochs(
-        net, weights, made(optimizer, grouped(net), schedule.lr), options, checkpoint_dir, schedule.averaging
-    )
+    run = Epochs(net, weights, made(optimizer, grouped(net), schedule.lr), options, checkpoint_dir, schedule.averaging)
     run.resumed(resume, schedule.epochs)
     inputs = _Inputs(method, forward, augment, input_dropout)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hwloop.rules import Conv2d, Stage
-from hwloop.rules.steps.synapses import convolution_adjoint, synapses
+from hwloop.rules.steps.synapses import backward_synapses, synapses
 
 from .spikegrad_support import conv_net, dense_net
 
@@ -53,7 +53,7 @@ def test_transposed_synapses_are_the_same_ones_sorted_by_target(stage: Stage) ->
 def test_a_convolution_backwards_is_its_transposed_synapses(stage: Stage) -> None:
     conv = stage.connection
     listed = synapses(stage.bare).transposed(stage.n_out)
-    starts, sources, parameters = convolution_adjoint(stage.bare.in_shape, stage.out_shape, conv.kernel, conv.padding)
+    starts, sources, parameters = backward_synapses(conv, stage.pooled_shape)
     assert np.array_equal(starts, listed.starts)
     for i in range(stage.n_out):
         part = slice(starts[i], starts[i + 1])

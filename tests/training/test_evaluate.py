@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import hwloop as hl
 from hwloop import datasets, losses
-from hwloop.datasets import Task
+from hwloop.datasets import Dataset, Task
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
 from hwloop.record import Record
@@ -113,3 +113,20 @@ def test_a_loss_that_falls_silent_counts_every_sample(task: Task) -> None:
         return torch.tensor(1.0)
 
     assert evaluate(network(), task.validation, loss=one, batch_size=10).loss == 1.0  # type: ignore[arg-type]
+
+
+def test_a_network_of_many_neurons_is_evaluated_in_smaller_batches() -> None:
+    """15 x 24 x 24 maps of a thousand samples at once had no room (67,108,864 spikes at most)."""
+    generator = torch.Generator().manual_seed(0)
+    maps = hl.Conv2d(1, 15, 5).init_normal_(0.3, 0.6, generator)
+    net = hl.Network(
+        [maps, hl.LIF((15, 24, 24), 1e-2, 5e-3), hl.Dense(8640, 2), hl.LIF(2, 1e-2, 5e-3)], in_shape=(1, 28, 28)
+    )
+    asked: list[int] = []
+    net.register_forward_hook(lambda _, given, __: asked.append(len(given[0])))
+    data = Dataset(
+        hl.Spikes.from_first_times(torch.full((500, 784), torch.inf), 4e-2), torch.zeros(500, dtype=torch.long)
+    )
+    assert hl.evaluate(net, data).samples == 500
+    assert sum(asked) == 500
+    assert max(asked) * (8640 + 2) <= 4_000_000

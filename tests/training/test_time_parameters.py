@@ -82,7 +82,9 @@ def test_a_delay_that_a_step_takes_below_zero_stays_at_zero() -> None:
     hl.fit(net, task, FirstSpike(temperature=0.2 * TAU), epochs=2, batch_size=10, lr=0.1)
     delay = net.layers[0].delay
     assert delay is not None
-    assert bool((delay == 0).any()) and bool((delay > 0).any()) and bool((delay >= 0).all())
+    assert bool((delay == 0).any())
+    assert bool((delay > 0).any())
+    assert bool((delay >= 0).all())
 
 
 def test_trained_time_constants_stay_positive() -> None:

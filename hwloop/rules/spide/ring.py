@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...network import Dense
 from ..steps.stages import Stage
-from ..steps.synapses import convolution_adjoint
+from ..steps.synapses import backward_synapses
 
 Array = NDArray[Any]
 
@@ -83,7 +83,7 @@ def _link(stage: Stage, row: int, quantum: float) -> _Link:
     conv, scale = stage.connection, stage.places[1] / quantum
     if isinstance(conv, Dense):
         return _rows(conv.weight.detach() * scale, row)
-    starts, cells, parameters = convolution_adjoint(stage.bare.in_shape, stage.out_shape, conv.kernel, conv.padding)
+    starts, cells, parameters = backward_synapses(conv, stage.pooled_shape)
     weights = (conv.weight.detach() * scale).reshape(-1).numpy()[parameters]
     return _Link(starts, cells + np.int32(row), weights, -1)
 

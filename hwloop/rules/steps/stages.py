@@ -1,9 +1,9 @@
 """Stages of a network that runs in steps: pooling, one connection, one population of neurons.
 
-A stage's connection is a linear map, and three functions are all that a rule needs of it: :meth:`Stage.drive` (``W x``),
-:meth:`Stage.adjoint` (``W^T y``) and :meth:`Stage.weight_gradient` (``sum y x^T``, summed over all leading dimensions).
-Leading dimensions are free: ``[batch, n]``, or ``[batch, steps, n]``. Units are flat; maps are ``channels x height x width``
-in that order.
+The maps are those of networks in continuous time (:mod:`hwloop.network`). A stage's are one linear map together, and three
+functions are all that a rule needs of it: :meth:`Stage.drive` (``W x``), :meth:`Stage.adjoint` (``W^T y``) and
+:meth:`Stage.weight_gradient` (``sum y x^T``, summed over all leading dimensions). Leading dimensions are free: ``[batch, n]``,
+or ``[batch, steps, n]``. Units are flat; maps are ``channels x height x width`` in that order.
 """
 
 from __future__ import annotations
@@ -11,71 +11,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.grad import conv2d_weight
 
 from ...arguments import whole
 from ...errors import InputError
-from ...network import Dense
+from ...network import AvgPool2d, Conv2d, Dense, Flatten, Sparse, SumPool2d
+from .connections import adjoint, mean_pooled, weight_gradient
 from .neurons import Neurons
 
 #: Shape of one sample's units: ``(n,)``, or ``(channels, height, width)``.
-Shape = tuple[int, ...]
+Shape: TypeAlias = tuple[int, ...]
+#: What carries the weights of a stage.
+Connection: TypeAlias = Dense | Conv2d | Sparse
 
 
-class Conv2d(nn.Module):
-    """Convolution with stride 1 from ``c_in`` to ``c_out`` channels, without bias (a bias belongs to the neurons).
-
-    Parameters
-    ----------
-    c_in, c_out, kernel : int, >= 1
-    padding : int, >= 0
-    generator : torch.Generator, optional
-        Source of the initial weights, normal with mean 0 and deviation ``1 / sqrt(c_in kernel^2)``.
-
-    Attributes
-    ----------
-    weight : nn.Parameter, ``[c_out, c_in, kernel, kernel]``
-    """
-
-    c_in: int
-    c_out: int
-    kernel: int
-    padding: int
-
-    def __init__(
-        self, c_in: int, c_out: int, kernel: int, *, padding: int = 0, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__()
-        for name, value, least in (
-            ("c_in", c_in, 1),
-            ("c_out", c_out, 1),
-            ("kernel", kernel, 1),
-            ("padding", padding, 0),
-        ):
-            setattr(self, name, whole(f"Conv2d: {name}", value, least))
-        self.weight = nn.Parameter(torch.empty(self.c_out, self.c_in, self.kernel, self.kernel))
-        self.init_normal_(0.0, 1.0 / math.sqrt(self.c_in * self.kernel**2), generator)
-
-    @torch.no_grad()
-    def init_normal_(self, mean: float, std: float, generator: torch.Generator | None = None) -> Conv2d:
-        """Draw all weights anew from N(mean, std^2); returns the layer."""
-        self.weight.normal_(mean, std, generator=generator)
-        return self
-
-    def extra_repr(self) -> str:
-        return f"{self.c_in}, {self.c_out}, kernel={self.kernel}, padding={self.padding}"
-
-
-class AvgPool(nn.Module):
-    """Mean over ``size x size`` units of a channel: linear, without neurons of its own."""
+class AvgPool(AvgPool2d):
+    """Mean over ``size x size`` units of a channel: :class:`hwloop.AvgPool2d` of windows side by side."""
 
     def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = whole("AvgPool: size", size, 2)
+        side = whole("AvgPool: size", size, 2)
+        super().__init__(side)
+        self.size = side
 
     def extra_repr(self) -> str:
         return str(self.size)
@@ -86,8 +45,8 @@ class Stage:
     """One population and what drives it. ``name`` is how errors call its connection."""
 
     name: str
-    pools: tuple[AvgPool, ...]
-    connection: Dense | Conv2d
+    pools: tuple[SumPool2d, ...]
+    connection: Connection
     neurons: Neurons
     in_shape: Shape
     out_shape: Shape
@@ -104,22 +63,34 @@ class Stage:
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one neuron, after pooling."""
-        conv = self.connection
-        return conv.n_in if isinstance(conv, Dense) else conv.c_in * conv.kernel**2
+        """Inputs of the neuron that has most, after pooling, padding counted."""
+        of = self.connection
+        if isinstance(of, Conv2d):
+            return of.c_in // of.groups * math.prod(of.kernel_size)
+        return of.n_in if isinstance(of, Dense) else int(torch.bincount(of.targets, minlength=1).max())
 
     @property
     def bare(self) -> Stage:
         """The same connection without its pools, on units that are pooled already."""
-        return replace(self, pools=(), in_shape=self._conv_in) if self.pools else self
+        return replace(self, pools=(), in_shape=self.pooled_shape) if self.pools else self
+
+    @property
+    def pooled_shape(self) -> Shape:
+        """Shape of the units that the connection sees."""
+        shape = self.in_shape
+        for pool in self.pools:
+            shape = _pooled(self.name, shape, pool)
+        return shape
 
     @property
     def places(self) -> tuple[Tensor, float]:
         """For every unit, number ``[n_in]`` of the pooled unit that it is part of; its share of that."""
-        place, share = torch.arange(math.prod(self._conv_in)).reshape(self._conv_in), 1.0
+        shape, share = self.pooled_shape, 1.0
+        place = torch.arange(math.prod(shape)).reshape(shape)
         for pool in reversed(self.pools):
-            place = place.repeat_interleave(pool.size, -1).repeat_interleave(pool.size, -2)
-            share /= pool.size**2
+            rows, columns = pool.kernel_size
+            place = place.repeat_interleave(columns, -1).repeat_interleave(rows, -2)
+            share *= pool.share
         return place.reshape(-1), share
 
     def pooled(self, x: Tensor) -> Tensor:
@@ -128,77 +99,59 @@ class Stage:
             return x
         maps = x.reshape(-1, *self.in_shape)
         for pool in self.pools:
-            maps = _mean_pooled(maps, pool.size)
+            rows, columns = pool.kernel_size
+            maps = mean_pooled(maps, rows, columns)
+            maps = maps if isinstance(pool, AvgPool2d) else maps * (pool.share * rows * columns)
         return maps.reshape(*x.shape[:-1], -1)
 
     def drive(self, x: Tensor) -> Tensor:
         """``W x``: ``[..., n_out]`` from ``x [..., n_in]``."""
-        x, conv = self.pooled(x), self.connection
-        if isinstance(conv, Dense):
-            return x @ conv.weight.t()
-        maps = functional.conv2d(x.reshape(-1, *self._conv_in), conv.weight, padding=conv.padding)
-        return maps.reshape(*x.shape[:-1], -1)
+        return self.connection.apply_to(self.pooled(x), self.pooled_shape)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """``W^T y``: ``[..., n_in]`` from ``y [..., n_out]``."""
-        conv = self.connection
-        if isinstance(conv, Dense):
-            back = y @ conv.weight
-        else:
-            maps = functional.conv_transpose2d(y.reshape(-1, *self.out_shape), conv.weight, padding=conv.padding)
-            back = maps.reshape(*y.shape[:-1], -1)
+        back = adjoint(self.connection, y, self.pooled_shape, self.out_shape)
         return self._unpooled(back) if self.pools else back
 
     def weight_gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """``sum y x^T`` over all leading dimensions, of the weight's shape; ``x`` before pooling."""
-        x, conv = self.pooled(x), self.connection
-        if isinstance(conv, Dense):
-            return y.reshape(-1, y.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
-        gradient: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
-            x.reshape(-1, *self._conv_in), list(conv.weight.shape), y.reshape(-1, *self.out_shape), padding=conv.padding
-        )
-        return gradient
-
-    @property
-    def _conv_in(self) -> Shape:
-        shape = self.in_shape
-        for pool in self.pools:
-            shape = pooled_shape(self.name, shape, pool)
-        return shape
+        return weight_gradient(self.connection, self.pooled(x), y, self.pooled_shape, self.out_shape)
 
     def _unpooled(self, y: Tensor) -> Tensor:
-        maps = y.reshape(-1, *self._conv_in)
+        maps = y.reshape(-1, *self.pooled_shape)
         for pool in reversed(self.pools):
-            maps, size = maps / pool.size**2, pool.size
-            wide = maps[:, :, :, None, :, None].expand(-1, -1, -1, size, -1, size)
-            maps = wide.reshape(*maps.shape[:2], size * maps.shape[2], size * maps.shape[3])
+            rows, columns = pool.kernel_size
+            maps = maps * pool.share
+            wide = maps[:, :, :, None, :, None].expand(-1, -1, -1, rows, -1, columns)
+            maps = wide.reshape(*maps.shape[:2], rows * maps.shape[2], columns * maps.shape[3])
         return maps.reshape(*y.shape[:-1], -1)
 
 
-def _mean_pooled(maps: Tensor, size: int) -> Tensor:
-    """Mean over ``size x size`` of ``maps [batch, channels, height, width]``; sums of slices are 4 times avg_pool2d."""
-    rows = sum((maps[..., k::size, :] for k in range(1, size)), maps[..., ::size, :])
-    return sum((rows[..., k::size] for k in range(1, size)), rows[..., ::size]) / size**2
-
-
-def pooled_shape(where: str, shape: Shape, pool: AvgPool) -> Shape:
-    """Shape after ``pool``; :class:`InputError` where it does not divide."""
-    if len(shape) != 3 or shape[1] % pool.size or shape[2] % pool.size:
-        raise InputError(f"{where}: AvgPool({pool.size}) of units {shape}; allowed: maps whose sides it divides")
-    return (shape[0], shape[1] // pool.size, shape[2] // pool.size)
+def _pooled(where: str, shape: Shape, pool: SumPool2d) -> Shape:
+    """Shape after ``pool``; :class:`InputError` where its windows do not lie side by side over all of the map."""
+    rows, columns = pool.kernel_size
+    beside = pool.stride == pool.kernel_size and pool.padding_size == (0, 0)
+    if len(shape) != 3 or not beside or shape[1] % rows or shape[2] % columns:
+        raise InputError(
+            f"{where}: {type(pool).__name__}({pool.extra_repr()}) of units {shape}; allowed in steps: windows side by side on maps "
+            "whose sides they divide"
+        )
+    return (shape[0], shape[1] // rows, shape[2] // columns)
 
 
 def build_stages(layers: Sequence[nn.Module], in_shape: Shape) -> list[Stage]:
-    """Stages of ``layers`` (pools, a Dense or Conv2d, neurons, ...); :class:`InputError` where they do not fit."""
+    """Stages of ``layers`` (pools, one connection, neurons, ...); :class:`InputError` where they do not fit."""
     stages: list[Stage] = []
-    pools: list[AvgPool] = []
-    connection: Dense | Conv2d | None = None
+    pools: list[SumPool2d] = []
+    connection: Connection | None = None
     name, shape = "", in_shape
     for k, layer in enumerate(layers):
         where = f"layer {k} ({type(layer).__name__})"
-        if isinstance(layer, AvgPool) and connection is None:
+        if isinstance(layer, Flatten):
+            continue  # units are flat in any case
+        if isinstance(layer, SumPool2d) and connection is None:
             pools.append(layer)
-        elif isinstance(layer, Dense | Conv2d) and connection is None:
+        elif isinstance(layer, Dense | Conv2d | Sparse) and connection is None:
             connection, name = layer, where
         elif isinstance(layer, Neurons) and connection is not None:
             out = _out_shape(name, shape, pools, connection)
@@ -206,34 +159,21 @@ def build_stages(layers: Sequence[nn.Module], in_shape: Shape) -> list[Stage]:
             stages.append(Stage(name, tuple(pools), connection, layer, shape, out))
             pools, connection, shape = [], None, out
         else:
-            wanted = "neurons" if connection is not None else "AvgPool, Dense or Conv2d"
+            wanted = "neurons" if connection is not None else "AvgPool2d, SumPool2d, Dense, Conv2d or Sparse"
             raise InputError(f"{where}: expected {wanted} here (a stage is pools, one connection, neurons)")
     if connection is not None or pools or not stages:
         raise InputError("the layers end without neurons; a network's last layer is a population of neurons")
     return stages
 
 
-def _out_shape(where: str, shape: Shape, pools: Sequence[AvgPool], connection: Dense | Conv2d) -> Shape:
+def _out_shape(where: str, shape: Shape, pools: Sequence[SumPool2d], connection: Connection) -> Shape:
+    kind = type(connection).__name__
     for pool in pools:
-        shape = pooled_shape(where, shape, pool)
-    if isinstance(connection, Dense):
-        if connection.delay is not None:
-            raise InputError(f"{where}: a delay in a network that runs in steps; build Dense without delay")
-        if connection.n_in != math.prod(shape):
-            raise InputError(
-                f"{where}: takes {connection.n_in} inputs, the units before it are {shape}; "
-                f"build Dense({math.prod(shape)}, ...)"
-            )
-        return (connection.n_out,)
-    if len(shape) != 3:
+        shape = _pooled(where, shape, pool)
+    if connection.delays() is not None:
+        raise InputError(f"{where}: a delay in a network that runs in steps; build {kind} without delay")
+    if connection.bias is not None:
         raise InputError(
-            f"{where}: takes {connection.c_in} channels, the units before it are {shape}; allowed: maps, (channels, height, width)"
+            f"{where}: a bias in a network that runs in steps belongs to the neurons; build {kind} without bias"
         )
-    if connection.c_in != shape[0]:
-        raise InputError(
-            f"{where}: takes {connection.c_in} channels, the units before it are {shape}; build Conv2d({shape[0]}, ...)"
-        )
-    sides = [side + 2 * connection.padding - connection.kernel + 1 for side in shape[1:]]
-    if min(sides) < 1:
-        raise InputError(f"{where}: kernel {connection.kernel} on maps of {shape[1:]}; give it larger maps or padding")
-    return (connection.c_out, *sides)
+    return connection.out_shape(shape, where)

@@ -1,12 +1,11 @@
-"""Synapse lists: what an event of one unit reaches, for event-driven simulation of dense and convolutional stages.
+"""Synapse lists: what an event of one unit reaches, for event-driven simulation of stages of any map.
 
 A stage's pools are part of its connection: an input event reaches through its pooling windows, and its weight is that of
-the kernel divided by the window. So a stage is a list of synapses whatever it is made of.
+the kernel, over the window where the pool is a mean. So a stage is a list of synapses whatever it is made of.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Dense
+from ...network import Conv2d, Sparse
+from ...network.composition import Composition
 from .stages import Stage
 
 Array = NDArray[Any]
@@ -57,77 +57,38 @@ class Synapses:
 
 def synapses(stage: Stage) -> Synapses:
     """The synapses of ``stage``."""
-    if isinstance(stage.connection, Dense):
-        targets = np.tile(np.arange(stage.n_out), stage.connection.n_in)
-        sources = np.repeat(np.arange(stage.connection.n_in), stage.n_out)
-        parameters = targets * stage.connection.n_in + sources
-        shape = _pooled_shape(stage)
-    else:
-        shape = _pooled_shape(stage)
-        conv = stage.connection
-        sources, targets, parameters = _convolution(shape, stage.out_shape, conv.kernel, conv.padding)
-    window = 1
-    for pool in stage.pools:
-        window *= pool.size
-    if window > 1:
-        sources, targets, parameters = _through_pools(shape, window, sources, targets, parameters)
-    order = np.argsort(sources, kind="stable")
-    return Synapses(_starts(sources, stage.n_in), targets[order], parameters[order], 1.0 / window**2)
+    paths = Composition([*stage.pools, stage.connection], stage.in_shape, stage.name).paths
+    ((_, parameters),) = paths.weights
+    return Synapses(_starts(paths.sources, stage.n_in), paths.targets, parameters, paths.share)
 
 
-def _pooled_shape(stage: Stage) -> tuple[int, ...]:
-    shape = stage.in_shape
-    for pool in stage.pools:
-        shape = (shape[0], shape[1] // pool.size, shape[2] // pool.size)
-    return shape
-
-
-@lru_cache(maxsize=8)
-def convolution_adjoint(
-    source: tuple[int, ...], target: tuple[int, ...], kernel: int, padding: int
-) -> tuple[Array, Array, Array]:
-    """Synapses of a convolution between maps of these shapes, sorted by target: what its neurons reach backwards.
+def backward_synapses(connection: Conv2d | Sparse, in_shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """Synapses of ``connection`` from units of ``in_shape``, sorted by target: what its neurons reach backwards.
 
     ``(starts [neurons + 1], sources, parameters)``: neuron i has ``sources[starts[i]:starts[i + 1]]``, int32; read only.
     """
-    sources, targets, parameters = _convolution(source, target, kernel, padding)
-    order = np.argsort(targets, kind="stable")
-    starts = _starts(targets, math.prod(target))
-    return starts, sources[order].astype(np.int32), parameters[order].astype(np.int32)
+    if isinstance(connection, Conv2d):
+        sizes = (connection.kernel_size, connection.stride, connection.padding_size, connection.dilation)
+        return _convolution((connection.c_in, connection.c_out), sizes, connection.groups, in_shape)
+    return _by_target(connection, in_shape)
 
 
+@lru_cache(maxsize=8)
 def _convolution(
-    source: tuple[int, ...], target: tuple[int, ...], side: int, padding: int
+    channels: tuple[int, int], sizes: tuple[tuple[int, int], ...], groups: int, in_shape: tuple[int, ...]
 ) -> tuple[Array, Array, Array]:
-    """Walk over the kernel: every offset is one weight, at every place of the map."""
-    (depth, height, width), (channels, rows, columns) = source, target
-    c, o, dy, dx, y, x = np.meshgrid(
-        *(np.arange(n) for n in (depth, channels, side, side, rows, columns)), indexing="ij"
-    )
-    # output (y, x) reads input (y + dy - padding, x + dx - padding)
-    row, column = y + dy - padding, x + dx - padding
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    c, o, dy, dx, y, x, row, column = (a[inside] for a in (c, o, dy, dx, y, x, row, column))
-    return (
-        (c * height + row) * width + column,
-        (o * rows + y) * columns + x,
-        ((o * depth + c) * side + dy) * side + dx,
-    )
+    """The same of a convolution of these sizes: the list depends on them alone, and is asked for in every batch."""
+    kernel, stride, padding, dilation = sizes
+    like = Conv2d(*channels, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return _by_target(like, in_shape)
 
 
-def _through_pools(
-    pooled: tuple[int, ...], window: int, sources: Array, targets: Array, parameters: Array
-) -> tuple[Array, Array, Array]:
-    """Every unit of a pooling window reaches what the pooled unit reaches; pools in a row are one of their product."""
-    _, height, width = pooled
-    channel, rest = np.divmod(sources, height * width)
-    row, column = np.divmod(rest, width)
-    parts = [
-        ((channel * height + row) * window + i) * width * window + column * window + j
-        for i in range(window)
-        for j in range(window)
-    ]
-    return np.concatenate(parts), np.tile(targets, len(parts)), np.tile(parameters, len(parts))
+def _by_target(connection: Conv2d | Sparse, in_shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    found = Composition([connection], in_shape, type(connection).__name__)
+    ((_, parameters),) = found.paths.weights
+    order = np.argsort(found.paths.targets, kind="stable")
+    starts = _starts(found.paths.targets, found.n_out)
+    return starts, found.paths.sources[order].astype(np.int32), parameters[order].astype(np.int32)
 
 
 def _starts(sorted_by: Array, n: int) -> Array:
