@@ -62,7 +62,7 @@ def subset(task: datasets.Task, train: int, validation: int, test: int) -> datas
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=Path("out/conv-loihi"))
-    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--dt", type=float, default=2e-4, help="tick of the fixed-point device (s)")
     options.add_argument("--quick", action="store_true", help="sixty samples and one epoch: to see that it runs")
     chosen = options.parse_args()
@@ -74,9 +74,9 @@ def main() -> int:
         task,
         LOSS,
         epochs=epochs,
-        batch_size=50,
-        lr=2e-3,
-        lr_decay=0.7,
+        batch_size=25,
+        lr=1.5e-3,
+        lr_decay=0.85,
         clip_norm=1.0,
         checkpoint_dir=chosen.out / "train",
         resume=True,
@@ -86,7 +86,7 @@ def main() -> int:
         chip.load(hl.compile(net, chip, weight_scale="max"))
         print(f"as is on {chip.device_id}: {measure(chip, task.test).accuracy:.2%}")
         some = task.test.inputs[: min(100, len(task.test))]
-        print(hl.compare(net(some), chip.run(some), network=net))
+        print(hl.compare(net(some), chip.run(some), net=net))
         tuning = subset(task, 2 * sizes[0] // 10, sizes[1] // 2, sizes[2])
         hl.finetune(
             net,
