@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -219,7 +221,7 @@ REFUSED: list[tuple[dict[str, Any], type[HwloopError], str]] = [
      r"network.projections.0 \(in -> hidden\).maps.0 \(delay\): delay has 2 values; allowed: 1, or 5"),
     (projected(maps=[LIF]), OptionError, r"network.projections.0.maps.0.kind = 'lif'; allowed: 'dense'"),
     ({"nir": "x.nir", "spike": "jump", "spike_step": 1e-4}, InputError, r"network: spike and spike_step say the same; state one of them"),
-    ({"nir": "x.nir", "spike": "jumps"}, OptionError, r"network.spike = 'jumps'; allowed: 'jump' or 'delta'. Did you mean 'jump'\?"),
+    ({"nir": "x.nir", "spike": "jumps"}, InputError, r"network.spike = 'jumps'; allowed: 'jump' or 'delta'. Did you mean 'jump'\?"),
     ({"nir": "nowhere/x.nir"}, DataError, r"cannot read nowhere/x.nir: No such file or directory"),
 ]  # fmt: skip
 
@@ -235,6 +237,26 @@ def test_a_network_that_is_none_is_refused_by_key_or_layer(
 def test_a_nir_file_of_other_sizes_is_refused_with_the_task_s(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="network: its inputs have 4 units; the task has 5"):
         stated({"nir": str(nir_file(tmp_path, (4, 7, 3)))}).build_network()
+
+
+def documented() -> list[dict[str, Any]]:
+    """The blocks of the docs page as documents."""
+    page = (Path(__file__).parents[1] / "docs" / "experiment_files.md").read_text("utf-8")
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page, re.MULTILINE)
+    return [tomllib.loads(textwrap.dedent(block)) for block in blocks]
+
+
+def test_every_document_of_the_docs_page_builds_what_it_says(tmp_path: Path) -> None:
+    whole, layered, graph, file = documented()
+    assert Experiment.from_dict(whole, "docs").build_network().n_out == 3
+    mnist = Experiment.load("mnist-784-350-10")
+    assert [type(layer).__name__ for layer in mnist.changed(**layered).build_network().layers][2:4] == [
+        "SumPool2d",
+        "Flatten",
+    ]
+    assert Experiment.from_dict({**whole, **graph}, "docs").build_network().structure.components[0].loop
+    file["network"]["nir"] = str(tmp_path / nir_file(tmp_path).rename(tmp_path / file["network"]["nir"]))
+    assert Experiment.from_dict({**whole, **file}, "docs").build_network().n_out == 3
 
 
 def done(*arguments: object) -> str:
