@@ -182,7 +182,7 @@ def test_a_readout_trains_on_its_membrane() -> None:
             experiment.build_network(), experiment.build_task(), experiment.build_loss(), progress=False,
             **{**experiment.fit_options(), "epochs": 3},
         )  # fmt: skip
-        assert done.history[-1].train_loss < done.history[0].train_loss
+        assert done.history[-1].loss < done.history[0].loss
 
 
 def test_another_form_replaces_the_network_and_the_same_one_is_changed() -> None:
