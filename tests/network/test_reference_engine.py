@@ -182,7 +182,7 @@ def test_a_loop_that_explodes_is_refused_by_both_engines_alike() -> None:
 
 
 def test_a_component_too_large_for_the_specification_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_specification, "MAX_BYTES", 1000)
+    monkeypatch.setattr(by_specification, "MAX_BYTES", 700)
     net, spikes = looped()
     with pytest.raises(
         InputError, match=r"population 'a': engine 'reference' carries 24 derivatives with each of 2 neurons"
