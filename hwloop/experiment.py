@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from .datasets import Task
 from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
+from .experiment_networks import KEYS, NetworkForm, beside, with_form
 from .experiment_sections import (
     FinetuneSection,
     LossSection,
     MnistTask,
-    NetworkSection,
     Section,
     Seed,
     TargetSection,
@@ -54,11 +54,18 @@ class Experiment(Section):
     description: Text = ""
     seed: Seed = 0
     task: Annotated[YinYangTask | MnistTask, Field(discriminator="name")]
-    network: NetworkSection
+    network: NetworkForm
     loss: LossSection
     training: TrainingSection
     target: TargetSection = TargetSection()
     finetune: FinetuneSection
+
+    @model_validator(mode="before")
+    @classmethod
+    def _form_of_network(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or "network" not in document:
+            return document
+        return {**document, "network": with_form(document["network"])}
 
     @classmethod
     def load(cls, experiment: str | Path) -> Experiment:
@@ -78,6 +85,8 @@ class Experiment(Section):
             document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise InputError(f"experiment {where}: not TOML: {error}") from None
+        if str(experiment) not in builtin() and "network" in document:
+            document["network"] = beside(document["network"], Path(experiment).parent)
         return cls.from_dict(document, where)
 
     @classmethod
@@ -92,7 +101,7 @@ class Experiment(Section):
         """The same with other values, checked anew: ``changed(seed=3, training={"epochs": 5})``."""
         document = self.to_dict()
         for name, value in sections.items():
-            document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+            document[name] = _merged(document.get(name, {}), value) if isinstance(value, dict) else value
         return Experiment.from_dict(document, f"{self.name} with {where}")
 
     # -- building -----------------------------------------------------------------------------
@@ -112,11 +121,15 @@ class Experiment(Section):
 
     def build_loss(self) -> Loss:
         """The loss of training in software."""
-        return self.loss.build(len(self.network.hidden))
+        return self._built(self.loss)
 
     def build_finetune_loss(self) -> Loss:
         """The loss of fine-tuning."""
-        return (self.finetune.loss or self.loss).build(len(self.network.hidden))
+        return self._built(self.finetune.loss or self.loss)
+
+    def _built(self, loss: LossSection) -> Loss:
+        hidden = self.network.hidden_populations(*self.task.shape) if loss.dead_hinge else 0
+        return loss.build(hidden)
 
     def fit_options(self) -> dict[str, Any]:
         """Options of :func:`hwloop.fit`."""
@@ -158,6 +171,13 @@ def _read(experiment: str | Path) -> tuple[str, str]:
         raise DataError(f"experiment {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"experiment {path} cannot be read: not UTF-8 text ({error.reason})") from error
+
+
+def _merged(before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """``before`` with other values; not of it what belongs to another form of network."""
+    changes = with_form(value).get("form") if value.keys() & KEYS.keys() else None
+    other = changes is not None and "form" in before and changes != before["form"]
+    return value if other else {**before, **value}
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from . import datasets, losses
 from .datasets import Stimulus, Task
 from .losses import Loss
+from .membrane_losses import MembraneIntegral, MembraneMaximum
 from .network import LIF, Dense, Network
 from .simulate import DEFAULT_FLOOR, FloorPolicy
 
@@ -124,6 +125,7 @@ class MnistTask(Section):
 class NetworkSection(Section):
     """Fully connected LIF layers. Every list holds one value for all spiking layers, or one for each of them."""
 
+    form: Literal["chain"] = "chain"
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=20)]
     tau_mem: Annotated[list[_Positive], _OneOrPerLayer, Field(min_length=1)]
     tau_syn: Annotated[list[_Positive], _OneOrPerLayer, Field(min_length=1)]
@@ -150,6 +152,10 @@ class NetworkSection(Section):
             if v_th <= v_reset:
                 raise ValueError(f"layer {k}: v_th = {v_th:g}, v_reset = {v_reset:g}; allowed: v_th > v_reset")
         return self
+
+    def hidden_populations(self, n_in: int, n_out: int) -> int:
+        """Spiking populations before the output."""
+        return len(self.hidden)
 
     def build(self, n_in: int, n_out: int, seed: int) -> Network:
         """A network with first weights drawn from ``seed``."""
@@ -213,7 +219,40 @@ class SpikeCountLoss(_Hinges):
         return self._hinged(losses.SpikeCount(self.wanted, self.others), hidden)
 
 
-LossSection = Annotated[FirstSpikeLoss | SpikeCountLoss, Field(discriminator="decision")]
+class _MembraneLoss(Section):
+    """Losses of an output that does not spike (``li``); ``scale`` (membrane units) of their cross-entropy."""
+
+    scale: _Positive = 1.0
+    dead_hinge: _Weight = 0.0
+    dead_margin: _Weight = 0.05
+
+    def _with_hinges(self, loss: Loss, hidden: int) -> Loss:
+        for layer in range(hidden if self.dead_hinge else 0):
+            loss = loss + self.dead_hinge * losses.DeadHinge(layer, self.dead_margin)
+        return loss
+
+
+class MaximumLoss(_MembraneLoss):
+    """The largest maximum of an output's membrane decides."""
+
+    decision: Literal["maximum"]
+
+    def build(self, hidden: int) -> Loss:
+        """The loss of a network of ``hidden`` hidden layers."""
+        return self._with_hinges(MembraneMaximum(self.scale), hidden)
+
+
+class IntegralLoss(_MembraneLoss):
+    """The largest integral of an output's membrane decides."""
+
+    decision: Literal["integral"]
+
+    def build(self, hidden: int) -> Loss:
+        """The loss of a network of ``hidden`` hidden layers."""
+        return self._with_hinges(MembraneIntegral(self.scale), hidden)
+
+
+LossSection = Annotated[FirstSpikeLoss | SpikeCountLoss | MaximumLoss | IntegralLoss, Field(discriminator="decision")]
 
 
 class TrainingSection(Section):

@@ -12,7 +12,7 @@ from .errors import InputError
 
 
 def toml_text(document: dict[str, Any]) -> str:
-    """``document`` of text, booleans, numbers (NumPy's too), lists of these and nested tables, as TOML.
+    """``document`` of text, booleans, numbers (NumPy's too), lists of these or of tables, and nested tables, as TOML.
 
     Raises :class:`InputError` naming a value that TOML has no form for.
     """
@@ -21,11 +21,22 @@ def toml_text(document: dict[str, Any]) -> str:
 
 def _table(table: dict[str, Any], path: str) -> list[str]:
     """Lines of a table: values first, then the tables in it."""
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if not _is_table(value)]
     for key, value in table.items():
+        name = f"{path}{_key(key)}"
         if isinstance(value, dict):
-            lines += ["", f"[{path}{_key(key)}]", *_table(value, f"{path}{_key(key)}.")]
+            lines += ["", f"[{name}]", *_table(value, f"{name}.")]
+        elif _is_table(value):
+            for item in value:
+                lines += ["", f"[[{name}]]", *_table(item, f"{name}.")]
     return lines
+
+
+def _is_table(value: Any) -> bool:
+    """Whether ``value`` is a table, or a list of tables alone."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    )
 
 
 def _key(key: str) -> str:
@@ -38,6 +49,8 @@ def _value(value: Any) -> str:
         value = value.item()
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, dict):  # in a list with other values
+        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -131,7 +131,9 @@ scalars = st.one_of(
 @given(
     st.recursive(
         st.dictionaries(keys, st.one_of(scalars, st.lists(scalars)), max_size=4),
-        lambda d: st.dictionaries(keys, d, max_size=3),
+        lambda d: st.dictionaries(
+            keys, st.one_of(d, st.lists(d, max_size=2), st.lists(st.one_of(scalars, d))), max_size=3
+        ),
         max_leaves=6,
     )
 )

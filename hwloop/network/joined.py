@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import OptionError
 from ..neurons import PARAMETERS
 from ..record import LayerHealth, Ran
 from ..simulate import Options
@@ -34,6 +33,9 @@ class Medium(Protocol):
     def parameters(self, values: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
         """Acting parameters ``[N]``; thresholds may be ``[batch, N]``."""
 
+    def delay(self, names: Sequence[str], delay: Tensor, source: Array) -> Tensor:
+        """Acting ``delay [bundles]`` (s) within the populations ``names``; ``source``: their neuron, below 0 one outside."""
+
     def sent(self, spikes: Spikes) -> Spikes:
         """What travels on of the ``spikes`` of a population."""
 
@@ -54,11 +56,6 @@ def run_joint(
     medium: Medium | None = None,
 ) -> None:
     """Simulate the populations of ``component`` together, and write their spikes, health and what ran."""
-    if options.engine == "reference":
-        raise OptionError(
-            f"{where}: engine = 'reference' computes single layers and convolutions; allowed here: 'auto', 'cpu'. The plain "
-            "specification of loops is hwloop.simulate.joint.reference"
-        )
     members = [node for name in component.names if isinstance(node := nodes[name], SpikingPopulation)]
     dtype = next((d for link in component.links if (d := link.composition.dtype) is not None), torch.float32)
     bias = [_bias(component, name, dtype) for name in component.names]
@@ -75,11 +72,12 @@ def run_joint(
     if medium is not None:
         real = wiring.order < sum(len(link.composition.paths.sources) for link in component.links)
         weight = medium.weight(component.names, weight, wiring.target, real)
+        delay = medium.delay(component.names, delay, wiring.bundle_sources)
         parameters = medium.parameters(parameters, len(received))
     measured = merged([given[name] for name in component.names]) if given else None
     spikes, call = component_call(
         received, structure, weight, delay, parameters, floor=options.floor, policy=options.policy, measured=measured,
-        where=where,
+        where=where, engine=options.engine,
     )  # fmt: skip
     for name, train in zip(component.names, split(spikes, wiring.sizes), strict=True):
         trains[name] = train

@@ -48,6 +48,12 @@ class Wiring:
     filtered: bool
     made: dict[object, Structure] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def bundle_sources(self) -> Array:
+        """``[bundles]`` the neuron of the component that each comes from; below 0 where it comes from outside."""
+        bundles = np.diff(self.bundle_starts)
+        return np.repeat(np.arange(len(bundles)), bundles) - self.n_external
+
     def weight(self, filtered: Tensor | None, dtype: torch.dtype) -> Tensor:
         """``[synapses]`` differentiable; ``filtered [N]`` is the bias that passes the synapse."""
         parts = [link.composition.weight().to(dtype) for link in self.links]

@@ -41,7 +41,8 @@ class NoiseModel:
     threshold : float (swing ``v_th - v_reset``)
         Normal, drawn for every neuron and sample.
     jitter : float (s)
-        Normal, on every spike; travels on to the next layer.
+        Normal, on every spike; travels on to the next layer. Within a loop it is drawn for every neuron in every call: all its
+        spikes reach the loop that much later or earlier, though not before they were sent.
     time_step : float (s)
         Recorded stamps are multiples of it, rounded to the nearest (down, with the mean offset subtracted).
     event_loss : float
@@ -240,8 +241,19 @@ class _OfGraph:
         """This call's parameters; what only a graph has stays as it is."""
         return self._twin._parameters(values, samples)
 
+    def delay(self, names: Sequence[str], delay: Tensor, source: Array) -> Tensor:
+        """Within a loop: with the jitter of each neuron in this call, never below 0; gradients pass straight through."""
+        chip, inside = self._twin, torch.from_numpy(source)
+        if chip.noise.jitter == 0 or not bool((inside >= 0).any()):
+            return delay
+        size = sum(self._net.structure.nodes[name].n for name in names)
+        late = chip.noise.jitter * chip._normal((size,), delay)[inside.clamp(min=0)]
+        held = delay.detach()
+        moved = torch.where(inside >= 0, torch.clamp(held + late, min=0.0), held)
+        return delay + (moved - held)
+
     def sent(self, spikes: Spikes) -> Spikes:
-        """With jitter; in a loop what the loop sends out of itself."""
+        """With jitter, each spike with its own, of what leaves the populations; :meth:`delay` has that within a loop."""
         return self._twin._jittered(spikes)
 
     def recorded(self, spikes: Spikes) -> Spikes:

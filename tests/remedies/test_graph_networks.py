@@ -211,8 +211,6 @@ RUNNING = [
          lambda: membrane_losses.SampledMembrane([0.0])),  # type: ignore[arg-type]
     Case("membrane_losses._positive", "allowed: finite and > 0 (membrane units)", lambda: membrane_losses.MembraneMaximum(0.0),
          lambda: membrane_losses.MembraneMaximum(0.1)),
-    Case("run_joint", "engine = 'reference' computes single layers and convolutions; allowed here: 'auto', 'cpu'",
-         lambda: looped()(INPUTS, engine="reference"), (lambda: looped()(INPUTS, engine="auto"), lambda: looped()(INPUTS, engine="cpu"))),
     Case("without_reset", "allowed: spiking neurons with a leak, LIF or DeltaLIF",
          lambda: hinge(graph({"in": hl.Input(3), "a": hl.IF(2, v_th=99.0)})), lambda: hinge(graph({"in": hl.Input(3), "a": lif(v_th=99.0)}))),
     Case("without_reset", "the record holds no inputs, which membranes need; record them", lambda: hinge(silent(), inputs=False),

@@ -1,8 +1,14 @@
-"""The arrays that the kernels of a component read and write, in a few tuples."""
+"""The arrays that the kernels of a component read and write, in a few tuples.
+
+Numba compiles a kernel anew for arrays of another kind: read-only ones, or ones that lie in memory in another order. So
+whatever a kernel is given goes through :func:`uniform` once, and one compiled kernel serves all calls of a dtype.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from ..contract import FloatArray, IntArray
 
@@ -89,3 +95,18 @@ class Found(NamedTuple):
     status: IntArray
     stopped: FloatArray
     rate: FloatArray
+
+
+_Arrays = TypeVar("_Arrays", Plan, External, Measured, Found)
+
+
+def uniform(arrays: _Arrays) -> _Arrays:
+    """The same, every array of it writable and in C order: itself where it is so, else a copy."""
+    return arrays._replace(
+        **{name: one_kind(value) for name, value in arrays._asdict().items() if isinstance(value, np.ndarray)}
+    )
+
+
+def one_kind(array: Any) -> Any:
+    """``array`` writable and in C order: itself where it is so, else a copy."""
+    return array if array.flags.carray else np.array(array, order="C")

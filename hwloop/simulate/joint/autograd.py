@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...errors import GradientError, InputError
+from ...errors import GradientError, InputError, OptionError
 from ...neurons import PARAMETERS, check_parameters
 from ...spikes import Spikes
 from .. import DEFAULT_FLOOR, FloorPolicy
 from ..contract import Events, FloatArray, Floor, IntArray
 from ..threads import begin
-from . import engine
-from .contract import COLUMNS, INTEGRATE, Component, JointTrace, Neurons, Synapses
+from . import by_specification, engine
+from .contract import COLUMNS, INTEGRATE, Component, Gradients, JointTrace, Neurons, Synapses
 
 #: Parameters that a component may have besides :data:`~hwloop.neurons.PARAMETERS`, each ``[N]``: constant current (membrane
 #: units), initial membrane, and of INTEGRATE neurons the drive (membrane units per s).
@@ -75,6 +76,7 @@ class JointCall:
     policy: FloorPolicy
     measured: Events | None
     where: str
+    engine: str = "auto"
     trace: JointTrace | None = None
     found: tuple[Tensor, Tensor] | None = None
     below_floor: int = 0
@@ -111,6 +113,7 @@ def component_call(
     policy: FloorPolicy = "clip",
     measured: Spikes | None = None,
     where: str = "component",
+    engine: str = "auto",
 ) -> tuple[Spikes, JointCall]:
     """Spikes of all neurons of a component, differentiable in ``inputs.times``, ``weight``, ``delay`` and ``params``.
 
@@ -126,6 +129,8 @@ def component_call(
         Take these as the component's output: values measured, derivatives the model's at the measured times.
     where : str
         What errors call the component.
+    engine : "auto" | "cpu" | "reference"
+        Compiled kernels, or the specification in plain Python.
 
     Raises
     ------
@@ -136,13 +141,14 @@ def component_call(
     """
     if policy not in ("clip", "skip", "raise") or not 0.0 <= floor < math.inf:
         raise InputError(f"floor = {floor}, policy = {policy!r}; allowed: finite and >= 0; 'clip', 'skip' or 'raise'")
+    _implementation(engine)
     _check(inputs, structure, weight, delay, measured, where)
     values = {name: params[name].to(weight.dtype) for name in (*PARAMETERS, *OPTIONAL) if name in params}
     neurons = _relative(values, structure, where)
     given = None
     if measured is not None:
         given = Events(_real(measured.times, weight.dtype), _whole(measured.units), _whole(measured.counts))
-    call = JointCall(structure, inputs, floor, policy, given, where)
+    call = JointCall(structure, inputs, floor, policy, given, where, engine)
     times = SpikingComponent.apply(  # type: ignore[no-untyped-call]
         call, inputs.times.to(weight.dtype), weight, delay.to(weight.dtype), *(neurons[name] for name in COLUMNS)
     )
@@ -218,13 +224,20 @@ def _check(
         )
 
 
+def _implementation(name: str) -> ModuleType:
+    """What runs a component: ``auto`` (= ``cpu``), ``cpu`` or ``reference``."""
+    if name not in ("auto", "cpu", "reference"):
+        raise OptionError(f"engine = {name!r}; allowed: 'auto', 'cpu', 'reference'")
+    return by_specification if name == "reference" else engine
+
+
 def _real(tensor: Tensor, dtype: torch.dtype) -> FloatArray:
     """A private copy, so that nothing that is read later depends on what the caller changes."""
     return np.array(tensor.detach().to(dtype).numpy(), order="C")
 
 
 def _whole(tensor: Tensor) -> IntArray:
-    return np.array(tensor.numpy(), np.int64)
+    return np.array(tensor.numpy(), np.int64, order="C")
 
 
 class SpikingComponent(torch.autograd.Function):
@@ -245,21 +258,22 @@ class SpikingComponent(torch.autograd.Function):
         component = Component(s.n_external, made, joined, s.memo)
         inputs = Events(_real(times, dtype), _whole(spikes.units), _whole(spikes.counts))
         try:
-            trace = engine.forward(component, inputs, spikes.t_stop, call.measured)
+            trace = _implementation(call.engine).forward(component, inputs, spikes.t_stop, call.measured)
         except InputError as error:
             raise InputError(f"{call.where}: {error}") from None
         result, units, counts = map(torch.from_numpy, (trace.spikes.times, trace.spikes.units, trace.spikes.counts))
         call.trace, call.found = trace, (units, counts)
         _count(call, component)
         if any(ctx.needs_input_grad):
-            ctx.ran = (component, inputs, spikes.t_stop, trace, Floor(call.floor, call.policy == "skip"))
+            floor = Floor(call.floor, call.policy == "skip")
+            ctx.ran = (_implementation(call.engine), component, inputs, spikes.t_stop, trace, floor)
             ctx.save_for_backward(times, weight, delay, *neurons, result, units, counts)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        component, inputs, t_stop, trace, floor = ctx.ran
+        run, component, inputs, t_stop, trace, floor = ctx.ran
         _ = ctx.saved_tensors  # refuses what was changed
         needs = ctx.needs_input_grad
         valid = np.arange(trace.current.shape[1]) < trace.spikes.counts[:, None]
@@ -269,17 +283,16 @@ class SpikingComponent(torch.autograd.Function):
                 "the gradient of the loss with respect to a spike time is NaN or infinite; leave the neurons without a spike "
                 "out with torch.where: their first time is inf"
             )
-        found = engine.backward(component, inputs, t_stop, trace, upstream, floor)
+        if needs[4 + COLUMNS.index("threshold")] and len(component.neurons.threshold) > 1:
+            raise InputError(
+                "thresholds that differ from sample to sample have no gradient; switch that noise off (threshold=0), or "
+                "give v_th, v_leak and bias as plain numbers"
+            )
+        found: Gradients = run.gradients(component, inputs, t_stop, trace, upstream, floor, any(needs[4:]))
         first = [torch.from_numpy(array) for array in (found.times, found.weight, found.delay)]
         own: list[Tensor | None] = [None] * len(COLUMNS)
-        if any(needs[4:]):
-            if needs[4 + COLUMNS.index("threshold")] and len(component.neurons.threshold) > 1:
-                raise InputError(
-                    "thresholds that differ from sample to sample have no gradient; switch that noise off (threshold=0), or "
-                    "give v_th, v_leak and bias as plain numbers"
-                )
-            s = engine.sensitivities(component, inputs, t_stop, trace, found.upstream, floor)
-            own = [torch.from_numpy(s[name]).to(grad.dtype) if need else None for name, need in zip(COLUMNS, needs[4:], strict=True)]  # fmt: skip
+        if found.own:
+            own = [torch.from_numpy(found.own[name]).to(grad.dtype) if need else None for name, need in zip(COLUMNS, needs[4:], strict=True)]  # fmt: skip
         return (None, *(tensor if need else None for tensor, need in zip(first, needs[1:4], strict=True)), *own)
 
 

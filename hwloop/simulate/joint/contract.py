@@ -121,6 +121,18 @@ class JointTrace:
     arrivals: Arrivals
 
 
+class Gradients(NamedTuple):
+    """Gradients of weights ``[synapses]``, delays ``[bundles]``, external times ``[batch, events]``.
+
+    ``own``: of the neurons' parameters by :data:`COLUMNS`, each ``[N]`` float64, or none.
+    """
+
+    weight: FloatArray
+    delay: FloatArray
+    times: FloatArray
+    own: dict[str, FloatArray]
+
+
 @dataclass(frozen=True)
 class JointGradient:
     """Gradients of weights ``[synapses]``, delays ``[bundles]`` and external times ``[batch, events]``.

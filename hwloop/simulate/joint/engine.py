@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
 from ..contract import Events, FloatArray, Floor, IntArray
 from ..threads import spread
 from .adjoint import backward_range
-from .arrays import EXPLODED, FULL, External, Found, Measured
-from .contract import COLUMNS, Arrivals, Component, JointGradient, JointTrace
+from .arrays import EXPLODED, FULL, External, Found, Measured, one_kind, uniform
+from .contract import COLUMNS, Arrivals, Component, Gradients, JointGradient, JointTrace
+from .explosion import exploded as explosion
 from .own_parameters import sensitivities_range
 from .planning import arrivals_from_outside, chains, plan
 from .simulation import simulate_range
@@ -67,13 +67,14 @@ def backward(
     """Gradients of weights, delays and external times, and of every spike, from ``grad = dL/dT [batch, spikes]``."""
     made, rates, bases = plan(component, t_stop)
     dtype, synapses, found = component.neurons.tau_mem.dtype, component.synapses, _found(trace)
-    total, d_times = np.array(grad, dtype), np.zeros(inputs.times.shape, dtype)
+    total, d_times = np.array(grad, dtype, order="C"), np.zeros(inputs.times.shape, dtype)
+    times, limits = one_kind(inputs.times), (float(floor.share), bool(floor.skip))
     parts: dict[int, tuple[FloatArray, FloatArray]] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros(len(synapses.weight), dtype), np.zeros(len(synapses.delay), dtype)
         grads = total, *part, d_times
-        backward_range(lo, hi, t_stop, made, rates, bases, inputs.times, found, grads, (floor.share, floor.skip))
+        backward_range(lo, hi, float(t_stop), made, rates, bases, times, found, grads, limits)
 
     spread(work, len(inputs.counts), _operations(trace, component), PARALLEL_WORK)
     (d_weight, d_delay), *others = (parts[lo] for lo in sorted(parts))  # a fixed order of summation
@@ -89,14 +90,24 @@ def sensitivities(
     """Gradients of the neuron parameters :data:`~.contract.COLUMNS`, each ``[N]`` float64, from ``JointGradient.upstream``."""
     made, _, _ = plan(component, t_stop)
     found, parts = _found(trace), {}
+    times, whole, limits = one_kind(inputs.times), one_kind(upstream), (float(floor.share), bool(floor.skip))
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros((component.size, len(COLUMNS)))
-        sensitivities_range(lo, hi, made, inputs.times, found, upstream, (floor.share, floor.skip), part)
+        sensitivities_range(lo, hi, made, times, found, whole, limits, part)
 
     spread(work, len(inputs.counts), _operations(trace, component) * 8, PARALLEL_WORK)
     columns = np.sum(np.stack([parts[lo] for lo in sorted(parts)]), 0).T
     return {name: np.ascontiguousarray(column) for name, column in zip(COLUMNS, columns, strict=True)}
+
+
+def gradients(
+    component: Component, inputs: Events, t_stop: float, trace: JointTrace, grad: FloatArray, floor: Floor, own: bool
+) -> Gradients:
+    """All gradients from ``grad = dL/dT [batch, spikes]``; those of the neurons' parameters where ``own``."""
+    found = backward(component, inputs, t_stop, trace, grad, floor)
+    columns = sensitivities(component, inputs, t_stop, trace, found.upstream, floor) if own else {}
+    return Gradients(found.weight, found.delay, found.times, columns)
 
 
 def _run(
@@ -110,7 +121,7 @@ def _run(
     found = _room(batch, room, wide, dtype)
 
     def work(lo: int, hi: int) -> None:
-        simulate_range(lo, hi, t_stop, made, rates, bases, external, measured, found)
+        simulate_range(lo, hi, float(t_stop), made, rates, bases, external, measured, found)
 
     most = int(external.counts.sum()) * component.size
     spread(work, batch, most * 2, PARALLEL_WORK)
@@ -164,11 +175,11 @@ def _as_trace(found: Found) -> JointTrace:
 def _found(trace: JointTrace) -> Found:
     """A trace as the kernels read it."""
     spikes, none = trace.spikes, np.zeros(0)
-    return Found(
+    return uniform(Found(
         spikes.times, spikes.units, spikes.counts, trace.current, trace.release_time, trace.release_current,
         trace.residual, trace.after, trace.cause, trace.arrivals.bundle, trace.arrivals.origin, trace.arrivals.counts,
         spikes.counts, none, none,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _operations(trace: JointTrace, component: Component) -> int:
@@ -180,8 +191,4 @@ def _bundles_a_spike(component: Component) -> int:
 
 
 def _refuse(found: Found, sample: int, n: int) -> None:
-    raise InputError(
-        f"a loop explodes: sample {sample} has {found.counts[sample]} spikes of {n} neurons by t = {found.stopped[sample]:.6g} s, "
-        f"{found.rate[sample]:.4g} spikes per neuron and second. Lower the weights of the loop, or give its neurons a refractory "
-        "time, a delay, or max_spikes"
-    )
+    raise explosion(sample, int(found.counts[sample]), n, float(found.stopped[sample]), float(found.rate[sample]))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...errors import InputError
 from ..contract import Events, FloatArray, IntArray
 from ..kernels.neuron import GENERAL, RATIO_2
 from ..kernels.propagators import rate_tables
-from .arrays import MIXED, SCATTERED, External, Measured, Plan
+from .arrays import MIXED, SCATTERED, External, Measured, Plan, uniform
 from .contract import CURRENT, INTEGRATE, Component, Neurons, Synapses
-
-#: Spikes of a neuron in one (shortest) membrane time constant beyond which a loop has exploded: a membrane driven by 1,000
-#: thresholds spikes as often. Where there is none, spikes of a neuron in the whole window.
-MOST_IN_TAU, MOST_IN_WINDOW = 1_000, 1_000_000
-
-#: Spikes, for each neuron and at least, over which the rate is averaged for that.
-BLOCK, LEAST_BLOCK = 64, 4096
+from .explosion import block, fastest
 
 
 def plan(component: Component, t_stop: float) -> tuple[Plan, FloatArray | None, FloatArray | None]:
@@ -44,17 +36,16 @@ def _plan(component: Component, t_stop: float) -> tuple[Plan, FloatArray | None,
     sends = np.flatnonzero(np.diff(starts) > 0)
     if len(sends):
         least[sends] = np.minimum.reduceat(synapses.delay, starts[sends])
-    delays, leaky = synapses.delay[starts[0] :], tau_mem[neurons.kind != INTEGRATE]
+    delays = synapses.delay[starts[0] :]
     made = Plan(
         form, component.n_external, table, 1.0 / table[:, :2], neurons.threshold, neurons.start,
         np.where(neurons.kind == INTEGRATE, neurons.ramp, 0).astype(np.float64), neurons.subtract, neurons.max_spikes,
         neurons.kind, np.flatnonzero(neurons.kind != CURRENT), np.flatnonzero(neurons.kind == INTEGRATE),
         bool(neurons.start.any() or neurons.threshold.min() <= 0 or (neurons.kind == INTEGRATE).any()),
         bool(neurons.t_ref.any()), *synapses, component.shape["layout"], least,
-        bool((delays == delays[:1]).all()),
-        float(MOST_IN_TAU / leaky.min() if len(leaky) else MOST_IN_WINDOW / t_stop), max(LEAST_BLOCK, BLOCK * n),
+        bool((delays == delays[:1]).all()), fastest(component, t_stop), block(n),
     )  # fmt: skip
-    return made, rates, bases
+    return uniform(made), rates, bases
 
 
 def _time_constants(neurons: Neurons) -> tuple[FloatArray, FloatArray]:
@@ -152,7 +143,7 @@ def arrivals_from_outside(component: Component, inputs: Events) -> External:
     if (per_unit == 1).all() and len(per_unit) and (synapses.delay[: starts[-1]] == synapses.delay[0]).all():
         times = inputs.times + (synapses.delay[0] if starts[-1] else dtype.type(0))
         events = np.broadcast_to(np.arange(width), (batch, width))
-        return External(times, starts[inputs.units], np.ascontiguousarray(events), inputs.counts)
+        return uniform(External(times, starts[inputs.units], events, inputs.counts))
     copies = np.where(valid, per_unit[inputs.units], 0) if len(per_unit) else np.zeros((batch, width), np.int64)
     counts = copies.sum(1)
     shape = batch, int(counts.max(initial=0))
@@ -165,7 +156,7 @@ def arrivals_from_outside(component: Component, inputs: Events) -> External:
         order = np.argsort(times, kind="stable")
         for array, values in zip(found, (times, bundles, events), strict=False):
             array[b, : len(order)] = values[order]
-    return found
+    return uniform(found)
 
 
 def chains(measured: Events, n: int) -> Measured:
@@ -180,9 +171,4 @@ def chains(measured: Events, n: int) -> Measured:
         following[b, order[:-1][same]] = order[1:][same]
         new = np.concatenate([[True], ~same]) if count else np.zeros(0, bool)
         head[b, units[new]] = order[new]
-    return Measured(measured.times, measured.units, measured.counts, head, following)
-
-
-def typed(value: Any, dtype: Any) -> Any:
-    """``value`` as a C-contiguous array of ``dtype``."""
-    return np.ascontiguousarray(value, dtype)
+    return uniform(Measured(measured.times, measured.units, measured.counts, head, following))

@@ -13,67 +13,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ..contract import Events, FloatArray, Floor, IntArray
 from ..reference.neuron import Neuron, crossing, inverse_slope, moments
-from .contract import COLUMNS, CROSSED, CURRENT, INTEGRATE, JUMP, Component
+from .contract import CROSSED, CURRENT, INTEGRATE, JUMP, Component
+from .derivatives import Layout, Run, Spiked
+from .explosion import block, exploded, fastest
 
 #: Places of a neuron's own parameters.
 MEM, SYN, THRESHOLD, RESET, HOLD, START, RAMP = range(7)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each parameter stands in a row of derivatives."""
-
-    synapses: int
-    bundles: int
-    events: int
-    neurons: int
-
-    @property
-    def size(self) -> int:
-        """Length of a row."""
-        return self.synapses + self.bundles + self.events + 7 * self.neurons
-
-    def delay(self, bundle: int) -> int:
-        """Place of a bundle's delay."""
-        return self.synapses + bundle
-
-    def event(self, event: int) -> int:
-        """Place of an external event's time."""
-        return self.synapses + self.bundles + event
-
-    def own(self, neuron: int, parameter: int) -> int:
-        """Place of a neuron's parameter."""
-        return self.synapses + self.bundles + self.events + 7 * neuron + parameter
-
-
-@dataclass
-class Spiked:
-    """One spike: its time (s), neuron, current, residual, the arrival that fired it, and its derivatives."""
-
-    time: float
-    unit: int
-    current: float
-    residual: float
-    after: int
-    cause: int
-    row: FloatArray
-    release_time: float = math.inf
-    release_current: float = 0.0
-
-
-@dataclass
-class Run:
-    """One sample: its spikes, and its arrivals ``(bundle, origin)``, in the order in which they happened."""
-
-    spikes: list[Spiked] = field(default_factory=list)
-    arrivals: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Unit:
@@ -233,7 +184,9 @@ class _Sample:
     def __init__(
         self, component: Component, inputs: Events, b: int, end: float, floor: Floor, measured: Sequence[tuple[float, int]] | None
     ) -> None:  # fmt: skip
-        self.component, self.end, self.run = component, end, Run()
+        self.component, self.end, self.run, self.b = component, end, Run(), b
+        self.fastest, self.block = fastest(component, end), block(component.size)
+        self.block_at, self.block_time = 0, 0.0
         self.round = component.neurons.tau_mem.dtype.type
         s, n = component.synapses, component.size
         self.layout = Layout(len(s.weight), len(s.delay), inputs.times.shape[1], n)
@@ -278,6 +231,16 @@ class _Sample:
             self._instant(t)
             if t >= self.end:
                 return self.run
+            if self.measured is None and len(self.run.spikes) - self.block_at >= self.block:
+                self._refuse_explosion(t)
+
+    def _refuse_explosion(self, t: float) -> None:
+        """Refuse a rate of the last spikes beyond the fastest."""
+        count, n = len(self.run.spikes), self.component.size
+        rate = (count - self.block_at) / n / max(t - self.block_time, 1e-300)
+        if rate > self.fastest:
+            raise exploded(self.b, count, n, t, rate)
+        self.block_at, self.block_time = count, t
 
     def _found(self, t: float) -> list[Unit]:
         """Carry those that spike first, before or at ``t``, to that time."""
@@ -350,32 +313,19 @@ def simulate(
     component: Component, inputs: Events, t_stop: float, measured: Events | None = None, floor: Floor | None = None
 ) -> list[Run]:
     """Every sample, with the derivatives of every spike time; ``floor`` is none where it is not given."""
+    return list(samples(component, inputs, t_stop, measured, floor))
+
+
+def samples(
+    component: Component, inputs: Events, t_stop: float, measured: Events | None = None, floor: Floor | None = None
+) -> Iterator[Run]:
+    """As :func:`simulate`, one sample at a time."""
     end = float(component.neurons.tau_mem.dtype.type(t_stop))
-    runs = []
     for b, count in enumerate(inputs.counts if measured is None else measured.counts):
         given = None
         if measured is not None:
             given = [(float(measured.times[b, k]), int(measured.units[b, k])) for k in range(count)]
-        runs.append(_Sample(component, inputs, b, end, floor or Floor(0.0, False), given).go())
-    return runs
-
-
-def contracted(
-    component: Component, inputs: Events, runs: Sequence[Run], grad: Callable[[int, int], float]
-) -> dict[str, FloatArray]:
-    """Gradients by name from ``grad(sample, spike) = dL/dT``: weight, delay, times, and the neurons' parameters."""
-    s, n = component.synapses, component.size
-    layout = Layout(len(s.weight), len(s.delay), inputs.times.shape[1], n)
-    total = np.zeros(layout.size)
-    d_times = np.zeros(inputs.times.shape)
-    first, last = layout.event(0), layout.event(layout.events)
-    for b, run in enumerate(runs):
-        row = sum((grad(b, k) * spike.row for k, spike in enumerate(run.spikes)), np.zeros(layout.size))
-        d_times[b] = row[first:last]
-        total += row
-    parameters = total[last:].reshape(n, 7).T
-    named = dict(zip(COLUMNS, parameters, strict=True))
-    return {"weight": total[: layout.synapses], "delay": total[layout.synapses : first], "times": d_times, **named}
+        yield _Sample(component, inputs, b, end, floor or Floor(0.0, False), given).go()
 
 
 def spikes_of(runs: Sequence[Run]) -> list[tuple[FloatArray, IntArray]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.simulate.contract import Events
-from hwloop.simulate.joint import engine, reference
+from hwloop.simulate.joint import derivatives, engine, reference
 from hwloop.simulate.joint.contract import CURRENT, Component, Neurons, Synapses
 
 #: Ratios of the time constants.
@@ -142,7 +142,7 @@ def compared(case: Case, seed: int = 0, measured: Events | None = None) -> dict[
     grad = random_gradient(seed, trace.spikes.times, trace.spikes.counts)
     back = engine.backward(case.component, case.inputs, case.t_stop, trace, grad, exact)
     own = engine.sensitivities(case.component, case.inputs, case.t_stop, trace, back.upstream, exact)
-    expected = reference.contracted(case.component, case.inputs, runs, lambda b, k: float(grad[b, k]))
+    expected = derivatives.contracted(case.component, case.inputs, runs, lambda b, k: float(grad[b, k]))
     found_all = {"weight": back.weight, "delay": back.delay, "times": back.times, **own}
     for name, values in expected.items():
         result[f"d_{name}"] = error(found_all[name], values)
