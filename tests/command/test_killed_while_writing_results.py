@@ -23,8 +23,8 @@ from hwloop.network import Network
 from hwloop.results import Result, read_summary
 from hwloop_calibration.document import report as calibration_html
 from hwloop_calibration.yield_ import study as yield_study
+from hwloop_calibration.yield_.plan import RowResult, YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
-from hwloop_calibration.yield_.study import RowResult, YieldPlan
 
 from .killed import fresh_copies, kills
 
