@@ -38,7 +38,7 @@ from ...network import Network
 from ...record import Record
 from ..base import Needs, Rule
 from ..steps.network import StepNetwork
-from ..steps.record import StepRecord
+from ..steps.step_record import StepRecord
 from . import events as hm2bp_event
 from . import step_simulation as hm2bp_step
 from .neurons import LeakyNeurons as LeakyNeurons

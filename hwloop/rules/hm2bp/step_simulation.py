@@ -18,12 +18,12 @@ from torch import Tensor
 from ...errors import InputError
 from ...network import Dense
 from ...record import Record
+from ..steps.input_values import Values
 from ..steps.network import StepNetwork
 from ..steps.poisson import poisson_raster
-from ..steps.record import StepRecord
 from ..steps.stages import Stage
+from ..steps.step_record import StepRecord
 from ..steps.trace import potential
-from ..steps.values import Values
 from .neurons import MAX_LOOP, SLACK, LeakyNeurons
 
 #: Units times steps times samples that are worked on at once, for maps that are no dense matrix.

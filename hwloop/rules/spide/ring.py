@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...network import Dense
 from ..steps.stages import Stage
-from ..steps.synapses import convolution_adjoint
+from ..steps.synapse_lists import convolution_adjoint
 
 Array = NDArray[Any]
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import OptionError
+from ..steps.input_values import Values
 from ..steps.integrate_fire import IntegrateFire, retracting_symmetric, ternary_symmetric
 from ..steps.network import StepNetwork
-from ..steps.record import StepRecord
-from ..steps.synapses import Synapses, synapses
-from ..steps.values import Values
+from ..steps.step_record import StepRecord
+from ..steps.synapse_lists import Synapses, synapses
 from . import event_kernels as event_kernel
 from .rule import SpikeGrad, activities, backward_neuron, forward_neuron, input_counts, neurons_of
 

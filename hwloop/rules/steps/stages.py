@@ -20,7 +20,7 @@ from torch.nn.grad import conv2d_weight
 from ...arguments import whole
 from ...errors import InputError
 from ...network import Dense
-from .neurons import Neurons
+from .step_neurons import Neurons
 
 #: Shape of one sample's units: ``(n,)``, or ``(channels, height, width)``.
 Shape = tuple[int, ...]
