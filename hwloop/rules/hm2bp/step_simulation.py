@@ -175,13 +175,14 @@ def _sparse_gradient(
     stage: Stage, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor, want_below: bool
 ) -> tuple[Tensor, Tensor]:
     """One Dense stage on one batch, by its spikes."""
-    from .step_kernels import gradient_steps
+    from .step_kernels import Constants, gradient_steps
 
     n, weight = _neurons(stage), np.ascontiguousarray(stage.connection.weight.detach().numpy())
     gradient = np.zeros_like(weight)
     back = np.zeros((len(pre), weight.shape[1] if want_below else 0), weight.dtype)
     arrays = [np.ascontiguousarray(part.numpy()) for part in (post, o, delta, side)]
-    gradient_steps(pre.numpy(), weight, *arrays, n.v_th, n.t_ref, n.tau_m, n.tau_s, gradient, back)
+    constants = Constants(n.v_th, n.t_ref, n.tau_m, n.tau_s)
+    gradient_steps(pre.numpy(), weight, *arrays, constants, gradient, back)
     return torch.from_numpy(gradient), torch.from_numpy(back)
 
 

@@ -98,15 +98,14 @@ class EventGraph:
         count = np.zeros(potential.shape, dtype=np.int64)
         ops = np.zeros(5, dtype=np.int64)
         event_kernel.simulate(
-            self.starts,
-            self.targets,
-            self.weights,
-            self.blocks,
-            spread([n.upper for n in self.neurons], np.float64),
-            spread([n.lower for n in self.neurons], np.float64),
-            spread([n.at_lower for n in self.neurons], np.bool_),
-            spread([n.rectified for n in self.neurons], np.bool_),
-            spread([n.quantum for n in self.neurons], np.float64),
+            event_kernel.Graph(self.starts, self.targets, self.weights, self.blocks),
+            event_kernel.Thresholds(
+                upper=spread([n.upper for n in self.neurons], np.float64),
+                lower=spread([n.lower for n in self.neurons], np.float64),
+                at_lower=spread([n.at_lower for n in self.neurons], np.bool_),
+                rectified=spread([n.rectified for n in self.neurons], np.bool_),
+                quantum=spread([n.quantum for n in self.neurons], np.float64),
+            ),
             fires,
             sources,
             potential,
