@@ -96,6 +96,7 @@ def main() -> int:
             epochs=2,
             batch_size=50,
             lr=5e-4,
+            weight_scale="max",
             validation_repeats=1,
             checkpoint_dir=chosen.out / "tune",
             resume=True,

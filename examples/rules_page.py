@@ -34,7 +34,7 @@ EXACT = {
     "hm2bp": (
         "in continuous time `sum_j w_ij e_i|j = v_th o_i` (1e-12); in steps every spike and the sign of the first step of the "
         "authors' own run. The step from counts to gradient is a model: `o ~ a / v_th`",
-        "tests/rules/test_hm2bp.py",
+        "tests/rules/test_hm2bp.py, test_hm2bp_authors_run.py",
     ),
     "na": (
         'the finite difference to every neighbour, by brute force; with `credit="g+quad"` the change of a squared loss at '
@@ -49,7 +49,7 @@ EXACT = {
     "spide": (
         "the equilibrium's gradient in the limit of many steps: error of the spike solver below 0.75 / T_B against the "
         "linear solve; conservation in every step",
-        "tests/rules/test_spide.py",
+        "tests/rules/test_spide.py, test_spide_solver.py",
     ),
 }
 #: Batch of the timed training step, runs of which the fastest counts, share of pixels that are lit (MNIST: 0.19).

@@ -7,9 +7,10 @@ from typing import Any
 
 import hwloop as hl
 from hwloop.experiment import Experiment
+from hwloop_calibration.yield_.plan import YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
 from hwloop_calibration.yield_.strategies import STRATEGIES
-from hwloop_calibration.yield_.study import YieldPlan, prepare, read_row, run_study
+from hwloop_calibration.yield_.study import prepare, read_row, run_study
 
 CHIPS, CEILINGS = range(30), 3
 #: Fine-tuning the hardened network on every chip adds little to the table and a quarter to its time.

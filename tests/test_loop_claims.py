@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,112 +14,20 @@ import torch
 
 import hwloop as hl
 from hwloop import datasets, losses
-from hwloop.checkpoint import load_checkpoint, newest_manifest, save_checkpoint
+from hwloop.checkpoint import newest_manifest
 from hwloop.datasets import Task
 from hwloop.device.deploy import measure
-from hwloop.errors import CheckpointError, GradientError, InputError, OptionError
 from hwloop.mapping import Program
-from hwloop.network import LIF, Dense, Network
 from hwloop.rules import Exact
 from hwloop.training.loop import LOOP_FLOOR
 from hwloop.training.options import resolved, used
 
-LOSS = losses.FirstSpike(1e-3)
-SAMPLES, VALIDATION = 40, 20
+from .loop_runs import LOSS, SAMPLES, VALIDATION, Watch, chip, network, retraced, tuned, weights_of
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
     return datasets.yin_yang(sizes=(SAMPLES, VALIDATION, 20))
-
-
-def network(gain: float = 1.0, seed: int = 0) -> Network:
-    generator = torch.Generator().manual_seed(seed)
-    return Network(
-        [
-            Dense(5, 6).init_normal_(1.5 * gain, 1.0 * gain, generator),
-            LIF(6, 10e-3, 5e-3),
-            Dense(6, 3).init_normal_(1.0 * gain, 0.5 * gain, generator),
-            LIF(3, 10e-3, 5e-3),
-        ]
-    ).double()
-
-
-def chip(preset: str = "ideal", number: int = 3) -> Any:
-    return hl.open(f"emulator:{number}", preset=preset, session=5)
-
-
-def tuned(net: Network, device: Any, task: Task, loss: losses.Loss = LOSS, **options: Any) -> Any:
-    plain = {
-        "epochs": 1, "batch_size": 15, "lr": 0.05, "progress": False, "weight_scale": "max", "validation_repeats": 1,
-        "optimizer": torch.optim.SGD,
-    }  # fmt: skip
-    return hl.finetune(net, device, task, loss, **{**plain, **options})
-
-
-def weights_of(net: Network) -> list[torch.Tensor]:
-    return [dense.weight.detach().clone() for dense, _ in net.blocks]
-
-
-class Watch:
-    """What the device ran and held, epoch by epoch; as ``on_epoch``."""
-
-    def __init__(self, device: Any, net: Network) -> None:
-        self.device, self.net = device, net
-        self.epochs: list[Any] = []
-        self.held: list[list[np.ndarray]] = []
-        self.shadow: list[list[torch.Tensor]] = []
-        self.digests: list[str] = []
-        self.runs: list[Any] = []
-        self.writes: list[int] = []
-        run, load = device.run, device.load
-
-        def watched_run(spikes: Any, **options: Any) -> Any:
-            self.runs.append(run(spikes, **options))
-            self.runs[-1].late_events = len(self.runs)  # as if the link had been slow
-            return self.runs[-1]
-
-        def watched_load(program: Program) -> None:
-            load(program)
-            self.writes.append(device.writes.last)
-
-        device.run, device.load = watched_run, watched_load
-
-    def __call__(self, epoch: Any) -> None:
-        self.epochs.append(epoch)
-        self.held.append([weight.copy() for weight in self.device.program.weights()])
-        self.shadow.append(weights_of(self.net))
-        self.digests.append(self.device.program.digest)
-
-
-def retraced(
-    task: Task, epochs: int, averaging: float = 0.0, **options: Any
-) -> tuple[list[list[torch.Tensor]], list[float]]:
-    """Averaged weights and losses of each epoch by the text of ``finetune``, for an ideal chip."""
-    settings = {"lr": 0.05, "lr_decay": 0.9, "batch_size": 15, "clip_norm": 1.0, "seed": 0, **options}
-    net = network()
-    average, kept, found = weights_of(net), [], []
-    for number in range(1, epochs + 1):
-        total = 0.0
-        for inputs, labels in task.train.batches(
-            settings["batch_size"], np.random.default_rng([settings["seed"], number])
-        ):
-            net.zero_grad(set_to_none=True)
-            value = LOSS(net, net(inputs, floor=0.1), labels)
-            value.backward()  # type: ignore[no-untyped-call]
-            total += float(value.detach()) * len(labels) / SAMPLES
-            gradients = [dense.weight.grad for dense, _ in net.blocks]
-            norm = math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
-            rate = (
-                settings["lr"] * settings["lr_decay"] ** (number - 1) * min(1.0, settings["clip_norm"] / (norm + 1e-6))
-            )
-            with torch.no_grad():
-                for (dense, _), gradient, mean in zip(net.blocks, gradients, average, strict=True):
-                    dense.weight -= rate * gradient  # type: ignore[operator]
-                    mean.mul_(averaging).add_(dense.weight, alpha=1 - averaging)
-        kept.append([mean.clone() for mean in average])
-        found.append(total)
-    return kept, found
 
 
 @pytest.mark.parametrize(
@@ -408,187 +315,3 @@ def test_a_program_returned_after_an_epoch_moves_the_network(
         resumed = tuned(again, device, task, epochs=3, averaging=0.9, checkpoint_dir=tmp_path, resume=True)
     assert resumed.program.digest == result.program.digest
     assert (resumed.history, resumed.best_validation) == (result.history, result.best_validation)
-
-
-# -- checkpoints ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def saved(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs."""
-    folder = tmp_path_factory.mktemp("run")
-    with chip() as device:
-        tuned(network(), device, task, epochs=2, checkpoint_dir=folder)
-    return folder
-
-
-def resumed(folder: Path, task: Task, **options: Any) -> Any:
-    with chip() as device:
-        return tuned(
-            network(seed=8), device, task, **{"epochs": 2, "checkpoint_dir": folder, "resume": True, **options}
-        )
-
-
-def test_a_finished_run_is_resumed_without_a_step(saved: Path, task: Task) -> None:
-    found = load_checkpoint(saved, network())
-    assert found is not None
-    assert found.step == 2
-    result = resumed(saved, task)
-    assert [epoch.number for epoch in result.history] == [1, 2]
-    expected = found.state["best"]["weights"]
-    net = network(seed=8)
-    with chip() as device:
-        tuned(net, device, task, epochs=2, checkpoint_dir=saved, resume=True)
-    assert {name: value.tolist() for name, value in net.state_dict().items()} == {
-        name: value.tolist() for name, value in expected.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("batch_size", 16), ("lr", 0.06), ("lr_decay", 0.8), ("repeats", 2), ("floor", 0.2), ("policy", "skip"),
-        ("clip_norm", 2.0), ("seed", 1), ("decision", "count"), ("validation_repeats", 2), ("averaging", 0.5),
-    ],
-)  # fmt: skip
-def test_a_run_is_resumed_with_its_own_options(saved: Path, task: Task, option: str, value: Any) -> None:
-    with pytest.raises(CheckpointError, match=rf"made with {option} = .*, this run has {value!r}"):
-        resumed(saved, task, **{option: value})
-
-
-def test_a_run_is_resumed_with_its_own_loss_rule_data_and_length(saved: Path, task: Task) -> None:
-    with chip() as device, pytest.raises(CheckpointError, match="made with loss = "):
-        tuned(network(), device, task, 2 * LOSS, epochs=2, checkpoint_dir=saved, resume=True)
-    with pytest.raises(CheckpointError, match="made with rule = "):
-        resumed(saved, task, rule="hm2bp")
-    with pytest.raises(CheckpointError, match=f"made with samples = {SAMPLES}, this run has 50"):
-        resumed(saved, datasets.yin_yang(sizes=(50, VALIDATION, 20)))
-    with pytest.raises(CheckpointError, match="holds 2 epochs, this run asks for 1; pass epochs=2 or more"):
-        resumed(saved, task, epochs=1)
-
-
-def test_a_checkpoint_of_something_else_is_refused(task: Task, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, network(), {"weights": 1}, step=1)
-    with pytest.raises(CheckpointError, match="is no checkpoint of finetune"):
-        resumed(tmp_path, task)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"network": {}}, {"optimizer": {"state": {}, "param_groups": []}}, {"history": [{"number": 1}]},
-        {"as_is": {"share": 1.0}}, {"best": {"weights": []}}, {"neurons": []},
-        {"device": 3},
-    ],
-    ids=lambda change: next(iter(change)),
-)  # fmt: skip
-def test_a_state_that_the_loop_did_not_write_is_refused(
-    saved: Path, task: Task, tmp_path: Path, change: dict[str, Any]
-) -> None:
-    found = load_checkpoint(saved, network())
-    assert found is not None
-    save_checkpoint(tmp_path, network(), {**found.state, **change}, step=2)
-    with pytest.raises(CheckpointError, match="is no checkpoint of finetune"):
-        resumed(tmp_path, task)
-
-
-def test_resuming_where_nothing_was_saved_starts_anew(task: Task, tmp_path: Path) -> None:
-    result = resumed(tmp_path, task, epochs=1)
-    assert len(result.history) == 1
-    found = load_checkpoint(tmp_path, network())
-    assert found is not None
-    assert found.step == 1
-
-
-@pytest.mark.parametrize("preset", ["ideal", "bss2"])
-def test_a_resumed_run_goes_on_where_it_stood_mask_and_noise_included(task: Task, tmp_path: Path, preset: str) -> None:
-    options: dict[str, Any] = {
-        "mask": [1, 7],
-        "averaging": 0.5,
-        "optimizer": torch.optim.Adam,
-        "weight_scale": "quantile:0.99",
-    }
-
-    def run(net: Network, **more: Any) -> Any:
-        with chip(preset) as device:
-            return tuned(net, device, task, **options, **more)
-
-    whole_net, net = network(), network(seed=4)
-    whole = run(whole_net, epochs=3)
-    run(network(), epochs=2, checkpoint_dir=tmp_path)
-    again = run(net, epochs=3, checkpoint_dir=tmp_path, resume=True)
-
-    def figures(result: Any) -> list[dict[str, Any]]:
-        return [{**vars(epoch), "seconds": 0.0} for epoch in result.history]
-
-    assert figures(again) == figures(whole)
-    assert (again.best_epoch, again.best_validation, again.as_is) == (
-        whole.best_epoch,
-        whole.best_validation,
-        whole.as_is,
-    )
-    assert again.program.digest == whole.program.digest
-    assert all(torch.equal(a, b) for a, b in zip(weights_of(net), weights_of(whole_net), strict=True))
-
-
-# -- refusals -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 0}, "epochs = 0; allowed: a whole number >= 1"),
-        ({"epochs": 1.5}, "epochs = 1.5; allowed"),
-        ({"batch_size": 0}, "batch_size = 0; allowed: a whole number >= 1"),
-        ({"repeats": -1}, "repeats = -1; allowed: a whole number >= 1"),
-        ({"validation_repeats": 0}, "validation_repeats = 0; allowed: a whole number >= 1"),
-        ({"lr": 0.0}, "lr = 0.0"),
-        ({"lr": math.inf}, "lr = inf"),
-        ({"lr": math.nan}, "lr = nan"),
-        ({"lr_decay": 0.0}, "lr_decay = 0.0"),
-        ({"lr_decay": 1.001}, "lr_decay = 1.001"),
-        ({"averaging": 1.0}, r"averaging = 1.0; allowed: 0 .*averaging < 1"),
-        ({"averaging": -0.1}, "averaging = -0.1"),
-        ({"averaging": math.nan}, "averaging = nan"),
-        ({"resume": True}, "resume=True without checkpoint_dir"),
-    ],
-)
-def test_an_option_out_of_range_is_refused_before_the_device_is_touched(
-    task: Task, options: dict[str, Any], message: str
-) -> None:
-    net = network()
-    before = weights_of(net)
-    with chip() as device, pytest.raises(InputError, match=message):
-        tuned(net, device, task, **options)
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights_of(net), before, strict=True))
-
-
-def test_unknown_rules_decisions_and_gradients_that_the_policy_refuses_are_refused(task: Task) -> None:
-    with chip() as device:
-        with pytest.raises(OptionError, match="backprop"):
-            tuned(network(), device, task, rule="backprop")
-        with pytest.raises(OptionError, match="decision = 'vote'"):
-            tuned(network(), device, task, decision="vote")
-        with pytest.raises(GradientError):
-            tuned(network(), device, task, floor=1e6, policy="raise")
-
-
-def sized(n_in: int, n_out: int) -> Callable[[], Network]:
-    return lambda: Network([Dense(n_in, n_out), LIF(n_out, 10e-3, 5e-3)])
-
-
-@pytest.mark.parametrize(("n_in", "n_out"), [(4, 3), (5, 4), (3, 5)])
-def test_a_network_of_another_size_than_the_task_is_refused(task: Task, n_in: int, n_out: int) -> None:
-    message = f"the network has {n_in} inputs and {n_out} outputs; task .* needs 5 and 3"
-    with chip() as device, pytest.raises(InputError, match=message):
-        tuned(sized(n_in, n_out)(), device, task)
-
-
-def test_a_folder_with_a_checkpoint_is_not_overwritten_by_a_new_run(saved: Path, task: Task) -> None:
-    before = {path.name: path.read_bytes() for path in saved.iterdir() if path.suffix != ".lock"}
-    with (
-        chip() as device,
-        pytest.raises(CheckpointError, match="is there already; pass resume=True, or name another folder"),
-    ):
-        tuned(network(), device, task, checkpoint_dir=saved)
-    assert {path.name: path.read_bytes() for path in saved.iterdir() if path.suffix != ".lock"} == before

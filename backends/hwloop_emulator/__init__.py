@@ -4,9 +4,9 @@ from .device import EmulatorDevice as EmulatorDevice
 from .device import EmulatorTarget as EmulatorTarget
 from .effects import EFFECTS as EFFECTS
 from .many.device import Population as Population
-from .preset import Effect as Effect
 from .preset import Preset as Preset
 from .preset import shipped as shipped
+from .preset_entries import Effect as Effect
 from .words import effects_in_words as effects_in_words
 
 __all__ = [

@@ -17,7 +17,7 @@ from hwloop import simulate
 from hwloop.device.registry import Measured
 from hwloop.errors import TargetError
 from hwloop.mapping import LayerProgram, Program
-from hwloop.mapping.order import in_a_row, run_order
+from hwloop.mapping.run_order import in_a_row, run_order
 from hwloop.neurons import check_reset
 from hwloop.spikes import Spikes
 

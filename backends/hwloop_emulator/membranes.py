@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,19 @@ from hwloop.simulate.kernels.neuron import response
 from hwloop.spikes import Spikes
 
 from .streams import Array
+
+
+class Trains(NamedTuple):
+    """Spikes as a kernel reads them: ``times``, ``units`` ``[batch, spikes]``, ``counts [batch]``."""
+
+    times: Array
+    units: Array
+    counts: Array
+
+    @classmethod
+    def of(cls, spikes: Spikes) -> Trains:
+        """Those of ``spikes``, times in float64."""
+        return cls(spikes.times.double().numpy(), spikes.units.numpy(), spikes.counts.numpy())
 
 
 def sampled(
@@ -41,22 +54,23 @@ def sampled(
     if start is not None:
         begin = np.where(start.double().numpy() >= v_th, value["v_reset"], start.double().numpy())
     sample_range(
-        inputs.times.double().numpy(), inputs.units.numpy(), inputs.counts.numpy(),
-        weight.double().numpy().copy(), table, np.ascontiguousarray(v_th), fired.times.double().numpy(),
-        fired.units.numpy(), fired.counts.numpy(), neurons.astype(np.int64), times.astype(np.float64), subtract, np.ascontiguousarray(begin), result,
+        Trains.of(inputs), Trains.of(fired), weight.double().numpy().copy(), table, np.ascontiguousarray(v_th),
+        neurons.astype(np.int64), times.astype(np.float64), subtract, np.ascontiguousarray(begin), result,
     )  # fmt: skip
     return result
 
 
 @kernel()
 def sample_range(  # type: ignore[no-untyped-def]
-    t_in: Any, u_in: Any, n_in: Any, weight: Any, table: Any, v_th: Any, t_out: Any, u_out: Any, n_out: Any,
-    neurons: Any, times: Any, subtract: bool, begin: Any, result: Any,
+    inputs: Trains, fired: Trains, weight: Any, table: Any, v_th: Any, neurons: Any, times: Any, subtract: bool,
+    begin: Any, result: Any,
 ):  # fmt: skip
     """Carry ``(u, i)`` of each neuron through its inputs, its spikes and the ends of its refractory times.
 
     Between events, from ``v_leak``: ``u(s) = u e^(-s/tau_mem) + i g(s)``, ``i(s) = i e^(-s/tau_syn)``.
     """
+    t_in, u_in, n_in = inputs
+    t_out, u_out, n_out = fired
     for b in range(len(n_in)):
         for k in range(len(neurons)):
             n = neurons[k]

@@ -7,130 +7,28 @@ import json
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hwloop.device.trim import TRIMMED, TrimRange
 from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
 from hwloop.mapping.capabilities import GRAPH_LIMITS
-from hwloop.neurons import ResetKind
 
-from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE, Distribution, Mode, TimeScale, Unit
+from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE
+from .preset_entries import STRICT, Effect, Limits, Trim, check_effect, plain_limits, with_defaults
 
 FORMAT = "hwloop-emulator-preset"
 #: Bytes; shipped presets have about 5 kB. A larger file is not a preset.
 MAX_FILE = 1_000_000
 
-T = TypeVar("T")
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
-_Text = Annotated[str, Field(min_length=1, max_length=2000)]
-_SecondsOrNone = Annotated[float, Field(ge=0, le=1.0)]
-_Interval = Annotated[list[_SecondsOrNone], Field(min_length=2, max_length=2)]
-_SwingInterval = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=2, max_length=2)]
-
-
-class Effect(BaseModel):
-    """One effect: what is disturbed, how it is distributed, how strongly, in which unit, how often drawn anew."""
-
-    model_config = _STRICT
-
-    scale: Annotated[float, Field(ge=0)]
-    source: _Text
-    parameter: _Text
-    distribution: Distribution
-    mode: Mode
-    unit: Unit
-    time_scale: TimeScale
-    stream: _Text
-
-
-class Stated(BaseModel, Generic[T]):
-    """A value with its source: a citation, or the word "assumed"."""
-
-    model_config = _STRICT
-
-    value: T
-    source: _Text
-
-
-def _ideal(value: T) -> Any:
-    return Stated[Any](value=value, source="ideal: no limit of a chip")
-
-
-class Limits(BaseModel):
-    """Limits of a chip type; what a file does not state is as in ``ideal``.
-
-    ``membrane_channels`` is the number of neurons whose membranes can be sampled in one run. ``tau_mem``, ``tau_syn``, ``t_ref`` (device s) and ``v_leak`` (of the swing above ``v_reset``) are
-    configurable ranges; ``refractory_min`` (device s) is held whatever is asked; ``speedup`` is model seconds a
-    device second. ``bias`` moves the leak potential; without ``initial_membrane`` membranes start there, wherever the model's do. Up to ``joined``
-    circuits make one neuron of a network that is partitioned, with the parameters of the first.
-    """
-
-    model_config = ConfigDict(**{**_STRICT, "validate_default": False})
-
-    n_neurons: Stated[Annotated[int, Field(ge=1, le=1_000_000)]] = _ideal(1_000_000)
-    fan_in: Stated[Annotated[int, Field(ge=1, le=1_000_000)]] = _ideal(1_000_000)
-    weight_bits: Stated[Annotated[int, Field(ge=2, le=16)]] | None = None
-    speedup: Stated[Annotated[float, Field(ge=1e-6, le=1e6)]] = _ideal(1.0)
-    reset_kinds: Stated[Annotated[list[ResetKind], Field(min_length=1, max_length=2)]] = _ideal(["value", "subtract"])
-    delays: Stated[bool] = _ideal(True)
-    spike_cap: Stated[bool] = _ideal(True)
-    refractory_min: Stated[_SecondsOrNone] = _ideal(0.0)
-    max_events: Stated[Annotated[int, Field(ge=1, le=10**9)]] | None = None
-    tau_mem: Stated[_Interval] | None = None
-    tau_syn: Stated[_Interval] | None = None
-    t_ref: Stated[_Interval] | None = None
-    v_leak: Stated[_SwingInterval] | None = None
-    membrane_channels: Stated[Annotated[int, Field(ge=0, le=1_000_000)]] = _ideal(0)
-    recurrent: Stated[bool] = _ideal(True)
-    synaptic_delays: Stated[bool] = _ideal(True)
-    bias: Stated[bool] = _ideal(True)
-    initial_membrane: Stated[bool] = _ideal(True)
-    joined: Stated[Annotated[int, Field(ge=1, le=1024)]] = _ideal(1)
-    populations: Stated[Annotated[list[Literal["LIF", "DeltaLIF", "IF"]], Field(min_length=1, max_length=3)]] = _ideal(
-        ["LIF", "DeltaLIF", "IF"]
-    )
-
-    @field_validator("tau_mem", "tau_syn", "t_ref", "v_leak")
-    @classmethod
-    def _ordered(cls, stated: Stated[list[float]] | None) -> Stated[list[float]] | None:
-        if stated is not None and stated.value[0] > stated.value[1]:
-            raise ValueError(
-                f"[{stated.value[0]}, {stated.value[1]}] is no interval; allowed: [low, high], low <= high"
-            )
-        return stated
-
-
-class Trim(BaseModel):
-    """Trim cells of one parameter: ``codes`` from .. to, the ``default`` that moves nothing, nominal ``step`` of 1 LSB.
-
-    The step is a logarithm (time constants, gain: .01 is 1 %) or a share of the swing (potentials); see
-    :class:`hwloop.device.trim.TrimRange`.
-    """
-
-    model_config = _STRICT
-
-    codes: Annotated[list[Annotated[int, Field(ge=-65536, le=65536)]], Field(min_length=2, max_length=2)]
-    default: int
-    step: Annotated[float, Field(gt=0, le=1)]
-    source: _Text
-
-    @model_validator(mode="after")
-    def _inside(self) -> Self:
-        if not self.codes[0] <= self.default <= self.codes[1] or self.codes[0] == self.codes[1]:
-            raise ValueError(
-                f"default = {self.default} in codes = {self.codes}; allowed: low <= default <= high, low < high"
-            )
-        return self
-
 
 class Preset(BaseModel):
     """A chip type: limits, effects and trim cells. ``print(preset)`` shows what differs from ``ideal``."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     format: Literal["hwloop-emulator-preset"]
     version: Literal[1]
@@ -148,12 +46,12 @@ class Preset(BaseModel):
         effects = data.get("effects") if isinstance(data, dict) else None
         if not isinstance(effects, dict):
             return data
-        return {**data, "effects": {key: _with_defaults(key, entry) for key, entry in effects.items()}}
+        return {**data, "effects": {key: with_defaults(key, entry) for key, entry in effects.items()}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, effect in self.effects.items():
-            _check_effect(name, effect)
+            check_effect(name, effect)
         for name in self.trims:
             if name not in TRIMMED:
                 raise ValueError(f"trims.{name} is unknown; known: {', '.join(TRIMMED)}{did_you_mean(name, TRIMMED)}")
@@ -209,7 +107,7 @@ class Preset(BaseModel):
     def digest(self) -> str:
         """SHA-256 (hexadecimal) over limits and effects; sources and description do not count."""
         values = {name: (effect.distribution, effect.scale, effect.stream) for name, effect in self.effects.items()}
-        limits = _plain_limits(self.limits)
+        limits = plain_limits(self.limits)
         for (
             name
         ) in GRAPH_LIMITS:  # what a network may have besides a chain changes nothing that the chip does to a chain
@@ -304,7 +202,7 @@ class Preset(BaseModel):
 
     def differences(self) -> list[tuple[str, str, str]]:
         """What differs from ``ideal``, one ``(name, value, source)`` a limit or effect."""
-        ideal, own = _plain_limits(Limits()), _plain_limits(self.limits)
+        ideal, own = plain_limits(Limits()), plain_limits(self.limits)
         rows = [
             (
                 _RANGE_NAMES.get(name, name),
@@ -334,35 +232,6 @@ def shipped() -> tuple[str, ...]:
     """Names of the presets that come with the emulator."""
     folder = resources.files(__package__) / "presets"
     return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")))
-
-
-def _with_defaults(name: str, entry: Any) -> Any:
-    kind = EFFECTS.get(name)
-    if kind is None or not isinstance(entry, dict):
-        return entry
-    fixed = {"parameter": kind.parameter, "mode": kind.mode, "unit": kind.unit, "time_scale": kind.time_scale}
-    return {**fixed, "distribution": kind.distributions[0], "stream": name, **entry}
-
-
-def _check_effect(name: str, effect: Effect) -> None:
-    kind = EFFECTS.get(name)
-    if kind is None:
-        raise ValueError(f"effects.{name} is unknown; known: {', '.join(EFFECTS)}{did_you_mean(name, EFFECTS)}")
-    if effect.distribution not in kind.distributions:
-        raise ValueError(
-            f"effects.{name}.distribution = {effect.distribution!r}; allowed: {' or '.join(map(repr, kind.distributions))}"
-        )
-    for key in ("parameter", "mode", "unit", "time_scale"):
-        if getattr(effect, key) != getattr(kind, key):
-            raise ValueError(f"effects.{name}.{key} = {getattr(effect, key)!r}; allowed: {getattr(kind, key)!r}")
-    if effect.scale > kind.largest:
-        raise ValueError(f"effects.{name}.scale = {effect.scale:g}; allowed: 0..{kind.largest:g} ({kind.unit})")
-
-
-def _plain_limits(limits: Limits) -> dict[str, Any]:
-    return {
-        name: None if (stated := getattr(limits, name)) is None else stated.value for name in type(limits).model_fields
-    }
 
 
 #: Units of the limits that have one, in the names of the table of effects.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hwloop.mapping import LayerProgram
-from hwloop.mapping.order import Together
+from hwloop.mapping.run_order import Together
 from hwloop.network.readouts import with_begin
 from hwloop.network.trains import merged, relabelled, split
 from hwloop.neurons import PARAMETERS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .effects import EFFECTS
-from .preset import Limits, Preset
+from .preset import Preset
+from .preset_entries import Limits
 
 #: What each effect is in a sentence. Effects that only say how another one acts (its rate, its time) belong to that one.
 WORDS: dict[str, str] = {

@@ -34,8 +34,8 @@ from hwloop_loihi.wrap import check_wraps
 from . import environment, floating
 from .environment import Environment
 from .floating import FloatProgram
-from .process import SILENCE_DEADLINE, Worker
 from .request import plan, requests, spikes_of
+from .worker_process import SILENCE_DEADLINE, Worker
 
 if TYPE_CHECKING:
     from hwloop.rules import StepNetwork

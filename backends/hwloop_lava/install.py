@@ -15,7 +15,7 @@ from pathlib import Path
 from hwloop.errors import TargetError
 
 from . import recipe
-from .process import end_group
+from .worker_process import end_group
 
 #: Longest time for an interpreter to say what it is (s).
 INSPECTION_DEADLINE = 30.0

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hwloop.errors import TargetError
 
-from .process import Worker
 from .worker.protocol import Message
+from .worker_process import Worker
 
 _TICKS = 16
 _SPIKES = [2, 4, 6, 8, 10]

@@ -11,8 +11,8 @@ from hwloop_fixed_point.soft_reset import SoftRun, run_population
 from hwloop_loihi.soft_device import SoftDevice
 
 from .environment import Environment
-from .process import Worker
 from .soft_reset import run_soft_reset
+from .worker_process import Worker
 
 
 class LavaSoftDevice(SoftDevice):

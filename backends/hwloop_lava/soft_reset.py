@@ -9,9 +9,9 @@ import numpy as np
 from hwloop.errors import InputError
 from hwloop_fixed_point.registers import Array
 
-from .process import Worker
 from .request import MAX_RASTER, MAX_SYNAPSES
 from .worker.protocol import Message
+from .worker_process import Worker
 
 
 def run_soft_reset(
@@ -56,7 +56,7 @@ def run_soft_reset(
     InputError
         Shapes do not fit, or in fixed point a weight is not even or outside -256..254.
     TargetError
-        As :meth:`hwloop_lava.process.Worker.ask`.
+        As :meth:`hwloop_lava.worker_process.Worker.ask`.
     """
     batch, ticks, n_in = inputs.shape
     n = len(weight)

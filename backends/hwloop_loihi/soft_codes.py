@@ -21,7 +21,7 @@ from hwloop.mapping import rounded_up
 from hwloop.rules import StepNetwork, Values
 from hwloop.rules.spide.rule import limited, rate_neurons
 from hwloop.rules.spikegrad.rule import input_counts, neurons_of
-from hwloop.rules.steps.synapses import synapses
+from hwloop.rules.steps.synapse_lists import synapses
 from hwloop_fixed_point.registers import BIAS_EXPONENT, BIAS_MANTISSA, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array
 from hwloop_fixed_point.soft_reset import SoftPopulation
 

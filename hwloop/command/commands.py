@@ -11,8 +11,8 @@ import typer
 
 from .. import __version__
 from ..experiments import builtin
-from . import calibrations, lava, nir_command
-from .errors import FAILED, Command, Commands
+from . import calibrations, lava_command, nir_command
+from .exit_status import FAILED, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 
 app.add_typer(calibrations.app, name="calibrations", help="Stored calibrations: list, show, compare, export.")
-app.add_typer(lava.app, name="lava", help="The private environment that the target lava runs in.")
+app.add_typer(lava_command.app, name="lava", help="The private environment that the target lava runs in.")
 
 app.add_typer(
     nir_command.app, name="nir", help="Networks in NIR files: what one means, and a trained one written as one."
@@ -227,7 +227,7 @@ def calibrate(
 ) -> None:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
     from . import work
-    from .calibrate import HowMuch, calibrate_run
+    from .calibrate_command import HowMuch, calibrate_run
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import terminal
-from .errors import Command
+from .exit_status import Command
 
 if TYPE_CHECKING:
     from ..network import Network

@@ -14,14 +14,14 @@ from . import terminal
 from .folder import RunFolder, Trained
 
 if TYPE_CHECKING:
-    from hwloop_calibration.yield_.study import RowResult, YieldPlan
+    from hwloop_calibration.yield_.plan import RowResult, YieldPlan
 
 
 def make_plan(
     preset: str, spread: float | None, chips: int, strategies: list[str] | None, efforts: list[float] | None, runs: int
 ) -> YieldPlan:
     """The plan that the options describe; raises :class:`hwloop.errors.InputError` for what is not allowed."""
-    from hwloop_calibration.yield_.study import YieldPlan
+    from hwloop_calibration.yield_.plan import YieldPlan
 
     given = {"strategies": strategies, "efforts": efforts}
     stated = {name: list(value) for name, value in given.items() if value}

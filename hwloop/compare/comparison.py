@@ -19,9 +19,9 @@ from ..spikes import Spikes
 from .decisions import Decisions, compare_decisions
 from .distances import isi_and_spike_trains, van_rossum_trains, victor_purpura_trains
 from .divergence import INPUT_LAYER, Divergences, LayerEvents, first_divergences
+from .flat_trains import Floats, Ints, paired_trains, positive
 from .influence import Network, NeuronModel, neuron_models
 from .matching import Matching, NeuronErrors, match_trains
-from .trains import Floats, Ints, paired_trains, positive
 
 #: The default window, in units of the time scale: a spike that comes later counts as missing, and as an extra one.
 WINDOW_SCALES = 1.0

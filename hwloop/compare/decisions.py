@@ -11,7 +11,7 @@ import torch
 from ..errors import InputError
 from ..losses import Decision, predict
 from ..spikes import Spikes
-from .trains import Bools, Ints, check_alike
+from .flat_trains import Bools, Ints, check_alike
 
 
 @dataclass(frozen=True, eq=False)

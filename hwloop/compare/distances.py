@@ -22,8 +22,8 @@ import numpy as np
 
 from ..errors import InputError, OptionError
 from ..spikes import Spikes
+from .flat_trains import Floats, Trains, paired_trains, positive
 from .matching import align_trains
-from .trains import Floats, Trains, paired_trains, positive
 
 #: Convention of the van Rossum distance; ``elephant`` is sqrt(2) times ``textbook``.
 Normalisation = Literal["textbook", "elephant"]

@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
+from .flat_trains import Bools, Floats, Ints
 from .influence import InputEvent, NeuronModel
 from .matching import Matching
 from .time_format import format_time
-from .trains import Bools, Floats, Ints
 
 #: In what way an event differs.
 Kind = Literal["missing", "extra", "late", "early"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..mapping.graph import block_of, delays_of, matrix_of
 from ..network import LIF
-from .trains import Floats, Ints
+from .flat_trains import Floats, Ints
 
 
 class Network(Protocol):

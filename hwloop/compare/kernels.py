@@ -1,6 +1,6 @@
 """Numba kernels over flat spike trains; each has a slow twin in :mod:`.reference`, which is its specification.
 
-All take trains in the layout of :class:`.trains.Trains` (times in s, start offsets) and write into arrays that
+All take trains in the layout of :class:`.flat_trains.Trains` (times in s, start offsets) and write into arrays that
 the caller made. No allocation grows with the number of trains.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from .trains import Floats, Ints
+from .flat_trains import Floats, Ints
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from .flat_trains import Floats, Ints
 from .source import Figure, Sources
-from .trains import Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

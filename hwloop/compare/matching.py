@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..spikes import Spikes
-from .trains import Bools, Floats, Ints, Trains, paired_trains, positive
+from .flat_trains import Bools, Floats, Ints, Trains, paired_trains, positive
 
 
 @dataclass(frozen=True, eq=False)

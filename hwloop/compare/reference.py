@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .trains import Floats
+from .flat_trains import Floats
 
 
 def align(a: Floats, b: Floats, rate: float) -> tuple[float, list[tuple[int, int]]]:

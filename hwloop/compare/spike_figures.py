@@ -11,10 +11,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..record import Record
+from .flat_trains import Floats, Ints
 from .matching import Matching, match
 from .source import Figure, Source, Sources
 from .time_format import format_time, time_unit
-from .trains import Floats, Ints
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

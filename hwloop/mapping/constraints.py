@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import CompileError
 from .capabilities import Capabilities, Range
-from .order import looped
 from .quantise import Array
 from .rounding import rounded_down, rounded_up
+from .run_order import looped
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from .capabilities import Capabilities
 from .compiler import compile_network, inputs_of, layer_program, network_values
 from .constraints import Block, LayerValues, check_layer
 from .loss import weight_losses
-from .order import Together, run_order, sources_of
 from .program import LayerProgram, Program
 from .quantise import Array, ScaleRule, scale_rules
+from .run_order import Together, run_order, sources_of
 
 if TYPE_CHECKING:
     from ..network import Network

@@ -2,8 +2,8 @@
 
 A rule is the forward semantics that it needs, and how it turns a record of a run into parameter gradients
 (:mod:`hwloop.rules.base`). Rules in continuous time train a :class:`hwloop.network.Network`; rules in steps a
-:class:`StepNetwork` (:mod:`hwloop.rules.steps.network`) on :class:`Values` (:mod:`hwloop.rules.steps.values`), with
-losses on its readout (:mod:`hwloop.rules.steps.losses`).
+:class:`StepNetwork` (:mod:`hwloop.rules.steps.network`) on :class:`Values` (:mod:`hwloop.rules.steps.input_values`), with
+losses on its readout (:mod:`hwloop.rules.steps.readout_losses`).
 
     task = rules.mnist_values()
     net = rules.StepNetwork([hl.Dense(784, 400), NEURONS, hl.Dense(400, 10), NEURONS], in_shape=784, steps=5)
@@ -31,18 +31,18 @@ from .steps.augment import Augment as Augment
 from .steps.augment import RandomAffine as RandomAffine
 from .steps.deployment import agreement as agreement
 from .steps.deployment import open_network as open_network
-from .steps.losses import ReadoutCrossEntropy as ReadoutCrossEntropy
-from .steps.losses import ReadoutError as ReadoutError
-from .steps.losses import TraceError as TraceError
+from .steps.input_values import Values as Values
+from .steps.input_values import ValueSet as ValueSet
+from .steps.input_values import ValueTask as ValueTask
+from .steps.input_values import mnist_values as mnist_values
 from .steps.network import StepNetwork as StepNetwork
-from .steps.neurons import Neurons as Neurons
-from .steps.record import StepRecord as StepRecord
+from .steps.readout_losses import ReadoutCrossEntropy as ReadoutCrossEntropy
+from .steps.readout_losses import ReadoutError as ReadoutError
+from .steps.readout_losses import TraceError as TraceError
 from .steps.stages import AvgPool as AvgPool
 from .steps.stages import Stage as Stage
-from .steps.values import Values as Values
-from .steps.values import ValueSet as ValueSet
-from .steps.values import ValueTask as ValueTask
-from .steps.values import mnist_values as mnist_values
+from .steps.step_neurons import Neurons as Neurons
+from .steps.step_record import StepRecord as StepRecord
 
 __all__ = [
     "HM2BP",

@@ -14,9 +14,10 @@ import hwloop as hl
 from hwloop.errors import DataError, InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop_calibration.yield_ import study as yield_study
+from hwloop_calibration.yield_.plan import Row, RowResult, YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
 from hwloop_calibration.yield_.strategies import STRATEGIES, Setting, apply_strategy, averaged_accuracy
-from hwloop_calibration.yield_.study import Row, RowResult, YieldPlan, prepare, run_study
+from hwloop_calibration.yield_.study import prepare, run_study
 from hwloop_emulator import Preset
 
 SMALL: dict[str, Any] = {

@@ -11,8 +11,8 @@ import pytest
 
 import hwloop as hl
 from hwloop import storage
-from hwloop.command import calibrate, demo_command, work, yield_command
-from hwloop.command.calibrate import HowMuch
+from hwloop.command import calibrate_command, demo_command, work, yield_command
+from hwloop.command.calibrate_command import HowMuch
 from hwloop.command.folder import RunFolder, Trained, opened
 from hwloop.command.replaced import KEPT
 from hwloop.command.target_choice import TargetChoice
@@ -23,8 +23,8 @@ from hwloop.network import Network
 from hwloop.results import Result, read_summary
 from hwloop_calibration.document import report as calibration_html
 from hwloop_calibration.yield_ import study as yield_study
+from hwloop_calibration.yield_.plan import RowResult, YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
-from hwloop_calibration.yield_.study import RowResult, YieldPlan
 
 from .killed import fresh_copies, kills
 
@@ -72,8 +72,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     for module, name, heavy in [
         (work, "load_on", work.load_on), (work, "simulated", work.simulated),
         (work, "measured", work.measured), (work, "run_on", work.run_on), (work, "compare", work.compare),
-        (calibrate, "simulated", calibrate.simulated), (calibrate, "measured", calibrate.measured),
-        (calibrate, "_calibrated", few_calibrated),
+        (calibrate_command, "simulated", calibrate_command.simulated), (calibrate_command, "measured", calibrate_command.measured),
+        (calibrate_command, "_calibrated", few_calibrated),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, made.remembered(heavy))
     # a forked process has one thread once it simulates, and summaries name their number
@@ -118,7 +118,7 @@ PLAN = YieldPlan.of(chips=[0, 1], strategies=["as-is"], ceilings=0, runs=1)
 COMMANDS: dict[str, Callable[[Runs, RunFolder], None]] = {
     "deploy": lambda runs, folder: work.deploy_run(runs.trained, CHOICE, 1, folder),
     "compare": lambda runs, folder: work.compare_run(runs.trained, CHOICE, None, folder),
-    "calibrate": lambda runs, folder: calibrate.calibrate_run(
+    "calibrate": lambda runs, folder: calibrate_command.calibrate_run(
         runs.trained, CHOICE, 1, HowMuch(False, 4, False), folder.path.parent / "store", folder
     ),
     "yield": lambda runs, folder: yield_command.yield_run(runs.trained, PLAN, 1, None, folder),

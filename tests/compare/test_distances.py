@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.compare import isi_distance, reference, spike_distance, van_rossum, victor_purpura
-from hwloop.compare.trains import paired_trains
+from hwloop.compare.flat_trains import paired_trains
 from hwloop.errors import InputError, OptionError
 from hwloop.spikes import Spikes
 

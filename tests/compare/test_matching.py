@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from hwloop.compare import match
+from hwloop.compare.flat_trains import as_trains, paired_trains
 from hwloop.compare.matching import align_trains
 from hwloop.compare.reference import align
-from hwloop.compare.trains import as_trains, paired_trains
 from hwloop.errors import InputError
 from hwloop.spikes import Spikes
 

@@ -49,7 +49,7 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("checkpoint._unpack_state", "a tensor holds inf or NaN", _WRAPPED),
     ("download.fetch", "more than {} bytes", _WRAPPED),
     ("named_values", "{} tensors for {} weights", _WRAPPED),
-    ("preset._check_effect", "is unknown; known", "an unknown effect is found by its key first, with the near one"),
+    ("preset_entries.check_effect", "is unknown; known", "an unknown effect is found by its key first, with the near one"),
     ("StepNetwork.forward", "returned a {} for a network that runs in steps", "for whoever writes a rule"),
     ("Run.restore_best", "no epoch was run", _UNREACHABLE),
     ("LayerCall.spikes", "the layer has not run", _UNREACHABLE),

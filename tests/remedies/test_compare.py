@@ -51,7 +51,7 @@ COMPARE = [
     Case("comparison.compare", "both must stem from one network", lambda: compared(record(spikes(), spikes())), compared),
     option("_settings", "tolerance = {} s; allowed: finite and >= 0 s", compared, "tolerance", -1.0, 0.0),
     option("_settings", "q = {} per second; allowed: finite and >= 0", compared, "q", float("inf"), 0.0),
-    option("trains.positive", "{} = {} {}; allowed: finite and > 0 {}", compared, "window", 0.0, 1e-9),
+    option("flat_trains.positive", "{} = {} {}; allowed: finite and > 0 {}", compared, "window", 0.0, 1e-9),
     option("neuron_models", "the records hold {}; pass the network that made them", compared, "net", other(n_out=3), NET),
     option("neuron_models", "net takes {} inputs, the records hold {}", compared, "net", other(n_in=4), NET),
     Case("check_alike", "both must stem from one network and batch", lambda: compared(record(spikes(n_units=3))), compared),

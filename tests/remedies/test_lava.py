@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 import hwloop as hl
 from hwloop.command import app
 from hwloop.device.registry import choose_dt, find
-from hwloop_lava import LavaDevice, LavaTarget, environment, install, process, selftest
-from hwloop_lava.process import Worker
+from hwloop_lava import LavaDevice, LavaTarget, environment, install, selftest, worker_process
 from hwloop_lava.soft_reset import run_soft_reset
 from hwloop_lava.worker import protocol
+from hwloop_lava.worker_process import Worker
 
 from .support import Case, Said, option, refused
 
@@ -265,7 +265,7 @@ def test_an_environment_built_anew_starts_a_worker(tmp_path: Path) -> None:
 
 
 def test_a_temporary_folder_that_is_writable_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "MAX_TEMPORARY", 1000)  # no Lava, no sockets
+    monkeypatch.setattr(worker_process, "MAX_TEMPORARY", 1000)  # no Lava, no sockets
     (tmp_path / "file").write_text("")
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path / "file"))

@@ -14,7 +14,7 @@ from hwloop.rules.hm2bp.step_simulation import forward as hm2bp_forward
 from hwloop.rules.na.rule import neurons_of as traced
 from hwloop.rules.spide.rule import rate_neurons
 from hwloop.rules.spikegrad.rule import neurons_of as signed
-from hwloop.rules.steps.values import mnist_values
+from hwloop.rules.steps.input_values import mnist_values
 
 from .data_files import idx_files
 from .step_networks import BATCH, DTYPE, HIDDEN, N_IN, N_OUT, STEPS, stepped, timed, values

@@ -22,9 +22,10 @@ from hwloop_calibration.characterise.bench import Bench, targets_of
 from hwloop_calibration.characterise.stimuli import Pattern, Stimuli
 from hwloop_calibration.document import parts
 from hwloop_calibration.yield_ import study as yield_study
+from hwloop_calibration.yield_.plan import Row, RowResult, YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
 from hwloop_calibration.yield_.strategies import STRATEGIES
-from hwloop_calibration.yield_.study import Row, RowResult, YieldPlan, run_study
+from hwloop_calibration.yield_.study import run_study
 from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 
 from .support import Case, Said, option, refused

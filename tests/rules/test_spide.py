@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,224 +11,23 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.errors import GradientError, InputError, OptionError
-from hwloop.rules.spide.adjoint import Feedback, Loop, implicit_adjoint, spiking_adjoint, step_by_step
+from hwloop.rules.spide.adjoint import Feedback, spiking_adjoint
 from hwloop.rules.spide.rule import RateNeurons, Spide, equilibrium, firing, limited, quantum_of, simulate
-from hwloop.rules.steps.integrate_fire import IntegrateFire, ternary
 
-T_BACK = (25, 80, 250, 800, 4000)
-
-
-def dense_net(
-    hidden: tuple[int, ...] = (24,), *, seed: int = 0, steps: int = 30, gain: float = 1.0, norm: float = 1.5
-) -> rules.StepNetwork:
-    """12 inputs, hidden populations in a ring, 5 outputs; float64."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes, layers = (12, *hidden, 5), []
-    for n_in, n_out in pairwise(sizes):
-        connection = hl.Dense(n_in, n_out).init_normal_(0.0, gain / math.sqrt(n_in), generator)
-        layers += [connection, RateNeurons()]
-    feedback = hl.Dense(hidden[-1], hidden[0]).init_normal_(0.0, 1.0, generator)
-    net = rules.StepNetwork(layers, in_shape=12, steps=steps, feedback=feedback).double()
-    with torch.no_grad():
-        feedback.weight.mul_(norm / feedback.weight.norm())
-        for stage in net.stages:
-            stage.neurons.bias.normal_(0.6, 0.3, generator=generator)
-    return net
-
-
-def conv_net(seed: int = 0, steps: int = 30) -> rules.StepNetwork:
-    """3C3 on 1 x 6 x 6, 4C3, pooled, 5 outputs; feedback from the second population to the first."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [rules.Conv2d(1, 3, 3), RateNeurons(), rules.Conv2d(3, 4, 3), RateNeurons()]
-    net = rules.StepNetwork(
-        [*layers, rules.AvgPool(2), hl.Dense(4, 5), RateNeurons()],
-        in_shape=(1, 6, 6),
-        steps=steps,
-        feedback=hl.Dense(16, 48),
-    ).double()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(0.2, 0.3, generator=generator)
-        net.feedback.weight.mul_(1.0 / net.feedback.weight.norm())
-    return net
-
-
-def values(net: rules.StepNetwork, batch: int, seed: int = 1) -> rules.Values:
-    generator = torch.Generator().manual_seed(seed)
-    return rules.Values(torch.rand(batch, net.n_in, generator=generator).double(), torch.arange(batch))
-
-
-def source(loop: Loop, batch: int, size: float = 0.3, seed: int = 4) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return size * (2 * torch.rand(batch, loop.stages[-1].n_out, generator=generator).double() - 1)
-
-
-def oracle(net: rules.StepNetwork, loop: Loop, g: torch.Tensor) -> list[np.ndarray]:
-    """``beta`` of all hidden populations from one dense linear system a sample, built from unit vectors."""
-    sizes = [stage.n_out for stage in net.stages[:-1]]
-    edges, total = np.cumsum([0, *sizes]), sum(sizes)
-    result = np.zeros((len(g), total))
-    for b in range(len(g)):
-        matrix = np.eye(total)
-        for k in range(len(sizes)):
-            following = 0 if k == len(sizes) - 1 else k + 1
-            units = torch.diag(loop.gates[following][b] / loop.quantum)
-            with torch.no_grad():
-                rows = units @ net.feedback.weight if k == len(sizes) - 1 else net.stages[k + 1].adjoint(units)
-            matrix[edges[k] : edges[k + 1], edges[following] : edges[following + 1]] -= rows.numpy().T
-        right = np.zeros(total)
-        right[edges[-2] :] = g[b].numpy()
-        result[b] = np.linalg.solve(matrix, right)
-    return np.split(result, edges[1:-1], axis=1)
-
-
-def linearised(net: rules.StepNetwork, batch: int) -> Loop:
-    rule = Spide()
-    return rule.loop(net, rule.forward(net, values(net, batch)))
-
-
-NETS = {"400 x 400 in small": dense_net, "ring of two": lambda: dense_net((14, 20)), "conv": conv_net}
-every_net = pytest.mark.parametrize("build", NETS.values(), ids=NETS.keys())
-
-
-def _errors(loop: Loop, g: torch.Tensor, exact: list[np.ndarray], neuron: IntegrateFire) -> list[float]:
-    found = [spiking_adjoint(loop, g, steps, neuron)[0] for steps in T_BACK]
-    return [
-        steps * max(float(np.abs(b.numpy() - e).max()) for b, e in zip(betas, exact, strict=True))
-        for steps, betas in zip(T_BACK, found, strict=True)
-    ]
-
-
-def test_error_of_the_spiking_solver_is_less_than_three_quarters_of_a_spike() -> None:
-    """``T_B max |beta - beta*| < .75`` and slope -1 over T_B 25..4000; a threshold of the whole quantum is twice as bad."""
-    net = dense_net()
-    loop = linearised(net, 16)
-    g = source(loop, 16)
-    exact = oracle(net, loop, g)
-    spikes = _errors(loop, g, exact, ternary(1.0))
-    assert max(spikes) < 0.75
-    slope = np.polyfit(np.log(T_BACK), np.log(np.array(spikes) / T_BACK), 1)[0]
-    assert -1.1 < slope < -0.9
-    # the negative control: a residual of up to one quantum instead of half of one
-    floored = _errors(loop, g, exact, IntegrateFire(1.0, 1.0, -1.0, at_lower=True))
-    assert all(1.5 < worse / good < 3.0 for worse, good in zip(floored, spikes, strict=True))
-
-
-def pooled_net(feedback: bool = True) -> rules.StepNetwork:
-    """Pools inside the ring: 2C3 on 1 x 6 x 6, pooled, 3C2, 7 dense, 5 outputs."""
-    generator = torch.Generator().manual_seed(5)
-    layers = [rules.Conv2d(1, 2, 3), RateNeurons(), rules.AvgPool(2), rules.Conv2d(2, 3, 2), RateNeurons()]
-    net = rules.StepNetwork(
-        [*layers, hl.Dense(3, 7), RateNeurons(), hl.Dense(7, 5), RateNeurons()],
-        in_shape=(1, 6, 6),
-        steps=30,
-        feedback=hl.Dense(7, 32) if feedback else None,
-    ).double()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(0.2, 0.4, generator=generator)
-    return net
-
-
-RINGS = {**NETS, "pools in the ring": pooled_net, "no feedback": lambda: pooled_net(False)}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("build", RINGS.values(), ids=RINGS.keys())
-def test_following_spikes_one_by_one_is_the_step_by_step_path(
-    build: Callable[[], rules.StepNetwork], dtype: torch.dtype, dropout: float
-) -> None:
-    """Dyadic numbers: every sum is exact in any order, so the two are equal in whole numbers.
-
-    The path by products runs in float64: libraries may transform convolutions in float32, and round.
-    """
-    rule, loops, errors = Spide(dropout=dropout), [], []
-    for kind in (dtype, torch.float64):
-        net = _dyadic(build()).to(kind)
-        loops.append(rule.loop(net, rule.training_forward(net, values(net, 8))))
-        errors.append(torch.round(source(loops[-1], 8) * 64).to(kind) / 64)
-    for neuron in (ternary(1.0), IntegrateFire(1.0, 1.0, -1.0, at_lower=True)):
-        found, statistics = spiking_adjoint(loops[0], errors[0], 256, neuron)
-        expected, wanted = step_by_step(loops[1], errors[1], 256, neuron)
-        assert all(torch.equal(a.double(), b) for a, b in zip(found, expected, strict=True))
-        assert all(beta.any() for beta in found)
-        assert statistics.firing == pytest.approx(wanted.firing)
-        assert (statistics.largest, statistics.saturated) == (wanted.largest, wanted.saturated)
-
-
-@pytest.mark.slow
-def test_the_bound_holds_at_the_size_of_mnist() -> None:
-    """400 x 400 feedback at its largest norm, as the network of the study has it."""
-    net = dense_net((400,), norm=2.0)
-    loop = linearised(net, 4)
-    g = source(loop, 4)
-    exact = oracle(net, loop, g)
-    assert max(_errors(loop, g, exact, ternary(1.0))) < 0.75
-
-
-@every_net
-def test_spikes_and_iteration_find_the_solution_of_the_linear_system(build) -> None:
-    net = build()
-    loop = linearised(net, 4)
-    g = source(loop, 4)
-    exact = oracle(net, loop, g)
-    implicit, statistics = implicit_adjoint(loop, g)
-    for beta, expected in zip(implicit, exact, strict=True):
-        # last change below 16 roundings, at a loop gain below .8: five times that, and the oracle's own error
-        np.testing.assert_allclose(beta.numpy(), expected, rtol=0, atol=1e-13)
-    assert statistics.steps < 200
-    assert math.isnan(statistics.firing)
-    first, second = (_deviation(spiking_adjoint(loop, g, steps)[0], exact) for steps in (100, 1600))
-    assert second < first / 8
-    # in a ring of G populations the roundings of one are the input of the next: half a spike each
-    assert second < 0.75 * len(exact) / 1600
-
-
-def _deviation(betas: list[torch.Tensor], exact: list[np.ndarray]) -> float:
-    return max(float(np.abs(b.numpy() - e).max()) for b, e in zip(betas, exact, strict=True))
-
-
-def test_a_loss_scale_beyond_the_range_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    net = dense_net()
-    record = Spide().forward(net, values(net, 4))
-    grad = torch.ones(4, 5).double()
-    Spide(loss_scale=0.01).gradients(net, record, grad)
-    assert not caplog.records
-    Spide(loss_scale=100.0).gradients(net, record, grad)
-    assert "lower loss_scale (now 100)" in caplog.text
-    assert record.traces["backward"].saturated > 0.5
-
-
-def test_a_source_beyond_the_quantum_never_converges_and_is_reported() -> None:
-    """The negative control of the range: a neuron fires at most once a step."""
-    net = dense_net()
-    loop = linearised(net, 4)
-    g = source(loop, 4)
-    g[:, 0] = 1.5
-    exact = oracle(net, loop, g)
-    for steps in (100, 1600):
-        betas, statistics = spiking_adjoint(loop, g, steps)
-        assert _deviation(betas, exact) > 0.3
-        assert statistics.saturated >= 1 / 24
-        assert statistics.largest >= 0.99
-    healthy = spiking_adjoint(loop, source(loop, 4), 100)[1]
-    assert healthy.saturated == 0
-    assert healthy.largest < 1
-    assert 0 < healthy.firing < 0.3
-
-
-def _dyadic(net: rules.StepNetwork) -> rules.StepNetwork:
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(torch.round(parameter * 64) / 64)
-    return net
+from .spide_support import (
+    dense_net,
+    dyadic,
+    every_net,
+    linearised,
+    source,
+    values,
+)
 
 
 @every_net
 def test_forward_potentials_hold_all_input_less_all_spikes_at_every_step(build) -> None:
     """``R sum s = (all input) - u``; dyadic numbers, so exactly."""
-    net = _dyadic(build())
+    net = dyadic(build())
     x = torch.round(values(net, 3).values * 16) / 16
     stages, feedback = net.stages[:-1], Feedback(net.feedback.weight.detach())
     before = [torch.zeros(3, stage.n_out).double() for stage in stages]
@@ -250,7 +47,7 @@ def test_forward_potentials_hold_all_input_less_all_spikes_at_every_step(build) 
 @every_net
 def test_error_potentials_hold_all_input_less_all_spikes_at_every_step(build) -> None:
     """What is left of ``T_B g + (1/R) W^T (m sum s) - sum s`` is a potential at rest: within half a quantum."""
-    net = _dyadic(build())
+    net = dyadic(build())
     loop = linearised(net, 3)
     g = torch.round(source(loop, 3) * 64) / 64
     last = len(loop.stages) - 1

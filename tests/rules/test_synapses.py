@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hwloop.rules import Conv2d, Stage
-from hwloop.rules.steps.synapses import backward_synapses, synapses
+from hwloop.rules.steps.synapse_lists import backward_synapses, synapses
 
 from .spikegrad_support import conv_net, dense_net
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bench import Observations
-from .kernels import accumulate
+from .kernels import Predicted, Seen, Sums, accumulate
 from .model import KEEP, LEAK, OWN, T_REF, Array, Neurons, Prediction, predict
 
 #: Iterations; from 30 % off a neuron needs about eight.
@@ -134,20 +134,6 @@ def fit(start: Neurons, seen: Observations, noise: Noise, bias: Array | None = N
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Normal equations by neuron and column; see :func:`~.kernels.accumulate`."""
-
-    shared: Array
-    right: Array
-    cross: Array
-    own: Array
-    own_right: Array
-    cost: Array
-    used: Array
-    missing: Array
-
-
 def sums(
     neurons: Neurons,
     seen: Observations,
@@ -171,12 +157,10 @@ def sums(
     )
     where = np.asarray(seen.stimuli.columns if place is None else place, np.int64)
     variances = np.array([noise.threshold, noise.jitter, noise.rounding]) ** 2
-    accumulate(
-        model.times, model.rows, model.threshold, seen.mean, seen.support, seen.agreed, seen.repeats,
-        np.zeros_like(model.times) if bias is None else bias, where, neurons.weight != 0, variances, HUBER, lacking,
-        result.shared, result.right, result.cross, result.own, result.own_right, result.cost, result.used,
-        result.missing,
-    )  # fmt: skip
+    shift = np.zeros_like(model.times) if bias is None else bias
+    predicted = Predicted(model.times, model.rows, model.threshold, shift)
+    found = Seen(seen.mean, seen.support, seen.agreed, seen.repeats)
+    accumulate(predicted, found, where, neurons.weight != 0, variances, HUBER, lacking, result)
     return result
 
 

@@ -3,10 +3,47 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwloop.simulate.compile_kernel import kernel
+
+
+class Predicted(NamedTuple):
+    """Spikes of the model: ``times, gradient, bias [samples, n, room]`` (s, by the threshold, s), ``rows [samples, n, room, p + 1]``
+    (by the shared coordinates and the own weight).
+    """
+
+    times: Any
+    rows: Any
+    gradient: Any
+    bias: Any
+
+
+class Seen(NamedTuple):
+    """Spikes of the device: ``mean, support [samples, n, keep]``, ``agreed [samples, n]``, and how many ``repeats`` were run."""
+
+    mean: Any
+    support: Any
+    agreed: Any
+    repeats: int
+
+
+class Sums(NamedTuple):
+    """Normal equations: ``shared [n, p, p]``, ``right [n, p]``; by column ``cross [n, columns, p]``, ``own, own_right, cost, used,
+    missing [n, columns]``.
+    """
+
+    shared: Any
+    right: Any
+    cross: Any
+    own: Any
+    own_right: Any
+    cost: Any
+    used: Any
+    missing: Any
+
 
 #: Repeats agree on a spike that lies within so many robust deviations of their median.
 GATE = 6.0
@@ -149,18 +186,16 @@ def pair(seen, n_seen, model, n_model, table, match):  # type: ignore[no-untyped
 
 
 @kernel()
-def accumulate(  # type: ignore[no-untyped-def]
-    times, rows, gradient, mean, support, agreed, repeats, bias, place, driven, noise, huber, lacking,
-    shared, right, cross, own, own_right, cost, used, missing,
-):  # fmt: skip
-    """Normal equations of all neurons, from predicted and seen times.
+def accumulate(model, seen, place, driven, noise, huber, lacking, sums):  # type: ignore[no-untyped-def]
+    """Normal equations of all neurons, added to ``sums``, from :class:`Predicted` and :class:`Seen` times.
 
-    ``times, gradient, bias [samples, n, room]``, ``rows [samples, n, room, p + 1]`` (shared coordinates, own weight), ``mean,
-    support [samples, n, keep]``, ``agreed [samples, n]``, ``place [samples]``: column of a sample, ``driven [n, columns]``, ``noise``: variances
-    of threshold, spike and rounding. Added to: ``shared [n, p, p]``, ``right [n, p]``; by column ``cross [n, columns, p]``,
-    ``own, own_right, cost, used, missing [n, columns]``. Threshold noise is common to a sample's spikes: Sherman and
-    Morrison's formula; a sample beyond ``huber`` deviations counts less (Huber 1964).
+    ``place [samples]``: column of a sample, ``driven [n, columns]``, ``noise``: variances of threshold, spike and rounding.
+    Threshold noise is common to a sample's spikes: Sherman and Morrison's formula; a sample beyond ``huber`` deviations
+    counts less (Huber 1964).
     """
+    times, rows, gradient, bias = model
+    mean, support, agreed, repeats = seen
+    shared, right, cross, own, own_right, cost, used, missing = sums
     samples, n, room = times.shape
     keep = mean.shape[2]
     p = shared.shape[1]

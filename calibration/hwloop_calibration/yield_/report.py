@@ -13,7 +13,7 @@ from hwloop import storage
 from hwloop.compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars
 from hwloop.errors import InputError
 
-from .study import RowResult, YieldPlan
+from .plan import RowResult, YieldPlan
 
 FORMAT, VERSION = "hwloop-yield", 1
 #: A chip is good where its accuracy is within this many points of the ceiling's best strategy.

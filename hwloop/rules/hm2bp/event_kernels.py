@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ...simulate.compile_kernel import kernel
 from ...simulate.contract import FloatArray, IntArray
 from ...simulate.kernels.neuron import response
+
+
+class Trains(NamedTuple):
+    """Spikes of one sample by unit: ``times`` (s), ascending in each group, and where each unit's begin ``[units + 1]``."""
+
+    times: FloatArray
+    starts: IntArray
+
+
+class Constants(NamedTuple):
+    """Time constants of each neuron and how long it is held after a spike, ``[n_out]`` (s)."""
+
+    tau_mem: FloatArray
+    tau_syn: FloatArray
+    hold: FloatArray
 
 
 @kernel(inline="always")
@@ -16,11 +32,11 @@ def _shape(x: float, tau_m: float, tau_s: float) -> float:
 
 
 @kernel()
-def effects_of(
-    pre: FloatArray, pre_starts: IntArray, post: FloatArray, post_starts: IntArray, tau_m: FloatArray, tau_s: FloatArray,
-    hold: FloatArray, effect: FloatArray,
-) -> None:  # fmt: skip
-    """``effect [n_out, n_in]`` of one sample; times are grouped by unit, ascending in each group."""
+def effects_of(inputs: Trains, outputs: Trains, constants: Constants, effect: FloatArray) -> None:
+    """``effect [n_out, n_in]`` of one sample."""
+    pre, pre_starts = inputs
+    post, post_starts = outputs
+    tau_m, tau_s, hold = constants
     n_out, n_in = effect.shape
     for i in range(n_out):
         effect[i, :] = 0.0
@@ -43,13 +59,13 @@ def effects_of(
 
 @kernel()
 def layer_gradient(
-    pre: FloatArray, pre_starts: IntArray, post: FloatArray, post_starts: IntArray, tau_m: FloatArray, tau_s: FloatArray,
-    hold: FloatArray, weight: FloatArray, threshold: FloatArray, delta: FloatArray, effect: FloatArray,
-    gradient: FloatArray, below: FloatArray,
+    inputs: Trains, outputs: Trains, constants: Constants, weight: FloatArray, threshold: FloatArray, delta: FloatArray,
+    effect: FloatArray, gradient: FloatArray, below: FloatArray,
 ) -> None:  # fmt: skip
     """Add one sample's weight gradient; write what its inputs are told, where ``below`` has columns."""
     n_out, n_in = weight.shape
-    effects_of(pre, pre_starts, post, post_starts, tau_m, tau_s, hold, effect)
+    pre_starts, post_starts = inputs.starts, outputs.starts
+    effects_of(inputs, outputs, constants, effect)
     for i in range(n_out):
         spikes = post_starts[i + 1] - post_starts[i]
         if spikes == 0 or delta[i] == 0.0:

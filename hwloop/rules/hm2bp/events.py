@@ -7,6 +7,7 @@ neuron that the model itself made fire, whatever the weights, for both resets.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from ...network import LIF, Dense, Network
 from ...record import Record
 from ...simulate.contract import FloatArray
 from ...spikes import Spikes
+
+if TYPE_CHECKING:  # kernels are imported where they are needed: Numba takes a while
+    from .event_kernels import Constants, Trains
 
 
 def check(net: Network) -> None:
@@ -79,7 +83,7 @@ def effects(pre: Spikes, post: Spikes, lif: LIF) -> FloatArray:
 
     found = np.zeros((len(pre), lif.n, pre.n_units))
     for b in range(len(pre)):
-        effects_of(*_sorted(pre, b), *_sorted(post, b), *_constants(lif.acting_parameters()), found[b])
+        effects_of(_sorted(pre, b), _sorted(post, b), _constants(lif.acting_parameters()), found[b])
     return found
 
 
@@ -112,26 +116,29 @@ def _layer(
     effect = np.empty(w.shape)
     for b in range(len(pre)):
         layer_gradient(
-            *_sorted(pre, b), *_sorted(post, b), *_constants(params), w, threshold, rows[b], effect, gradient, below[b]
+            _sorted(pre, b), _sorted(post, b), _constants(params), w, threshold, rows[b], effect, gradient, below[b]
         )
     return torch.from_numpy(gradient).to(weight.dtype)
 
 
-def _sorted(spikes: Spikes, sample: int) -> tuple[FloatArray, FloatArray]:
-    """Spike times of one sample grouped by unit, float64, and where each unit's begin ``[n_units + 1]``."""
+def _sorted(spikes: Spikes, sample: int) -> Trains:
+    """Spike times of one sample grouped by unit, float64."""
+    from .event_kernels import Trains
+
     n = int(spikes.counts[sample])
     units, times = spikes.units[sample, :n].numpy(), spikes.times[sample, :n].detach().numpy().astype(np.float64)
     order = np.argsort(units, kind="stable")
     starts = np.zeros(spikes.n_units + 1, np.int64)
     np.cumsum(np.bincount(units, minlength=spikes.n_units), out=starts[1:])
-    return times[order], starts
+    return Trains(times[order], starts)
 
 
-def _constants(params: Mapping[str, Tensor]) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _constants(params: Mapping[str, Tensor]) -> Constants:
     """Time constants and hold of each neuron (s), float64."""
+    from .event_kernels import Constants
+
     names = ("tau_mem", "tau_syn", "t_ref")
-    first, second, third = (params[name].detach().numpy().astype(np.float64) for name in names)
-    return first, second, third
+    return Constants(*(params[name].detach().numpy().astype(np.float64) for name in names))
 
 
 def _dtype(weight: Tensor) -> np.dtype[np.float64]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ...arguments import whole
 from ...errors import InputError
-from ..steps.neurons import Neurons
+from ..steps.step_neurons import Neurons
 
 #: Slack of the threshold in the published simulation.
 SLACK = 1e-6

@@ -20,7 +20,7 @@ is what a deep network needs, most of whose neurons are silent in every sample. 
 
 The lateral factor is derived from the macro relation (:func:`hwloop.rules.hm2bp.step_simulation.lateral_factor`); the authors' data
 decide its sign alone. Their data also decide the cut: with ``c_f = t_(f-1)``, as the formula is sometimes given, the step of
-the silent target class comes out with the wrong sign; with the refractory time it does not (tests/rules/test_hm2bp.py).
+the silent target class comes out with the wrong sign; with the refractory time it does not (tests/rules/test_hm2bp_authors_run.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ...network import Network
 from ...record import Record
 from ..base import Needs, Rule
 from ..steps.network import StepNetwork
-from ..steps.record import StepRecord
+from ..steps.step_record import StepRecord
 from . import events as hm2bp_event
 from . import step_simulation as hm2bp_step
 from .neurons import LeakyNeurons as LeakyNeurons

@@ -7,11 +7,21 @@ Work follows the spikes: an input spike adds one row of weights, an output spike
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from ...simulate.compile_kernel import kernel
 from ...simulate.contract import FloatArray, IntArray
+
+
+class Constants(NamedTuple):
+    """Constants of a population: threshold, steps for which it is held after a spike, time constants (steps)."""
+
+    v_th: float
+    hold: int
+    tau_mem: float
+    tau_syn: float
 
 
 @kernel()
@@ -148,13 +158,14 @@ def _members(inputs: IntArray, slot: IntArray, members: IntArray, found: IntArra
 @kernel(fastmath={"contract"})
 def gradient_steps(
     inputs: IntArray, weight: FloatArray, spikes: IntArray, counts: IntArray, delta: FloatArray, side: FloatArray,
-    v_th: float, hold: int, tau_m: float, tau_s: float, gradient: FloatArray, back: FloatArray,
+    constants: Constants, gradient: FloatArray, back: FloatArray,
 ) -> None:  # fmt: skip
     """Add the batch's weight gradient to ``gradient [n_out, n_in]``; write ``back_j = sum_i delta_i w_ij e_i|j``.
 
     ``counts``, ``delta``, ``side`` (lateral factor) ``[batch, n_out]``; ``weight [n_out, n_in]``; ``back [batch, n_in]``, or
     of no columns: not wanted.
     """
+    v_th, hold, tau_m, tau_s = constants
     batch, steps, n_in = inputs.shape
     n, dtype = spikes.shape[2], gradient.dtype.type
     found, last = np.empty(n_in, np.int64), np.empty(n, np.int64)

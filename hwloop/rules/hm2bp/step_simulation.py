@@ -18,12 +18,12 @@ from torch import Tensor
 from ...errors import InputError
 from ...network import Dense
 from ...record import Record
+from ..steps.input_values import Values
 from ..steps.network import StepNetwork
 from ..steps.poisson import poisson_raster
-from ..steps.record import StepRecord
 from ..steps.stages import Stage
+from ..steps.step_record import StepRecord
 from ..steps.trace import potential
-from ..steps.values import Values
 from .neurons import MAX_LOOP, SLACK, LeakyNeurons
 
 #: Units times steps times samples that are worked on at once, for maps that are no dense matrix.
@@ -175,13 +175,14 @@ def _sparse_gradient(
     stage: Stage, pre: Tensor, post: Tensor, o: Tensor, delta: Tensor, side: Tensor, want_below: bool
 ) -> tuple[Tensor, Tensor]:
     """One Dense stage on one batch, by its spikes."""
-    from .step_kernels import gradient_steps
+    from .step_kernels import Constants, gradient_steps
 
     n, weight = _neurons(stage), np.ascontiguousarray(stage.connection.weight.detach().numpy())
     gradient = np.zeros_like(weight)
     back = np.zeros((len(pre), weight.shape[1] if want_below else 0), weight.dtype)
     arrays = [np.ascontiguousarray(part.numpy()) for part in (post, o, delta, side)]
-    gradient_steps(pre.numpy(), weight, *arrays, n.v_th, n.t_ref, n.tau_m, n.tau_s, gradient, back)
+    constants = Constants(n.v_th, n.t_ref, n.tau_m, n.tau_s)
+    gradient_steps(pre.numpy(), weight, *arrays, constants, gradient, back)
     return torch.from_numpy(gradient), torch.from_numpy(back)
 
 

@@ -12,7 +12,7 @@ import math
 from typing import ClassVar
 
 from ...errors import InputError
-from ..steps.neurons import Neurons
+from ..steps.step_neurons import Neurons
 
 
 class TracedNeurons(Neurons):

@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from ...errors import InputError, OptionError
 from ...record import Record
 from ..base import Needs, Rule
+from ..steps.input_values import Values
 from ..steps.network import StepNetwork
-from ..steps.record import StepRecord
 from ..steps.stages import Stage
+from ..steps.step_record import StepRecord
 from ..steps.trace import trace
-from ..steps.values import Values
 from .neurons import TracedNeurons as TracedNeurons
 
 Credit: TypeAlias = Literal["e", "g", "g+quad"]

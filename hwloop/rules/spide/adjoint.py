@@ -151,7 +151,7 @@ def _one_by_one(
     mask = torch.cat(masks, 1) if masks else counts[:0]
     arrays = (source.contiguous(), torch.cat(list(loop.gates), 1), mask)
     fired = adjoint_spikes(
-        *(ring.populations, ring.place, ring.starts, ring.targets, ring.weights),
+        ring,
         *(array.numpy() for array in arrays),
         torch.tensor([neuron.upper, neuron.lower, neuron.quantum], dtype=source.dtype).numpy(),
         neuron.at_lower,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...simulate.compile_kernel import kernel
 from ...simulate.contract import FloatArray, IntArray
+from .ring import Ring
 
 
 @kernel()
@@ -38,20 +39,19 @@ def integrate(
 
 @kernel()
 def adjoint_spikes(
-    populations: IntArray, place: IntArray, starts: IntArray, targets: IntArray, weights: FloatArray, source: FloatArray,
-    gate: FloatArray, mask: FloatArray, neuron: FloatArray, at_lower: bool, steps: int, counts: FloatArray,
+    ring: Ring, source: FloatArray, gate: FloatArray, mask: FloatArray, neuron: FloatArray, at_lower: bool, steps: int,
+    counts: FloatArray,
 ) -> Any:  # fmt: skip
     """Fill ``counts [batch, units]`` with the net spikes of ``steps`` steps in a ring; returns the number of spikes.
 
     All populations stand in one row of units; a step goes through them last to first. What a unit receives stands in a *cell*,
-    which units of one pooling window share.
+    which units of one pooling window share: see :class:`~.ring.Ring`.
 
-    ``populations [G, 5]``: first unit, end of units, first cell, end of cells, and ``row``; ``place [units]``: each unit's cell.
-    Unit j adds ``weights[starts[j]:starts[j + 1]]`` to cells: those from ``row`` on, or ``targets`` of that slice where ``row`` < 0.
     ``source [batch, n_G]``: g, what the last population gets in every step; ``gate [batch, units]``: m; ``mask`` likewise: dropout, or
     of no rows, which is none.
     ``neuron``: upper and lower threshold and quantum. Twin: :func:`hwloop.rules.spide.adjoint.step_by_step`.
     """
+    populations, place, starts, targets, weights = ring
     batch, units = counts.shape
     n_populations = len(populations)
     potential, received = np.zeros(units, counts.dtype), np.zeros(populations[:, 3].max(), counts.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,13 @@ from torch import Tensor
 
 from ...network import Dense
 from ..steps.stages import Stage
-from ..steps.synapses import backward_synapses
+from ..steps.synapse_lists import backward_synapses
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Ring:
-    """Units of all populations in one row, first population to last; cells likewise.
+class Ring(NamedTuple):
+    """Units of all populations in one row, first population to last; cells likewise. The kernel takes it as it is.
 
     Attributes
     ----------

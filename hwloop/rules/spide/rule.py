@@ -32,13 +32,13 @@ from ...arguments import whole
 from ...errors import InputError, OptionError
 from ...record import Record
 from ..base import Needs, Rule
+from ..steps.input_values import Values
 from ..steps.integrate_fire import IntegrateFire, binary, fire
 from ..steps.network import StepNetwork
-from ..steps.neurons import Neurons
 from ..steps.poisson import poisson_raster
-from ..steps.record import StepRecord
 from ..steps.stages import Stage
-from ..steps.values import Values
+from ..steps.step_neurons import Neurons
+from ..steps.step_record import StepRecord
 from .adjoint import BackwardStatistics, Feedback, Loop, implicit_adjoint, resting_norm, spiking_adjoint
 
 Solver: TypeAlias = Literal["spikes", "implicit"]

@@ -6,7 +6,7 @@ spikes run. The Python twin that counts its own operations is :func:`hwloop.rule
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,25 @@ Array: TypeAlias = NDArray[Any]
 FIFO, LIFO, RANDOM = 0, 1, 2
 #: What is counted: additions at synapses, at resets, at net counts; comparisons; events delivered.
 SYNAPTIC, RESETS, COUNTS, COMPARISONS, EVENTS = range(5)
+
+
+class Graph(NamedTuple):
+    """Synapses sorted by source, over all units: ``starts [units + 1]``, ``targets, weights``; ``blocks``: first unit of each."""
+
+    starts: Array
+    targets: Array
+    weights: Array
+    blocks: Array
+
+
+class Thresholds(NamedTuple):
+    """When units fire, and what a spike takes: ``[units]`` each, see :class:`hwloop.rules.steps.integrate_fire.IntegrateFire`."""
+
+    upper: Array
+    lower: Array
+    at_lower: Array
+    rectified: Array
+    quantum: Array
 
 
 @kernel(inline="always")
@@ -50,10 +69,9 @@ def _decision(
 
 
 @kernel()
-def _fire(  # type: ignore[no-untyped-def]
-    i, potential, count, upper, lower, at_lower, rectified, quantum, pool, size, ops
-):
+def _fire(i, potential, count, thresholds, pool, size, ops):  # type: ignore[no-untyped-def]
     """Fire unit i until it is quiet; its events go to the end of the pool, which is returned with its new size."""
+    upper, lower, at_lower, rectified, quantum = thresholds
     while True:
         s = _decision(potential[i], count[i], i, upper, lower, at_lower, rectified, ops)
         if s == 0:
@@ -77,15 +95,8 @@ def _fire(  # type: ignore[no-untyped-def]
 
 @kernel()
 def simulate(
-    starts: Array,
-    targets: Array,
-    weights: Array,
-    blocks: Array,
-    upper: Array,
-    lower: Array,
-    at_lower: Array,
-    rectified: Array,
-    quantum: Array,
+    graph: Graph,
+    thresholds: Thresholds,
     fires: Array,
     sources: Array,
     potential: Array,
@@ -99,9 +110,7 @@ def simulate(
 
     Parameters
     ----------
-    starts, targets, weights : synapses sorted by source, over all units
-    blocks : ``[blocks + 1]``, first unit of each block
-    upper, lower, at_lower, rectified, quantum : ``[units]``, see :class:`hwloop.rules.steps.integrate_fire.IntegrateFire`
+    graph, thresholds : units and their synapses; when units fire
     fires : ``[batch, units]`` bool; a unit that does not fire integrates only
     sources : ``[batch, blocks[1]]`` int64, events that each unit of block 0 sends (negative: of sign -1)
     potential, count : ``[batch, units]`` float64 and int64; changed in place, the potential starts at the biases
@@ -109,6 +118,7 @@ def simulate(
     order, seed : FIFO, LIFO or RANDOM with that seed
     ops : ``[5]`` int64, operations are added
     """
+    starts, targets, blocks = graph.starts, graph.targets, graph.blocks
     state = np.empty(1, np.uint64)
     pool = np.empty((1024, 2), np.int64)
     for b in range(potential.shape[0]):
@@ -127,27 +137,26 @@ def simulate(
         for block in range(1, blocks.shape[0] - 1):
             # layer by layer: all events pending here are those of the block before
             while layerwise and head < size:
-                size = _deliver_one(pool, head, size, order, state, starts, targets, weights, u, ops)[0]
+                size = _deliver_one(pool, head, size, order, state, graph, u, ops)[0]
                 head = head + 1 if order == FIFO else head
             if layerwise:
                 head = size = 0
             for i in range(blocks[block], blocks[block + 1]):
                 if fires[b, i]:
-                    pool, size = _fire(i, u, n, upper, lower, at_lower, rectified, quantum, pool, size, ops)
+                    pool, size = _fire(i, u, n, thresholds, pool, size, ops)
         while head < size:
-            size, unit = _deliver_one(pool, head, size, order, state, starts, targets, weights, u, ops)
+            size, unit = _deliver_one(pool, head, size, order, state, graph, u, ops)
             head = head + 1 if order == FIFO else head
             for k in range(starts[unit], starts[unit + 1]):
                 i = targets[k]
                 if fires[b, i] and not layerwise:
-                    pool, size = _fire(i, u, n, upper, lower, at_lower, rectified, quantum, pool, size, ops)
+                    pool, size = _fire(i, u, n, thresholds, pool, size, ops)
 
 
 @kernel()
-def _deliver_one(  # type: ignore[no-untyped-def]
-    pool, head, size, order, state, starts, targets, weights, u, ops
-):
+def _deliver_one(pool, head, size, order, state, graph, u, ops):  # type: ignore[no-untyped-def]
     """Take one pending event by ``order`` and add it to its targets; returns the pool's new size and the unit."""
+    starts, targets, weights = graph.starts, graph.targets, graph.weights
     if order == FIFO:
         taken = head
     elif order == LIFO:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import OptionError
+from ..steps.input_values import Values
 from ..steps.integrate_fire import IntegrateFire, retracting_symmetric, ternary_symmetric
 from ..steps.network import StepNetwork
-from ..steps.record import StepRecord
-from ..steps.synapses import Synapses, synapses
-from ..steps.values import Values
+from ..steps.step_record import StepRecord
+from ..steps.synapse_lists import Synapses, synapses
 from . import event_kernels as event_kernel
 from .rule import SpikeGrad, activities, backward_neuron, forward_neuron, input_counts, neurons_of
 
@@ -98,15 +98,14 @@ class EventGraph:
         count = np.zeros(potential.shape, dtype=np.int64)
         ops = np.zeros(5, dtype=np.int64)
         event_kernel.simulate(
-            self.starts,
-            self.targets,
-            self.weights,
-            self.blocks,
-            spread([n.upper for n in self.neurons], np.float64),
-            spread([n.lower for n in self.neurons], np.float64),
-            spread([n.at_lower for n in self.neurons], np.bool_),
-            spread([n.rectified for n in self.neurons], np.bool_),
-            spread([n.quantum for n in self.neurons], np.float64),
+            event_kernel.Graph(self.starts, self.targets, self.weights, self.blocks),
+            event_kernel.Thresholds(
+                upper=spread([n.upper for n in self.neurons], np.float64),
+                lower=spread([n.lower for n in self.neurons], np.float64),
+                at_lower=spread([n.at_lower for n in self.neurons], np.bool_),
+                rectified=spread([n.rectified for n in self.neurons], np.bool_),
+                quantum=spread([n.quantum for n in self.neurons], np.float64),
+            ),
             fires,
             sources,
             potential,

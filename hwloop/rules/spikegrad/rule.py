@@ -30,6 +30,7 @@ from ...arguments import whole
 from ...errors import InputError, OptionError
 from ...record import Record
 from ..base import Needs, Rule
+from ..steps.input_values import Values
 from ..steps.integrate_fire import (
     IntegrateFire,
     discharge,
@@ -39,9 +40,8 @@ from ..steps.integrate_fire import (
     ternary_symmetric,
 )
 from ..steps.network import StepNetwork
-from ..steps.neurons import Neurons
-from ..steps.record import StepRecord
-from ..steps.values import Values
+from ..steps.step_neurons import Neurons
+from ..steps.step_record import StepRecord
 
 Discharge: TypeAlias = Literal["layerwise", "asynchronous"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import InputError
-from .values import Values
+from .input_values import Values
 
 #: ``augment(batch, generator) -> batch``, for ``augment`` of :func:`hwloop.fit`.
 Augment: TypeAlias = Callable[[Values, torch.Generator], Values]

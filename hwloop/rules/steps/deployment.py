@@ -20,9 +20,9 @@ from ...losses import predict
 from ...mapping import Capabilities
 from ...record import RanOn
 from ..base import Needs, find
+from .input_values import Values
 from .network import StepNetwork
-from .record import StepRecord
-from .values import Values
+from .step_record import StepRecord
 
 #: What neurons of a target send: 0 and 1, or also -1.
 SpikeKind: TypeAlias = Literal["binary", "signed"]

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from ...arguments import whole
 from ...errors import InputError
 from ...network import Dense
-from .record import StepRecord
+from .input_values import Values
 from .stages import Shape, Stage, build_stages
-from .values import Values
+from .step_record import StepRecord
 
 
 class StepNetwork(nn.Module):

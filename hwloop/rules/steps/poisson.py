@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .values import Values
+from .input_values import Values
 
 
 def poisson_raster(values: Values, steps: int, rate: float) -> Tensor:

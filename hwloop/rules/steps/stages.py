@@ -20,7 +20,7 @@ from ...arguments import whole
 from ...errors import InputError
 from ...network import AvgPool2d, Conv2d, Dense, Flatten, Sparse, SumPool2d
 from .connections import adjoint, mean_pooled, weight_gradient
-from .neurons import Neurons
+from .step_neurons import Neurons
 
 #: Shape of one sample's units: ``(n,)``, or ``(channels, height, width)``.
 Shape: TypeAlias = tuple[int, ...]

@@ -17,7 +17,15 @@ from ...spikes import Spikes
 from .. import cpu
 from ..contract import Events, FloatArray, Layer
 from ..threads import begin, spread
-from .states import Cells, jump_maximum_gradient_range, jump_maximum_range, read_gradient_range, read_range
+from .states import (
+    Arrivals,
+    Cells,
+    Gradients,
+    jump_maximum_gradient_range,
+    jump_maximum_range,
+    read_gradient_range,
+    read_range,
+)
 
 #: What an arrival moves: the synaptic current, or the membrane itself.
 Kind: TypeAlias = Literal["current", "jump"]
@@ -121,8 +129,9 @@ class _Setting:
     t_stop: float
     jump: bool
 
-    def events(self, times: Tensor) -> tuple[FloatArray, Any, Any]:
-        return times.detach().contiguous().numpy(), self.units.contiguous().numpy(), self.counts.contiguous().numpy()
+    def events(self, times: Tensor) -> Arrivals:
+        arrays = (times.detach(), self.units, self.counts)
+        return Arrivals(*(array.contiguous().numpy() for array in arrays))
 
     def cells(self, weight: Tensor, *neurons: Tensor) -> Cells:
         tau_mem, tau_syn, start = (np.ascontiguousarray(tensor.detach().numpy()) for tensor in neurons)
@@ -144,7 +153,7 @@ class _Reading(torch.autograd.Function):
         u, i = np.empty(shape), np.empty(shape)
 
         def work(lo: int, hi: int) -> None:
-            read_range(lo, hi, *events, cells, setting.t_stop, found, u, i)
+            read_range(lo, hi, events, cells, setting.t_stop, found, u, i)
 
         _spread(work, setting, cells, at.shape[1])
         ctx.setting = setting
@@ -161,20 +170,8 @@ class _Reading(torch.autograd.Function):
         up_u, up_i, parts = _array(grad_u), _array(grad_i), _Parts(cells)
 
         def work(lo: int, hi: int) -> None:
-            read_gradient_range(
-                lo,
-                hi,
-                *events,
-                cells,
-                setting.t_stop,
-                found,
-                up_u,
-                up_i,
-                parts.weight(lo),
-                d_times,
-                d_at,
-                parts.cells(lo),
-            )
+            out = Gradients(parts.weight(lo), d_times, parts.cells(lo))
+            read_gradient_range(lo, hi, events, cells, setting.t_stop, found, up_u, up_i, d_at, out)
 
         _spread(work, setting, cells, at.shape[1])
         moved = torch.from_numpy(d_at if len(at) > 1 or len(times) == 1 else d_at.sum(0, keepdims=True))
@@ -192,7 +189,7 @@ class _Maximum(torch.autograd.Function):
         if setting.jump:
 
             def work(lo: int, hi: int) -> None:
-                jump_maximum_range(lo, hi, *events, cells, setting.t_stop, value, when, upto)
+                jump_maximum_range(lo, hi, events, cells, setting.t_stop, value, when, upto)
 
             _spread(work, setting, cells, 1)
         else:
@@ -211,9 +208,8 @@ class _Maximum(torch.autograd.Function):
             d_times, parts = np.zeros(times.shape), _Parts(cells)
 
             def work(lo: int, hi: int) -> None:
-                jump_maximum_gradient_range(
-                    lo, hi, *events, cells, setting.t_stop, when, upto, up, parts.weight(lo), d_times, parts.cells(lo)
-                )
+                out = Gradients(parts.weight(lo), d_times, parts.cells(lo))
+                jump_maximum_gradient_range(lo, hi, events, cells, setting.t_stop, when, upto, up, out)
 
             _spread(work, setting, cells, 1)
             return None, torch.from_numpy(d_times), *parts.gradients()
@@ -247,7 +243,7 @@ def _array(tensor: Tensor) -> FloatArray:
     return np.ascontiguousarray(tensor.detach().numpy())
 
 
-def _events(events: tuple[FloatArray, Any, Any]) -> Events:
+def _events(events: Arrivals) -> Events:
     return Events(*events)
 
 

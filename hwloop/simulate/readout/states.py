@@ -30,6 +30,24 @@ class Cells(NamedTuple):
     jump: bool
 
 
+class Arrivals(NamedTuple):
+    """Input events ``[batch, events]`` in order of time: times (s), units, and how many ``[batch]``."""
+
+    times: Any
+    units: Any
+    counts: Any
+
+
+class Gradients(NamedTuple):
+    """What is added to: of the ``weight [n_in, n]``, of arrivals' ``times [batch, events]``, of ``cells [3, n]`` (tau_mem,
+    tau_syn, start).
+    """
+
+    weight: Any
+    times: Any
+    cells: Any
+
+
 @kernel(inline="always")
 def _carry(u, i, s, cells):  # type: ignore[no-untyped-def]
     """The state a time ``s`` later."""
@@ -40,8 +58,9 @@ def _carry(u, i, s, cells):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def read_range(lo, hi, t_in, u_in, n_in, cells, t_stop, at, u_at, i_at):  # type: ignore[no-untyped-def]
+def read_range(lo, hi, arrivals, cells, t_stop, at, u_at, i_at):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``: membrane and current at the sorted times ``at [1 or batch, m]``, ``[batch, m, n]``."""
+    t_in, u_in, n_in = arrivals
     n = cells.start.shape[0]
     u, i = np.empty(n), np.empty(n)
     for b in range(lo, hi):
@@ -66,11 +85,11 @@ def read_range(lo, hi, t_in, u_in, n_in, cells, t_stop, at, u_at, i_at):  # type
 
 @kernel()
 def read_gradient_range(  # type: ignore[no-untyped-def]
-    lo, hi, t_in, u_in, n_in, cells, t_stop, at, grad_u, grad_i, d_weight, d_times, d_at, d_cells
+    lo, hi, arrivals, cells, t_stop, at, grad_u, grad_i, d_at, out
 ):
-    """Adjoint of :func:`read_range`: adds to ``d_weight``, to ``d_times [batch, events]``, ``d_at [batch, m]`` and
-    ``d_cells [3, n]`` (tau_mem, tau_syn, start).
-    """
+    """Adjoint of :func:`read_range`: adds to ``d_at [batch, m]`` and to ``out``, :class:`Gradients`."""
+    t_in, u_in, n_in = arrivals
+    d_weight, d_times, d_cells = out
     n, m = cells.start.shape[0], at.shape[1]
     stops = t_in.shape[1] + m
     u, i = np.empty((stops + 1, n)), np.empty((stops + 1, n))  # after each stop, before what arrives there
@@ -134,11 +153,12 @@ def read_gradient_range(  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def jump_maximum_range(lo, hi, t_in, u_in, n_in, cells, t_stop, value, when, upto):  # type: ignore[no-untyped-def]
+def jump_maximum_range(lo, hi, arrivals, cells, t_stop, value, when, upto):  # type: ignore[no-untyped-def]
     """Largest membrane of samples ``lo .. hi`` where arrivals move it; its time, and how many arrivals it has felt by then.
 
     Between arrivals it only tends to 0: the largest stands at the begin, just before an arrival, after it, or at the end.
     """
+    t_in, u_in, n_in = arrivals
     for b in range(lo, hi):
         for j in range(cells.start.shape[0]):
             u, now, best, at, felt = cells.start[j], 0.0, cells.start[j], 0.0, 0
@@ -158,9 +178,11 @@ def jump_maximum_range(lo, hi, t_in, u_in, n_in, cells, t_stop, value, when, upt
 
 @kernel()
 def jump_maximum_gradient_range(  # type: ignore[no-untyped-def]
-    lo, hi, t_in, u_in, n_in, cells, t_stop, when, upto, grad, d_weight, d_times, d_cells
+    lo, hi, arrivals, cells, t_stop, when, upto, grad, out
 ):
-    """Gradient of these maxima. Each stands at the begin, at the end, or at an arrival, and moves with that."""
+    """Gradient of these maxima, added to ``out``. Each stands at the begin, at the end, or at an arrival, and moves with that."""
+    t_in, u_in = arrivals.times, arrivals.units
+    d_weight, d_times, d_cells = out
     for b in range(lo, hi):
         for j in range(cells.start.shape[0]):
             up, at, tm, felt = grad[b, j], when[b, j], cells.tau_mem[j], upto[b, j]

@@ -11,7 +11,7 @@ import torch
 
 import hwloop as hl
 from hwloop.errors import CompileError, TargetError
-from hwloop.mapping.order import looped, run_order
+from hwloop.mapping.run_order import looped, run_order
 from hwloop.network.trains import merged
 from hwloop_emulator import EmulatorDevice, Preset
 from hwloop_emulator.many import device as many

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hwloop_lava import Environment, ensure
-from hwloop_lava.process import Worker
+from hwloop_lava.worker_process import Worker
 
 
 @pytest.fixture(scope="session")

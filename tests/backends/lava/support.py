@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from hwloop_fixed_point.registers import Array
-from hwloop_lava.process import Worker, members
 from hwloop_lava.request import Plan, plan, requests, spikes_of
+from hwloop_lava.worker_process import Worker, members
 from hwloop_loihi import FixedGraph, FixedLayer, FloatGraph, Synapses, TickSpikes
 
 from ..loihi.random_graphs import random_graph, random_raster, random_wiring

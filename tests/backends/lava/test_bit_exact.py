@@ -12,8 +12,8 @@ from hwloop_fixed_point.graph import Block
 from hwloop_fixed_point.reference import run_float
 from hwloop_fixed_point.registers import Array
 from hwloop_lava.population import populations_of
-from hwloop_lava.process import Worker
 from hwloop_lava.request import plan
+from hwloop_lava.worker_process import Worker
 from hwloop_loihi import Emulator, FixedGraph, FixedLayer, FloatGraph, FloatLayer, Synapses, TickSpikes
 
 from .support import chain, on_lava, random_graph, random_raster, random_wiring

@@ -21,7 +21,7 @@ from hwloop.errors import TargetError
 from hwloop.storage import read_json
 from hwloop_lava import Environment, environment, install, recipe
 from hwloop_lava.environment import STAMP, STAMP_KIND, STAMP_VERSION, ensure, state
-from hwloop_lava.process import Worker, members
+from hwloop_lava.worker_process import Worker, members
 from hwloop_loihi import Emulator, TickSpikes
 
 from .support import chain, on_lava, random_graph, random_raster

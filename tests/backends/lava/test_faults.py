@@ -21,8 +21,8 @@ import pytest
 
 from hwloop.errors import TargetError
 from hwloop_lava import Environment
-from hwloop_lava.process import GRACE, Worker, members
 from hwloop_lava.worker.protocol import Message
+from hwloop_lava.worker_process import GRACE, Worker, members
 
 from .support import chain, left_behind, on_lava
 
@@ -172,7 +172,7 @@ def test_a_host_that_is_killed_takes_its_worker_along(environment: Environment) 
     program = f"""
         import numpy as np
         from pathlib import Path
-        from hwloop_lava.process import Worker
+        from hwloop_lava.worker_process import Worker
         from hwloop_lava.worker.protocol import Message
         worker = Worker(Path({str(environment.interpreter)!r}))
         print(worker.pid, worker.token, flush=True)
@@ -238,7 +238,7 @@ os.write(answers, encode(Message("hello", {{"foreign": []}})))
 def test_a_fork_of_the_host_starts_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretending(HELLO + "time.sleep(60)") as worker:
         assert worker.alive
-        monkeypatch.setattr("hwloop_lava.process.os.getpid", lambda: -1)
+        monkeypatch.setattr("hwloop_lava.worker_process.os.getpid", lambda: -1)
         assert not worker.alive
         with pytest.raises(
             TargetError, match="belongs to process .* of which this one is a fork; open the target here"
@@ -253,7 +253,7 @@ def test_ctrl_c_while_a_worker_is_started_leaves_nothing(monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("hwloop_lava.process.subprocess.Popen", interrupted)
+    monkeypatch.setattr("hwloop_lava.worker_process.subprocess.Popen", interrupted)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(KeyboardInterrupt):
         Worker(Path(sys.executable))

@@ -9,8 +9,8 @@ import pytest
 
 from hwloop.errors import InputError
 from hwloop_fixed_point.registers import Array
-from hwloop_lava.process import Worker
 from hwloop_lava.soft_reset import run_soft_reset
+from hwloop_lava.worker_process import Worker
 
 
 def twin(weight: Array, inputs: Array, bias: Array, case: dict[str, Any], shift: int) -> Array:

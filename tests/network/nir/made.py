@@ -97,3 +97,24 @@ def same_state(a: hl.Network, b: hl.Network) -> bool:
     """Whether all values, their names and dtypes are equal."""
     old, new = a.state_dict(), b.state_dict()
     return list(old) == list(new) and all(torch.equal(old[k], new[k]) and old[k].dtype == new[k].dtype for k in old)
+
+
+def conv(
+    c_out: int = 2, c_in: int = 1, kernel: int = 3, side: int | None = 8, bias: Any = 0.0, **given: Any
+) -> nir.Conv2d:
+    sizes = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **given}
+    values = np.arange(c_out * c_in // sizes["groups"] * kernel**2, dtype=np.float64).reshape(c_out, -1, kernel, kernel)
+    return nir.Conv2d(None if side is None else (side, side), values, bias=np.full(c_out, bias), **sizes)
+
+
+def pool(kind: Any, kernel: Any, stride: Any = None, padding: Any = 0) -> nir.NIRNode:
+    return kind(*(np.array(side) for side in (kernel, kernel if stride is None else stride, padding)))
+
+
+def ends(n_in: int = 2, n_out: int = 2) -> dict[str, nir.NIRNode]:
+    return {"in": nir.Input(np.array([n_in])), "out": nir.Output(np.array([n_out]))}
+
+
+def nested(edges: list[tuple[str, str]] | None = None, **more: nir.NIRNode) -> nir.NIRGraph:
+    inside = {**ends(), "l": linear(2, 2, 5.0), "n": cuba(), **more}
+    return graph(inside, [("in", "l"), ("l", "n"), ("n", "out")] if edges is None else edges)

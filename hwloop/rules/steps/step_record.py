@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...record import Record
 from ...spikes import Spikes
-from .values import Values
+from .input_values import Values
 
 
 class StepRecord(Record):

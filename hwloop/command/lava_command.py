@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import terminal
-from .errors import Command
+from .exit_status import Command
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", epilog="Example: hwloop lava setup"
