@@ -27,7 +27,7 @@ from .cells import cells_of
 from .compiled import trains
 from .compiled.streams import Streams
 from .link import Link
-from .loaded import LEAST_SWING, Loaded, realise, to_device, true_parameters
+from .loaded import LEAST_SWING, Loaded, realise, reweighted, same_neurons, to_device, true_parameters
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Silicon
@@ -58,6 +58,7 @@ class Chip:
         memory = SynapseMemory(self.silicon, self.analog, session)
         self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []
+        self._programmed: tuple[LayerProgram, ...] = ()
         self._wires: dict[tuple[int, ...], Wires] = {}
         self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
@@ -77,9 +78,16 @@ class Chip:
         self.analog.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
 
     def _realise(self, program: Program) -> None:
-        self._layers = [realise(layer, self.silicon, self.analog, self.memory) for layer in program.layers]
+        self._layers = [self._layer(number, layer) for number, layer in enumerate(program.layers)]
         self._wires = self._wired(program) if program.is_graph else {}
-        self._realised = self.analog.state
+        self._realised, self._programmed = self.analog.state, program.layers
+
+    def _layer(self, number: int, layer: LayerProgram) -> Loaded:
+        """A layer as the silicon realises it; of one whose neurons are as they were, only the synapses are looked at."""
+        before = self._programmed[number] if number < len(self._programmed) else None
+        if before is not None and self._realised == self.analog.state and same_neurons(layer, before):
+            return reweighted(self._layers[number], layer, self.memory)
+        return realise(layer, self.silicon, self.analog, self.memory)
 
     def _wired(self, program: Program) -> dict[tuple[int, ...], Wires]:
         """Wires of the layers that run together, by their numbers."""

@@ -16,7 +16,6 @@ from ..streams import Array
 from . import passes
 from .streams import Streams
 
-
 #: The draws of a read-out that loses nothing.
 _NONE: Array = np.empty(0)
 
