@@ -24,8 +24,10 @@ from hwloop.spikes import Spikes
 from . import events, membranes
 from .analog import Analog
 from .cells import cells_of
+from .compiled import trains
+from .compiled.streams import Streams
 from .link import Link
-from .loaded import LEAST_SWING, Loaded, realise, to_device, true_parameters
+from .loaded import LEAST_SWING, Loaded, realise, reweighted, same_neurons, to_device, true_parameters
 from .memory import SynapseMemory
 from .preset import Preset
 from .silicon import Silicon
@@ -56,6 +58,7 @@ class Chip:
         memory = SynapseMemory(self.silicon, self.analog, session)
         self.session, self.batch, self.memory = session, batch, memory
         self._layers: list[Loaded] = []
+        self._programmed: tuple[LayerProgram, ...] = ()
         self._wires: dict[tuple[int, ...], Wires] = {}
         self._realised: tuple[Any, ...] | None = None
         self.__dict__.pop("_session_noise", None)
@@ -75,9 +78,16 @@ class Chip:
         self.analog.clock += len(neurons) * self.preset.scale("cell_write") + self.preset.scale("settling")
 
     def _realise(self, program: Program) -> None:
-        self._layers = [realise(layer, self.silicon, self.analog, self.memory) for layer in program.layers]
+        self._layers = [self._layer(number, layer) for number, layer in enumerate(program.layers)]
         self._wires = self._wired(program) if program.is_graph else {}
-        self._realised = self.analog.state
+        self._realised, self._programmed = self.analog.state, program.layers
+
+    def _layer(self, number: int, layer: LayerProgram) -> Loaded:
+        """A layer as the silicon realises it; of one whose neurons are as they were, only the synapses are looked at."""
+        before = self._programmed[number] if number < len(self._programmed) else None
+        if before is not None and self._realised == self.analog.state and same_neurons(layer, before):
+            return reweighted(self._layers[number], layer, self.memory)
+        return realise(layer, self.silicon, self.analog, self.memory)
 
     def _wired(self, program: Program) -> dict[tuple[int, ...], Wires]:
         """Wires of the layers that run together, by their numbers."""
@@ -110,15 +120,14 @@ class Chip:
         if self._realised != self.analog.state:
             self._realise(program)
         sent = {INPUT: self._received(spikes)}
-        stamped, lost, late = {}, 0, 0
+        read: dict[int, trains.ReadOut] = {}
         for members, fired in self._groups(program, sent, repeats):
             for number, out in zip(members, fired, strict=True):
                 sent[number] = self._disturbed(number, self._layers[number], out)
-                stamped[number], n_lost, n_late = self._read_out(number, sent[number])
-                lost, late = lost + n_lost, late + n_late
-        recorded, n_lost, n_late = self._delivered([stamped[k] for k in range(len(stamped))], spikes.t_stop)
+                read[number] = self._read_out(number, sent[number])
+        recorded, lost, late = self._delivered([read[k] for k in range(len(read))], spikes.t_stop)
         self._passed(spikes)
-        return Measured(recorded, lost + n_lost, late + n_late)
+        return Measured(recorded, lost, late)
 
     def _groups(
         self, program: Program, sent: dict[int, Spikes], repeats: int
@@ -143,21 +152,25 @@ class Chip:
         thresholds = [self._threshold(k, loaded[k], samples, repeats) for k in wires.members]
         return wires.fire(layers, loaded, [*outside, *struck], thresholds, 1.0 / self._to_device, like=sent[INPUT])
 
-    def _delivered(self, stamped: list[Spikes], t_stop: float) -> tuple[tuple[Spikes, ...], int, int]:
-        """What the link delivers of ``stamped`` (device s), in model seconds, and how many it loses or delivers late."""
-        delivered, lost, late = self._link.deliver(stamped)
+    def _delivered(self, read: list[trains.ReadOut], t_stop: float) -> tuple[tuple[Spikes, ...], int, int]:
+        """What the link delivers of what was ``read`` (device s), in model seconds; how many are lost and late in all."""
+        stamped, lost, late = [one.spikes for one in read], sum(one.lost for one in read), sum(one.late for one in read)
+        most = int(sum(one.counts for one in stamped).max())  # type: ignore[union-attr]
+        if self._link.may_change(most, stamped[0].t_stop, max(one.latest for one in read)):
+            stamped, n_lost, n_late = self._link.deliver(stamped)
+            lost, late = lost + n_lost, late + n_late
         speedup = float(self.preset.limits.speedup.value)
-        return tuple(events.rescaled(population, speedup, t_stop) for population in delivered), lost, late
+        return tuple(trains.narrowed(population, speedup, t_stop) for population in stamped), lost, late
 
     def read_membrane(self, program: Program, spikes: Spikes, population: int, neurons: Array, times: Array) -> Array:
         """Membranes ``[batch, k, samples]`` of ``neurons`` of layer ``population`` as its converter samples them."""
         if self._realised != self.analog.state:
             self._realise(program)
         sent, own = {INPUT: self._received(spikes)}, None
-        for members, trains in self._groups(program, sent, 1):
+        for members, group in self._groups(program, sent, 1):
             if population in members:
-                own = trains[members.index(population)]
-            for number, out in zip(members, trains, strict=True):
+                own = group[members.index(population)]
+            for number, out in zip(members, group, strict=True):
                 sent[number] = self._disturbed(number, self._layers[number], out)
             if own is not None:
                 break
@@ -186,14 +199,14 @@ class Chip:
     def _converted(self, share: Array, layer: int) -> Array:
         """Membranes (swing above reset) through the converter: its noise, its steps, its range."""
         if (sigma := self.preset.scale("adc_noise")) > 0:
-            share = share + sigma * self._noise("adc_noise", layer).normal(share.shape)
+            share = share + sigma * self._stream("adc_noise", layer).normal(share.shape)
         if (step := self.preset.scale("adc_step")) > 0:
             share = np.clip(np.round(share / step) * step, *ADC_RANGE)
         return share
 
     def _received(self, spikes: Spikes) -> Spikes:
         """``spikes`` (model s) in device seconds."""
-        return events.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
+        return trains.rescaled(spikes, self._to_device, spikes.t_stop * self._to_device)
 
     def _passed(self, spikes: Spikes) -> None:
         """A run is over: the noise goes on, and time has passed."""
@@ -217,14 +230,14 @@ class Chip:
     def _late(self, number: int, inputs: Spikes) -> Spikes:
         """Events with the jitter of their arrival."""
         if (sigma := self.preset.scale("delay_jitter")) > 0:
-            inputs = events.jittered(inputs, sigma, self._noise("delay_jitter", number))
+            inputs = trains.jittered(inputs, sigma, self._noise("delay_jitter", number))
         return inputs
 
     def _disturbed(self, number: int, loaded: Loaded, out: Spikes) -> Spikes:
         """What leaves the layer and travels on: its spikes, those of defective neurons, jitter."""
         out = self._struck(number, loaded, out)
         sigma = self.preset.scale("jitter")
-        return self._jittered(number, out, sigma) if sigma > 0 else out
+        return trains.jittered(out, sigma, self._noise("jitter", number)) if sigma > 0 else out
 
     def _struck(self, number: int, loaded: Loaded, out: Spikes) -> Spikes:
         """``out`` with the spikes of defective neurons."""
@@ -233,12 +246,9 @@ class Chip:
             phase = self.silicon.phase(loaded.neurons[loaded.stuck])
             out = events.with_events(out, *events.regular(batch, rate, phase, np.flatnonzero(loaded.stuck), t_stop))
         if (rate := self._rate("hot_rate", t_stop)) > 0 and loaded.hot.any():
-            rng = self._noise("hot_rate", number)
+            rng = self._stream("hot_rate", number)
             out = events.with_events(out, *events.spurious(batch, rate, np.flatnonzero(loaded.hot), t_stop, rng))
         return out
-
-    def _jittered(self, number: int, out: Spikes, sigma: float) -> Spikes:
-        return events.jittered(out, sigma, self._noise("jitter", number))
 
     def _rate(self, name: str, t_stop: float) -> float:
         rate = self.preset.scale(name)
@@ -268,24 +278,28 @@ class Chip:
         if self.preset.scale("threshold_session") > 0:
             noise = noise + self._session_noise[loaded.neurons]
         if (sigma := self.preset.scale("threshold_batch")) > 0:
-            draws = self._noise("threshold_batch", number).normal((repeats, n))
+            draws = self._noise("threshold_batch", number).all_normal(repeats * n).reshape(repeats, n)
             noise = noise + sigma * np.repeat(draws, samples // repeats, axis=0)
         if (sigma := self.preset.scale("threshold_sample")) > 0:
-            noise = noise + sigma * self._noise("threshold_sample", number).normal((samples, n))
+            draws = self._noise("threshold_sample", number).all_normal(samples * n).reshape(samples, n)
+            noise = noise + sigma * draws
         if isinstance(noise, float):
             return v_th
         moved = v_th + loaded.swing * torch.from_numpy(noise).to(v_th.dtype)
         return torch.maximum(moved, loaded.parameters["v_reset"] + LEAST_SWING * loaded.swing)
 
-    def _read_out(self, number: int, spikes: Spikes) -> tuple[Spikes, int, int]:
-        """What the host receives of ``spikes``: ``(events, lost, late)``."""
-        lost = late = 0
-        if (probability := self.preset.scale("event_loss")) > 0:
-            spikes, lost = events.lossy(spikes, probability, self._noise("event_loss", number))
-        latency, tick = self.preset.scale("latency"), self.preset.scale("time_stamp")
-        if latency > 0 or tick > 0:
-            spikes, late = events.stamped(spikes, latency, tick)
-        return spikes, lost, late
+    def _read_out(self, number: int, spikes: Spikes, room: tuple[Array, Array] | None = None) -> trains.ReadOut:
+        """What the host receives of ``spikes``."""
+        scale = self.preset.scale
+        probability = scale("event_loss")
+        streams = self._noise("event_loss", number) if probability > 0 else None
+        return trains.read_out(spikes, probability, scale("latency"), scale("time_stamp"), streams, room)
 
-    def _noise(self, name: str, layer: int) -> Stream:
+    def _noise(self, name: str, layer: int) -> Streams:
+        """Trial noise ``name`` of a layer in this run."""
+        position = self.session, self.batch, layer
+        return Streams.one(self.preset.family, self.number, self.preset.stream(name), position)
+
+    def _stream(self, name: str, layer: int) -> Stream:
+        """As :meth:`_noise`, in the form in which rare effects draw."""
         return Stream(self.preset.family, self.number, self.preset.stream(name), self.session, self.batch, layer)

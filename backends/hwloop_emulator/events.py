@@ -1,4 +1,4 @@
-"""Operations on event lists: jitter, spurious spikes, loss, latency and time stamps. Whole batches at once."""
+"""The rarer operations on event lists: delays and spikes of defective neurons. Whole batches at once; :mod:`.compiled` has the rest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def delayed(spikes: Spikes, delay: Tensor) -> Spikes:
     """Each unit's events later by ``delay [n_units]`` (s); what passes ``t_stop`` can no longer act and is left out."""
     times = spikes.times + torch.where(spikes.valid, delay.to(spikes.times.dtype)[spikes.units], 0.0)
     return _sorted(torch.where(times <= spikes.t_stop, times, math.inf), spikes.units, spikes)
-
-
-def jittered(spikes: Spikes, sigma: float, rng: Stream) -> Spikes:
-    """Every event moved by a normal ``sigma`` (s), kept inside the window, sorted again."""
-    noise = torch.from_numpy(sigma * rng.normal(tuple(spikes.times.shape))).to(spikes.times.dtype)
-    moved = torch.minimum(torch.clamp(spikes.times + noise, min=0.0), _last(spikes))
-    return _sorted(torch.where(spikes.valid, moved, math.inf), spikes.units, spikes)
 
 
 def with_events(spikes: Spikes, times: Array, units: Array) -> Spikes:
@@ -60,34 +53,6 @@ def spurious(batch: int, rate: float, units: Array, t_stop: float, rng: Stream) 
     times = np.cumsum(rng.exponential((batch, len(units), most)), axis=2) / rate
     times[times > t_stop] = np.inf
     return times.reshape(batch, -1), np.tile(np.repeat(units, most), (batch, 1))
-
-
-def lossy(spikes: Spikes, probability: float, rng: Stream) -> tuple[Spikes, int]:
-    """``spikes`` of which each event is lost with ``probability``; and how many were."""
-    lost = torch.from_numpy(rng.random(tuple(spikes.times.shape)) < probability) & spikes.valid
-    return _sorted(torch.where(lost, math.inf, spikes.times), spikes.units, spikes), int(lost.sum())
-
-
-def stamped(spikes: Spikes, latency: float, tick: float) -> tuple[Spikes, int]:
-    """Events as the read-out stamps them: later by ``latency`` (s), rounded down to ``tick`` (s).
-
-    Stamps after ``t_stop`` fall out of the recording; their number comes second.
-    """
-    times = spikes.times + latency
-    if tick > 0:
-        # NumPy's floor: torch's goes through MKL's thread pool, milliseconds on a busy machine
-        times = torch.from_numpy(np.floor((times / tick).numpy())) * tick
-    late = (times > _last(spikes)) & spikes.valid
-    return _sorted(torch.where(late, math.inf, times), spikes.units, spikes), int(late.sum())
-
-
-def rescaled(spikes: Spikes, factor: float, t_stop: float) -> Spikes:
-    """Times multiplied by ``factor``; ``t_stop`` is the new window. Exact where ``factor`` is 1."""
-    if factor == 1.0:
-        return Spikes.trusted(spikes.times, spikes.units, spikes.counts, spikes.n_units, t_stop)
-    last = torch.tensor(t_stop, dtype=spikes.times.dtype)
-    times = torch.where(spikes.valid, torch.minimum(spikes.times * factor, last), math.inf)
-    return Spikes.trusted(times, spikes.units, spikes.counts, spikes.n_units, t_stop)
 
 
 def _last(spikes: Spikes) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -53,25 +53,19 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
     """``layer`` with the parameters of the physical neurons and synapses that it was placed on."""
     neurons = layer.neurons
     dead, stuck = silicon.chosen("dead", neurons), silicon.chosen("stuck", neurons)
-    weight = columns_of(memory.weight(neurons, layer.fan_in, layer.scale), layer.synapses)
-    if layer.gain is not None:
-        weight = weight * layer.gain[:, None]
     parameters, swing = true_parameters(layer, silicon.preset, analog)
     silent = dead | stuck
     if silent.any():
         # without input and leak a membrane rests at its reset potential and never crosses
-        weight = np.where(silent[..., None], 0.0, weight)
         parameters["v_leak"] = np.where(silent, parameters["v_reset"], parameters["v_leak"])
     start = _start(layer, silicon.preset, analog, parameters)
     if start is not None:
         start = np.where(silent, parameters["v_reset"], start)
     dtype = np.dtype(layer.dtype)
-    # the engine stores weights pre-major, [n_in, n_out]: no copy at each run if that is how they lie here
-    columns = torch.from_numpy(np.ascontiguousarray(np.swapaxes(weight, -1, -2), dtype=dtype))
     tensors = {name: torch.from_numpy(value.astype(dtype)) for name, value in parameters.items()}
     return Loaded(
         neurons=neurons,
-        weight=columns.transpose(-1, -2),
+        weight=_weight(layer, memory, silent),
         parameters=tensors,
         swing=torch.from_numpy(swing.astype(dtype)),
         delay=None if layer.delay is None else torch.from_numpy(layer.delay * to_device(silicon.preset)),
@@ -80,6 +74,34 @@ def realise(layer: LayerProgram, silicon: Deviations, analog: Analog, memory: Sy
         hot=silicon.chosen("hot", neurons) & ~silent,
         start=None if start is None else torch.from_numpy(start.astype(dtype)),
     )
+
+
+def reweighted(before: Loaded, layer: LayerProgram, memory: SynapseMemory) -> Loaded:
+    """What :func:`realise` makes of ``layer``, whose neurons are those of ``before``: only its synapses may differ."""
+    return replace(before, weight=_weight(layer, memory, before.dead | before.stuck))
+
+
+def same_neurons(layer: LayerProgram, other: LayerProgram) -> bool:
+    """Whether all but the synapses of two layers are the same arrays, as in programs that a loop makes of one another."""
+    return (
+        (layer.kind, layer.dtype) == (other.kind, other.dtype)
+        and layer.neurons is other.neurons
+        and layer.parameters is other.parameters
+        and (layer.delay is other.delay and layer.bias is other.bias and layer.v_init is other.v_init)
+    )
+
+
+def _weight(layer: LayerProgram, memory: SynapseMemory, silent: Array) -> Tensor:
+    """Effective weights ``[*lead, n_out, n_in]``; 0 into ``silent`` neurons.
+
+    The engine stores weights pre-major, ``[n_in, n_out]``: no copy at each run if that is how they lie here.
+    """
+    weight = columns_of(memory.weight(layer.neurons, layer.fan_in, layer.scale), layer.synapses)
+    if layer.gain is not None:
+        weight = weight * layer.gain[:, None]
+    if silent.any():
+        weight = np.where(silent[..., None], 0.0, weight)
+    return torch.from_numpy(np.ascontiguousarray(np.swapaxes(weight, -1, -2), dtype=layer.dtype)).transpose(-1, -2)
 
 
 def _start(layer: LayerProgram, preset: Preset, analog: Analog, true: dict[str, Array]) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from ..neurons import ResetKind
@@ -110,7 +111,7 @@ class Capabilities:
         """:attr:`latency` in model seconds."""
         return self.latency * self.speedup
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the limits, hexadecimal, without those of graphs (:data:`GRAPH_LIMITS`)."""
         held = asdict(self)
@@ -118,7 +119,7 @@ class Capabilities:
             del held[name]
         return _sha256({**held, "recurrent": False})  # which had a place in it before
 
-    @property
+    @cached_property
     def graph_digest(self) -> str:
         """SHA-256 over all limits, hexadecimal: of what may hold a graph."""
         return _sha256(asdict(self))

@@ -50,9 +50,9 @@ def compile_network(
     InputError
         A parameter, scale or mask is outside its bounds, or ``like`` has another shape.
     """
-    layers = network_values(net)
+    layers = network_values(net, like)
     for index, layer in enumerate(layers):
-        check_layer(index, layer, capabilities, layers)
+        check_layer(index, layer, capabilities, layers, None if like is None else like.layers[index].parameters)
     rules, placement = rules_and_placement(layers, capabilities, weight_scale, mask, like)
     programs = tuple(map(layer_program, layers, rules, placement, [capabilities.max_code] * len(layers)))
     lost: list[str] = []
@@ -70,10 +70,17 @@ def inputs_of(net: Network) -> tuple[tuple[str, int], ...]:
     return tuple((name, net.structure.nodes[name].n) for name in net.structure.inputs)
 
 
-def network_values(net: Network) -> list[LayerValues]:
-    """Weights and parameters of every population of ``net`` as arrays; raises as :func:`compile_network`."""
+def network_values(net: Network, like: Program | None = None) -> list[LayerValues]:
+    """Weights and parameters of every population of ``net`` as arrays; raises as :func:`compile_network`.
+
+    Of a chain, parameters that are those of ``like`` are its own arrays, checked when it was compiled.
+    """
     if net.is_plain_chain:
-        return [_values(index, dense, lif) for index, (dense, lif) in enumerate(net.blocks)]
+        blocks = net.blocks
+        held = [{}] * len(blocks) if like is None else [layer.parameters for layer in like.layers]
+        if len(held) != len(blocks):
+            held = [{}] * len(blocks)  # which is refused later on
+        return [_values(index, *block, known) for index, (block, known) in enumerate(zip(blocks, held, strict=True))]
     from .graph import graph_values
 
     return graph_values(net)
@@ -130,17 +137,29 @@ def layer_program(
     )
 
 
-def _values(index: int, dense: Dense, lif: LIF) -> LayerValues:
-    parameters = lif.parameters_dict()
-    check_parameters(parameters, lif_name(index))
+def _values(index: int, dense: Dense, lif: LIF, known: dict[str, Array]) -> LayerValues:
     return LayerValues(
         weight=as_array(dense.weight, f"{dense_name(index)}: weight"),
-        parameters={name: as_array(parameters[name], f"{lif_name(index)}: {name}") for name in PARAMETERS},
+        parameters=_parameters(index, lif, known),
         reset=lif.reset,
         max_spikes=lif.max_spikes,
         delay=None if dense.delay is None else as_array(dense.delay, f"{dense_name(index)}: delay"),
         index=index,
     )
+
+
+def _parameters(index: int, lif: LIF, known: dict[str, Array]) -> dict[str, Array]:
+    """``known`` where the neurons have these values, else a checked copy of theirs."""
+    asked = lif.parameters_dict()
+    if known and all(_same(asked[name], known[name]) for name in PARAMETERS):
+        return known
+    check_parameters(asked, lif_name(index))
+    return {name: as_array(asked[name], f"{lif_name(index)}: {name}") for name in PARAMETERS}
+
+
+def _same(tensor: Tensor, array: Array) -> bool:
+    found = tensor.detach().cpu().numpy()
+    return found.dtype == array.dtype and found.shape == array.shape and bool((found == array).all())
 
 
 def as_array(tensor: Tensor, what: str) -> Array:

@@ -81,14 +81,23 @@ def lif_name(index: int) -> str:
     return f"layer {2 * index + 1} (LIF)"
 
 
-def check_layer(index: int, layer: LayerValues, limits: Capabilities, layers: Sequence[LayerValues] = ()) -> None:
+def check_layer(
+    index: int,
+    layer: LayerValues,
+    limits: Capabilities,
+    layers: Sequence[LayerValues] = (),
+    known: dict[str, Array] | None = None,
+) -> None:
     """Raise :class:`CompileError` for the first thing in population ``index`` that ``limits`` do not allow.
 
-    ``layers``: all of the network, of which a factor is looked for that brings all times within their ranges.
+    ``layers``: all of the network, of which a factor is looked for that brings all times within their ranges. ``known``:
+    parameters that were checked before; a layer that holds this very dictionary, and no bias, is not checked for them again.
     """
     _check_weights(layer, limits)
     _check_features(layer, limits)
     _check_graph(index, layer, limits, layers)
+    if layer.parameters is known and layer.bias is None:
+        return
     for name in limits.uniform:
         _check_uniform(layer.neurons_at, name, layer.parameters[name])
     for name, allowed in limits.ranges.items():

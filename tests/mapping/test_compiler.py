@@ -110,6 +110,33 @@ def test_recompiling_keeps_placement_and_scales_and_takes_the_new_weights() -> N
     assert first.with_weights(net).digest == second.digest
 
 
+def test_recompiling_shares_the_parameters_that_did_not_change_and_keeps_apart_those_that_did() -> None:
+    net = network()
+    first = compile_network(net, CHIP)
+    second = first.with_weights(net)
+    assert all(a.parameters is b.parameters for a, b in zip(first.layers, second.layers, strict=True))
+    with torch.no_grad():
+        net.blocks[0][1].v_th[1] = 1.25
+    third = first.with_weights(net)
+    assert third.layers[0].parameters["v_th"][1] == 1.25
+    assert first.layers[0].parameters["v_th"][1] == 1.0
+    assert third.layers[1].parameters is first.layers[1].parameters
+    assert third.digest == compile_network(net, CHIP, weight_scale=list(first.scales)).digest
+
+
+def test_recompiling_refuses_parameters_that_left_their_bounds_or_ranges() -> None:
+    net = network()
+    first = compile_network(net, CHIP)
+    with torch.no_grad():
+        net.blocks[0][1].tau_mem[2] = 0.2
+    with pytest.raises(CompileError, match=r"tau_mem of 0.001..0.1 s in the model.*found|found.*tau_mem = 0.2 s"):
+        first.with_weights(net)
+    with torch.no_grad():
+        net.blocks[0][1].tau_mem[2] = float("nan")
+    with pytest.raises(InputError, match=r"neuron 2: tau_mem = nan; allowed: finite"):
+        first.with_weights(net)
+
+
 def test_the_report_adds_up() -> None:
     program = compile_network(network(), CHIP)
     report = program.report()

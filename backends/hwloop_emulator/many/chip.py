@@ -1,18 +1,16 @@
 """One run of each of many fresh chips: what :class:`~hwloop_emulator.chip.Chip` does, bit for bit, in few calls.
 
-The usual effects run through :mod:`~hwloop_emulator.many.events` and the simulator's kernel, with buffers that all chips
-share; whatever is rarer falls back on the chip's own methods.
+Neurons run through the simulator's kernel, with buffers that all chips share; whatever is rarer falls back on the chip's own
+methods.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hwloop.mapping import LayerProgram, Program
@@ -24,14 +22,13 @@ from hwloop.simulate.kernels.propagators import rate_tables
 from hwloop.simulate.room import FIRST_ROOM, LEAST_ROOM
 from hwloop.spikes import Spikes
 
-from .. import events
 from ..chip import Chip
+from ..compiled import passes, trains
+from ..compiled.streams import Streams
 from ..loaded import LEAST_SWING, Loaded, to_device
 from ..preset import Preset
 from ..streams import Array
-from . import events as passes
 from .silicon import Wafer, load
-from .streams import Streams
 
 #: Room for spikes that a chip is given beyond the fullest sample of those before it.
 SPARE = 1.25
@@ -61,7 +58,7 @@ class Batch:
 
     def __init__(self, preset: Preset, numbers: Sequence[int], session: int, program: Program, spikes: Spikes) -> None:
         self.preset, self.numbers, self.session = preset, numbers, session
-        self.inputs = events.rescaled(spikes, to_device(preset), spikes.t_stop * to_device(preset))
+        self.inputs = trains.rescaled(spikes, to_device(preset), spikes.t_stop * to_device(preset))
         self.loaded = load(preset, numbers, session, program)
         self.engines = [_engine(loaded, len(numbers)) for loaded in self.loaded]
         wafer, layers = Wafer(preset, numbers), len(program.layers)
@@ -75,8 +72,10 @@ class Batch:
         self.fullest = [0] * layers
         self._buffers: dict[tuple[str, str], Array] = {}
 
-    def noise(self, name: str, layer: int, index: int) -> Streams:
-        """Trial noise ``name`` of one chip in its first run."""
+    def noise(self, name: str, layer: int, index: int) -> Streams | None:
+        """Trial noise ``name`` of one chip in its first run; None where it is of the rarer ones."""
+        if name not in self._noise:
+            return None
         streams, row = self._noise[name], index * len(self.loaded) + layer
         return Streams(streams.keys[row : row + 1], streams.counters[row : row + 1])
 
@@ -100,7 +99,6 @@ class QuickChip(Chip):
             for loaded in batch.loaded
         ]
         self._realised = self.analog.state
-        self._latest = -math.inf
 
     def _fire(
         self, number: int, layer: LayerProgram, loaded: Loaded, inputs: Spikes, repeats: int
@@ -127,7 +125,7 @@ class QuickChip(Chip):
             start[: layer.n_out] = np.where((threshold[:, : layer.n_out] <= 0).any(0), engine.reset[index], 0)
         get, shape = self._of.buffer, (batch, room)
         times, units, counts = get("times", shape, dtype), get("units", shape, np.int64), np.zeros(batch, np.int64)
-        arriving, senders, arrivals = _arrays(inputs)
+        arriving, senders, arrivals = trains.arrays(inputs)
         given = arriving.astype(dtype, copy=False), senders, arrivals
         holding, none, current = (
             True if engine.holding[index] else None,
@@ -144,7 +142,7 @@ class QuickChip(Chip):
         self._of.fullest[number] = max(self._of.fullest[number], largest)
         if largest > room:
             return None
-        return _scaled(times, units, counts, layer.n_out, 1.0, inputs.t_stop)
+        return trains.narrowed(trains.of_arrays(times, units, counts, layer.n_out, inputs.t_stop), 1.0, inputs.t_stop)
 
     def _levels(self, number: int, engine: _Engine, batch: int, repeats: int) -> tuple[Array, bool, bool]:
         """Thresholds ``[batch or 1, lanes]`` above ``v_leak``; whether all are allowed; whether any is not positive."""
@@ -159,7 +157,7 @@ class QuickChip(Chip):
             level[:, :n] = moved - v_leak
             allowed = bool(np.isfinite(moved).all() and (moved > v_reset).all())
             return level, allowed, bool((level <= 0).any())
-        noise = self._of.noise("threshold_sample", number, index).all_normal(batch * n)[0]
+        noise = self._noise("threshold_sample", number).all_normal(batch * n)[0]
         level = np.empty((batch, lanes), dtype)
         sigma, swing = scale("threshold_sample"), engine.swing
         allowed, low = passes.thresholds(noise, sigma, v_th, swing, v_leak, v_reset, LEAST_SWING, level)
@@ -168,59 +166,14 @@ class QuickChip(Chip):
     def _received(self, spikes: Spikes) -> Spikes:
         return self._of.inputs
 
-    def _jittered(self, number: int, out: Spikes, sigma: float) -> Spikes:
-        times, units, counts = _arrays(out)
-        noise = self._drawn("jitter", number, counts, uniform=False)
-        moved, places = np.empty(times.shape, times.dtype), np.empty(times.shape, np.int64)
-        passes.jitter(times, units, counts, noise, sigma, out.t_stop, moved, places)
-        return _spikes(moved, places, counts, out)
+    def _read_out(self, number: int, spikes: Spikes, room: tuple[Array, Array] | None = None) -> trains.ReadOut:
+        shape, get = (len(spikes), spikes.times.shape[1]), self._of.buffer
+        stamps = get(f"stamps {number}", shape, spikes.times.numpy().dtype), get(f"stamped {number}", shape, np.int64)
+        return super()._read_out(number, spikes, stamps)
 
-    def _read_out(self, number: int, spikes: Spikes) -> tuple[Spikes, int, int]:
-        scale = self.preset.scale
-        probability, latency, tick = scale("event_loss"), scale("latency"), scale("time_stamp")
-        times, units, counts = _arrays(spikes)
-        draws = self._drawn("event_loss", number, counts, uniform=True) if probability > 0 else np.empty(0)
-        out = self._of.buffer(f"stamps {number}", times.shape, times.dtype)
-        to, left = self._of.buffer(f"stamped {number}", times.shape, np.int64), np.empty_like(counts)
-        lost, late, latest = passes.read_out(
-            times, units, counts, draws, probability, latency, tick, spikes.t_stop, out, to, left
-        )
-        self._latest = max(self._latest, latest)
-        return _spikes(out, to, left, spikes), lost, late
-
-    def _delivered(self, stamped: list[Spikes], t_stop: float) -> tuple[tuple[Spikes, ...], int, int]:
-        most = int(np.sum([_arrays(p)[2] for p in stamped], axis=0).max())
-        if self._link.may_change(most, stamped[0].t_stop, self._latest):
-            return super()._delivered([_scaled(*_arrays(p), p.n_units, 1.0, p.t_stop) for p in stamped], t_stop)
-        speedup = float(self.preset.limits.speedup.value)
-        return tuple(_scaled(*_arrays(p), p.n_units, speedup, t_stop) for p in stamped), 0, 0
-
-    def _drawn(self, name: str, layer: int, counts: Array, uniform: bool) -> Array:
-        """Trial noise of every event and no padding, of what a chip alone draws for ``[batch, most events]``."""
-        streams = self._of.noise(name, layer, self._index)
-        runs = np.zeros_like(counts), counts.max() * np.arange(len(counts)), counts
-        return streams.random(*runs) if uniform else streams.normal(*runs)
-
-
-def _arrays(spikes: Spikes) -> tuple[Array, Array, Array]:
-    return spikes.times.numpy(), spikes.units.numpy(), spikes.counts.numpy()
-
-
-def _spikes(times: Array, units: Array, counts: Array, like: Spikes) -> Spikes:
-    return _of_arrays(times, units, counts, like.n_units, like.t_stop)
-
-
-def _scaled(times: Array, units: Array, counts: Array, n_units: int, factor: float, t_stop: float) -> Spikes:
-    """Events in arrays of their own, as narrow as can be, with times multiplied by ``factor``."""
-    shape = len(counts), int(counts.max())
-    out, to = np.empty(shape, times.dtype), np.empty(shape, np.int64)
-    passes.rescale(times, units, counts, factor, t_stop, out, to)
-    return _of_arrays(out, to, counts, n_units, t_stop)
-
-
-def _of_arrays(times: Array, units: Array, counts: Array, n_units: int, t_stop: float) -> Spikes:
-    tensors = torch.from_numpy(times), torch.from_numpy(units), torch.from_numpy(counts)
-    return Spikes.trusted(*tensors, n_units, t_stop)
+    def _noise(self, name: str, layer: int) -> Streams:
+        known = self._of.noise(name, layer, self._index)
+        return super()._noise(name, layer) if known is None else known
 
 
 def _of_one(loaded: Loaded, index: int) -> Loaded:

@@ -10,13 +10,13 @@ from hwloop.mapping import Program
 
 from ..analog import Analog
 from ..cells import cells_of
+from ..compiled.streams import Streams
 from ..loaded import Loaded, realise
 from ..memory import SynapseMemory
 from ..preset import Preset
 from ..silicon import Deviations
 from ..streams import Array, Stream
 from ..trimming import TrimCells
-from .streams import Streams
 
 
 class Wafer(Deviations):

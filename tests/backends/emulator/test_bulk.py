@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwloop_emulator.many.streams import Streams
+from hwloop_emulator.compiled.streams import Streams
 from hwloop_emulator.streams import Stream
 
 POSITION = st.integers(0, 2**63 - 1)

@@ -11,7 +11,8 @@ import torch
 from hwloop.device.registry import compile
 from hwloop.errors import InputError
 from hwloop.network import LIF, Dense, Network
-from hwloop_emulator import EmulatorDevice, Preset
+from hwloop.spikes import Spikes
+from hwloop_emulator import EmulatorDevice, EmulatorTarget, Preset
 from hwloop_emulator.oracle import Oracle
 
 Build = Callable[..., Network]
@@ -109,6 +110,27 @@ def test_a_rewritten_cell_draws_its_error_anew_and_the_others_keep_theirs(
     device.load(program)
     _, third = codes_and_weights(device)
     assert np.argwhere(first != third).tolist() == [[3, 5]]
+
+
+def test_a_chip_that_a_loop_reloads_runs_as_one_that_was_just_opened(build: Build, spikes: Spikes, chip: Chip) -> None:
+    net = build()
+    device = chip(net, "bss2")
+    assert device.program is not None
+    with torch.no_grad():
+        net.blocks[0][0].weight.mul_(0.8)
+        net.blocks[1][1].tau_mem[0] *= 1.1
+    device.load(device.program.with_weights(net))  # the first layer has other synapses, the second other neurons too
+    for trimmed in (False, True):
+        fresh = EmulatorTarget("7", preset="bss2", session=0, batch=device.batch).open()
+        if trimmed:
+            for one in (device, fresh):
+                one.write_trim("v_th", np.full(4, one.trim_ranges["v_th"].codes_min), np.arange(4))
+        device.load(device.program.with_weights(net))
+        fresh.load(device.program)
+        for mine, its in zip(device.run(spikes).populations, fresh.run(spikes).populations, strict=True):
+            assert int(its.counts.sum()) > 0
+            assert torch.equal(mine.times, its.times)
+            assert torch.equal(mine.units, its.units)
 
 
 def test_a_layer_placed_elsewhere_is_written_anew(square: Network, chip: Chip, only: Only) -> None:

@@ -1,4 +1,4 @@
-"""Each pass does, bit for bit, what the chain of operations of ``events`` does that it stands for."""
+"""Each compiled pass does, bit for bit, what the chain of array operations does that it stands for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwloop.spikes import Spikes
-from hwloop_emulator import events
+from hwloop_emulator.compiled import trains
+from hwloop_emulator.compiled.streams import Streams
 from hwloop_emulator.link import Link
-from hwloop_emulator.many import events as passes
-from hwloop_emulator.streams import Array, Stream
+from hwloop_emulator.streams import Stream
+
+from . import chains
 
 T_STOP = 5e-5
 
@@ -31,17 +33,24 @@ def _spikes(seed: int, batch: int, most: int, dtype: torch.dtype) -> Spikes:
     return Spikes.from_events(samples, n_units=5, t_stop=T_STOP, dtype=dtype)
 
 
-def _arrays(spikes: Spikes) -> tuple[Array, Array, Array]:
-    return spikes.times.numpy(), spikes.units.numpy(), spikes.counts.numpy()
-
-
-def _equal(expected: Spikes, times: Array, units: Array, counts: Array) -> bool:
-    width = int(counts.max()) if len(counts) else 0
-    padded = bool(np.isinf(times[:, width:]).all())
+def _equal(expected: Spikes, found: Spikes) -> bool:
+    """Equal but for padding beyond the fullest sample."""
+    width = int(expected.counts.max())
+    padded = bool(torch.isinf(found.times[:, width:]).all())
     return padded and all(
-        np.array_equal(wanted, found)
-        for wanted, found in zip(_arrays(expected), (times[:, :width], units[:, :width], counts), strict=True)
+        torch.equal(wanted, own)
+        for wanted, own in (
+            (expected.times[:, :width], found.times[:, :width]),
+            (expected.units[:, :width], found.units[:, :width]),
+            (expected.counts, found.counts),
+        )
     )
+
+
+def _padded(spikes: Spikes, more: int) -> Spikes:
+    """With ``more`` columns than it needs: the draws of an event depend on how wide its batch is."""
+    times = torch.nn.functional.pad(spikes.times, (0, more), value=math.inf)
+    return Spikes(times, torch.nn.functional.pad(spikes.units, (0, more)), spikes.counts, spikes.n_units, spikes.t_stop)
 
 
 CASE = {
@@ -53,53 +62,59 @@ CASE = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(**CASE, sigma=st.sampled_from([0.0, 1e-7, 1e-5, 1.0]))
-def test_jitter_sorts_as_events_do(seed: int, batch: int, most: int, double: bool, sigma: float) -> None:
-    spikes = _spikes(seed, batch, most, torch.float64 if double else torch.float32)
-    expected = events.jittered(spikes, sigma, Stream("wafer", seed, "jitter"))
-    times, units, counts = _arrays(spikes)
-    dense = Stream("wafer", seed, "jitter").normal(times.shape)
-    noise = np.concatenate([row[:n] for row, n in zip(dense, counts, strict=True)])
-    out, to = np.empty_like(times), np.empty_like(units)
-    passes.jitter(times, units, counts, noise, sigma, T_STOP, out, to)
-    assert _equal(expected, out, to, counts)
+@given(**CASE, more=st.integers(0, 3), sigma=st.sampled_from([0.0, 1e-7, 1e-5, 1.0]))
+def test_jitter_moves_and_sorts_as_its_chain(
+    seed: int, batch: int, most: int, double: bool, more: int, sigma: float
+) -> None:
+    spikes = _padded(_spikes(seed, batch, most, torch.float64 if double else torch.float32), more)
+    expected = chains.jittered(spikes, sigma, Stream("wafer", seed, "jitter", 1, 2, 3))
+    assert _equal(expected, trains.jittered(spikes, sigma, Streams.one("wafer", seed, "jitter", (1, 2, 3))))
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     **CASE,
+    more=st.integers(0, 3),
     probability=st.sampled_from([0.0, 0.2, 1.0]),
     latency=st.sampled_from([0.0, 2e-7, 3e-5]),
     tick=st.sampled_from([0.0, 1e-7, 3.3e-6]),
 )
-def test_the_read_out_loses_and_stamps_as_events_do(
-    seed: int, batch: int, most: int, double: bool, probability: float, latency: float, tick: float
+def test_the_read_out_loses_and_stamps_as_its_chain(
+    seed: int, batch: int, most: int, double: bool, more: int, probability: float, latency: float, tick: float
 ) -> None:
-    spikes = _spikes(seed, batch, most, torch.float64 if double else torch.float32)
+    spikes = _padded(_spikes(seed, batch, most, torch.float64 if double else torch.float32), more)
     expected, lost, late = spikes, 0, 0
     if probability > 0:
-        expected, lost = events.lossy(expected, probability, Stream("wafer", seed, "loss"))
+        expected, lost = chains.lossy(expected, probability, Stream("wafer", seed, "loss"))
     if latency > 0 or tick > 0:
-        expected, late = events.stamped(expected, latency, tick)
-    times, units, counts = _arrays(spikes)
-    dense = Stream("wafer", seed, "loss").random(times.shape)
-    draws = np.concatenate([row[:n] for row, n in zip(dense, counts, strict=True)])
-    out, to, left = np.empty_like(times), np.empty_like(units), np.empty_like(counts)
-    found = passes.read_out(times, units, counts, draws, probability, latency, tick, T_STOP, out, to, left)
-    assert found[:2] == (lost, late)
-    assert found[2] == (float(expected.times[expected.valid].max()) if int(left.sum()) else -math.inf)
-    assert _equal(expected, out, to, left)
+        expected, late = chains.stamped(expected, latency, tick)
+    streams = Streams.one("wafer", seed, "loss", (0, 0, 0)) if probability > 0 else None
+    found = trains.read_out(spikes, probability, latency, tick, streams)
+    assert (found.lost, found.late) == (lost, late)
+    left = int(expected.counts.sum())
+    assert found.latest == (float(expected.times[expected.valid].max()) if left else -math.inf)
+    assert _equal(expected, found.spikes)
 
 
 @settings(max_examples=30, deadline=None)
-@given(**CASE, factor=st.sampled_from([1.0, 1e-3, 1000.0]))
-def test_rescaled_events_are_those_of_events(seed: int, batch: int, most: int, double: bool, factor: float) -> None:
-    spikes = _spikes(seed, batch, most, torch.float64 if double else torch.float32)
-    expected = events.rescaled(spikes, factor, T_STOP * factor)
-    times, units, counts = _arrays(spikes)
-    out, to = np.empty_like(times), np.empty_like(units)
-    passes.rescale(times, units, counts, factor, T_STOP * factor, out, to)
-    assert _equal(expected, out, to, counts)
+@given(**CASE, more=st.integers(0, 3), factor=st.sampled_from([1.0, 1e-3, 1000.0]))
+def test_times_are_rescaled_as_by_their_chain(
+    seed: int, batch: int, most: int, double: bool, more: int, factor: float
+) -> None:
+    spikes = _padded(_spikes(seed, batch, most, torch.float64 if double else torch.float32), more)
+    expected = chains.rescaled(spikes, factor, T_STOP * factor)
+    for found, width in (
+        (trains.rescaled(spikes, factor, T_STOP * factor), spikes.times.shape[1]),
+        (trains.narrowed(spikes, factor, T_STOP * factor), int(spikes.counts.max())),
+    ):
+        assert _equal(expected, found)
+        assert (found.times.shape[1], found.t_stop) == (width, T_STOP * factor)
+
+
+def test_what_is_narrowed_lies_in_memory_of_its_own() -> None:
+    spikes = _spikes(1, 3, 7, torch.float32)
+    assert trains.rescaled(spikes, 1.0, T_STOP).times.data_ptr() == spikes.times.data_ptr()
+    assert trains.narrowed(spikes, 1.0, T_STOP).times.data_ptr() != spikes.times.data_ptr()
 
 
 @pytest.mark.parametrize("rate", [0.0, 2e4, 2e7])
@@ -109,7 +124,7 @@ def test_a_link_is_passed_by_only_where_it_changes_nothing(rate: float, period: 
     link, passed, changed = Link(rate, depth, period), 0, 0
     for seed in range(40):
         # squeezed into the first part of the window, so that some queues empty in time
-        spikes = events.rescaled(_spikes(seed, 3, seed % 6, torch.float64), 0.3, T_STOP)
+        spikes = chains.rescaled(_spikes(seed, 3, seed % 6, torch.float64), 0.3, T_STOP)
         latest = float(spikes.times[spikes.valid].max()) if int(spikes.counts.sum()) else -math.inf
         may = link.may_change(int(spikes.counts.max()), T_STOP, latest)
         (delivered,), lost, late = link.deliver([spikes])

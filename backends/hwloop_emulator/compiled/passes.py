@@ -1,7 +1,6 @@
-"""Passes over the events of one chip's run: each does, bit for bit, what a chain of operations of ``events`` does.
+"""Passes over the events of one chip's run; what each has to do, bit for bit, the chains of the tests say.
 
-A chain costs a dozen passes over memory and a hundred microseconds of calls, which a population would pay for each of
-its chips. ``events`` is the specification, and what an opened chip runs.
+See :mod:`.trains`, which calls them.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _W0, _W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 _ONE, _MANTISSA = np.uint64(1), np.uint64(11)
 #: Draws that pass through the chain of array operations of a normal distribution at a time: they stay in the cache.
 BLOCK = 16_384
+#: Keys of single streams that are kept: a loop draws from the same ones in every run.
+KEPT_KEYS = 256
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,14 @@ class Streams:
         if positions is not None:
             places = np.zeros((len(positions), 3), dtype=np.uint64)
             places[:, : positions.shape[1]] = positions
-        digests = b"".join(hashlib.sha256(f"{family}\0{number}\0{name}".encode()).digest()[:16] for number in numbers)
+        digests = b"".join(_digest(family, number, name) for number in numbers)
         keys = np.frombuffer(digests, dtype="<u8").astype(np.uint64).reshape(-1, 2)
         return cls(np.repeat(keys, len(places), axis=0), np.tile(places, (len(keys), 1)))
+
+    @classmethod
+    def one(cls, family: str, number: int, name: str, position: tuple[int, int, int]) -> Streams:
+        """Stream ``name`` of chip ``number`` at ``position``."""
+        return cls(_key(family, number, name), np.array([position], dtype=np.uint64))
 
     def random(self, stream: Array, first: Array, count: Array) -> Array:
         """Draws number ``first .. first + count - 1`` of ``stream``, one run after the other; see :meth:`Stream.random`."""
@@ -79,6 +87,16 @@ class Streams:
     def _whole(self, n: int) -> tuple[Array, Array, Array]:
         s = len(self.keys)
         return np.arange(s), np.zeros(s, dtype=np.int64), np.full(s, n)
+
+
+def _digest(family: str, number: int, name: str) -> bytes:
+    return hashlib.sha256(f"{family}\0{number}\0{name}".encode()).digest()[:16]
+
+
+@lru_cache(maxsize=KEPT_KEYS)
+def _key(family: str, number: int, name: str) -> Array:
+    """Key ``[1, 2]`` of stream ``name`` of a chip."""
+    return np.frombuffer(_digest(family, number, name), dtype="<u8").astype(np.uint64).reshape(1, 2)
 
 
 def _to_normal(radius: Array, angle: Array) -> None:

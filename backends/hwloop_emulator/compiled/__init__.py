@@ -1,0 +1,1 @@
+"""What a chip does to events in every run, and the noise that it draws for it, as compiled passes."""
