@@ -17,9 +17,9 @@ MOST_STEPS = 4.0
 #: Spikes that a run may have more or fewer at the finest step, in parts of all: a count differs where the window ends, and
 #: where a membrane that just reaches the threshold does so in one run alone.
 MOST_MISSED = 0.05
-#: Power of the step with which membranes have to come closer, at least: 1, within what a largest difference leaves open.
+#: Power of the step with which membranes have to come closer, at least: 1, within what a few dozen spikes leave open.
 LEAST_SLOPE = 0.5
-#: Largest difference of membranes at the finest step, in parts of the largest membrane: two layers, two steps of 1 / 80 each.
+#: Mean difference of membranes at the finest step, in parts of the largest membrane: two layers, two steps of 1 / 80 each.
 MOST_OF_A_MEMBRANE = 0.05
 #: Fewest spikes that say anything.
 FEWEST = 10
@@ -32,7 +32,7 @@ class Gap:
     Attributes
     ----------
     ours, theirs : spikes in all; 0 for membranes
-    distance : mean distance of the first spikes of each neuron, in steps; of membranes the largest, in parts of the largest
+    distance : median distance of the first spikes of each neuron, in steps (one that just reaches the threshold is far off); of membranes the mean difference, in parts of the largest
     changed : spikes that neurons have more or fewer, in sum
     """
 
@@ -55,7 +55,7 @@ def gap_of_spikes(ours: Sequence[Sequence[float]], theirs: Raster) -> Gap:
         distances += list(np.abs(np.sort(np.asarray(mine))[:n] - other[:n]))
         changed += abs(len(mine) - len(other))
     total = sum(map(len, trains))
-    return Gap(sum(map(len, ours)), total, float(np.mean(distances)) if distances else float("inf"), changed)
+    return Gap(sum(map(len, ours)), total, float(np.median(distances)) if distances else float("inf"), changed)
 
 
 def gap_of_membranes(ours: Raster, theirs: Raster) -> Gap:
@@ -63,7 +63,8 @@ def gap_of_membranes(ours: Raster, theirs: Raster) -> Gap:
     if ours.shape != theirs.shape:
         raise ValueError(f"membranes {theirs.shape} of theirs, {ours.shape} of ours; expected alike")
     size = float(np.abs(theirs).max())
-    return Gap(0, 0, float(np.abs(ours - theirs).max()) / size if size else float("inf"), 0)
+    # the mean: where one run jumps a step earlier than the other, they are a whole jump apart for that step
+    return Gap(0, 0, float(np.abs(ours - theirs).mean()) / size if size else float("inf"), 0)
 
 
 def slope(fineness: Sequence[int], distances: Sequence[float]) -> float:

@@ -98,15 +98,28 @@ def _exported(package: Package, kind: str, case: Ours) -> Cell:
         raster = weights.stimulus(f, case.maps)
         warnings = _Warnings()
         graph = _written(net, warnings)
-        warned = "; ".join(warnings.said)
+        warned = _of(package.name, warnings.said)
         try:
             theirs = _run(package, graph, raster)
         except Exception as error:  # whatever a package raises is its answer
             return Cell(
-                package.name, "out", kind, "n.a.", spiking=case.spiking, says=f"{type(error).__name__}: {error}"[:LONGEST]
+                package.name,
+                "out",
+                kind,
+                "n.a.",
+                spiking=case.spiking,
+                says=f"{type(error).__name__}: {error}"[:LONGEST],
             )
         gaps.append(gap_to(net, raster, theirs, DT, case.spiking))
-    return _cell(package.name, "out", kind, _outcome(gaps, case.spiking, False), "", gaps, case.spiking, warned)
+    outcome = _outcome(gaps, case.spiking, False)
+    if outcome == "WRONG" and warned:  # to_nir says so
+        outcome = "their fault"
+    return _cell(package.name, "out", kind, outcome, "", gaps, case.spiking, warned)
+
+
+def _of(package: str, said: list[str]) -> str:
+    """Of what was warned of, what this package does."""
+    return "; ".join(line for line in said if f" by {package}: " in line.lower())
 
 
 def _run(package: Package, graph: nir.NIRGraph, raster: Raster) -> Raster:

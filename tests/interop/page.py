@@ -67,12 +67,12 @@ HEAD = """# Exchange with five packages of the field
 Written by `make interop`, which installs the packages in an environment of their own (`tests/interop/`) and keeps the figures in
 `interop.json`; do not edit. Versions: {versions}.
 
-Each network has 4 inputs (6 x 6 before a convolution), 6 hidden neurons and 3 outputs, {steps}. The same spikes at the same times go
+Each network has 4 inputs (6 x 6 before a convolution), 6 hidden neurons and 8 outputs, {steps}. The same spikes at the same times go
 in. Time constants that are two and four times as many steps are steps half and a quarter as wide.
 
 - *right*: the figures come together as the steps become finer. Spikes: the first three of every neuron are within a fixed number
   of steps at each width, which is a distance that falls as the step does, and counts agree to 5 % or one spike at the finest.
-  Membranes: within 5 % of the largest at the finest, and falling.
+  Membranes: on average within 5 % of the largest at the finest, and falling.
 - *refused*: by an error that shows the candidates; with the option that it names the network is right.
 - *n.a.*: the package has no such layer, or its exporter or importer does not carry it and says so.
 - *their fault*: the package drops something without a word that no reader of the file can know of. The figures show what it does.
@@ -85,7 +85,7 @@ OUT = """
 Written with `net.to_nir(dt=1e-4)`, loaded and run by the package's own importer, beside our exact run.
 """
 CELLS = """
-At the three widths, coarsest first: *ours / theirs*, output spikes in all; *apart*, mean distance in steps of the first three
-spikes (membranes: the largest difference, in parts of the largest); *more or fewer*, spikes that single neurons have; *slope*, the
+At the three widths, coarsest first: *ours / theirs*, output spikes in all; *apart*, median distance in steps of the first three
+spikes (membranes: the mean difference, in parts of the largest); *more or fewer*, spikes that single neurons have; *slope*, the
 power of the step with which the distance in time falls.
 """

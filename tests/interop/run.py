@@ -38,7 +38,10 @@ def main() -> int:
     for name in given.only:
         torch.manual_seed(0)
         for cell in (*inward(package(name)), *outward(package(name))):
-            print(f"{cell.package:13} {cell.direction:4} {cell.kind:32} {cell.outcome:12} {cell.slope} {cell.gaps} {cell.says[:300]}", flush=True)
+            print(
+                f"{cell.package:13} {cell.direction:4} {cell.kind:32} {cell.outcome:12} {cell.slope} {cell.gaps} {cell.says[:300]}",
+                flush=True,
+            )
             found.append(cell)
     versions = {name: version(name) for name in ("nir", "nirtorch", *given.only, "torch")}
     results = cells.Results(versions, FINENESS, found)

@@ -19,7 +19,7 @@ def test_spikes_are_compared_neuron_by_neuron_in_steps() -> None:
     theirs[[2, 5], 0] = 1
     theirs[7, 1] = 2  # twice in one step
     gap = gap_of_spikes([[5.5, 1.5], [7.0]], theirs)
-    assert gap == Gap(3, 4, pytest.approx((0.5 + 0.5 + 0.0) / 3), 1)
+    assert gap == Gap(3, 4, 0.5, 1)
 
 
 def test_a_run_without_spikes_is_infinitely_far_off() -> None:
@@ -34,7 +34,7 @@ def test_other_sizes_are_refused() -> None:
 
 
 def test_membranes_are_compared_in_parts_of_the_largest() -> None:
-    assert gap_of_membranes(np.array([[1.0], [1.5]]), np.array([[1.0], [2.0]])).distance == pytest.approx(0.25)
+    assert gap_of_membranes(np.array([[1.0], [1.5]]), np.array([[1.0], [2.0]])).distance == pytest.approx(0.125)
 
 
 def test_a_gap_of_as_many_steps_at_every_step_falls_with_slope_1() -> None:

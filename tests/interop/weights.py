@@ -9,7 +9,7 @@ import numpy as np
 from .package import WINDOW, Raster
 
 #: Units of input, hidden layer and output; sides of a map.
-N_IN, N_HIDDEN, N_OUT, SIDE = 4, 6, 3, 6
+N_IN, N_HIDDEN, N_OUT, SIDE = 4, 6, 8, 6
 #: Channels after the convolution, its kernel, and units after a pool of 2.
 CHANNELS, KERNEL, POOLED = 2, 3, 2 * 3 * 3
 #: Spikes of an input a coarsest step; of a map's.

@@ -239,7 +239,9 @@ def _candidates(nodes: Nodes, unit: TimeUnit, doubt: str) -> str:
     def factor(kind: Literal["jump", "delta", "pulse"], area: float) -> str:
         step = SpikeMeaning("pulse", EXAMPLE_STEP * unit.per_second, "")
         meaning = SpikeMeaning(kind, area, "", step if mixed and kind == "jump" else None)
-        every = np.concatenate([spike_gain(name, node, meaning, _own_shape(name, node)) for name, node in nodes.items()])
+        every = np.concatenate(
+            [spike_gain(name, node, meaning, _own_shape(name, node)) for name, node in nodes.items()]
+        )
         low, high = float(every.min()), float(every.max())
         return f"{low:.4g}" if math.isclose(low, high, rel_tol=1e-3) else f"{low:.4g}..{high:.4g}"
 

@@ -76,7 +76,13 @@ def _convolution(f: int) -> Written:
     # the sums of a pool, as weights
     values = torch.from_numpy(b).float().reshape(w.N_OUT, w.CHANNELS, w.SIDE // 2, w.SIDE // 2)
     dense += values.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    layers = [steps.conv(a, bias=True), _lif(f), nn.Flatten(), steps.linear(dense.reshape(w.N_OUT, wide).numpy()), _lif(f)]
+    layers = [
+        steps.conv(a, bias=True),
+        _lif(f),
+        nn.Flatten(),
+        steps.linear(dense.reshape(w.N_OUT, wide).numpy()),
+        _lif(f),
+    ]
     return _written(*layers, maps=True)
 
 
@@ -87,7 +93,7 @@ class Norse:
     theirs: Mapping[str, Theirs | str] = {
         "CubaLIF (default dt)": Theirs(lambda f: _cuba(f, 1e-3)),
         "CubaLIF": Theirs(_cuba, {"spike": "jump"}),
-        "CubaLIF, bias": Theirs(_biased, {"spike": "jump"}),
+        "CubaLIF, bias": Theirs(_biased, {"spike": ("jump", DT)}),
         "LIF": Theirs(_boxes, {"spike": DT, "reset": "value"}),
         "IF": Theirs(_integrators, {"reset": "value"}),
         "CubaLIF, then LI": Theirs(_readout, {"spike": ("jump", DT)}, spiking=False),

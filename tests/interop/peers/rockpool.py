@@ -91,7 +91,7 @@ class Rockpool:
     name = "rockpool"
     theirs: Mapping[str, Theirs | str] = {
         "CubaLIF": Theirs(_cuba, {"spike": "jump"}),
-        "CubaLIF, bias": Theirs(_biased, {"spike": "jump"}),
+        "CubaLIF, bias": Theirs(_biased, {"spike": ("jump", DT)}),
         "CubaLIF, bias of the neurons": Theirs(
             _own_bias, {"spike": "jump"}, fault="its exporter writes v_leak = 0 for the bias of LIFTorch"
         ),

@@ -40,7 +40,12 @@ def _written(*layers: nn.Module, maps: bool = False) -> Written:
 def _cuba(f: int) -> Written:
     a, b = w.currents()
     unit = TAU_MEM * f
-    return _written(steps.linear(a / unit), _synaptic((w.N_HIDDEN,), f), steps.linear(b / unit), _synaptic((w.N_OUT,), f, output=True))
+    return _written(
+        steps.linear(a / unit),
+        _synaptic((w.N_HIDDEN,), f),
+        steps.linear(b / unit),
+        _synaptic((w.N_OUT,), f, output=True),
+    )
 
 
 def _one_for_all(f: int) -> Written:
@@ -54,20 +59,33 @@ def _one_for_all(f: int) -> Written:
 def _biased(f: int) -> Written:
     (a, b), (p, q) = w.currents(), w.biases()
     unit, each = TAU_MEM * f, TAU_MEM * TAU_SYN * f**2
-    layers = [steps.linear(a / unit, p / each), _synaptic((w.N_HIDDEN,), f), steps.linear(b / unit, q / each), _synaptic((w.N_OUT,), f, output=True)]
+    layers = [
+        steps.linear(a / unit, p / each),
+        _synaptic((w.N_HIDDEN,), f),
+        steps.linear(b / unit, q / each),
+        _synaptic((w.N_OUT,), f, output=True),
+    ]
     return _written(*layers)
 
 
 def _leaks(f: int, **more: Any) -> Written:
     a, b = w.jumps()
-    return _written(steps.linear(a), _leaky((w.N_HIDDEN,), f, **more), steps.linear(b), _leaky((w.N_OUT,), f, output=True, **more))
+    return _written(
+        steps.linear(a), _leaky((w.N_HIDDEN,), f, **more), steps.linear(b), _leaky((w.N_OUT,), f, output=True, **more)
+    )
 
 
 def _convolution(f: int) -> Written:
     a, b = w.kernels(False)
     last = steps.linear(4 * b)
     return _written(
-        steps.conv(a), _leaky((w.CHANNELS, w.SIDE, w.SIDE), f), nn.AvgPool2d(2), nn.Flatten(), last, _leaky((w.N_OUT,), f, output=True), maps=True
+        steps.conv(a),
+        _leaky((w.CHANNELS, w.SIDE, w.SIDE), f),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        last,
+        _leaky((w.N_OUT,), f, output=True),
+        maps=True,
     )
 
 

@@ -28,7 +28,7 @@ def with_state(net: Callable[..., Any]) -> Callable[[Raster], Raster]:
             for x in torch.from_numpy(raster).float():
                 answer = net(x[None], state)
                 state = answer[1] if isinstance(answer, tuple) else None
-                rows.append(first_of(answer)[0])
+                rows.append(first_of(answer).reshape(-1))  # a batch of one
         return stacked(rows)
 
     return run
@@ -42,7 +42,7 @@ def holding_state(net: Callable[..., Any], reset: Callable[[], Any]) -> Callable
         rows = []
         with torch.no_grad():
             for x in torch.from_numpy(raster).float():
-                rows.append(first_of(net(x[None]))[0])
+                rows.append(first_of(net(x[None])).reshape(-1))
         return stacked(rows)
 
     return run

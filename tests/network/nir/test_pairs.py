@@ -58,7 +58,10 @@ def test_a_pair_that_is_none_is_refused() -> None:
 
 def test_a_graph_whose_values_are_tensors_is_refused_as_one_of_arrays_is() -> None:
     """As the packages' exporters hand it over, before it is a file."""
-    held = {key: torch.full((2,), value) for key, value in {"tau_mem": 1e-2, "tau_syn": 5e-3, "r": 1.0, "v_leak": 0.0}.items()}
+    held = {
+        key: torch.full((2,), value)
+        for key, value in {"tau_mem": 1e-2, "tau_syn": 5e-3, "r": 1.0, "v_leak": 0.0}.items()
+    }
     node = nir.CubaLIF(**held, v_threshold=torch.ones(2))
     nodes = {"in": nir.Input(np.array([3])), "w": linear(), "n": node, "out": nir.Output(np.array([2]))}
     made = graph(nodes, [("in", "w"), ("w", "n"), ("n", "out")], time_unit="s")

@@ -1,0 +1,54 @@
+"""What importers of the field take otherwise than it stands in a graph, without an error; seen in `docs/interop.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+
+_Test = Callable[[Any], bool]
+
+
+def _kind(*kinds: type) -> _Test:
+    return lambda node: isinstance(node, kinds)
+
+
+def _differs(name: str, kinds: tuple[type, ...]) -> _Test:
+    return lambda node: isinstance(node, kinds) and bool(np.any(np.asarray(getattr(node, name)) != 0))
+
+
+SPIKING = (nir.CubaLIF, nir.LIF, nir.IF)
+
+#: By package: which nodes, and what becomes of them. Versions as in `tests/interop/requirements-peers.txt`.
+TAKEN: Mapping[str, tuple[tuple[_Test, str], ...]] = {
+    "norse": (
+        (_kind(nir.LIF), "r is taken for 1"),
+        (_kind(nir.LI, nir.CubaLI), "left out"),
+        (_differs("v_reset", SPIKING), "v_reset is taken for 0"),
+    ),
+    "snnTorch": ((_differs("v_reset", SPIKING), "v_reset is taken for 0"),),
+    "rockpool": (
+        (_kind(nir.LI), "tau is rounded to a whole number"),
+        (_differs("v_reset", SPIKING), "v_reset is taken for 0"),
+    ),
+    "sinabs": (
+        (_kind(nir.LIF), "tau is taken for a number of steps"),
+        (_kind(nir.CubaLIF, nir.CubaLI, nir.Linear, nir.AvgPool2d), "left out"),
+        (_kind(nir.IF), "the membrane is held above -v_threshold"),
+        (_differs("v_reset", SPIKING), "v_reset is taken for 0"),
+    ),
+}
+
+
+def taken_otherwise(nodes: Mapping[str, nir.NIRNode]) -> Iterable[str]:
+    """For each package that takes some of ``nodes`` otherwise: its name, the nodes, and what becomes of them."""
+    for package, facts in TAKEN.items():
+        found = []
+        for test, what in facts:
+            names = [name for name, node in nodes.items() if test(node)]
+            if names:
+                found.append(f"{', '.join(map(repr, names))} ({what})")
+        if found:
+            yield f"{package}: {'; '.join(found)}"
