@@ -17,10 +17,11 @@ MOST_STEPS = 4.0
 #: Spikes that a run may have more or fewer at the finest step, in parts of all: a count differs where the window ends, and
 #: where a membrane that just reaches the threshold does so in one run alone.
 MOST_MISSED = 0.05
-#: Power of the step with which membranes have to come closer, at least: 1, within what a few dozen spikes leave open.
-LEAST_SLOPE = 0.5
-#: Mean difference of membranes at the finest step, in parts of the largest membrane: two layers, two steps of 1 / 80 each.
-MOST_OF_A_MEMBRANE = 0.05
+#: Power of the step with which membranes have to come closer, at least. It would be 1; a hidden spike more or fewer, of which
+#: there are fewer as steps become finer, moves a membrane for a whole time constant, and a few of those leave this much open.
+LEAST_SLOPE = 0.25
+#: Mean difference of membranes at the finest step, in parts of the largest membrane: two steps of 1 / 80.
+MOST_OF_A_MEMBRANE = 0.03
 #: Fewest spikes that say anything.
 FEWEST = 10
 

@@ -72,7 +72,7 @@ in. Time constants that are two and four times as many steps are steps half and 
 
 - *right*: the figures come together as the steps become finer. Spikes: the first three of every neuron are within a fixed number
   of steps at each width, which is a distance that falls as the step does, and counts agree to 5 % or one spike at the finest.
-  Membranes: on average within 5 % of the largest at the finest, and falling.
+  Membranes: on average within 3 % of the largest at the finest, and falling.
 - *refused*: by an error that shows the candidates; with the option that it names the network is right.
 - *n.a.*: the package has no such layer, or its exporter or importer does not carry it and says so.
 - *their fault*: the package drops something without a word that no reader of the file can know of. The figures show what it does.
