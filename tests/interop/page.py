@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from .cells import Cell, Results
 from .package import DT, TAU_MEM, TAU_SYN, WINDOW
 
-#: What a package has no cell for.
-NONE = "n.a."
+#: A kind that was not run with a package.
+NONE = "-"
 
 
 def text(results: Results) -> str:
@@ -76,6 +76,7 @@ in. Time constants that are two and four times as many steps are steps half and 
 - *refused*: by an error that shows the candidates; with the option that it names the network is right.
 - *n.a.*: the package has no such layer, or its exporter or importer does not carry it and says so.
 - *their fault*: the package drops something without a word that no reader of the file can know of. The figures show what it does.
+- *-*: not run with this package.
 """
 IN = """
 Built and exported as the package's tutorial does, imported with `hl.Network.from_nir`, simulated exactly, beside the package's own
