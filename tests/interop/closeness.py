@@ -22,6 +22,8 @@ MOST_MISSED = 0.05
 LEAST_SLOPE = 0.25
 #: Mean difference of membranes at the finest step, in parts of the largest membrane: two steps of 1 / 80.
 MOST_OF_A_MEMBRANE = 0.03
+#: What a distance of 0 counts as, in steps: below what float64 leaves of a time in steps.
+SMALLEST = 1e-9
 #: Fewest spikes that say anything.
 FEWEST = 10
 
@@ -69,11 +71,12 @@ def gap_of_membranes(ours: Raster, theirs: Raster) -> Gap:
 
 
 def slope(fineness: Sequence[int], distances: Sequence[float]) -> float:
-    """Power of the step with which ``distances`` (in units of time) fall; infinite where they are 0 throughout."""
-    if all(d == 0 for d in distances):
+    """Power of the step with which ``distances`` (in units of time) fall; infinite where they end at 0."""
+    if distances[-1] == 0:
         return float("inf")
-    floor = np.maximum(distances, 1e-12)
-    return float(np.polyfit(-np.log(fineness), np.log(floor), 1)[0])
+    if not np.all(np.isfinite(distances)):
+        return float("nan")
+    return float(np.polyfit(-np.log(fineness), np.log(np.maximum(distances, SMALLEST)), 1)[0])
 
 
 def agree(fineness: Sequence[int], gaps: Sequence[Gap], spiking: bool) -> bool:

@@ -40,7 +40,8 @@ def test_membranes_are_compared_in_parts_of_the_largest() -> None:
 def test_a_gap_of_as_many_steps_at_every_step_falls_with_slope_1() -> None:
     assert slope_of(FINE, gaps(1.5, 1.5, 1.5), True) == pytest.approx(1.0)
     assert slope(FINE, [0.4, 0.2, 0.1]) == pytest.approx(1.0)
-    assert slope(FINE, [0.0, 0.0, 0.0]) == float("inf")
+    assert slope(FINE, [0.2, 0.1, 0.0]) == float("inf")
+    assert np.isnan(slope(FINE, [float("inf")] * 3))
 
 
 def test_runs_that_stay_within_some_steps_agree() -> None:
