@@ -18,7 +18,7 @@ from .ours import OURS, Ours, gap_to
 from .package import DT, FINENESS, NoSuchLayer, Package, Raster, Theirs, Written
 
 #: Characters of a message that a cell keeps.
-LONGEST = 600
+LONGEST = 220
 
 
 def inward(package: Package) -> Iterator[Cell]:
@@ -44,7 +44,10 @@ def _imported(name: str, kind: str, case: Theirs) -> Cell:
         if net is None:
             reason = said or refusal
             return Cell(name, "in", kind, "refused", spiking=case.spiking, says=reason[:LONGEST])
-        gaps.append(_gap(net, written, case, f))
+        try:
+            gaps.append(_gap(net, written, case, f))
+        except InputError as error:  # such a network is not simulated, and that is said
+            return Cell(name, "in", kind, "refused", spiking=case.spiking, says=str(error)[:LONGEST])
     outcome = _outcome(gaps, case.spiking, bool(refusal))
     if case.fault:
         outcome = "their fault"

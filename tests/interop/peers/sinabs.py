@@ -70,12 +70,12 @@ def _integrators(f: int, floor: float | None) -> Written:
     )
 
 
-def _readout(f: int) -> Written:
+def _readout(f: int, norm_input: bool) -> Written:
     a, b = w.jumps()
     up = 1 / (1 - np.exp(-1 / (TAU_MEM * f)))
     return _written(
         lambda: [
-            steps.linear(up * a), _lif(f), steps.linear(up * b), sl.ExpLeakSqueeze(tau_mem=float(TAU_MEM * f), num_timesteps=1)
+            steps.linear(up * a), _lif(f), steps.linear(up * b), sl.ExpLeakSqueeze(tau_mem=float(TAU_MEM * f), num_timesteps=1, norm_input=norm_input)
         ]
     )  # fmt: skip
 
@@ -102,7 +102,12 @@ class Sinabs:
             lambda f: _integrators(f, -0.3), {"reset": "subtract", "time_unit": "ms"},
             fault="its exporter does not write min_v_mem, the floor of a membrane",
         ),
-        "LI": Theirs(_readout, {"spike": STEP, **OPTIONS}, spiking=False),
+        "LI, norm_input=True": Theirs(lambda f: _readout(f, True), {"spike": STEP, **OPTIONS}, spiking=False),
+        "LI": Theirs(
+            lambda f: _readout(f, False), {"spike": STEP, **OPTIONS}, spiking=False,
+            fault="its exporter does not write norm_input, which is False for ExpLeak and True for LIF: weights of the one are 1 / "
+            "(1 - exp(-1 / tau)) times those of the other",
+        ),
         "Conv2d, SumPool2d, Flatten": Theirs(_convolution, {"reset": "subtract", "time_unit": "ms"}, maps=True),
         "AvgPool2d": "its exporter has none",
         "recurrent CubaLIF": "its exporter has none",

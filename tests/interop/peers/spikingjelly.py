@@ -19,7 +19,9 @@ def _linear(weight: w.Array, bias: w.Array | None = None) -> nn.Module:
 
 
 def _cuba_node(f: int) -> nn.Module:
-    return neuron.CUBALIFNode(c_decay=1 - 1 / (TAU_SYN * f), v_decay=1 - 1 / (TAU_MEM * f), v_reset=0.0)
+    return neuron.CUBALIFNode(
+        c_decay=1 - 1 / (TAU_SYN * f), v_decay=1 - 1 / (TAU_MEM * f), v_threshold=1.0, v_reset=0.0
+    )
 
 
 def _lif_node(f: int, decay_input: bool) -> nn.Module:

@@ -306,8 +306,7 @@ def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFi
     assert "NIR node 'delay_0': delays, which norse, snnTorch, SpikingJelly and rockpool do not run" in caplog.text
     caplog.clear()
     Network([Dense(3, 2), LIF(2, 10e-3, 5e-3)]).to_nir(dt=1e-4)
-    assert caplog.messages == ["NIR export, taken otherwise without an error by sinabs: 'dense_0', 'lif_0' (left out)"]
-    caplog.clear()
+    assert not caplog.messages
     Network([Dense(3, 2), DeltaLIF(2, 10e-3), Dense(2, 2), LI(2, 10e-3)]).to_nir(dt=1e-4)
     assert "by norse: 'lif_0' (r is taken for 1); 'li_1' (left out)" in caplog.messages[0]
     caplog.clear()
