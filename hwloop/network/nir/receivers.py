@@ -5,7 +5,7 @@ norse's and rockpool's are seen in `docs/interop.md`; snnTorch's and sinabs's ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import nir
@@ -44,13 +44,24 @@ TAKEN: Mapping[str, tuple[tuple[_Test, str], ...]] = {
 }
 
 
-def taken_otherwise(nodes: Mapping[str, nir.NIRNode]) -> Iterable[str]:
+#: snnTorch 1.0.0 wraps neurons and their own weights in a graph whose input leads to the weights.
+WRAPPED = "snnTorch", "its input is led through its recurrent weights"
+
+
+def taken_otherwise(nodes: Mapping[str, nir.NIRNode], edges: Sequence[tuple[str, str]]) -> Iterable[str]:
     """For each package that takes some of ``nodes`` otherwise: its name, the nodes, and what becomes of them."""
     for package, facts in TAKEN.items():
-        found = []
-        for test, what in facts:
-            names = [name for name, node in nodes.items() if test(node)]
-            if names:
-                found.append(f"{', '.join(map(repr, names))} ({what})")
+        each = [([name for name, node in nodes.items() if test(node)], what) for test, what in facts]
+        each += [(_recurrent(nodes, edges), WRAPPED[1])] if package == WRAPPED[0] else []
+        found = [f"{', '.join(map(repr, names))} ({what})" for names, what in each if names]
         if found:
             yield f"{package}: {'; '.join(found)}"
+
+
+def _recurrent(nodes: Mapping[str, nir.NIRNode], edges: Sequence[tuple[str, str]]) -> list[str]:
+    """Neurons with weights from themselves to themselves."""
+    back = {(b, a) for a, b in edges}
+    return [
+        a for a, b in edges
+        if (a, b) in back and isinstance(nodes[a], (nir.CubaLIF, nir.LIF)) and isinstance(nodes[b], (nir.Linear, nir.Affine))
+    ]  # fmt: skip

@@ -71,7 +71,7 @@ def to_nir(net: Network, dt: float | None = None) -> nir.NIRGraph:
     for link in net.structure.links:
         writer.projection(link)
     writer.output(net.structure.output)
-    for line in () if dt is None else taken_otherwise(writer.nodes):
+    for line in () if dt is None else taken_otherwise(writer.nodes, writer.edges):
         _log.warning("NIR export, taken otherwise without an error by %s", line)
     metadata: dict[str, Any] = {EXPORTER: "hwloop", "exporter_version": VERSION, TIME_UNIT: "s"}
     metadata |= {SPIKE: "delta"} if dt is None else {SPIKE: "pulse", STEP: float(dt)}

@@ -307,6 +307,13 @@ def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFi
     caplog.clear()
     Network([Dense(3, 2), LIF(2, 10e-3, 5e-3)]).to_nir(dt=1e-4)
     assert not caplog.messages
+    nodes = {"in": Input(2), "n": LIF(2, 10e-3, 5e-3)}
+    loop = [Projection("in", "n", [Dense(2, 2)]), Projection("n", "n", [Dense(2, 2)])]
+    Network.graph(nodes, loop).to_nir(dt=1e-4)
+    assert caplog.messages == [
+        "NIR export, taken otherwise without an error by snnTorch: 'n' (its input is led through its recurrent weights)"
+    ]
+    caplog.clear()
     Network([Dense(3, 2), DeltaLIF(2, 10e-3), Dense(2, 2), LI(2, 10e-3)]).to_nir(dt=1e-4)
     assert "by norse: 'lif_0' (r is taken for 1); 'li_1' (left out)" in caplog.messages[0]
     caplog.clear()
