@@ -64,8 +64,8 @@ def _figures(cell: Cell) -> list[str]:
 
 HEAD = """# Exchange with five packages of the field
 
-Written by `make interop`, which installs the packages in an environment of their own (`tests/interop/`) and keeps the figures in
-`interop.json`; do not edit. Versions: {versions}.
+Made from `interop.json`, the figures of runs of `tests/interop` with the packages themselves; `make interop` installs them in an
+environment of their own and makes both anew. Do not edit. Versions: {versions}.
 
 Each network has 4 inputs (6 x 6 before a convolution), 6 hidden neurons and 8 outputs, {steps}. The same spikes at the same times go
 in. Time constants that are two and four times as many steps are steps half and a quarter as wide.

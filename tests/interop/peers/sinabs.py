@@ -97,11 +97,7 @@ class Sinabs:
         "CubaLIF": Theirs(_synaptic, {"spike": STEP, **OPTIONS}, fault="its exporter writes LIF(tau_syn=...) without tau_syn"),
         "LIF": Theirs(lambda f: _leaks(f, True), {"spike": STEP, **OPTIONS}),
         "LIF, norm_input=False": Theirs(lambda f: _leaks(f, False), {"spike": "jump", **OPTIONS}),
-        "IF, min_v_mem=None": Theirs(lambda f: _integrators(f, None), {"reset": "subtract", "time_unit": "ms"}),
-        "IF": Theirs(
-            lambda f: _integrators(f, -0.3), {"reset": "subtract", "time_unit": "ms"},
-            fault="its exporter does not write min_v_mem, the floor of a membrane",
-        ),
+        "IF": Theirs(lambda f: _integrators(f, None), {"reset": "subtract", "time_unit": "ms"}),
         "LI, norm_input=True": Theirs(lambda f: _readout(f, True), {"spike": STEP, **OPTIONS}, spiking=False),
         "LI": Theirs(
             lambda f: _readout(f, False), {"spike": STEP, **OPTIONS}, spiking=False,

@@ -23,7 +23,7 @@ def mixed(**more: float) -> nir.NIRGraph:
 def test_jumps_of_currents_and_membranes_at_once_are_refused_with_the_pairs_that_may_be_meant() -> None:
     with pytest.raises(InputError, match=r"'n1' with a current and 'n3' \(LI\) without: .*spike=\('jump', dt\)"):
         Network.from_nir(mixed(), spike="jump")
-    with pytest.raises(InputError, match=r"not evident: .*spike=\('jump', dt\) .*: weights x 0\.0952\.\.1;"):
+    with pytest.raises(InputError, match=r"not evident: .*spike=\('jump', dt\) .*: weights x 0\.09516\.\.1;"):
         Network.from_nir(mixed())
 
 
