@@ -75,7 +75,7 @@ def spike_meaning(
 
     Raises :class:`OptionError` for an unknown ``asked``, :class:`InputError` with the candidates where it is not evident.
     """
-    if isinstance(asked, (tuple, list)):
+    if isinstance(asked, tuple):
         return _asked_pair(asked, nodes, unit)
     if asked is not None:
         meaning = _asked(asked, unit)

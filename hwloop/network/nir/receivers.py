@@ -44,15 +44,18 @@ TAKEN: Mapping[str, tuple[tuple[_Test, str], ...]] = {
 }
 
 
-#: snnTorch 1.0.0 wraps neurons and their own weights in a graph whose input leads to the weights.
-WRAPPED = "snnTorch", "its input is led through its recurrent weights"
+#: snnTorch 1.0.0 wraps such neurons in a graph whose input leads to the weights; rockpool 3.1.0 runs layer after layer.
+RECURRENT = {
+    "snnTorch": "its input is led through its recurrent weights",
+    "rockpool": "its recurrent weights are not run",
+}
 
 
 def taken_otherwise(nodes: Mapping[str, nir.NIRNode], edges: Sequence[tuple[str, str]]) -> Iterable[str]:
     """For each package that takes some of ``nodes`` otherwise: its name, the nodes, and what becomes of them."""
     for package, facts in TAKEN.items():
         each = [([name for name, node in nodes.items() if test(node)], what) for test, what in facts]
-        each += [(_recurrent(nodes, edges), WRAPPED[1])] if package == WRAPPED[0] else []
+        each += [(_recurrent(nodes, edges), RECURRENT[package])] if package in RECURRENT else []
         found = [f"{', '.join(map(repr, names))} ({what})" for names, what in each if names]
         if found:
             yield f"{package}: {'; '.join(found)}"

@@ -311,7 +311,8 @@ def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFi
     loop = [Projection("in", "n", [Dense(2, 2)]), Projection("n", "n", [Dense(2, 2)])]
     Network.graph(nodes, loop).to_nir(dt=1e-4)
     assert caplog.messages == [
-        "NIR export, taken otherwise without an error by snnTorch: 'n' (its input is led through its recurrent weights)"
+        "NIR export, taken otherwise without an error by snnTorch: 'n' (its input is led through its recurrent weights)",
+        "NIR export, taken otherwise without an error by rockpool: 'n' (its recurrent weights are not run)",
     ]
     caplog.clear()
     Network([Dense(3, 2), DeltaLIF(2, 10e-3), Dense(2, 2), LI(2, 10e-3)]).to_nir(dt=1e-4)
