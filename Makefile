@@ -25,6 +25,8 @@ endef
 
 # bench, which needs an environment of its own
 include tests/benchmarks/Makefile.inc
+# interop, likewise
+include tests/interop/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -61,5 +63,5 @@ studies: $(VENV)/.installed  ## the long experiments behind the figures of the R
 	$(RUN) examples/studies.py --out $(OUT)/studies
 
 clean:  ## remove what the other targets made, environments included
-	rm -rf $(VENV) $(BENCH_VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) $(INTEROP_VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ LONG = {"hwloop/simulate/joint/simulation.py": 440}
 
 #: Kernels that still take more, and how many. The list only gets shorter.
 MANY_ARGUMENTS = {
-    "backends/hwloop_emulator/many/events.py:read_out": 11,
+    "backends/hwloop_emulator/compiled/passes.py:read_out": 11,
     "hwloop/simulate/convolution/cell_adjoint.py:backward_cells": 15,
     "hwloop/simulate/convolution/cell_forward.py:forward_cells": 11,
     "hwloop/simulate/convolution/cell_sensitivities.py:sensitivities_of_cells": 14,

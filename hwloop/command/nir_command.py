@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,10 @@ _File = Annotated[Path, typer.Argument(metavar="FILE", help="A .nir file.")]
 _Unit = Annotated[str | None, typer.Option(metavar="s|ms|us", help="Unit of its times, where that is not evident.")]
 _Spike = Annotated[
     str | None,
-    typer.Option(metavar="jump|delta|SECONDS", help="What a spike is; SECONDS: a pulse of the exporter's time step."),
+    typer.Option(
+        metavar="jump|delta|SECONDS",
+        help="What a spike is; SECONDS: a pulse of the exporter's time step. Two, as jump,1e-4: with a current, and without.",
+    ),
 ]
 _Reset = Annotated[str | None, typer.Option(metavar="value|subtract", help="How its neurons are reset.")]
 _Output = Annotated[str | None, typer.Option(metavar="NODE", help="Which output, where there are several.")]
@@ -86,12 +89,19 @@ def export(
     terminal.say(f"{path}: {len(graph.nodes)} nodes, {len(graph.edges)} edges, in {how}")
 
 
-def _width(spike: str | None) -> str | float | None:
-    """A number where ``spike`` is one."""
+def _width(spike: str | None) -> Any:
+    """Numbers where ``spike`` is one, or a pair that holds some."""
+    if spike is None:
+        return None
+    parts = tuple(map(_number, spike.split(",")))
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _number(part: str) -> str | float:
     try:
-        return None if spike is None else float(spike)
+        return float(part)
     except ValueError:
-        return spike
+        return part.strip()
 
 
 def _carried(net: Network) -> list[tuple[str, str]]:

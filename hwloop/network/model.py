@@ -259,7 +259,7 @@ class Network(nn.Module):
         graph: NIRGraph | Path | str,
         time_unit: str | None = None,
         *,
-        spike: str | float | None = None,
+        spike: str | float | tuple[str | float, str | float] | None = None,
         reset: str | None = None,
         output: str | None = None,
     ) -> Network:
@@ -269,8 +269,9 @@ class Network(nn.Module):
         ----------
         time_unit : "s", "ms" or "us", optional
             Overrides what the graph says of its unit of time.
-        spike : "jump", "delta", or the exporter's time step (s), optional
-            What a spike is in the graph, where that is not evident.
+        spike : "jump", "delta", or the exporter's time step (s), or a pair of these, optional
+            What a spike is in the graph, where that is not evident; of a pair for neurons with a synaptic current, and for those
+            without.
         reset : "value" or "subtract", optional
             Of all neurons; asked for where it makes a difference and the graph does not say.
         output : str, optional

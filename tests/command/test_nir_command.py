@@ -63,6 +63,7 @@ def test_check_takes_the_options_that_a_refusal_names(tmp_path: Path) -> None:
         ("jump", "jumps by the weight"),
         ("delta", "deltas, given"),
         ("1e-4", "pulses of 0.0001 s, given"),
+        ("jump,1e-4", "where there is no current pulses of 0.0001 s, given"),
     ):
         result = call("nir", "check", path, "--spike", spike, "--time-unit", "ms", "--reset", "subtract")
         assert result.exit_code == 0, result.output

@@ -9,7 +9,7 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.network.composition import Composition
-from hwloop.rules.steps.synapses import backward_synapses, synapses
+from hwloop.rules.steps.synapse_lists import backward_synapses, synapses
 
 SOURCES, TARGETS = [0, 3, 3, 7, 11, 5], [1, 0, 2, 2, 1, 1]
 

@@ -10,6 +10,9 @@ Files of the field mean one of three things by an edge that spikes (with gains r
 Who counts in steps writes ``r = tau_mem / dt`` and ``w_in = tau_syn / dt``: then both ratios are dt in every layer, whatever the
 time constants, and that is the evidence. A constant S (a bias) is what NIR's equations make of it for delta and pulse; it
 has no size where spikes are jumps, since it acts once a step, whose length such a file does not say.
+
+norse and rockpool mean a jump where there is a current and a pulse of one step where there is none, in one and the same file:
+such a graph takes a pair, ``("jump", dt)``.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import nir
 import numpy as np
@@ -38,6 +41,8 @@ STEP_TOLERANCE = 1e-5
 EXAMPLE_STEP = 1e-3
 
 Nodes = Mapping[str, nir.NIRNode]
+#: What :func:`spike_meaning` may be asked for: one meaning, or one of neurons with a current and one of those without.
+Asked: TypeAlias = "str | float | tuple[str | float, str | float]"
 
 
 @dataclass(frozen=True)
@@ -47,20 +52,36 @@ class SpikeMeaning:
     kind: Literal["jump", "delta", "pulse"]
     area: float
     evidence: str
+    #: What it is for neurons without a current, where that differs.
+    without: SpikeMeaning | None = None
 
     def __str__(self) -> str:
         return f"spikes: {self.evidence}"
 
+    @property
+    def step(self) -> float | None:
+        """The exporter's step (the graph's unit), where it is told together with jumps: then a bias has a size."""
+        return None if self.without is None or self.without.kind != "pulse" else self.without.area
+
+    def of(self, node: nir.NIRNode) -> SpikeMeaning:
+        """What it is for ``node``."""
+        return self if self.without is None or hasattr(node, "w_in") else self.without
+
 
 def spike_meaning(
-    metadata: Mapping[str, Any], nodes: Nodes, unit: TimeUnit, asked: str | float | None = None
+    metadata: Mapping[str, Any], nodes: Nodes, unit: TimeUnit, asked: Asked | None = None
 ) -> SpikeMeaning:
-    """``asked``, else metadata, else the exporter's, else the step on which the gains of all layers agree.
+    """``asked`` (a pair: of neurons with a current, and of those without), else metadata, else the exporter's, else the step on which the gains of all layers agree.
 
     Raises :class:`OptionError` for an unknown ``asked``, :class:`InputError` with the candidates where it is not evident.
     """
+    if isinstance(asked, tuple):
+        return _asked_pair(asked, nodes, unit)
     if asked is not None:
-        return _asked(asked, unit)
+        meaning = _asked(asked, unit)
+        if meaning.kind == "jump":
+            _refuse_one_for_both(nodes)
+        return meaning
     found = _from_metadata(metadata) or _from_exporter(metadata, nodes)
     if found is not None:
         return found
@@ -91,6 +112,29 @@ def _asked(asked: Any, unit: TimeUnit) -> SpikeMeaning:
             f"{', '.join(map(repr, PER_SECOND))}"
         )
     return SpikeMeaning("pulse", float(asked) * unit.per_second, f"pulses of {asked:g} s, given by the caller")
+
+
+def _asked_pair(asked: Any, nodes: Nodes, unit: TimeUnit) -> SpikeMeaning:
+    if len(asked) != 2:
+        raise OptionError(
+            f"spike = {asked!r}; allowed: one meaning, or a pair: of neurons with a current, and of those without"
+        )
+    current, without = (_asked(one, unit) for one in asked)
+    evidence = f"{current.evidence}; where there is no current {without.evidence}"
+    return SpikeMeaning(current.kind, current.area, evidence, without)
+
+
+def _refuse_one_for_both(nodes: Nodes) -> None:
+    """Jumps of currents and of membranes in one graph: no package means both by what it writes."""
+    current = [name for name, node in nodes.items() if hasattr(node, "w_in")]
+    plain = [name for name, node in nodes.items() if not hasattr(node, "w_in")]
+    if current and plain:
+        raise InputError(
+            f"spike = 'jump', for {', '.join(map(repr, current))} with a current and {', '.join(map(repr, plain))} "
+            f"({type(nodes[plain[0]]).__name__}) without: norse and rockpool, whose currents jump, mean a pulse of one step where "
+            "there is none. Pass spike=('jump', dt), with the exporter's time step in seconds; or spike=('jump', 'jump'), if "
+            "membranes jump by w r too"
+        )
 
 
 def _from_metadata(metadata: Mapping[str, Any]) -> SpikeMeaning | None:
@@ -189,10 +233,15 @@ def ratio_names(nodes: Nodes) -> str:
 
 def _candidates(nodes: Nodes, unit: TimeUnit, doubt: str) -> str:
     """The refusal: what each meaning makes of the weights of this graph, and the option that picks it."""
+    mixed = len({hasattr(node, "w_in") for node in nodes.values()}) > 1
+    jumps = "('jump', dt)" if mixed else "'jump'"
 
     def factor(kind: Literal["jump", "delta", "pulse"], area: float) -> str:
-        meaning = SpikeMeaning(kind, area, "")
-        every = np.concatenate([spike_gain(name, node, meaning, _own_shape(node)) for name, node in nodes.items()])
+        step = SpikeMeaning("pulse", EXAMPLE_STEP * unit.per_second, "")
+        meaning = SpikeMeaning(kind, area, "", step if mixed and kind == "jump" else None)
+        every = np.concatenate(
+            [spike_gain(name, node, meaning, _own_shape(name, node)) for name, node in nodes.items()]
+        )
         low, high = float(every.min()), float(every.max())
         return f"{low:.4g}" if math.isclose(low, high, rel_tol=1e-3) else f"{low:.4g}..{high:.4g}"
 
@@ -201,26 +250,22 @@ def _candidates(nodes: Nodes, unit: TimeUnit, doubt: str) -> str:
     needs = "" if unit.name is not None else " together with time_unit"
     return (
         f"what a spike is in this graph is not evident: {doubt}, and it states nothing. Pass what its exporter means: "
-        f"spike='jump' (norse's neurons with a current, rockpool): weights x {jump}; "
+        f"spike={jumps} (norse's and rockpool's neurons with a current, sinabs with norm_input=False): weights x {jump}; "
         f"spike='delta' (NIR's text): weights x {delta}; "
-        f"spike=dt, the exporter's time step in seconds{needs} (snnTorch, SpikingJelly, Lava, norse's without a current): "
+        f"spike=dt, the exporter's time step in seconds{needs} (snnTorch, SpikingJelly, Lava, sinabs, norse's and rockpool's without a current): "
         f"weights x {pulse} for spike={EXAMPLE_STEP:g}"
     )
 
 
-def _own_shape(node: nir.NIRNode) -> Shape:
-    return (
-        max(
-            np.size(getattr(node, key))
-            for key in ("r", "v_leak", "v_threshold", "tau", "tau_mem")
-            if hasattr(node, key)
-        ),
-    )
+def _own_shape(name: str, node: nir.NIRNode) -> Shape:
+    keys = ("r", "v_leak", "v_threshold", "tau", "tau_mem")
+    return (max(numbers(name, key, getattr(node, key)).size for key in keys if hasattr(node, key)),)
 
 
 def spike_gain(name: str, node: Any, meaning: SpikeMeaning, shape: Shape) -> Array:
     """``[n]`` float64: what a spike of weight 1 moves, the drive ``r I`` of a neuron with a current, the membrane of others."""
     r = per_unit(name, "r", node.r, shape).astype(np.float64)
+    meaning = meaning.of(node)
     area, jump = meaning.area, meaning.kind == "jump"
     with np.errstate(all="ignore"):
         # with r = 1 and w_in = tau_syn, or r = tau, the factor is 1 exactly
@@ -245,9 +290,15 @@ def _left_by(share: Array, r: Array) -> Array:
     return np.where(counted, share, -np.expm1(-share))
 
 
-def constant_gain(name: str, node: Any, unit: TimeUnit, shape: Shape) -> Array:
-    """``[n]`` float64: what a constant S of 1 is as a bias of ours; of IF per second."""
+def constant_gain(name: str, node: Any, meaning: SpikeMeaning, unit: TimeUnit, shape: Shape) -> Array:
+    """``[n]`` float64: what a constant S of 1 is as a bias of ours; of IF per second.
+
+    Where spikes are jumps it is one in every step: a current settles at ``tau_syn / step`` of them.
+    """
     r = per_unit(name, "r", node.r, shape).astype(np.float64)
     if hasattr(node, "w_in"):
-        return r * per_unit(name, "w_in", node.w_in, shape)
+        gain: Array = r * per_unit(name, "w_in", node.w_in, shape)
+        if meaning.kind == "jump" and meaning.step is not None:
+            gain = gain * per_unit(name, "tau_syn", node.tau_syn, shape) / meaning.step
+        return gain
     return r if hasattr(node, "tau") else r * unit.per_second

@@ -22,7 +22,7 @@ from ..linear_map import LinearMap, Shape
 from ..model import Network
 from ..populations import IF, LI, DeltaLIF, Input, Population
 from ..structure import Projection
-from .conventions import SpikeMeaning, constant_gain, spike_gain, spike_meaning
+from .conventions import Asked, SpikeMeaning, constant_gain, spike_gain, spike_meaning
 from .flat import Flat, flattened, listed
 from .maps import delays, map_of
 from .paths import Way, feeding, ways_of
@@ -57,7 +57,7 @@ class Reading:
 
 
 def reading_of(
-    graph: nir.NIRGraph, time_unit: str | None = None, spike: str | float | None = None, reset: str | None = None
+    graph: nir.NIRGraph, time_unit: str | None = None, spike: Asked | None = None, reset: str | None = None
 ) -> Reading:
     """Unit of time, meaning of a spike and reset of ``graph``; raises as :func:`from_nir`."""
     flat = flattened(graph)
@@ -71,7 +71,7 @@ def from_nir(
     graph: nir.NIRGraph,
     time_unit: str | None = None,
     *,
-    spike: str | float | None = None,
+    spike: Asked | None = None,
     reset: str | None = None,
     output: str | None = None,
 ) -> Network:
@@ -83,8 +83,8 @@ def from_nir(
     time_unit : "s", "ms" or "us", optional
         Unit of the graph's times; overrides what the graph says. Without it: the metadata, then what is known of the
         exporter, then the magnitude of the time constants.
-    spike : "jump", "delta" or a width (s), optional
-        What a spike is, see :mod:`.conventions`. Without it: the metadata, then the time step on which the gains of all
+    spike : "jump", "delta", a width (s), or a pair of these, optional
+        What a spike is, of a pair for neurons with a current and for those without, see :mod:`.conventions`. Without it: the metadata, then the time step on which the gains of all
         layers agree.
     reset : "value" or "subtract", optional
         Of all neurons. Without it: the metadata; needed for LIF and IF, where it makes a difference.
@@ -194,7 +194,7 @@ def _projection(reading: Reading, way: Way, shapes: Mapping[str, Shape]) -> Proj
     target, node = shapes[way.target], flat.nodes[way.target]
     _check_units(way, composition.out_shape, target, node)
     gain = spike_gain(way.target, node, reading.spike, target)
-    constant = constant_gain(way.target, node, reading.unit, target)
+    constant = constant_gain(way.target, node, reading.spike, reading.unit, target)
     if composition.biased:
         _check_bias(reading, way)
     maps = rescaled(maps, shape, gain, constant, where)
@@ -235,13 +235,14 @@ def _check_units(way: Way, found: Shape, wanted: Shape, node: nir.NIRNode) -> No
 
 
 def _check_bias(reading: Reading, way: Way) -> None:
-    if reading.spike.kind != "jump":
+    meaning = reading.spike
+    if meaning.of(reading.flat.nodes[way.target]).kind != "jump" or meaning.step is not None:
         return
     name = next(name for name in way.maps if np.any(np.asarray(getattr(reading.flat.nodes[name], "bias", 0.0)) != 0))
     raise InputError(
         f"node {name!r} has a bias, which has no size where spikes are jumps ({reading.spike.evidence}): it acts once in every "
-        "step of the exporter, and the file does not say how long one is. Pass spike=dt, that step in seconds, if its spikes "
-        "are pulses; or train and export without bias"
+        "step of the exporter, and the file does not say how long one is. Pass spike=('jump', dt) with that step in seconds; "
+        "or spike=dt, if its spikes are pulses"
     )
 
 

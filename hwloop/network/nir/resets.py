@@ -52,7 +52,8 @@ def resets_of(nodes: Mapping[str, nir.NIRNode], asked: str | None = None) -> Res
         raise InputError(
             f"how {', '.join(map(repr, open_))} ({type(nodes[open_[0]]).__name__}) is reset NIR does not say, and it makes a "
             "difference where a spike moves the membrane itself. Pass what its exporter means: reset='value' (to v_reset: NIR's "
-            "text, norse), or reset='subtract' (by v_threshold - v_reset: snnTorch, sinabs, rockpool and SpikingJelly by default)"
+            "text, norse), or reset='subtract' (by v_threshold - v_reset: snnTorch, sinabs, rockpool and SpikingJelly by default). The floor that sinabs may have "
+            "under a membrane (min_v_mem) is in no file: export it with min_v_mem=None"
         )
     if not spiking:
         return Resets(kinds, "none, no neuron spikes")

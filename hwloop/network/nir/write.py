@@ -35,6 +35,7 @@ from ..populations import IF, LI, DeltaLIF, Population
 from ..structure import Link
 from .conventions import SPIKE, STEP
 from .read import CHAIN, CURRENT, FILTERED, FORM, GAIN, MAX_SPIKES, T_REF, V_INIT
+from .receivers import taken_otherwise
 from .resets import RESET
 from .scaling import bias_of, rescaled
 from .units import EXPORTER, TIME_UNIT
@@ -70,6 +71,8 @@ def to_nir(net: Network, dt: float | None = None) -> nir.NIRGraph:
     for link in net.structure.links:
         writer.projection(link)
     writer.output(net.structure.output)
+    for line in () if dt is None else taken_otherwise(writer.nodes, writer.edges):
+        _log.warning("NIR export, taken otherwise without an error by %s", line)
     metadata: dict[str, Any] = {EXPORTER: "hwloop", "exporter_version": VERSION, TIME_UNIT: "s"}
     metadata |= {SPIKE: "delta"} if dt is None else {SPIKE: "pulse", STEP: float(dt)}
     if chain and not net.is_plain_chain:
@@ -195,7 +198,7 @@ def _neurons(node: LIF | DeltaLIF | LI, name: str, dt: float | None, biased: boo
         return array(tau) if dt is None else (array(tau).astype(np.float64) / dt).astype(_array(tau).dtype)
 
     metadata = _metadata(node, array, biased)
-    _warn(node, name, dt, biased)
+    _warn(node, name, biased)
     if isinstance(node, LI):
         common: dict[str, Any] = {"v_leak": array(node.v_leak), "metadata": metadata}
         if node.tau_syn is None:
@@ -230,8 +233,8 @@ def _metadata(node: LIF | DeltaLIF | LI, array: Any, biased: bool) -> dict[str, 
     return metadata
 
 
-def _warn(node: LIF | DeltaLIF | LI, name: str, dt: float | None, biased: bool) -> None:
-    """Say what other tools do not read, and what they drop."""
+def _warn(node: LIF | DeltaLIF | LI, name: str, biased: bool) -> None:
+    """Say what other tools do not read."""
     extra = []
     if not isinstance(node, LI):
         extra += [f"max_spikes = {node.max_spikes}"] if node.max_spikes is not None else []
@@ -241,8 +244,6 @@ def _warn(node: LIF | DeltaLIF | LI, name: str, dt: float | None, biased: bool) 
     extra += ["a bias that is there at once, not through the synapse"] if _at_once(node, biased) else []
     if extra:
         _log.warning("NIR node %r: %s, in metadata alone, which other tools do not read", name, " and ".join(extra))
-    if dt is not None and not isinstance(node, LI) and bool((node.v_reset != 0).any()):
-        _log.warning("NIR node %r: v_reset differs from 0, which norse takes for 0", name)
 
 
 def _at_once(node: LIF | DeltaLIF | LI, biased: bool) -> bool:

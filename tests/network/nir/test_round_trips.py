@@ -299,10 +299,26 @@ def test_a_bias_that_is_there_at_once_is_warned_of_and_one_through_the_synapse_i
 def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     Network([Dense(3, 2, delay=1e-3), LIF(2, 10e-3, 5e-3, v_reset=-0.5)]).to_nir(dt=1e-4)
-    assert "v_reset differs from 0, which norse takes for 0" in caplog.text
+    otherwise = [line.split(" by ", 1)[1] for line in caplog.messages if line.startswith("NIR export, taken otherwise")]
+    assert otherwise[:3] == [
+        f"{package}: 'lif_0' (v_reset is taken for 0)" for package in ("norse", "snnTorch", "rockpool")
+    ]
     assert "NIR node 'delay_0': delays, which norse, snnTorch, SpikingJelly and rockpool do not run" in caplog.text
     caplog.clear()
     Network([Dense(3, 2), LIF(2, 10e-3, 5e-3)]).to_nir(dt=1e-4)
+    assert not caplog.messages
+    nodes = {"in": Input(2), "n": LIF(2, 10e-3, 5e-3)}
+    loop = [Projection("in", "n", [Dense(2, 2)]), Projection("n", "n", [Dense(2, 2)])]
+    Network.graph(nodes, loop).to_nir(dt=1e-4)
+    assert caplog.messages == [
+        "NIR export, taken otherwise without an error by snnTorch: 'n' (its input is led through its recurrent weights)",
+        "NIR export, taken otherwise without an error by rockpool: 'n' (its recurrent weights are not run)",
+    ]
+    caplog.clear()
+    Network([Dense(3, 2), DeltaLIF(2, 10e-3), Dense(2, 2), LI(2, 10e-3)]).to_nir(dt=1e-4)
+    assert "by norse: 'lif_0' (r is taken for 1); 'li_1' (left out)" in caplog.messages[0]
+    caplog.clear()
+    Network([Dense(3, 2), LIF(2, 10e-3, 5e-3)]).to_nir()
     assert not caplog.records
 
 

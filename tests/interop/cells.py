@@ -1,0 +1,56 @@
+"""Cells of the table, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+Outcome = Literal["right", "refused", "n.a.", "their fault", "WRONG"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kind of layer, one package, one direction.
+
+    Attributes
+    ----------
+    direction : "in", a network of theirs imported by us; "out", one of ours imported by them
+    outcome : "right" as it stands; "refused" by us, "right" with the ``option`` that the refusal names where there is one;
+        "n.a.": the package has no such layer, does not write or read it; "their fault": what the package drops
+    gaps : for each fineness of the step ``[ours, theirs, distance, changed]``, see :class:`.closeness.Gap`
+    says : the refusal, or why
+    """
+
+    package: str
+    direction: Literal["in", "out"]
+    kind: str
+    outcome: Outcome
+    option: str = ""
+    gaps: tuple[tuple[float, ...], ...] = ()
+    slope: float | None = None
+    spiking: bool = True
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All cells, the versions they hold for, and how many times as fine the steps of each run were."""
+
+    versions: Mapping[str, str]
+    fineness: Sequence[int]
+    cells: Sequence[Cell]
+
+
+def write(results: Results, path: Path) -> None:
+    """Keep ``results`` in ``path``."""
+    path.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Results:
+    """The results that ``path`` keeps."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    cells = [Cell(**{**cell, "gaps": tuple(tuple(gap) for gap in cell["gaps"])}) for cell in held["cells"]]
+    return Results(held["versions"], held["fineness"], cells)

@@ -1,0 +1,1 @@
+"""The five packages, each behind :class:`tests.interop.package.Package`."""
