@@ -91,7 +91,7 @@ def work(url: str) -> bytes:
 @pytest.mark.parametrize("kind", ["tcp", "pty"])
 def test_a_line_that_is_cut_anywhere_costs_no_more_than_a_new_one(kind: str, tmp_path: Path, rounds: Rounds) -> None:
     """T6: the bytes of upload and run are some 1,700; every cut ends in the right answer."""
-    cuts = rounds(100, 1000)
+    cuts, happened = rounds(100, 1000), 0
     for k in range(cuts):
         line = Cutting(lines(kind, tmp_path), 1 + 1700 * k // cuts)
         served = Restarting(CountingModel, lambda made=line: made, Room(4096, 4096, 4096, 256, 4))
@@ -102,6 +102,8 @@ def test_a_line_that_is_cut_anywhere_costs_no_more_than_a_new_one(kind: str, tmp
             served.stop()
         assert time.monotonic() - begun < 4 * DEADLINE
         assert len(served.server.board.model.ran) == 1  # type: ignore[attr-defined]
+        happened += line.left is None
+    assert happened > 0.9 * cuts
 
 
 @pytest.fixture
