@@ -90,6 +90,11 @@ class CodesDevice(SerialDevice):
         return found
 
     def _restore(self) -> None:
+        if self._has(Feature.LANDING) and self._image is not None:
+            raise LinkError(
+                f"{self.device_id} started anew, and its weight cells land elsewhere each time they are written: it is not the device "
+                "that it was. Begin the measurement again, or go on from a checkpoint"
+            )
         was = self._position
         if self._has(Feature.TEMPERATURE) and was.temperature != 0.0:
             self.remote.call(Function.TEMPERATURE, calls.NUMBER.pack(was.temperature))

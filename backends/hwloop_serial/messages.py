@@ -54,6 +54,7 @@ class Feature(IntEnum):
     CLOCK = 4
     TEMPERATURE = 8
     MEMBRANES = 16
+    LANDING = 32
 
 
 class Function(IntEnum):
