@@ -220,7 +220,7 @@ class Session:
             frame = Frame(NUMBERS[name], self.session, sequence, self.boot, body)
             try:
                 if self._port is None:
-                    raise OSError("the line is closed")  # noqa: TRY301  # as if it had broken just now
+                    raise OSError("the line is closed")  # as if it had broken just now
                 soon = min(until, self.clock.now() + silence)
                 reply = self._answered(framing.encode(frame), name, sequence, frame, soon)
                 if reply is not None:
@@ -324,7 +324,7 @@ class Session:
         while waiting or flying:
             try:
                 if self._port is None:
-                    raise OSError("the line is closed")  # noqa: TRY301  # as if it had broken just now
+                    raise OSError("the line is closed")  # as if it had broken just now
                 self._launch(name, waiting, flying, ask)
                 reply = self._received(min(flight.until for flight in flying.values()))
                 if reply is None:
@@ -333,7 +333,7 @@ class Session:
                     heard = quiet = self.clock.now()
                     self._landed(name, reply, waiting, flying, take)
                 if self.clock.now() - quiet >= silence:
-                    raise OSError(f"silence for {silence:g} s")  # noqa: TRY301  # a half-open line says nothing else
+                    raise OSError(f"silence for {silence:g} s")  # a half-open line says nothing else
             except OSError as error:
                 _ground(waiting, flying)
                 if self.clock.now() >= heard + self.deadline:
@@ -357,9 +357,7 @@ class Session:
             raw = framing.encode(frame)
             own, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
             ahead = own + sum(flight.own_bytes for flight in flying.values())
-            flying[sequence] = _Flight(
-                offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead
-            )
+            flying[sequence] = _Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
             self._send(raw, frame)
 
     def _landed(
@@ -429,5 +427,3 @@ def _overhead() -> int:
 def _expected(name: str) -> int:
     """Bytes of a reply on the wire, its data aside."""
     return framing.wire_bytes(MESSAGES[name].reply.packed.size)
-
-

@@ -86,7 +86,8 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
     seed: _Seed = None,
     target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2.")
+        list[str] | None,
+        typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2."),
     ] = None,
     jobs: _Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
@@ -283,7 +284,10 @@ def serve(
     dt: _Step = None,
     option: _Extra = None,
     port: Annotated[
-        str, typer.Option(help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone.")
+        str,
+        typer.Option(
+            help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone."
+        ),
     ] = "pty",
     program_bytes: Annotated[int, typer.Option(min=64, help="Memory of the board for a program.")] = 64 * 2**20,
     input_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a batch.")] = 16 * 2**20,
@@ -296,7 +300,13 @@ def serve(
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    room = {"program": program_bytes, "input": input_bytes, "output": output_bytes, "max_body": max_body, "window": window}
+    room = {
+        "program": program_bytes,
+        "input": input_bytes,
+        "output": output_bytes,
+        "max_body": max_body,
+        "window": window,
+    }
     serve_run(choice.find_named(target), port, room)
 
 

@@ -132,7 +132,7 @@ def test_no_byte_put_into_a_small_frame_is_accepted() -> None:
 @pytest.mark.parametrize("value", [0x00, 0xFF])
 def test_a_stuck_line_says_nothing(value: int) -> None:
     """T3."""
-    for length in range(0, 5001):
+    for length in range(5001):
         heard = decoder()
         assert heard.feed(bytes((value,)) * length) == []
         assert heard.feed(b"\0") == []

@@ -221,7 +221,9 @@ def test_a_second_opening_in_this_process_is_refused(tmp_path: Path) -> None:
 def test_no_port_named_lists_those_there_are() -> None:
     from hwloop.device.registry import find
 
-    with pytest.raises(TargetError, match=r"names no port; allowed: serial:PORT.*(Ports of this computer|no serial port)"):
+    with pytest.raises(
+        TargetError, match=r"names no port; allowed: serial:PORT.*(Ports of this computer|no serial port)"
+    ):
         find("serial")
     with pytest.raises(TargetError, match="no board is connected that this names"):
         find("serial:1A86:7523")

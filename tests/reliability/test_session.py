@@ -16,7 +16,6 @@ from hwloop_serial.faults import FaultRates
 from hwloop_serial.messages import NO_DIGEST, Region
 from hwloop_serial.remote import Remote
 from hwloop_serial.session import Rebooted
-
 from tests.reliability.support import SimulatedBoard, answer_to
 
 Rounds = Callable[[int, int], int]
@@ -92,7 +91,9 @@ def test_a_run_never_has_stale_weights(rounds: Rounds) -> None:
     """T7: chunks dropped and damaged, boards reset and started anew between upload and run, uploads swapped, replies late."""
     draw, done = random.Random(11), 0
     for number in range(rounds(500, 10_000)):
-        line = SimulatedBoard(number, FaultRates(flip=draw.choice([0, 1e-3, 5e-3]), drop=draw.choice([0, 1e-3]), delay=0.02))
+        line = SimulatedBoard(
+            number, FaultRates(flip=draw.choice([0, 1e-3, 5e-3]), drop=draw.choice([0, 1e-3]), delay=0.02)
+        )
         remote = Remote(line.session())
         images = [draw.randbytes(draw.randrange(1, 900)) for _ in range(2)]
         given = draw.randbytes(200)

@@ -74,7 +74,11 @@ def test_spikes_over_a_line_are_those_in_process(name: str, dtype: torch.dtype) 
 def test_trim_cells_clock_temperature_and_membranes_are_those_in_process() -> None:
     net, spikes = network(), inputs(4)
     how = {"preset": "worst", "session": 4}
-    with serving("emulator:3", preset="worst") as url, hl.open(url, session=4) as board, hl.open("emulator:3", **how) as chip:
+    with (
+        serving("emulator:3", preset="worst") as url,
+        hl.open(url, session=4) as board,
+        hl.open("emulator:3", **how) as chip,
+    ):
         found: list[list[Any]] = []
         for opened in (board, chip):
             device: Any = opened
@@ -87,7 +91,9 @@ def test_trim_cells_clock_temperature_and_membranes_are_those_in_process() -> No
             seen = [device.run(spikes), device.read_membrane(spikes, 0, np.arange(3), np.array([0.01, 0.02, 0.05]))]
             device.seek(9, 17)
             seen += [device.run(spikes), device.device_time, device.temperature, device.session, device.batch]
-            found.append([*seen, device.trim_codes("v_th"), device.writes, device.trim_ranges, device.membrane_channels])
+            found.append(
+                [*seen, device.trim_codes("v_th"), device.writes, device.trim_ranges, device.membrane_channels]
+            )
     ours, theirs = found
     same(ours[0], theirs[0])
     np.testing.assert_array_equal(ours[1], theirs[1])
@@ -165,7 +171,11 @@ def test_what_a_board_has_not_is_refused_by_name() -> None:
 
 
 def test_a_second_opening_names_the_owner() -> None:
-    with serving("loihi") as url, hl.open(url), pytest.raises(LinkError, match="is in use: another run in this process"):
+    with (
+        serving("loihi") as url,
+        hl.open(url),
+        pytest.raises(LinkError, match="is in use: another run in this process"),
+    ):
         hl.open(url)
 
 
@@ -178,7 +188,14 @@ def test_a_run_that_fails_on_the_board_says_why() -> None:
     worst = Preset.load("worst")
     hot = replace(worst.effects["stuck_rate"], scale=1e13) if not hasattr(worst, "model_copy") else None
     preset = (
-        worst.model_copy(update={"effects": {**worst.effects, "stuck_rate": worst.effects["stuck_rate"].model_copy(update={"scale": 1e13})}})
+        worst.model_copy(
+            update={
+                "effects": {
+                    **worst.effects,
+                    "stuck_rate": worst.effects["stuck_rate"].model_copy(update={"scale": 1e13}),
+                }
+            }
+        )
         if hot is None
         else replace(worst, effects={**worst.effects, "stuck_rate": hot})
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -56,11 +57,10 @@ def test_an_image_that_is_changed_anywhere_is_refused_or_another_graph() -> None
     for place in range(header.projections_at + 44 * header.projections):
         for value in (0, 0xFF, (image[place] + 1) % 256):
             changed = image[:place] + bytes((value,)) + image[place + 1 :]
-            try:
+            with contextlib.suppress(fixed_reader.ImageError):
                 fixed_reader.read(changed)
-            except fixed_reader.ImageError as error:
-                assert 0 <= error.offset <= len(image)
-                refused += 1
+                continue
+            refused += 1
     assert refused > header.projections_at
 
 
@@ -91,3 +91,13 @@ def test_needs_of_a_graph_are_those_of_the_reference_firmware() -> None:
     n = sum(graph.sizes)
     assert used.neurons == n
     assert used.state_bytes == 12 * n + 8 * len(graph.layers) + 4 * (ring + folded)
+
+
+def test_projections_that_share_their_weights_are_refused() -> None:
+    """A small image would otherwise take as long as a large one."""
+    image = bytearray(fixed_image.write(random_wiring(5)))
+    header = ImageHeader(*HEADER.unpack_from(image))
+    first, second = (header.projections_at + 44 * k + 28 for k in range(2))
+    image[second : second + 4] = image[first : first + 4]
+    with pytest.raises(fixed_reader.ImageError, match="share"):
+        fixed_reader.read(bytes(image))
