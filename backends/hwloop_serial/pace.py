@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 #: Shortest and longest wait for a reply before a request is sent again (s), and the first one.
 LEAST_WAIT, MOST_WAIT, FIRST_WAIT = 5e-3, 1.0, 0.25
+#: Time on the line as a multiple of what the rate says: bridges and relays take breaks.
+LINE_SLACK = 1.25
 #: Weights of a new round trip in mean and deviation (Jacobson & Karels, SIGCOMM 1988).
 MEAN_SHARE, DEVIATION_SHARE, DEVIATIONS = 1 / 8, 1 / 4, 4.0
 #: Chunks that arrive in a row before larger ones are tried.
@@ -24,7 +26,7 @@ class Pace:
         """Time to wait for the reply to try number ``tries`` (from 0) of what moves ``n_bytes`` on the line (s)."""
         usual = FIRST_WAIT if self.mean is None else self.mean + DEVIATIONS * self.deviation
         backed_off = max(LEAST_WAIT, usual) * 2.0 ** min(tries, 6)
-        return min(MOST_WAIT, backed_off) + n_bytes * self.byte_seconds
+        return min(MOST_WAIT, backed_off) + LINE_SLACK * n_bytes * self.byte_seconds
 
     def took(self, seconds: float, n_bytes: int) -> None:
         """A reply came ``seconds`` after its request was sent, once."""

@@ -28,6 +28,8 @@ from hwloop_serial.messages import Region
 
 #: Bytes a second of the relay: 3 Mbaud, ten bits each.
 RATE = 300_000
+#: Time by which the relay may lag behind and catch up (s).
+SLACK = 0.05
 #: Samples of a batch, runs that are timed, and bytes of an upload.
 BATCH, RUNS, UPLOAD = 150, 15, 600_000
 
@@ -58,7 +60,8 @@ class Relay:
         try:
             while data := source.recv(2048):
                 now = time.monotonic()
-                free = max(free, now) + len(data) / self._rate
+                # a sleep that took too long is made up for
+                free = max(free, now - SLACK) + len(data) / self._rate
                 if free - now > 1e-3:
                     time.sleep(free - now)
                 target.sendall(data)
