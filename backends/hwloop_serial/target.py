@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from hwloop.arguments import is_bool, whole
+from hwloop.device.registry import Target
 from hwloop.errors import InputError, OptionError
 from hwloop.losses import Decision
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
@@ -84,6 +85,13 @@ class SerialTarget:
     def ports() -> list[FoundPort]:
         """The serial ports of this computer, for the list of targets."""
         return ports()
+
+    @staticmethod
+    def serve(target: Target, port: str, room: dict[str, int], say: Callable[[str], None]) -> None:
+        """Make a board of ``target`` on ``port`` until a signal ends it; see :mod:`.board.until_told`."""
+        from .board.until_told import serve
+
+        serve(target, port, room, say)
 
     # -- what the board is --------------------------------------------------------------------
 

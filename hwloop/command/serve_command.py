@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
-from ..device.registry import Target
+from ..device.registry import Target, factory
 from . import terminal
 from .errors import THREADS
 
 
 def serve_run(target: Target, port: str, room: dict[str, int]) -> None:
-    """Serve ``target`` on ``port`` until SIGTERM or Ctrl-C; ``room``: fields of :class:`hwloop_serial.board.board.Room`."""
+    """Serve ``target`` on ``port`` until SIGTERM or Ctrl-C; ``room``: memories of the board (bytes)."""
     import torch
 
-    from hwloop_serial.board.board import Room
-    from hwloop_serial.board.lines import line
-    from hwloop_serial.board.server import Server, model_of
-
     torch.set_num_threads(THREADS)
-    server = Server(model_of(target), line(port), Room(**room))
-
-    def end(number: int, frame: FrameType | None) -> None:
-        server.stop()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        terminal.say(f"serial:{server.line.url}")
-        server.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # the backend of the line brings the device's side of it
+    serve = factory("serial").serve  # type: ignore[attr-defined]
+    serve(target, port, room, terminal.say)
