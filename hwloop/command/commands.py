@@ -85,6 +85,10 @@ def main(
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
     seed: _Seed = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2."),
+    ] = None,
     jobs: _Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
     force: _Force = False,
@@ -96,7 +100,7 @@ def demo(
 
     experiment = Experiment.load("demo-quick" if quick else "demo")
     with opened(out, "demo", force=force) as folder:
-        demo_run(experiment if seed is None else experiment.changed(seed=seed), jobs, folder)
+        demo_run(experiment if seed is None else experiment.changed(seed=seed), target or [], jobs, folder)
 
 
 @_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
@@ -268,6 +272,42 @@ def yield_study(
     plan = make_plan(preset, spread, chips, strategy, effort, runs)
     with opened(out or work.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
         yield_run(trained, plan, jobs, dask, folder)
+
+
+@app.command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
+def serve(
+    target: Annotated[str, typer.Option("--target", "-t", help="Such as emulator:7 or loihi.")],
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    dt: _Step = None,
+    option: _Extra = None,
+    port: Annotated[
+        str,
+        typer.Option(
+            help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone."
+        ),
+    ] = "pty",
+    program_bytes: Annotated[int, typer.Option(min=64, help="Memory of the board for a program.")] = 64 * 2**20,
+    input_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a batch.")] = 16 * 2**20,
+    output_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a run.")] = 64 * 2**20,
+    max_body: Annotated[int, typer.Option(min=128, max=16384, help="Largest body of a frame (bytes).")] = 16384,
+    window: Annotated[int, typer.Option(min=1, max=255, help="Chunks that may be under way at a time.")] = 8,
+) -> None:
+    """Serve a target of this computer as a board on a line; prints the name under which hwloop opens it."""
+    from .serve_command import serve_run
+    from .target_choice import TargetChoice
+
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    room = {
+        "program": program_bytes,
+        "input": input_bytes,
+        "output": output_bytes,
+        "max_body": max_body,
+        "window": window,
+    }
+    serve_run(choice.find_named(target), port, room)
 
 
 @app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")

@@ -1,0 +1,29 @@
+"""A target served until a signal ends it: what ``hwloop serve`` does."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from hwloop.device.registry import Target
+
+from .board import Room
+from .lines import line
+from .server import Server, model_of
+
+
+def serve(target: Target, port: str, room: dict[str, int], say: Callable[[str], None]) -> None:
+    """Serve ``target`` on ``port`` until SIGTERM or Ctrl-C; ``room``: fields of :class:`.board.Room`; ``say`` is told the name."""
+    server = Server(model_of(target), line(port), Room(**room))
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.stop()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        say(f"serial:{server.line.url}")
+        server.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
