@@ -1,0 +1,41 @@
+"""The firmware, built once for all tests of a run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).resolve().parents[4]
+FIRMWARE = ROOT / "backends" / "hwloop_serial" / "firmware"
+BUILD = ROOT / "build" / "firmware"
+#: What Debian and Ubuntu call the package of each program that the tests need.
+PACKAGES = {
+    "cc": "gcc",
+    "make": "make",
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+}
+
+
+def need(*programs: str) -> None:
+    """Fail, and say what to install, where one of ``programs`` is missing."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(PACKAGES[program] for program in missing)
+        raise RuntimeError(f"{', '.join(missing)} not found; install with: apt-get install {packages}")
+
+
+def built(target: str, file: str) -> Path:
+    """``file``, made by ``make target`` in the folder of the firmware."""
+    need("make", "arm-none-eabi-gcc" if target == "qemu" else "cc")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with FileLock(BUILD / ".lock"):
+        done = subprocess.run(
+            ["make", "-s", "-C", str(FIRMWARE), f"BUILD={BUILD}", target], capture_output=True, text=True, timeout=300
+        )
+    if done.returncode:
+        raise RuntimeError(f"make {target} failed:\n{done.stdout}{done.stderr}")
+    return BUILD / file
