@@ -62,7 +62,7 @@ void hwl_cobs_send(const uint8_t *bytes, size_t count, hwl_sink sink) {
         code = (uint8_t)(last - first + 1u);
         sink(&code, 1);
         sink(bytes + first, last - first);
-        if (last == count) {
+        if (last == count && code != LONGEST_BLOCK) { /* a run of 254 at the very end has an empty block behind it */
             break;
         }
         first = code == LONGEST_BLOCK ? last : last + 1u;

@@ -29,7 +29,8 @@ def load() -> ctypes.CDLL:
 def sent() -> bytes:
     """What the board in memory has sent since the last call."""
     bytes_ = ctypes.create_string_buffer(ROOM)
-    return bytes_.raw[: load().hwl_memory_sent(bytes_, ctypes.c_size_t(ROOM))]
+    count = load().hwl_memory_sent(bytes_, ctypes.c_size_t(ROOM))
+    return bytes_.raw[:count]
 
 
 def receive(data: bytes) -> tuple[int, bytes]:
