@@ -25,6 +25,8 @@ endef
 
 # bench, which needs an environment of its own
 include tests/benchmarks/Makefile.inc
+# firmware-..., which need compilers and QEMU
+include backends/hwloop_serial/firmware/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

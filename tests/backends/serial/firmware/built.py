@@ -14,6 +14,7 @@ BUILD = ROOT / "build" / "firmware"
 #: What Debian and Ubuntu call the package of each program that the tests need.
 PACKAGES = {
     "cc": "gcc",
+    "clang": "clang",
     "make": "make",
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",

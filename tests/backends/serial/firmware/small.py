@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import struct
+from pathlib import Path
 
 #: Memory of the shared library (firmware/Makefile, hwl_config.h).
 PROGRAM_ROOM, INPUT_ROOM = 1 << 20, 24 * 1024
@@ -18,3 +20,8 @@ _PROJECTIONS += struct.pack("<iIIIiIBBHIIII", 0, 0, 1, 1, 0, 1, 1, 0, 0, 196, 0,
 CHAIN = _HEADER + _POPULATIONS + _PROJECTIONS + struct.pack("<bbHBBHI", 30, 30, 0, 120, 0, 0, 0)
 #: Two samples: unit 0 at ticks 0, 1 and 4, and nothing.
 EVENTS = struct.pack("<2I", 3, 0) + struct.pack("<IHIHIH", 0, 0, 1, 0, 4, 0)
+
+
+def seed_program(firmware: Path) -> bytes:
+    """The program that the fuzzer changes bytes of: one of all that a program may have."""
+    return bytes(runpy.run_path(str(firmware / "fuzz" / "seed.py"))["program"]())
