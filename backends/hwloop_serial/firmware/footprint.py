@@ -73,7 +73,10 @@ def report(elf: str, networks: Sequence[str]) -> str:
         program, state = program_bytes(sizes), state_bytes(sizes)
         fits = program <= memories["program"] and state <= memories["working memory"]
         lines.append(f"{layers:<20}{program:>9}{state:>9}   {'yes' if fits else 'no: larger memories in hwl_config.h'}")
-    lines += ["", f"an event takes {EVENT} bytes of input or output, a sample {COUNT} of each and {COUNT} of output per layer"]
+    lines += [
+        "",
+        f"an event takes {EVENT} bytes of input or output, a sample {COUNT} of each and {COUNT} of output per layer",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Writes ``seed.h``: a program of all that a program may have, in which the fuzzer changes bytes."""
+"""Writes ``seed.h``, a program of all that a program may have, in which the fuzzer changes bytes, and inputs that it begins with."""
 
 from __future__ import annotations
 
@@ -47,11 +47,31 @@ def program() -> bytes:
     return header + populations + projections + parts.data
 
 
-def main(path: str) -> None:
-    """Write the header at ``path``."""
+def inputs() -> dict[str, bytes]:
+    """Steps of fuzz_device.c that reach every part: an upload, a run with its output read, transfers by hand, time that passes."""
+    program, run = b"\3\0", b"\4\x09\1\x32\0"
+    events = struct.pack("<I", 4) + b"".join(struct.pack("<IH", t, t % INPUTS) for t in (0, 1, 2, 30))
+    upload = b"\5" + bytes((len(events) // 4,)) + events
+    status, read = b"\2\2\0", b"\2\7\3" + struct.pack("<BIIHB", 4, 9, 0, 40, 0)
+    begin, write = b"\2\3\2" + struct.pack("<BBIH", 2, 1, 40, 0), b"\2\4\5" + struct.pack("<BII11s", 2, 1, 4, b"hello")
+    silence = b"\2\x0a\2" + struct.pack("<HIH", 1, 5, 0) + b"\6" + struct.pack("<I", 400)
+    return {
+        "run": program + upload + run + status * 12 + read,
+        "end": program + upload + run[:3] + b"\xff\4" + status + b"\2\x08\1\0\0\0\0" + status,
+        "transfer": begin + write + begin + b"\7\1" + begin,
+        "silence": program + upload + run + silence + status,
+        "line": b"\0\4" + bytes(range(16)) + b"\1\1" + struct.pack("<III", 7, 1, 0) + b"\2hwlp\xd6\x02\x59\xc7",
+    }
+
+
+def main(header: str, corpus: str) -> None:
+    """Write the header, and the inputs into the folder ``corpus``."""
     numbers = ", ".join(str(byte) for byte in program())
-    Path(path).write_text(f"static const uint8_t seed_program[] = {{{numbers}}};\n", encoding="ascii")
+    Path(header).write_text(f"static const uint8_t seed_program[] = {{{numbers}}};\n", encoding="ascii")
+    Path(corpus).mkdir(exist_ok=True)
+    for name, data in inputs().items():
+        (Path(corpus) / name).write_bytes(data)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

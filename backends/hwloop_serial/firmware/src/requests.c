@@ -41,6 +41,7 @@ static hwl_error do_hello(hwl_device *device, const uint8_t *body, uint16_t leng
     /* with a host of another schema no session begins: both stop */
     if (hwl_get32(body + 4) == HWL_SCHEMA && hwl_session_open(&device->session, device->reply.session)) {
         hwl_run_end(&device->run, HWL_ABORTED);
+        device->silence_ms = 0;
     }
     hwl_put32(reply, MAGIC);
     hwl_put32(reply + 4, HWL_SCHEMA);
@@ -65,7 +66,7 @@ static hwl_error do_status(hwl_device *device, const uint8_t *body, uint16_t len
     (void)length;
     memset(reply, 0, 92);
     reply[0] = (uint8_t)run->state;
-    reply[1] = run->state == HWL_RUN_NONE ? 0 : WRAPS_PRESENT;
+    reply[1] = (uint8_t)(run->state == HWL_RUN_NONE ? 0u : WRAPS_PRESENT);
     hwl_put16(reply + 2, (uint16_t)run->error);
     hwl_put32(reply + 4, run->order.id);
     hwl_put32(reply + 8, run->samples_done);

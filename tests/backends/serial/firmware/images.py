@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass, field
 
@@ -88,7 +89,9 @@ def events_of(spikes: TickSpikes, wide: bool = False) -> bytes:
     return bytes(spikes.counts.astype("<u4").tobytes() + events.tobytes())
 
 
-def answer_of(output: bytes, graph: FixedGraph, batch: int, n_ticks: int, wide: bool = False) -> tuple[list[Array], Array]:
+def answer_of(
+    output: bytes, graph: FixedGraph, batch: int, n_ticks: int, wide: bool = False
+) -> tuple[list[Array], Array]:
     """Spikes ``[batch, ticks, n]`` of each layer, and wraps ``[batch, layers]``, of OUTPUT; all of it has to be used up."""
     layers, sizes = len(graph.layers), np.array(graph.sizes)
     counts = np.frombuffer(output, "<u4", batch)
@@ -102,4 +105,4 @@ def answer_of(output: bytes, graph: FixedGraph, batch: int, n_ticks: int, wide: 
     assert not raster[sample, events["tick"], events["unit"]].any()
     raster[sample, events["tick"], events["unit"]] = True
     assert raster.sum() == len(events)  # none twice
-    return [raster[:, :, a:b] for a, b in zip(firsts[:-1], firsts[1:], strict=True)], wraps
+    return [raster[:, :, a:b] for a, b in itertools.pairwise(firsts)], wraps

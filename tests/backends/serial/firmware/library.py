@@ -20,7 +20,15 @@ def load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(built("shared", "libhwloop_device.so")))
     for name in ("test_sha256", "test_receiver_begin", "test_frame_send", "test_device_begin", "test_device_take"):
         getattr(library, name).restype = None
-    for name in ("test_schema", "test_crc32", "test_receiver_take", "test_damage", "test_flips", "test_constant", "test_dropped"):
+    for name in (
+        "test_schema",
+        "test_crc32",
+        "test_receiver_take",
+        "test_damage",
+        "test_flips",
+        "test_constant",
+        "test_dropped",
+    ):
         getattr(library, name).restype = ctypes.c_uint32
     library.hwl_memory_sent.restype = ctypes.c_size_t
     return library
@@ -63,7 +71,9 @@ def read_image(image: bytes, state_bytes: int = 1 << 22) -> Read:
     return Read(code, *(int(value) for value in result))
 
 
-def run_image(image: bytes, events: bytes, batch: int, n_ticks: int, wide: bool = False, room: int = OUTPUT_ROOM) -> bytes | int:
+def run_image(
+    image: bytes, events: bytes, batch: int, n_ticks: int, wide: bool = False, room: int = OUTPUT_ROOM
+) -> bytes | int:
     """Output of a run without the protocol, or the code of its error."""
     output, written = ctypes.create_string_buffer(room), ctypes.c_uint32(0)
     order = (ctypes.c_uint32 * 3)(batch, n_ticks, wide)

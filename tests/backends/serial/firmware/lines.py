@@ -46,11 +46,17 @@ def process(*command: str, **options: object) -> Iterator[subprocess.Popen[bytes
 
 
 @contextlib.contextmanager
-def on_terminal(program: Path) -> Iterator[FileLine]:
-    """The host build behind its pseudo-terminal."""
+def process_on_terminal(program: Path) -> Iterator[str]:
+    """The host build behind its pseudo-terminal: the name of that."""
     with process(str(program), stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
-        name = running.stdout.readline().decode().strip()
+        yield running.stdout.readline().decode().strip()
+
+
+@contextlib.contextmanager
+def on_terminal(program: Path) -> Iterator[FileLine]:
+    """The same, opened."""
+    with process_on_terminal(program) as name:
         terminal = os.open(name, os.O_RDWR | os.O_NOCTTY)
         try:
             yield FileLine(terminal)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import runpy
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from hwloop_loihi import FixedGraph, FixedLayer, Synapses
 
 from .built import BUILD, FIRMWARE, built, need
 from .images import image_of
@@ -62,15 +66,9 @@ def test_info_is_json_of_the_form_that_the_page_has() -> None:
 
 
 def test_the_footprint_counts_what_the_firmware_counts() -> None:
-    from hwloop_loihi import FixedGraph, FixedLayer, Synapses  # the formula needs none of it
-
-    import numpy as np
-
     footprint = runpy.run_path(str(FIRMWARE / "footprint.py"))
     for sizes in ((5, 120, 3), (7, 3), (256, 128, 10)):
-        layers = [
-            FixedLayer(Synapses(np.full((b, a), 3, np.int32)), 0, 0, 100) for a, b in zip(sizes, sizes[1:], strict=False)
-        ]
+        layers = [FixedLayer(Synapses(np.full((b, a), 3, np.int32)), 0, 0, 100) for a, b in itertools.pairwise(sizes)]
         image = image_of(FixedGraph(tuple(layers), 1e-3))
         # this encoder always writes a bias, 4 bytes a neuron
         assert footprint["program_bytes"](sizes) == len(image) - 4 * sum(sizes[1:])

@@ -338,13 +338,17 @@ def test_a_silent_host_ends_the_run_where_it_asked_for_that(loaded: Host) -> Non
     assert not line.go_on()
     status = loaded.status()
     assert (status.state, status.run_error) == (FAILED, ABORTED)
+    loaded.hello(session=8)
+    loaded.run(CHAIN, EVENTS, 2, LONG)
+    line.wait(10**6)  # the new session has not asked for it
+    assert line.go_on()
 
 
 def test_an_output_that_does_not_fit_is_a_failed_run(host: Host) -> None:
     # every tick a spike of six bytes: 24 KiB hold 4094 of them behind a head of 12 bytes
     host.upload(wire.PROGRAM, CHAIN)
     count = 4000
-    events = struct.pack("<2I", 2 * count, 0) + b"".join(struct.pack("<IHIH", t, 0, t, 1) for t in range(0, count))
+    events = struct.pack("<2I", 2 * count, 0) + b"".join(struct.pack("<IHIH", t, 0, t, 1) for t in range(count))
     assert len(events) > INPUT_ROOM  # refused by its length alone
     assert host.ask(BEGIN, struct.pack("<BBI", wire.INPUT, 0, len(events))).error[0] == TOO_LARGE
     samples = 2500
