@@ -41,7 +41,7 @@ void test_frame_send(uint8_t type, uint32_t session, uint32_t sequence, uint32_t
     frame.boot = boot;
     frame.length = length;
     memcpy(hwl_body(&frame), body, length);
-    hwl_frame_send(&frame, (uint8_t)(type & 0x7Fu), hwl_board_write);
+    hwl_frame_send(&frame, type == HWL_ERROR ? *body : (uint8_t)(type & 0x7Fu), hwl_board_write);
 }
 
 static uint32_t drawn(uint64_t *state) {
