@@ -22,10 +22,11 @@ MEMORIES = {
 
 
 def sizes_of(layers: str) -> tuple[int, ...]:
-    """``"5-120-3"`` as numbers; :class:`ValueError` where it is none."""
-    sizes = tuple(int(part) for part in layers.split("-"))
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise ValueError(f"layers {layers!r}; expected inputs and one layer at least, as 5-120-3")
+    """``"5-120-3"`` as numbers; ends the script where it is none."""
+    parts = layers.split("-")
+    sizes = tuple(int(part) for part in parts if part.isascii() and part.isdigit())
+    if len(sizes) < 2 or len(sizes) < len(parts) or min(sizes) < 1:
+        sys.exit(f"layers {layers!r}; expected inputs and one layer at least, as 5-120-3")
     return sizes
 
 

@@ -73,8 +73,9 @@ def test_the_footprint_counts_what_the_firmware_counts() -> None:
         # this encoder always writes a bias, 4 bytes a neuron
         assert footprint["program_bytes"](sizes) == len(image) - 4 * sum(sizes[1:])
         assert footprint["state_bytes"](sizes) == read_image(image).state_bytes
-    with pytest.raises(ValueError, match="expected inputs and one layer at least"):
-        footprint["sizes_of"]("5")
+    for wrong in ("5", "5-0", "5-x", "-3", ""):
+        with pytest.raises(SystemExit, match="expected inputs and one layer at least"):
+            footprint["sizes_of"](wrong)
 
 
 def test_the_cortex_m_image_is_as_small_as_the_guide_says() -> None:
