@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import hwloop as hl
-from hwloop_loihi import FixedGraph, LoihiTarget, TickSpikes
+from hwloop_loihi import Emulator, FixedGraph, LoihiTarget, TickSpikes
 from hwloop_serial import fixed_image
+from hwloop_serial.device import FixedDevice
 from hwloop_serial.fixed_limits import needs
+from hwloop_serial.messages import Region
 from hwloop_serial.remote import Remote
 from hwloop_serial.target import SerialTarget
 
@@ -96,3 +98,21 @@ def test_what_the_board_says_is_what_the_host_takes(port: str) -> None:
         assert remote.info.limits.state_bytes == 16 * 1024 * 1024
     finally:
         remote.close()
+
+
+@pytest.mark.parametrize("faults", ["flip=1e-3&drop=1e-3&duplicate=1e-3", "flip=3e-4&delay=0.02&cut=2e-5"])
+def test_a_bad_line_costs_repeats_and_no_spike(port: str, faults: str) -> None:
+    with SerialTarget(f"faulty://{port}?{faults}&seed=4").open() as device:
+        assert isinstance(device, FixedDevice)
+        for seed in range(6):
+            graph = random_wiring(seed)
+            given = TickSpikes.from_raster(random_raster(graph, seed, BATCH, TICKS))
+            device.remote.upload(Region.PROGRAM, fixed_image.write(graph))
+            layers, wraps = device.run_graph(graph, given, TICKS)
+            wanted = Emulator(graph).run(given, TICKS)
+            for ours, theirs in zip(layers, wanted.layers, strict=True):
+                np.testing.assert_array_equal(ours.to_raster(TICKS), theirs.to_raster(TICKS))
+            np.testing.assert_array_equal(np.stack(wraps), np.stack(wanted.wraps))
+        counts = device.remote.session.counts
+        assert counts.sent > counts.requests
+        assert counts.reboots == 0
