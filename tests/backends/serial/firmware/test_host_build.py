@@ -15,8 +15,8 @@ from .lines import FileLine, on_port, on_terminal, process
 from .small import CHAIN, EVENTS
 from .wire import RESET, Host
 
-#: Networks on each push; the C core alone takes all 200 (test_core.py).
-SEEDS = 24
+#: Random networks: a hundred in a row, a hundred of any wiring.
+SEEDS = 200
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +32,12 @@ def assert_runs(host: Host) -> None:
     assert host.finish().state == wire.DONE
 
 
-def test_random_networks_are_equal_through_the_terminal(terminal: FileLine) -> None:
+def test_200_random_networks_are_equal_through_the_terminal(terminal: FileLine) -> None:
     host = Host(terminal)
     host.hello(session=1)
     spikes, wraps = np.array([assert_equal(host, seed) for seed in range(SEEDS)]).T
+    # of silent networks, or of such that never wrap, the comparison would say little
     assert (spikes > 0).sum() > SEEDS / 2
-    assert wraps.any()
-
-
-@pytest.mark.slow
-def test_200_random_networks_are_equal_through_the_terminal(terminal: FileLine) -> None:
-    host = Host(terminal)
-    host.hello(session=2)
-    _, wraps = np.array([assert_equal(host, seed) for seed in range(200)]).T
     assert (wraps > 0).sum() > 5
 
 
