@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import subprocess
@@ -74,20 +75,35 @@ def on_port(program: Path) -> Iterator[tuple[str, int]]:
         yield host, int(port)
 
 
-@contextlib.contextmanager
-def in_qemu(seed: int = 1) -> Iterator[FileLine]:
-    """The Cortex-M image in QEMU, its UART on a socket; ``seed`` goes where the board looks for what makes its boot id."""
+def _qemu(serial: str, seed: int) -> list[str]:
+    """QEMU with the Cortex-M image, its UART at ``serial``; ``seed`` goes where the board looks for what makes its boot id."""
     need("qemu-system-arm")
     image = built("qemu", "hwloop-device.elf")
+    return [
+        "qemu-system-arm", "-M", "mps2-an385", "-display", "none", "-monitor", "none", "-kernel", str(image),
+        "-device", f"loader,addr=0x20000000,data={seed},data-len=4", "-serial", serial,
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def in_qemu(seed: int = 1) -> Iterator[FileLine]:
+    """The Cortex-M image in QEMU, its UART on a socket."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "uart"
-        command = [
-            "qemu-system-arm", "-M", "mps2-an385", "-nographic", "-monitor", "none", "-kernel", str(image),
-            "-device", f"loader,addr=0x20000000,data={seed},data-len=4",
-            "-serial", f"unix:{path},server=on,wait=off",
-        ]  # fmt: skip
+        command = _qemu(f"unix:{path},server=on,wait=off", seed)
         with process(*command, stdin=subprocess.DEVNULL, stderr=sys.stderr), connected(path) as line:
             yield line
+
+
+@contextlib.contextmanager
+def qemu_on_terminal(seed: int = 1) -> Iterator[str]:
+    """The same on a pseudo-terminal: its name."""
+    with process(*_qemu("pty", seed), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        said = running.stdout.readline().decode()
+        found = re.search(r"redirected to (\S+)", said)
+        assert found is not None, said
+        yield found[1]
 
 
 @contextlib.contextmanager

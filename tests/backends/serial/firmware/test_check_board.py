@@ -13,7 +13,7 @@ from hwloop_serial.device import FixedDevice
 from hwloop_serial.target import SerialTarget
 
 from .built import FIRMWARE, built
-from .lines import process_on_terminal
+from .lines import process_on_terminal, qemu_on_terminal
 
 SCRIPT = runpy.run_path(str(FIRMWARE / "check_board.py"))
 
@@ -38,6 +38,12 @@ def test_a_right_board_is_equal_and_a_wrong_one_is_found(capsys: pytest.CaptureF
             device.run_graph = wrong  # type: ignore[method-assign, assignment]
             said, _ = SCRIPT["differs"](device, graph, rng)
             assert re.match(r"layer 0: currents wrapped \[.*\] times, \[.*\] expected", said)
+
+
+def test_the_cortex_m_is_a_right_board(capsys: pytest.CaptureFixture[str]) -> None:
+    with qemu_on_terminal() as port:
+        assert SCRIPT["main"](port, "6", "921600") == 0
+    assert capsys.readouterr().out.startswith("mps2-an385: equal: 6 networks, ")
 
 
 def test_its_networks_wrap_and_spike() -> None:
