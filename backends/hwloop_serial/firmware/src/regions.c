@@ -29,11 +29,13 @@ void hwl_region_clear(hwl_region *region) {
 }
 
 hwl_error hwl_region_begin(hwl_region *region, uint32_t length, int keep, uint32_t transfer) {
+    uint32_t kept;
     if (length > region->room) {
         return refused(HWL_TOO_LARGE, region->room, length);
     }
-    if (!keep) {
-        memset(region->bytes, 0, length);
+    kept = keep ? region->length : 0;
+    if (kept < length) {
+        memset(region->bytes + kept, 0, length - kept);
     }
     region->length = length;
     region->transfer = transfer;

@@ -212,16 +212,15 @@ static hwl_error do_run(hwl_device *device, const uint8_t *body, uint16_t length
     return error;
 }
 
-/* What a host may read: bytes, their number, and the tag that names them. */
+/* What a host may read: bytes, their number, and the tag that names them. A run that is not done has brought none. */
 typedef struct {
     const uint8_t *bytes;
     uint32_t length;
     uint32_t tag;
-    int there;
 } readable;
 
 static readable readable_of(const hwl_device *device, uint8_t number) {
-    readable part = {NULL, 0, 0, 1};
+    readable part = {NULL, 0, 0};
     if (number == HWL_INFO) {
         part.bytes = (const uint8_t *)device->info;
         part.length = device->info_bytes;
@@ -230,9 +229,8 @@ static readable readable_of(const hwl_device *device, uint8_t number) {
         part.length = device->program.length;
     } else {
         part.bytes = device->run.output;
-        part.length = device->run.written;
+        part.length = device->run.state == HWL_RUN_DONE ? device->run.written : 0;
         part.tag = device->run.order.id;
-        part.there = device->run.state == HWL_RUN_DONE;
     }
     return part;
 }
@@ -246,8 +244,8 @@ static hwl_error do_read(hwl_device *device, const uint8_t *body, uint16_t lengt
         return refused(HWL_UNKNOWN, body[0], 0);
     }
     part = readable_of(device, body[0]);
-    if (!part.there || tag != part.tag) {
-        return refused(HWL_WRONG_TAG, part.there ? part.tag : 0, 0);
+    if (tag != part.tag) {
+        return refused(HWL_WRONG_TAG, part.tag, 0);
     }
     if (offset > part.length || count > part.length - offset || count > HWL_MAX_BODY - READ_HEAD_BYTES) {
         return refused(HWL_OUT_OF_RANGE, offset, part.length);

@@ -30,24 +30,34 @@ static int rises(const hwl_run_order *order, const uint8_t *event, uint32_t coun
     return 1;
 }
 
-hwl_error hwl_run_check(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t units) {
-    hwl_error error = {HWL_BAD_INPUT, 0, 0};
-    uint32_t at, sample;
-    if (order->batch == 0 || order->batch > length / 4u) {
-        return error;
-    }
-    at = 4u * order->batch;
-    for (sample = 0; sample < order->batch; sample++) {
-        uint32_t count = hwl_get32(input + 4u * (size_t)sample);
-        if (count > (length - at) / event_bytes(order) || !rises(order, input + at, count, units)) {
-            error.detail = sample;
-            return error;
+/* Whether counts and events fill `length` bytes; else the sample that does not fit, `batch` where bytes are left over. */
+static int fills(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t *sample) {
+    uint32_t at = 4u * order->batch;
+    for (*sample = 0; *sample < order->batch; ++*sample) {
+        uint32_t count = hwl_get32(input + 4u * (size_t)*sample);
+        if (count > (length - at) / event_bytes(order)) {
+            return 0;
         }
         at += count * event_bytes(order);
     }
-    error.code = at == length ? HWL_OK : HWL_BAD_INPUT;
-    error.detail = at == length ? 0 : order->batch;
-    return error;
+    return at == length;
+}
+
+hwl_error hwl_run_check(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t units) {
+    static const hwl_error fine = {HWL_OK, 0, 0};
+    hwl_error error = {HWL_BAD_INPUT, 0, 0};
+    const uint8_t *event = input + 4u * (size_t)order->batch;
+    if (order->batch == 0 || order->batch > length / 4u || !fills(order, input, length, &error.detail)) {
+        return error;
+    }
+    for (error.detail = 0; error.detail < order->batch; error.detail++) {
+        uint32_t count = hwl_get32(input + 4u * (size_t)error.detail);
+        if (!rises(order, event, count, units)) {
+            return error;
+        }
+        event += count * event_bytes(order);
+    }
+    return fine;
 }
 
 /* -- the output: counts, wraps, events ----------------------------------------------------------------------------------- */

@@ -97,6 +97,14 @@ def test_what_is_kept_by_begin_need_not_come_again(loaded: Host) -> None:
     assert reply.body == hashlib.sha256(bytes(changed)).digest()
 
 
+def test_bytes_that_a_region_did_not_hold_are_zero(host: Host) -> None:
+    host.upload(wire.INPUT, b"x" * 40)
+    for length, flags, held in ((8, 1, b"x" * 8), (20, 1, b"x" * 8 + bytes(12)), (4, 0, bytes(4)), (40, 1, bytes(40))):
+        transfer = begin(host, wire.INPUT, length, flags)
+        sealed = host.ask(SEAL, struct.pack("<BII", wire.INPUT, transfer, length))
+        assert sealed.body == hashlib.sha256(held).digest()
+
+
 # -- sessions, and what happens at most once ----------------------------------------------------------------------
 
 
@@ -232,7 +240,8 @@ def test_a_body_of_another_length_is_malformed(host: Host, kind: int, lengths: t
         (SEAL, struct.pack("<BII", 5, 1, 0), (UNKNOWN, 5, 0)),
         (SEAL, struct.pack("<BII", 1, 0, 0), (WRONG_TRANSFER, 0, 0)),
         (READ, struct.pack("<BIIH", 5, 0, 0, 0), (UNKNOWN, 5, 0)),
-        (READ, struct.pack("<BIIH", 4, 0, 0, 0), (WRONG_TAG, 0, 0)),
+        (READ, struct.pack("<BIIH", 4, 0, 0, 1), (OUT_OF_RANGE, 0, 0)),
+        (READ, struct.pack("<BIIH", 4, 1, 0, 0), (WRONG_TAG, 0, 0)),
         (READ, struct.pack("<BIIH", 0, 1, 0, 1), (WRONG_TAG, 0, 0)),
         (READ, struct.pack("<BIIH", 1, 0, 0, 1), (OUT_OF_RANGE, 0, 0)),
         (RESET, b"\2", (UNKNOWN, 2, 0)),
@@ -306,7 +315,8 @@ def test_while_it_runs_memory_stays_as_it_is(loaded: Host) -> None:
     for region in (wire.PROGRAM, wire.INPUT):
         assert loaded.ask(BEGIN, struct.pack("<BBI", region, 0, 8)).error == (IS_BUSY, 6, 0)
     assert loaded.run(CHAIN, EVENTS, 2, 10).error == (IS_BUSY, 6, 0)
-    assert loaded.ask(READ, struct.pack("<BIIH", wire.OUTPUT, 6, 0, 1)).error == (WRONG_TAG, 0, 0)
+    assert loaded.ask(READ, struct.pack("<BIIH", wire.OUTPUT, 6, 0, 1)).error == (OUT_OF_RANGE, 0, 0)
+    assert loaded.ask(READ, struct.pack("<BIIH", wire.OUTPUT, 5, 0, 0)).error == (WRONG_TAG, 6, 0)
     assert loaded.ask(RESET, b"\0").kind == 0x88
     status = loaded.status()
     assert (status.state, status.run_error) == (FAILED, ABORTED)
@@ -357,7 +367,7 @@ def test_an_output_that_does_not_fit_is_a_failed_run(host: Host) -> None:
     host.run(CHAIN, silent, samples, 3, run_id=4)
     status = host.finish()  # 2500 samples with their counts and wraps of two populations alone are 30,000 bytes
     assert (status.state, status.run_error, status.samples_done, status.output_bytes) == (FAILED, OVERFLOW, 0, 0)
-    assert host.ask(READ, struct.pack("<BIIH", wire.OUTPUT, 4, 0, 1)).error[0] == WRONG_TAG
+    assert host.ask(READ, struct.pack("<BIIH", wire.OUTPUT, 4, 0, 1)).error == (OUT_OF_RANGE, 0, 0)
 
 
 def test_garbage_between_frames_costs_nothing_but_itself(loaded: Host) -> None:
