@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import stat
+import threading
 import time
 from typing import Any, Protocol
 
@@ -122,6 +123,15 @@ class SerialPort:
                 time.sleep(min(POLL, left))
 
     def close(self) -> None:
+        if self._inner is not None and _is_socket(self._inner):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._inner)) as line:
+                line.shutdown(socket.SHUT_RDWR)
+            # pySerial then waits for .3 s, for servers that need it; the other end knows already
+            threading.Thread(target=self._close, name="hwloop closes a port", daemon=True).start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
         with contextlib.suppress(Exception):  # pySerial lets anything through here, and nothing is left to be done
             self._port.close()
 
@@ -136,7 +146,14 @@ def _descriptor(port: Any) -> int | None:
 
 def _send_at_once(descriptor: int) -> None:
     """Small frames are not to wait for others; nothing happens where the port is no socket."""
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+    if not _is_socket(descriptor):
         return
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
