@@ -43,9 +43,10 @@ static uint32_t take32(source *from) {
     return low | high << 16 | (uint32_t)take(from) << 24;
 }
 
-/* Up to `most` bytes, as many as the next one (times four) says. */
+/* Up to `most` bytes, as many as the next two (low one first) say, and no more than are left. */
 static size_t take_bytes(source *from, uint8_t *bytes, size_t most) {
-    size_t count = (size_t)take(from) * 4u, k;
+    size_t count = take(from), k;
+    count |= (size_t)take(from) << 8;
     count = count < most ? count : most;
     for (k = 0; k < count && from->left > 0; k++) {
         bytes[k] = take(from);
@@ -110,12 +111,12 @@ static void step_program(source *from) {
 }
 
 static void step_input(source *from) {
-    uint8_t bytes[512];
+    uint8_t bytes[HWL_INPUT_BYTES];
     upload(HWL_INPUT, bytes, take_bytes(from, bytes, sizeof bytes));
 }
 
 static void step_run(source *from) {
-    uint8_t body[122];
+    uint8_t body[122], place;
     memset(body, 0, sizeof body);
     memcpy(body + 4, device.program.digest, HWL_DIGEST_BYTES);
     memcpy(body + 36, device.input.digest, HWL_DIGEST_BYTES);
@@ -124,6 +125,10 @@ static void step_run(source *from) {
     hwl_put32(body + 104, 1);
     hwl_put32(body + 108, take(from));
     body[120] = take(from) & 4u;
+    place = take(from);
+    if (place < sizeof body) {
+        body[place] ^= take(from);
+    }
     request(HWL_RUN, body, sizeof body);
 }
 
