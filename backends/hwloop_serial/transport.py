@@ -123,13 +123,15 @@ class SerialPort:
                 time.sleep(min(POLL, left))
 
     def close(self) -> None:
-        if self._inner is not None and _is_socket(self._inner):
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._inner)) as line:
-                line.shutdown(socket.SHUT_RDWR)
-            # pySerial then waits for .3 s, for servers that need it; the other end knows already
-            threading.Thread(target=self._close, name="hwloop closes a port", daemon=True).start()
-        else:
+        # pySerial closes no socket whose other end is gone already, and then waits for .3 s, for servers that need it
+        line = getattr(self._port, "_socket", None)
+        if not isinstance(line, socket.socket):
             self._close()
+            return
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+        line.close()
+        threading.Thread(target=self._close, name="hwloop closes a port", daemon=True).start()
 
     def _close(self) -> None:
         with contextlib.suppress(Exception):  # pySerial lets anything through here, and nothing is left to be done
