@@ -78,6 +78,14 @@ def test_the_program_can_be_read_back(loaded: Host) -> None:
     assert reply.body == struct.pack("<BII", wire.PROGRAM, 0, 4) + CHAIN[4:]
 
 
+def test_no_reply_is_longer_than_a_body_may_be(host: Host) -> None:
+    begin(host, wire.PROGRAM, 5000)
+    most = 1024 - 9  # of max_body, behind region, tag and offset
+    assert len(host.ask(READ, struct.pack("<BIIH", wire.PROGRAM, 0, 0, most)).body) == 1024
+    for count in (most + 1, 5000):
+        assert host.ask(READ, struct.pack("<BIIH", wire.PROGRAM, 0, 0, count)).error == (OUT_OF_RANGE, 0, 5000)
+
+
 def test_status_is_answered_while_a_run_is_in_progress(loaded: Host) -> None:
     assert loaded.run(CHAIN, EVENTS, 2, LONG, run_id=5).kind == 0x86
     for _ in range(20):
