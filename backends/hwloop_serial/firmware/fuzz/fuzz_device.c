@@ -15,7 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SESSION 7u
-#define SLICES_A_STEP 4u
+#define SLICES_A_STEP 1u
 
 static hwl_device device;
 static uint32_t sequence;

@@ -120,3 +120,16 @@ def test_the_time_of_a_check_is_bounded_by_the_length_of_the_image() -> None:
     one = struct.pack("<I", n * n)
     found = read_image(image[:20] + one + image[24:])
     assert (found.code, found.detail) == (BAD_IMAGE, 72 + 44 + 28)
+
+
+def test_lists_have_pointers_of_their_own() -> None:
+    # two lists without a synapse over the same pointers, which take most of the image
+    units = 100
+    wires = b"".join(struct.pack("<iIIIiIBBHIIII", -1, 0, units, 0, 0, 1, 0, 1, 0, 0, 0, 160, 0) for _ in range(2))
+    total = 160 + 4 * (units + 1)
+    head = struct.pack("<4sHHHHIIIIIII", b"HWF1", 1, 1, 2, 0, units, 1, 0, total, 40, 72, 0)
+    image = head + struct.pack("<8I", 1, 0, 0, 4096, 64, 0, 0, 0) + wires + bytes(4 * (units + 1))
+    found = read_image(image)
+    assert (found.code, found.detail) == (BAD_IMAGE, 72 + 44 + 36)
+    one = image[:8] + struct.pack("<H", 1) + image[10:]
+    assert read_image(one).code == 0
