@@ -28,6 +28,8 @@ endef
 include tests/benchmarks/Makefile.inc
 # interop, likewise
 include tests/interop/Makefile.inc
+# firmware-..., which need compilers and QEMU
+include backends/hwloop_serial/firmware/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

@@ -1,0 +1,188 @@
+#include "run.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32.h"
+
+#define CRC_BYTES_A_STEP 1024u
+#define TIME_BYTES 4u
+
+static uint32_t event_bytes(const hwl_run_order *order) { return TIME_BYTES + (order->wide ? 4u : 2u); }
+
+static uint32_t unit_at(const hwl_run_order *order, const uint8_t *event) {
+    return order->wide ? hwl_get32(event + TIME_BYTES) : hwl_get16(event + TIME_BYTES);
+}
+
+/* -- the input ------------------------------------------------------------------------------------------------------------- */
+
+/* Events of one sample: units that exist, and each (tick, unit) after the one before it. */
+static int rises(const hwl_run_order *order, const uint8_t *event, uint32_t count, uint32_t units) {
+    uint32_t k, tick = 0, unit = 0;
+    for (k = 0; k < count; k++, event += event_bytes(order)) {
+        uint32_t next_tick = hwl_get32(event), next_unit = unit_at(order, event);
+        if (next_unit >= units || (k > 0 && (next_tick < tick || (next_tick == tick && next_unit <= unit)))) {
+            return 0;
+        }
+        tick = next_tick;
+        unit = next_unit;
+    }
+    return 1;
+}
+
+/* Whether counts and events fill `length` bytes; else the sample that does not fit, `batch` where bytes are left over. */
+static int fills(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t *sample) {
+    uint32_t at = 4u * order->batch;
+    for (*sample = 0; *sample < order->batch; ++*sample) {
+        uint32_t count = hwl_get32(input + 4u * (size_t)*sample);
+        if (count > (length - at) / event_bytes(order)) {
+            return 0;
+        }
+        at += count * event_bytes(order);
+    }
+    return at == length;
+}
+
+hwl_error hwl_run_check(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t units) {
+    static const hwl_error fine = {HWL_OK, 0, 0};
+    hwl_error error = {HWL_BAD_INPUT, 0, 0};
+    const uint8_t *event = input + 4u * (size_t)order->batch;
+    if (order->batch == 0 || order->batch > length / 4u || !fills(order, input, length, &error.detail)) {
+        return error;
+    }
+    for (error.detail = 0; error.detail < order->batch; error.detail++) {
+        uint32_t count = hwl_get32(input + 4u * (size_t)error.detail);
+        if (!rises(order, event, count, units)) {
+            return error;
+        }
+        event += count * event_bytes(order);
+    }
+    return fine;
+}
+
+/* -- the output: counts, wraps, events ----------------------------------------------------------------------------------- */
+
+static uint8_t *count_at(const hwl_run *run) { return run->output + 4u * (size_t)run->samples_done; }
+
+static uint8_t *wraps_at(const hwl_run *run, uint32_t population) {
+    size_t place = run->order.batch + (size_t)run->samples_done * run->core->image->populations + population;
+    return run->output + 4u * place;
+}
+
+void hwl_run_end(hwl_run *run, hwl_code error) {
+    if (run->state == HWL_RUN_BUSY) {
+        run->state = HWL_RUN_FAILED;
+        run->error = error;
+    }
+}
+
+static void begin_sample(hwl_run *run) {
+    hwl_core_rest(run->core);
+    run->events_left = hwl_get32(run->input + 4u * (size_t)run->samples_done);
+    run->counted = 0;
+}
+
+void hwl_run_begin(hwl_run *run, const hwl_run_order *order, hwl_core *core, const uint8_t *input, uint8_t *output, uint32_t room) {
+    uint64_t head = 4u * (uint64_t)order->batch * (1u + (uint64_t)core->image->populations);
+    memset(run, 0, sizeof *run);
+    run->state = HWL_RUN_BUSY;
+    run->order = *order;
+    run->core = core;
+    run->input = input;
+    run->output = output;
+    run->room = room;
+    if (head > room) {
+        hwl_run_end(run, HWL_OVERFLOW);
+        return;
+    }
+    memset(output, 0, (size_t)head);
+    run->written = (uint32_t)head;
+    run->next_event = 4u * order->batch;
+    begin_sample(run);
+}
+
+/* Writes the spikes of a population in this tick; 0: they do not fit. */
+static int write_fired(hwl_run *run, uint32_t index) {
+    const uint32_t *fired = hwl_core_fired(run->core, index);
+    uint32_t bytes = event_bytes(&run->order), k;
+    hwl_population cells;
+    hwl_image_population(run->core->image, index, &cells);
+    for (k = 0; k < cells.n && fired[k] != HWL_NO_MORE; k++) {
+        uint8_t *event = run->output + run->written;
+        uint32_t unit = cells.first + fired[k];
+        if (bytes > run->room - run->written) {
+            return 0;
+        }
+        hwl_put32(event, run->core->tick);
+        hwl_put16(event + TIME_BYTES, (uint16_t)unit);
+        if (run->order.wide) {
+            hwl_put16(event + TIME_BYTES + 2, (uint16_t)(unit >> 16));
+        }
+        run->written += bytes;
+        run->counted++;
+    }
+    return 1;
+}
+
+/* The input events of the tick that was just stepped; later ones stay. */
+static hwl_events take_events(hwl_run *run) {
+    uint32_t bytes = event_bytes(&run->order);
+    hwl_events now;
+    now.units = run->input + run->next_event + TIME_BYTES;
+    now.count = 0;
+    now.stride = bytes;
+    now.wide = run->order.wide;
+    while (run->events_left > 0 && hwl_get32(run->input + run->next_event) <= run->core->tick) {
+        run->next_event += bytes;
+        run->events_left--;
+        now.count++;
+    }
+    return now;
+}
+
+static void end_sample(hwl_run *run) {
+    hwl_put32(count_at(run), run->counted);
+    /* input at n_ticks or later does nothing */
+    run->next_event += run->events_left * event_bytes(&run->order);
+    run->samples_done++;
+    if (run->samples_done < run->order.batch) {
+        begin_sample(run);
+    }
+}
+
+static void tick(hwl_run *run) {
+    uint32_t index;
+    hwl_events now;
+    for (index = 0; index < run->core->image->populations; index++) {
+        uint32_t wraps = hwl_core_step(run->core, index);
+        if (wraps > 0) {
+            hwl_put32(wraps_at(run, index), hwl_get32(wraps_at(run, index)) + wraps);
+        }
+        if (!write_fired(run, index)) {
+            hwl_run_end(run, HWL_OVERFLOW);
+            return;
+        }
+    }
+    now = take_events(run);
+    hwl_core_send(run->core, &now);
+    if (run->core->tick >= run->order.n_ticks) {
+        end_sample(run);
+    }
+}
+
+void hwl_run_step(hwl_run *run) {
+    if (run->state != HWL_RUN_BUSY) {
+        return;
+    }
+    if (run->samples_done < run->order.batch) {
+        tick(run);
+    } else {
+        uint32_t count = run->written - run->summed;
+        count = count < CRC_BYTES_A_STEP ? count : CRC_BYTES_A_STEP;
+        run->crc = hwl_crc32(run->crc, run->output + run->summed, count);
+        run->summed += count;
+        if (run->summed == run->written) {
+            run->state = HWL_RUN_DONE;
+        }
+    }
+}
