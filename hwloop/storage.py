@@ -37,7 +37,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}. What was there before is unchanged; "
@@ -80,13 +80,18 @@ def write_json(path: Path | str, document: Mapping[str, Any], *, kind: str, vers
     Raises :class:`InputError` for inf, NaN or values that JSON does not know, :class:`DataError` as
     :func:`write_bytes`; in both cases ``path`` is unchanged.
     """
+    write_bytes(path, headed(document, str(path), kind=kind, version=version))
+
+
+def headed(document: Mapping[str, Any], where: str, *, kind: str, version: int) -> bytes:
+    """What :func:`write_json` writes; raises :class:`InputError` as it does."""
     try:
         text = json.dumps({"format": kind, "version": version, **document}, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"cannot store this in {path}: {error}; allowed: finite numbers, text, lists, objects"
+            f"cannot store this in {where}: {error}; allowed: finite numbers, text, lists, objects"
         ) from error
-    write_bytes(path, text.encode() + b"\n")
+    return text.encode() + b"\n"
 
 
 def read_json(
@@ -97,12 +102,17 @@ def read_json(
     ``older``: versions that the caller reads besides. Raises :class:`DataError` naming file, found and allowed for anything
     else.
     """
-    document = parse_json(read_bytes(path, max_bytes), str(path))
-    for field, allowed in (("format", (kind,)), ("version", (*older, version))):
+    return parse_headed(read_bytes(path, max_bytes), str(path), kind=kind, versions=(*older, version))
+
+
+def parse_headed(data: bytes, where: str, *, kind: str, versions: tuple[int, ...]) -> dict[str, Any]:
+    """The document in ``data``, its ``format`` and ``version`` checked and still in it; raises as :func:`read_json`."""
+    document = parse_json(data, where)
+    for field, allowed in (("format", (kind,)), ("version", versions)):
         found = document.get(field)
         if not any(type(found) is type(one) and found == one for one in allowed):
             known = " or ".join(map(repr, allowed))
-            raise DataError(f"{path}: {field} {_short(found)}; this version of hwloop reads {known}")
+            raise DataError(f"{where}: {field} {_short(found)}; this version of hwloop reads {known}")
     return document
 
 
@@ -119,6 +129,20 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataError(f"{where}: holds {type(document).__name__}; allowed: a JSON object")
     return document
+
+
+def malformed(where: str, field: str, found: object, allowed: object) -> DataError:
+    """The error of a file that holds what it may not: where, which field, what was found, what is allowed."""
+    return DataError(
+        f"{where}: {field} is {_short(found) if not isinstance(found, str) else printable(found)}; allowed: {allowed}. "
+        "Get the file again, or make it anew"
+    )
+
+
+def printable(text: str, most: int = 200) -> str:
+    """Text of a file or device as it may be shown: without control characters, and not endless."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:most])
+    return shown if len(text) <= most else f"{shown}..."
 
 
 def _refuse_constant(text: str) -> float:
@@ -144,7 +168,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename last; Windows offers no handle on a folder and keeps its own journal."""
     if os.name == "nt":
         return
