@@ -8,6 +8,7 @@ HwloopError
 ├── CompileError                 the network's author: the target cannot carry it (limit, value, layer, fix)
 ├── CalibrationError             the owner of a calibration: foreign, stale, edited, or of other neurons
 ├── TargetError                  the owner of the target: unknown, not openable, failed while running
+│   └── LinkError                the owner of the line to a board: silent, damaged, taken, or not what it was
 └── GradientError                the caller: a gradient that the chosen policy refuses
 
 Warnings: CompileWarning (what compiling lost, with the remedy), CalibrationWarning (a foreign or stale calibration in use).
@@ -54,6 +55,10 @@ class TimeScaleWarning(UserWarning):
 
 class TargetError(HwloopError):
     """A target is unknown, cannot be opened, or failed while running."""
+
+
+class LinkError(TargetError):
+    """The line to a board is silent, taken by another process, or the board does not answer as agreed."""
 
 
 class GradientError(HwloopError):

@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def held(folder: Path | str, say: Say = _log.warning) -> Iterator[None]:
+def held(folder: Path | str, say: Say = _log.warning, *, name: str | None = None) -> Iterator[None]:
     """Hold ``folder`` inside; it is made where it is missing, and removed again where nothing was put into it.
 
     Parameters
@@ -43,6 +43,8 @@ def held(folder: Path | str, say: Say = _log.warning) -> Iterator[None]:
         Its parents are made too.
     say : callable
         Told where the folder was left by a process that ended without giving it back, and is taken over.
+    name : str
+        How messages call what is held; default: the folder.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def held(folder: Path | str, say: Say = _log.warning) -> Iterator[None]:
         lock = filelock.FileLock(folder / LOCK, timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise CheckpointError(_in_use(folder)) from None
+        raise CheckpointError(_in_use(folder, name or str(folder))) from None
     except OSError as error:
         _remove(missing)
         raise DataError(f"cannot write into {folder}: {error.strerror or error}; name another folder") from error
@@ -108,7 +110,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return found if all(type(found.get(name)) is kind for name, kind in kinds.items()) else None
 
 
-def _in_use(folder: Path) -> str:
+def _in_use(folder: Path, name: str) -> str:
     found = _record(folder)
     if found is None:
         who = "another process"
@@ -117,6 +119,8 @@ def _in_use(folder: Path) -> str:
     else:
         who = f"process {found['pid']} on host {_shown(found['host'])}"
     since = "" if found is None else f", since {_shown(found['since'])}"
+    if name != str(folder):
+        return f"{name} is in use: {who} has it{since}. Wait until it has ended, end it, or name another"
     return f"{folder} is in use: {who} runs in it{since}. Wait until it has ended, end it, or name another folder"
 
 

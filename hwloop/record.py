@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .simulate.readout import Membranes
 
 #: Where spikes came from; every report row says it.
-RanOn: TypeAlias = Literal["simulator", "emulator", "hardware"]
+RanOn: TypeAlias = Literal["simulator", "emulator", "rtl-simulation", "hardware"]
 
 
 @dataclass(frozen=True)

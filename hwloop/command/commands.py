@@ -243,6 +243,33 @@ def yield_study(
         yield_run(trained, plan, jobs, dask, folder)
 
 
+@app.command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
+def serve(
+    target: Annotated[str, typer.Option("--target", "-t", help="Such as emulator:7 or loihi.")],
+    preset: _Preset = None,
+    spread: _Spread = None,
+    mismatch: _Mismatch = None,
+    trial_noise: _Noise = None,
+    dt: _Step = None,
+    option: _Extra = None,
+    port: Annotated[
+        str, typer.Option(help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone.")
+    ] = "pty",
+    program_bytes: Annotated[int, typer.Option(min=64, help="Memory of the board for a program.")] = 64 * 2**20,
+    input_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a batch.")] = 16 * 2**20,
+    output_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a run.")] = 64 * 2**20,
+    max_body: Annotated[int, typer.Option(min=128, max=16384, help="Largest body of a frame (bytes).")] = 16384,
+    window: Annotated[int, typer.Option(min=1, max=255, help="Chunks that may be under way at a time.")] = 8,
+) -> None:
+    """Serve a target of this computer as a board on a line; prints the name under which hwloop opens it."""
+    from .serve_command import serve_run
+    from .target_choice import TargetChoice
+
+    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    room = {"program": program_bytes, "input": input_bytes, "output": output_bytes, "max_body": max_body, "window": window}
+    serve_run(choice.find_named(target), port, room)
+
+
 @app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,

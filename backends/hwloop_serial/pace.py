@@ -1,0 +1,60 @@
+"""How long to wait for a reply, and how much to send at once: both follow what the line has done so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Shortest and longest wait for a reply before a request is sent again (s), and the first one.
+LEAST_WAIT, MOST_WAIT, FIRST_WAIT = 0.02, 1.0, 0.25
+#: Weights of a new round trip in mean and deviation (Jacobson & Karels, SIGCOMM 1988).
+MEAN_SHARE, DEVIATION_SHARE, DEVIATIONS = 1 / 8, 1 / 4, 4.0
+#: Chunks that arrive in a row before larger ones are tried.
+GROWTH = 16
+
+
+@dataclass
+class Pace:
+    """Waits by the round trips seen; ``byte_seconds``: time of a byte on the line."""
+
+    byte_seconds: float
+    mean: float | None = None
+    deviation: float = 0.0
+
+    def wait(self, n_bytes: int, tries: int) -> float:
+        """Time to wait for the reply to try number ``tries`` (from 0) of what moves ``n_bytes`` on the line (s)."""
+        usual = FIRST_WAIT if self.mean is None else self.mean + DEVIATIONS * self.deviation
+        backed_off = max(LEAST_WAIT, usual) * 2.0 ** min(tries, 6)
+        return min(MOST_WAIT, backed_off) + n_bytes * self.byte_seconds
+
+    def took(self, seconds: float, n_bytes: int) -> None:
+        """A reply came ``seconds`` after its request was sent, once."""
+        net = max(0.0, seconds - n_bytes * self.byte_seconds)
+        if self.mean is None:
+            self.mean, self.deviation = net, net / 2
+            return
+        self.deviation += DEVIATION_SHARE * (abs(net - self.mean) - self.deviation)
+        self.mean += MEAN_SHARE * (net - self.mean)
+
+
+@dataclass
+class ChunkSize:
+    """Bytes of data a frame: halved where frames are lost, doubled where many arrive in a row."""
+
+    least: int
+    most: int
+    size: int = field(init=False)
+    arrivals: int = 0
+
+    def __post_init__(self) -> None:
+        self.size = self.most
+
+    def lost(self, length: int) -> None:
+        """A frame of ``length`` bytes was lost."""
+        self.arrivals = 0
+        self.size = max(self.least, min(self.size, length // 2))
+
+    def arrived(self) -> None:
+        """One arrived."""
+        self.arrivals += 1
+        if self.arrivals >= GROWTH:
+            self.arrivals, self.size = 0, min(self.most, 2 * self.size)

@@ -1,0 +1,136 @@
+"""The line to a board by pySerial URL: a device file, a pseudo-terminal, ``socket://``, ``rfc2217://``, ``loop://``, ``spy://``.
+
+What pySerial does and does not say: a read that brings less than asked for is a timeout, and no error; errors of the system
+come as bare OSError as often as SerialException, which is one; a write blocks for ever unless ``write_timeout`` is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from typing import Any, Protocol
+
+from hwloop.errors import LinkError
+
+#: Bits a second where none are named: what common USB bridges reach.
+DEFAULT_BAUD = 3_000_000
+#: Longest time that a write may block (s): a pipe that is full and that nobody empties.
+WRITE_TIMEOUT = 2.0
+#: Bytes read at once, and time between two looks at a port that cannot be waited for (s).
+READ_SIZE, POLL = 65536, 2e-3
+#: Package in which pySerial looks for our own kinds of URL.
+HANDLERS = "hwloop_serial.urls"
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Seconds, never going back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class SystemClock:
+    """The computer's."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Port(Protocol):
+    """An open line. All methods raise OSError where it is broken."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``, within :data:`WRITE_TIMEOUT`."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has arrived, as soon as something has; nothing where ``timeout`` (s) passes first."""
+
+    def close(self) -> None:
+        """Give it back; never raises."""
+
+
+class SerialPort:
+    """A port of pySerial.
+
+    Parameters
+    ----------
+    url : as of ``serial.serial_for_url``
+    baud : bits a second, where the port has a rate
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    LinkError
+        The URL is none that pySerial knows.
+    """
+
+    def __init__(self, url: str, baud: int = DEFAULT_BAUD) -> None:
+        import serial
+
+        if HANDLERS not in serial.protocol_handler_packages:
+            serial.protocol_handler_packages.append(HANDLERS)
+        try:
+            self._port: Any = serial.serial_for_url(
+                url, baudrate=baud, timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True
+            )
+        except ValueError as error:
+            raise LinkError(
+                f"{url!r} is no port: {error}; allowed: a device such as /dev/ttyUSB0, socket://HOST:PORT, rfc2217://HOST:PORT"
+            ) from None
+        self._waitable = _descriptor(self._port)
+        if self._waitable is not None:
+            _send_at_once(self._waitable)
+
+    def write(self, data: bytes) -> None:
+        self._port.write(data)
+
+    def read(self, timeout: float) -> bytes:
+        if self._waitable is None:
+            return self._polled(timeout)
+        ready, _, _ = select.select([self._waitable], [], [], max(0.0, timeout))
+        if not ready:
+            return b""
+        found = bytes(self._port.read(READ_SIZE))
+        if not found:  # ready, and nothing there: the other end is gone
+            raise OSError("the line was closed from the other end")
+        return found
+
+    def _polled(self, timeout: float) -> bytes:
+        until = time.monotonic() + timeout
+        while True:
+            if found := bytes(self._port.read(READ_SIZE)):
+                return found
+            if (left := until - time.monotonic()) <= 0:
+                return b""
+            time.sleep(min(POLL, left))
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # pySerial lets anything through here, and nothing is left to be done
+            self._port.close()
+
+
+def _descriptor(port: Any) -> int | None:
+    """What can be waited for; None where the port has nothing such, or holds bytes back itself."""
+    if not getattr(port, "waitable", True):
+        return None
+    try:
+        return int(port.fileno())
+    except (OSError, AttributeError, NotImplementedError, ValueError):
+        return None
+
+
+def _send_at_once(descriptor: int) -> None:
+    """Small frames are not to wait for others; nothing happens where the port is no socket."""
+    import os
+
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
