@@ -246,12 +246,12 @@ def yield_study(
 @app.command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
 def serve(
     target: Annotated[str, typer.Option("--target", "-t", help="Such as emulator:7 or loihi.")],
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    dt: _Step = None,
-    option: _Extra = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    dt: options.Step = None,
+    option: options.Extra = None,
     port: Annotated[
         str, typer.Option(help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone.")
     ] = "pty",
