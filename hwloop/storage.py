@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from .errors import DataError, InputError
 
 #: Largest JSON document read (bytes): far above any history or report, far below the memory of a small machine.
 MAX_JSON_BYTES = 64 * 2**20
+
+#: Most objects and lists in a document, and commas, quoted ones too: 64 and 32 bytes of memory each, and more with content.
+MAX_CONTAINERS, MAX_ITEMS = 500_000, 8_000_000
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
@@ -37,7 +41,6 @@ def write_bytes(path: Path | str, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}. What was there before is unchanged; "
@@ -46,6 +49,13 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise DataError(
+            f"{path} is written, but its folder cannot be synced ({error.strerror or error}): a power cut may bring back what was "
+            "there before; write it again, to another disk where that happens again"
+        ) from error
 
 
 def remove_leftovers(folder: Path | str) -> None:
@@ -62,8 +72,11 @@ def read_bytes(path: Path | str, max_bytes: int) -> bytes:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open(path, "rb", opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            size = status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{path}: not a regular file; allowed: a file, not a folder, pipe or device")
             if size > max_bytes:
                 raise DataError(f"{path}: {size} bytes; allowed: up to {max_bytes} bytes")
             data = file.read(max_bytes + 1)
@@ -72,6 +85,11 @@ def read_bytes(path: Path | str, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise DataError(f"{path}: more than {max_bytes} bytes, the most allowed")
     return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe that nobody writes into would never open."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def write_json(path: Path | str, document: Mapping[str, Any], *, kind: str, version: int) -> None:
@@ -118,6 +136,7 @@ def parse_headed(data: bytes, where: str, *, kind: str, versions: tuple[int, ...
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """``data`` as a strict JSON object: no inf, no NaN, no repeated key, no endless nesting; else :class:`DataError`."""
+    _check_parts(data, where)
     try:
         document = json.loads(
             data.decode(), parse_constant=_refuse_constant, parse_float=_finite_float, object_pairs_hook=_unique
@@ -129,6 +148,16 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DataError(f"{where}: holds {type(document).__name__}; allowed: a JSON object")
     return document
+
+
+def _check_parts(data: bytes, where: str) -> None:
+    """Refuse text that is small and would be large in memory: empty objects by the million."""
+    for signs, most in ((b"{[", MAX_CONTAINERS), (b",", MAX_ITEMS)):
+        found = sum(data.count(bytes([sign])) for sign in signs)
+        if found > most:
+            raise DataError(
+                f"{where}: {found} parts; allowed: up to {most}. It is damaged, or of more than this version of hwloop takes"
+            )
 
 
 def malformed(where: str, field: str, found: object, allowed: object) -> DataError:

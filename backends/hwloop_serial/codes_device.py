@@ -242,7 +242,9 @@ class CodesDevice(SerialDevice):
         self._check_open()
         program = self._loaded()
         if isinstance(program, PartitionedProgram):
-            raise TargetError(f"{self.device_id} holds a program in pieces; load one of program.pieces, or compare spikes")
+            raise TargetError(
+                f"{self.device_id} holds a program in pieces; load one of program.pieces, or compare spikes"
+            )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
         if len(chosen) > self.membrane_channels:
@@ -254,9 +256,13 @@ class CodesDevice(SerialDevice):
             raise InputError(f"population {population}; allowed: 0..{len(program.layers) - 1}")
         size = program.layers[population].n_out
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or ((chosen < 0) | (chosen >= size)).any():
-            raise InputError(f"neurons {neurons!r} of population {population}; allowed: [k] whole numbers 0..{size - 1}")
+            raise InputError(
+                f"neurons {neurons!r} of population {population}; allowed: [k] whole numbers 0..{size - 1}"
+            )
         if when.ndim != 1 or not bool(((when >= 0) & (when <= spikes.t_stop)).all()) or bool((np.diff(when) < 0).any()):
-            raise InputError(f"times of shape {when.shape}; allowed: [samples], ascending, within 0..{spikes.t_stop:g} s")
+            raise InputError(
+                f"times of shape {when.shape}; allowed: [samples], ascending, within 0..{spikes.t_stop:g} s"
+            )
         found = self._membranes(program, spikes, population, chosen, when)
         return found.reshape(len(spikes), len(chosen), len(when)).copy()
 

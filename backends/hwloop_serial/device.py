@@ -100,7 +100,9 @@ class SerialDevice(DeviceBase):
         self._image = None
         self.remote.forget(Region.PROGRAM)
 
-    def _checked(self, outcome: Outcome, samples: int, sizes: list[int], last: float, code: int, table: int = 0) -> Events:
+    def _checked(
+        self, outcome: Outcome, samples: int, sizes: list[int], last: float, code: int, table: int = 0
+    ) -> Events:
         """The events of a run; :class:`LinkError` where they are not those of ``sizes`` neurons within ``0..last``."""
         try:
             events = event_lists.unpack(outcome.output, samples, code, table)

@@ -45,9 +45,7 @@ def write(graph: FixedGraph) -> bytes:
     projections_at = populations_at + POPULATION.size * len(graph.layers)
     tail = _Tail(projections_at + PROJECTION.size * len(dense))
     firsts = np.cumsum([0, *graph.sizes])
-    populations = [
-        _population(layer, int(first), tail) for layer, first in zip(graph.layers, firsts[:-1], strict=True)
-    ]
+    populations = [_population(layer, int(first), tail) for layer, first in zip(graph.layers, firsts[:-1], strict=True)]
     projections, synapses = [], 0
     for target, block, part in dense:
         entry, count = _projection(target, block, part, tail)

@@ -69,12 +69,18 @@ def check(graph: FixedGraph, limits: FixedLimits, image: bytes, room: int, devic
     ):
         if getattr(used, name) > getattr(limits, name):
             raise CompileError(
-                f"{getattr(limits, name)} {what} ({device})", f"{getattr(used, name)}", "the network", f"{fix}, or a larger board"
+                f"{getattr(limits, name)} {what} ({device})",
+                f"{getattr(used, name)}",
+                "the network",
+                f"{fix}, or a larger board",
             )
     for name, what in (("recurrent", "loops"), ("bias", "biases"), ("starts", "membranes that do not start at 0")):
         if getattr(used, name) and not getattr(limits, name):
             raise CompileError(f"no {what} ({device})", what, "the network", f"build the network without {what}")
     if len(image) > room:
         raise CompileError(
-            f"{room} bytes of program memory ({device})", f"{len(image)} bytes", "the network", "smaller layers, or a larger board"
+            f"{room} bytes of program memory ({device})",
+            f"{len(image)} bytes",
+            "the network",
+            "smaller layers, or a larger board",
         )

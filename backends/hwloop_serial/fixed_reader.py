@@ -73,10 +73,10 @@ def read(image: bytes) -> FixedGraph:
         into[entry.target].append((entry, found))
         synapses += count
     _require(synapses == header.synapses, 20, f"{header.synapses} synapses; the projections have {synapses}")
-    layers = tuple(
-        _layer(image, header, index, entry, into[index]) for index, entry in enumerate(populations)
+    layers = tuple(_layer(image, header, index, entry, into[index]) for index, entry in enumerate(populations))
+    _require(
+        any(b.source < 0 for layer in layers for b in layer.blocks), header.projections_at, "nothing takes the input"
     )
-    _require(any(b.source < 0 for layer in layers for b in layer.blocks), header.projections_at, "nothing takes the input")
     graph = FixedGraph(layers, ANY_DT)
     _require(graph.n_in == header.inputs, 12, f"{header.inputs} inputs; the projections take {graph.n_in}")
     return graph
@@ -191,7 +191,11 @@ def _array(image: bytes, at: int, kind: str, count: int, offset: int) -> Array:
 
 
 def _layer(
-    image: bytes, header: ImageHeader, index: int, entry: PopulationEntry, driven: list[tuple[ProjectionEntry, Synapses]]
+    image: bytes,
+    header: ImageHeader,
+    index: int,
+    entry: PopulationEntry,
+    driven: list[tuple[ProjectionEntry, Synapses]],
 ) -> FixedLayer:
     place = header.populations_at + index * POPULATION.size
     _require(bool(driven), place, "a population that nothing drives")

@@ -211,7 +211,9 @@ class Remote:
                 done, moved = status.samples_done, clock.now()
             if clock.now() - moved > RUN_DEADLINE:
                 self.reset(forget=False)
-                raise LinkError(f"{name}: no sample done for {RUN_DEADLINE:g} s; the run was ended: send a smaller batch")
+                raise LinkError(
+                    f"{name}: no sample done for {RUN_DEADLINE:g} s; the run was ended: send a smaller batch"
+                )
             clock.sleep(min(MOST_POLL, max(FIRST_POLL, POLL_SHARE * (clock.now() - begun))))
 
     def _failed(self, status: Status) -> TargetError:
@@ -225,7 +227,9 @@ class Remote:
         if status.run_error == Code.FAILED:
             return TargetError(f"{name}: the run failed on the board: {self.session.failure_text(status.run_id)}")
         if status.run_error == Code.ABORTED:
-            return LinkError(f"{name}: the run was ended on the board by a reset, another program or silence; run again")
+            return LinkError(
+                f"{name}: the run was ended on the board by a reset, another program or silence; run again"
+            )
         return LinkError(f"{name}: the run failed with error {status.run_error}; the firmware of the board is at fault")
 
     # -- calls --------------------------------------------------------------------------------
@@ -262,4 +266,3 @@ def differences(data: bytes, held: bytes | None) -> Iterator[tuple[int, int]]:
         yield from zip(starts.tolist(), (ends - starts).tolist(), strict=True)
     if len(data) > common:
         yield common, len(data) - common
-

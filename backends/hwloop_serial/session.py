@@ -219,7 +219,7 @@ class Session:
             frame = Frame(NUMBERS[name], self.session, sequence, self.boot, body)
             try:
                 if self._port is None:
-                    raise OSError("the line is closed")  # noqa: TRY301  # as if it had broken just now
+                    raise OSError("the line is closed")  # as if it had broken just now
                 soon = min(until, self.clock.now() + silence)
                 reply = self._answered(framing.encode(frame), name, sequence, frame, soon)
                 if reply is not None:
@@ -323,7 +323,7 @@ class Session:
         while waiting or flying:
             try:
                 if self._port is None:
-                    raise OSError("the line is closed")  # noqa: TRY301  # as if it had broken just now
+                    raise OSError("the line is closed")  # as if it had broken just now
                 self._launch(name, waiting, flying, ask)
                 reply = self._received(min(flight.until for flight in flying.values()))
                 if reply is None:
@@ -332,7 +332,7 @@ class Session:
                     heard = quiet = self.clock.now()
                     self._landed(name, reply, waiting, flying, take)
                 if self.clock.now() - quiet >= silence:
-                    raise OSError(f"silence for {silence:g} s")  # noqa: TRY301  # a half-open line says nothing else
+                    raise OSError(f"silence for {silence:g} s")  # a half-open line says nothing else
             except OSError as error:
                 _ground(waiting, flying)
                 if self.clock.now() >= heard + self.deadline:
@@ -428,5 +428,3 @@ def _overhead() -> int:
 def _expected(name: str) -> int:
     """Bytes of a reply on the wire, its data aside."""
     return framing.wire_bytes(MESSAGES[name].reply.packed.size)
-
-

@@ -133,7 +133,9 @@ class SerialTarget:
         if not self.fixed:
             raise OptionError(f"{self.name} runs in continuous time; leave dt out")
         if bound is not None and self._asked_dt not in (None, bound):
-            raise OptionError(f"{self.name} is bound to ticks of {bound:g} s; dt = {self._asked_dt:g} was asked: leave it out")
+            raise OptionError(
+                f"{self.name} is bound to ticks of {bound:g} s; dt = {self._asked_dt:g} was asked: leave it out"
+            )
         return bound or self._asked_dt or DEFAULT_DT
 
     @property
@@ -221,4 +223,3 @@ class SerialTarget:
         except BaseException:
             owner.release()
             raise
-

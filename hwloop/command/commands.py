@@ -253,7 +253,10 @@ def serve(
     dt: options.Step = None,
     option: options.Extra = None,
     port: Annotated[
-        str, typer.Option(help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone.")
+        str,
+        typer.Option(
+            help="pty, pty:LINK (a name that leads to it), or tcp://[HOST]:PORT; without HOST this computer alone."
+        ),
     ] = "pty",
     program_bytes: Annotated[int, typer.Option(min=64, help="Memory of the board for a program.")] = 64 * 2**20,
     input_bytes: Annotated[int, typer.Option(min=64, help="Memory for the events of a batch.")] = 16 * 2**20,
@@ -266,7 +269,13 @@ def serve(
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    room = {"program": program_bytes, "input": input_bytes, "output": output_bytes, "max_body": max_body, "window": window}
+    room = {
+        "program": program_bytes,
+        "input": input_bytes,
+        "output": output_bytes,
+        "max_body": max_body,
+        "window": window,
+    }
     serve_run(choice.find_named(target), port, room)
 
 

@@ -37,7 +37,7 @@ def summarise_log(path: Path) -> bool:
 
 def _rows(log: LogContent) -> list[tuple[object, ...]]:
     """A row a program, in the order of their first runs."""
-    found = []
+    found: list[tuple[object, ...]] = []
     for program in dict.fromkeys(run.program for run in log.runs):
         numbers = [k for k, run in enumerate(log.runs) if run.program == program]
         runs = [log.runs[k] for k in numbers]

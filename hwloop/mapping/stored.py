@@ -146,8 +146,19 @@ def _layer(read: _Reader, index: int, entry: _LayerText, figures: Array) -> Laye
         raise read.wrong(f"{index}.codes", str(codes.dtype), "whole numbers where there is a max_code, else real ones")
     if entry.max_code is not None and int(np.abs(codes.astype(np.int64)).max()) > entry.max_code:
         raise read.wrong(f"{index}.codes", str(int(np.abs(codes.astype(np.int64)).max())), f"up to {entry.max_code}")
-    shapes: dict[str, tuple[int | None, ...]] = {"gain": (n_out,), "synapses": shape, "bias": (n_out,), "v_init": (n_out,)}
-    kinds = {"synapses": ("BOOL",), "gain": ("F32", "F64"), "delay": ("F32", "F64"), "bias": ("F32", "F64"), "v_init": ("F32", "F64")}
+    shapes: dict[str, tuple[int | None, ...]] = {
+        "gain": (n_out,),
+        "synapses": shape,
+        "bias": (n_out,),
+        "v_init": (n_out,),
+    }
+    kinds = {
+        "synapses": ("BOOL",),
+        "gain": ("F32", "F64"),
+        "delay": ("F32", "F64"),
+        "bias": ("F32", "F64"),
+        "v_init": ("F32", "F64"),
+    }
     shapes["delay"] = shape if read.rank(f"{index}.delay") == 2 else (n_in,)
     optional = {
         name: read.take(f"{index}.{name}", kinds[name], shapes[name]) for name in OPTIONAL if f"{index}.{name}" in read
@@ -195,7 +206,9 @@ def _check_graph(program: Program, where: str) -> None:
         elif layer.n_in != before:
             fits = False
         if not fits:
-            raise DataError(f"{where}: layer {index} takes {layer.n_in} units; its blocks are not those of what drives it")
+            raise DataError(
+                f"{where}: layer {index} takes {layer.n_in} units; its blocks are not those of what drives it"
+            )
     used = np.concatenate([layer.neurons for layer in layers])
     if len(np.unique(used)) != len(used):
         raise DataError(f"{where}: a physical neuron stands in two layers; allowed: in one")
@@ -256,7 +269,9 @@ def _unpacked(data: bytes, where: str) -> tuple[str, dict[str, _Entry]]:
             count *= length
         end = start + count * TYPES[kind].itemsize
         if entry.get("data_offsets") != [start, end] or end > len(body):
-            raise DataError(f"{where}: {name} at {entry.get('data_offsets')!s:.60}; allowed: {[start, end]} of {len(body)} bytes")
+            raise DataError(
+                f"{where}: {name} at {entry.get('data_offsets')!s:.60}; allowed: {[start, end]} of {len(body)} bytes"
+            )
         found[name] = _Entry(kind, shape, bytes(body[start:end]))
     if end != len(body):
         raise DataError(f"{where}: {len(body)} bytes of arrays; the header names {end}")
@@ -273,9 +288,15 @@ def _place(pair: tuple[str, Any]) -> tuple[int, int]:
 
 def _kind_and_shape(name: str, entry: Any, where: str) -> tuple[str, tuple[int, ...]]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] not in TYPES:
-        raise DataError(f"{where}: {name!r:.60} is no array; allowed: dtype ({', '.join(TYPES)}), shape and data_offsets")
+        raise DataError(
+            f"{where}: {name!r:.60} is no array; allowed: dtype ({', '.join(TYPES)}), shape and data_offsets"
+        )
     shape = entry["shape"]
-    if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or any(type(n) is not int or not 0 < n < 2**31 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or not 1 <= len(shape) <= 2
+        or any(type(n) is not int or not 0 < n < 2**31 for n in shape)
+    ):
         raise DataError(f"{where}: {name!r:.60} has shape {shape!s:.60}; allowed: one or two lengths > 0")
     return entry["dtype"], tuple(shape)
 
@@ -315,4 +336,6 @@ class _Reader:
     def finish(self) -> None:
         """Refuse arrays that nothing took."""
         if self._left:
-            raise DataError(f"{self._where}: arrays {', '.join(sorted(self._left))!s:.200}; allowed: those of the layers alone")
+            raise DataError(
+                f"{self._where}: arrays {', '.join(sorted(self._left))!s:.200}; allowed: those of the layers alone"
+            )

@@ -276,5 +276,3 @@ class Board:
 def _first(digest: bytes) -> int:
     """The first four bytes as a number."""
     return int.from_bytes(digest[:4], "little")
-
-

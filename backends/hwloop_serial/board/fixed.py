@@ -79,7 +79,9 @@ class FixedModel:
             raise Refusal(Code.NO_PROGRAM)
         graph = emulator.graph
         wide = sum(graph.sizes) > event_lists.NARROW
-        if asked.format not in (event_lists.TICKS, event_lists.TICKS | event_lists.WIDE_UNITS) or wide > (asked.format >> 2):
+        if asked.format not in (event_lists.TICKS, event_lists.TICKS | event_lists.WIDE_UNITS) or wide > (
+            asked.format >> 2
+        ):
             raise Refusal(Code.UNKNOWN, asked.format)
         if asked.repeats != 1 or asked.batch == 0:
             raise Refusal(Code.UNKNOWN, asked.repeats)

@@ -117,7 +117,9 @@ class TcpPort:
         try:
             self._listener = socket.create_server((host, port))
         except OSError as error:
-            raise TargetError(f"cannot listen on {host}:{port}: {error.strerror or error}; name another port") from error
+            raise TargetError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; name another port"
+            ) from error
         self._listener.setblocking(False)
         self._host: socket.socket | None = None
 
