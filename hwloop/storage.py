@@ -25,6 +25,9 @@ MAX_JSON_BYTES = 64 * 2**20
 #: Most objects and lists in a document, and commas, quoted ones too: 64 and 32 bytes of memory each, and more with content.
 MAX_CONTAINERS, MAX_ITEMS = 500_000, 8_000_000
 
+#: Bytes that are read at a time where a file grows meanwhile.
+_BLOCK = 2**16
+
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
@@ -79,7 +82,9 @@ def read_bytes(path: Path | str, max_bytes: int) -> bytes:
                 raise DataError(f"{path}: not a regular file; allowed: a file, not a folder, pipe or device")
             if size > max_bytes:
                 raise DataError(f"{path}: {size} bytes; allowed: up to {max_bytes} bytes")
-            data = file.read(max_bytes + 1)
+            data = file.read(size + 1)  # not max_bytes: that much would be allocated
+            while len(data) <= max_bytes and (more := file.read(_BLOCK)):  # it grows while it is read
+                data += more
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and its permissions") from error
     if len(data) > max_bytes:

@@ -29,6 +29,7 @@ from hwloop.errors import CompileError, DataError, HwloopError
 from hwloop.mapping import LayerValues, ScaleRule, network_values
 from hwloop.network import Network
 from hwloop.network.linear_map import Shape
+from hwloop.network.nir.hdf5 import check_members
 from hwloop.storage import read_bytes, write_bytes
 from hwloop_fixed_point.graph import FixedGraph, FixedLayer
 
@@ -99,6 +100,7 @@ def read_netx(path: Path | str, *, dt: float | None = None, in_shape: Shape | No
     data = read_bytes(path, MAX_BYTES)
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
+            check_members(file, [MAX_BYTES])
             step = file.attrs.get(STEP, dt)
             if step is None:
                 raise DataError(f"{path} does not state its step; name it: read_netx(path, dt=...)")

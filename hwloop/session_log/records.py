@@ -153,8 +153,11 @@ class RecordWriter:
         )
 
     def close(self) -> None:
-        """Close the file; all of it is on the disk."""
+        """Close the file; all of it is on the disk. Raises :class:`DataError` where it is not."""
         try:
-            os.fsync(self._descriptor)
-        finally:
-            os.close(self._descriptor)
+            try:
+                os.fsync(self._descriptor)
+            finally:
+                os.close(self._descriptor)
+        except OSError as error:
+            raise self._failed(error.strerror or str(error)) from error

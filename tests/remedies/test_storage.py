@@ -85,7 +85,9 @@ def test_a_file_of_the_allowed_size_and_path_is_read(tmp_path: Path, monkeypatch
     path.write_bytes(b"1" * int(said.split("up to ")[1].split()[0]))
     storage.read_bytes(path, 3)
     path.write_bytes(b"1234")
-    monkeypatch.setattr(os, "fstat", lambda descriptor: os.stat_result([0] * 10))  # it grows while it is read
+    monkeypatch.setattr(
+        os, "fstat", lambda descriptor: os.stat_result([0o100644] + [0] * 9)
+    )  # it grows while it is read
     refused("read_bytes", "more than {} bytes, the most allowed", lambda: storage.read_bytes(path, 3))
     path.write_bytes(b"123")
     storage.read_bytes(path, 3)

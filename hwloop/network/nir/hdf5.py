@@ -113,6 +113,20 @@ def _content(group: Any, left: list[int] | None = None, depth: int = 0) -> dict[
     return found
 
 
+def check_members(group: Any, left: list[int], depth: int = 0) -> None:
+    """Refuse a file whose members lead into other files, or declare more than ``left[0]`` bytes; :class:`ValueError`."""
+    import h5py
+
+    if depth > MAX_CONTENT_DEPTH:
+        raise ValueError(f"groups in groups, {depth} deep; allowed: {MAX_CONTENT_DEPTH}")
+    for key in group:
+        member = child(group, key)
+        if isinstance(member, h5py.Group):
+            check_members(member, left, depth + 1)
+        else:
+            check_size(member, left)
+
+
 def child(group: Any, key: str) -> Any:
     """The group or data set ``key`` of ``group``; :class:`ValueError` for a link, which may lead into any file."""
     import h5py
@@ -123,14 +137,19 @@ def child(group: Any, key: str) -> Any:
 
 
 def values(member: Any, left: list[int]) -> Any:
-    """What the data set ``member`` holds; :class:`ValueError` where that is in another file, or more than ``left[0]`` bytes."""
+    """What the data set ``member`` holds; raises as :func:`check_size`."""
+    check_size(member, left)
+    return member[()]
+
+
+def check_size(member: Any, left: list[int]) -> None:
+    """Take the size of a data set off ``left[0]``; :class:`ValueError` where it is more, or stands in another file."""
     if member.external or member.is_virtual:
         raise ValueError(f"{member.name!r:.60} has its data in another file; allowed: in the file itself")
     size = int(member.size or 0) * int(member.dtype.itemsize)
     left[0] -= size
     if left[0] < 0:
         raise ValueError(f"{member.name!r:.60} declares {size} bytes; allowed: {MAX_BYTES} in all")
-    return member[()]
 
 
 def _text(value: Any) -> Any:
