@@ -26,7 +26,9 @@ from hwloop.compare.comparison import Comparison
 from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
-COMMANDS = ("demo", "train", "deploy", "compare", "finetune", "targets", "doctor", "lava")
+COMMANDS = (
+    "demo", "train", "deploy", "compare", "finetune", "targets", "doctor", "lava", "bundle", "run", "verify", "replay",
+)  # fmt: skip
 TINY = Experiment.load(Path(__file__).with_name("tiny.toml"))
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,9 @@ def save_bundle(
     device.load(program)
     position = _begin_noise(device)
     recording = device.run(inputs)
-    members = _members(net, program, device, recording, position, source)
+    arrays: dict[str, Any] = {}
+    golden = _golden_text(recording, inputs, position, arrays).to_bytes(), dump_arrays(arrays)
+    members = _members(net, program, device, recording, golden, source)
     data = pack_members(members)
     # before anything is written: what no reader takes is no bundle
     bundle = _parse(unpack_members(data, str(path), MEMBERS), str(path))
@@ -95,7 +97,7 @@ def load_bundle(path: Path | str) -> Bundle:
 
 
 def _check_together(net: Network, program: Program) -> None:
-    sizes = [(layer.n_out) for layer in program.layers]
+    sizes = [layer.n_out for layer in program.layers]
     structure = net.structure
     wanted = [structure.nodes[name].n for name in structure.populations]
     if sizes != wanted or program.n_in > net.n_in:
@@ -119,12 +121,10 @@ def _begin_noise(device: Device) -> Position | None:
 
 
 def _members(
-    net: Network, program: Program, device: Device, recording: Recording, position: Position | None, source: str
+    net: Network, program: Program, device: Device, recording: Recording, golden: tuple[bytes, bytes], source: str
 ) -> dict[str, bytes]:
     network_arrays: dict[str, Any] = {}
     network = describe_network(net, network_arrays).to_bytes(), dump_arrays(network_arrays)
-    golden_arrays: dict[str, Any] = {}
-    golden = _golden_text(recording, position, golden_arrays)
     calibration = getattr(device, "calibration", None)
     provenance = ProvenanceText(
         run_id=secrets.token_hex(8), created=datetime.now(UTC).isoformat(timespec="seconds"), source=source,
@@ -142,8 +142,8 @@ def _members(
         "program.json": text.to_bytes(),
         "program.safetensors": stored_program.dump(_plain_program(program)),
         "target.json": target_text(device.target, device).to_bytes(),
-        "golden.json": golden.to_bytes(),
-        "golden.safetensors": dump_arrays(golden_arrays),
+        "golden.json": golden[0],
+        "golden.safetensors": golden[1],
         **_graph_members(program),
     }
     return members if calibration is None else {**members, "calibration.json": calibration.to_bytes()}
@@ -165,10 +165,7 @@ def _graph_members(program: Program) -> dict[str, bytes]:
     }
 
 
-def _golden_text(recording: Recording, position: Position | None, arrays: dict[str, Any]) -> GoldenText:
-    inputs = recording.inputs
-    if inputs is None:
-        raise InputError("the recording has no inputs; record them with device.run(inputs)")
+def _golden_text(recording: Recording, inputs: Spikes, position: Position | None, arrays: dict[str, Any]) -> GoldenText:
     populations = tuple(pack_spikes(train, f"populations.{k}", arrays) for k, train in enumerate(recording.populations))
     return GoldenText(
         inputs=pack_spikes(inputs, "inputs", arrays), names=recording.names, populations=populations, position=position,
@@ -251,11 +248,12 @@ def _check_digests(bundle: Bundle, network: str, path: str) -> None:
     """Refuse members that are each whole and do not belong together."""
     text, provenance, golden = bundle.program_text, bundle.provenance, bundle.golden
     plain = text.kind == Program.__name__
+    held = bundle.codes if bundle.graph is None else _with_content(bundle.codes, _graph_digest(*bundle.graph).encode())
     sizes, found = [layer.n_out for layer in bundle.codes.layers], [train.n_units for train in golden.populations]
     allowed = {
         "network": (provenance.network, network),
         "program": (provenance.program, text.digest),
-        "program.safetensors": (bundle.codes.digest if plain else text.digest, text.digest),
+        "program.safetensors": (text.digest if text.pieces else held.digest, text.digest),
         "scales": (text.scales, bundle.codes.scales),
         "device": (provenance.device_id, bundle.target.device_id),
         "kind of the program": (plain or bundle.graph is not None or text.pieces, True),
@@ -267,6 +265,29 @@ def _check_digests(bundle: Bundle, network: str, path: str) -> None:
     for name, (one, other) in allowed.items():
         if one != other:
             raise malformed(path, name, f"{one}", f"{other}, as another member says")
+
+
+@dataclass(frozen=True, eq=False)
+class _WithContent(Program):
+    """A program whose digest covers ``content`` too, as that of a graph does."""
+
+    content: bytes = b""
+
+    def _content(self) -> bytes:
+        return self.content
+
+
+def _with_content(program: Program, content: bytes) -> Program:
+    return _WithContent(**{field.name: getattr(program, field.name) for field in fields(Program)}, content=content)
+
+
+def _graph_digest(document: dict[str, Any], arrays: Mapping[str, Any]) -> str:
+    """As :attr:`hwloop_fixed_point.graph.FixedGraph.digest`: of its document and its arrays."""
+    result = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        result.update(f"{name}{little.dtype.str}{little.shape}".encode() + little.tobytes())
+    return result.hexdigest()
 
 
 def _digest(*parts: bytes) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError, InputError
+from ..errors import DataError
 from ..record import Recording
 from ..spike_differences import first_difference
 from ..spikes import Spikes
@@ -143,8 +143,6 @@ def difference(
 
 def answer(run: RunText, populations: tuple[Spikes, ...], inputs: Spikes, names: tuple[str, ...]) -> Recording:
     """``run`` as the recording that the device returned."""
-    if len(names) != len(populations):
-        raise InputError(f"{len(names)} names for {len(populations)} populations; allowed: one each")
     return Recording(
         populations=populations, names=names, inputs=inputs, latency=run.latency, ran_on=run.ran_on, device_id=run.device_id,
         firmware=run.firmware, program_digest=run.program, lost_events=run.lost_events, late_events=run.late_events,

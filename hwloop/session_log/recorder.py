@@ -58,6 +58,7 @@ class SessionLog:
         self.path, self.clock = path, clock
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
         try:
+            os.stat(path.parent)  # which the lock would make
             lock.acquire()
         except filelock.Timeout:
             raise DataError(f"{path} is recorded into by another process; end it, or name another log") from None
@@ -231,15 +232,15 @@ class RecordedDevice:
         DataError
             What was measured cannot be recorded; nobody gets it then.
         """
-        if self._answered and self._program is not None:
-            return self._from_log(together(spikes, self._program), checked_repeats(repeats), self._program)
+        if self._program is None:
+            raise TargetError(f"{self.device_id} was given no program while it is recorded; call load(program) first")
+        given, repeats = together(spikes, self._program), checked_repeats(repeats)
+        if self._answered:
+            return self._from_log(given, repeats, self._program)
         self._catch_up()
         at = self.log.clock()
-        recording = self._device.run(spikes, repeats=repeats)
-        if self._program is None or recording.inputs is None:
-            raise TargetError(f"{self.device_id} ran what was not loaded through the recorder; load the program again")
-        inputs = recording.inputs[: len(recording.inputs) // repeats]
-        body = run_entry(recording, inputs, repeats, self._next, at, self._program.layer_digests, self._position())
+        recording = self._device.run(given, repeats=repeats)
+        body = run_entry(recording, given, repeats, self._next, at, self._program.layer_digests, self._position())
         self.log.body(Kind.RUN, body)
         self._next += 1
         self._recorded += 1
