@@ -25,6 +25,8 @@ endef
 
 # bench, which needs an environment of its own
 include tests/benchmarks/Makefile.inc
+# soak, to which other folders of tests may add
+include tests/storage/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

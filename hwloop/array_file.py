@@ -20,7 +20,7 @@ DTYPES = ("float32", "float64", "int64", "int32", "int16", "uint8", "bool")
 
 def dump_arrays(arrays: Mapping[str, Array]) -> bytes:
     """``arrays`` as a file; the same arrays give the same bytes."""
-    return save({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())})
+    return save({name: np.asarray(array, order="C") for name, array in sorted(arrays.items())})
 
 
 def load_arrays(data: bytes, where: str) -> dict[str, Array]:

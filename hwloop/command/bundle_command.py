@@ -14,7 +14,7 @@ from ..spikes import Spikes
 from . import terminal
 from .folder import Trained
 from .target_choice import TargetChoice, pairs
-from .work import load_on, open_chosen
+from .work import load_on, open_chosen, recorded
 
 
 def bundle_run(
@@ -95,11 +95,7 @@ def _opened(bundle: Bundle, target: str | None, options: Sequence[str], log: Pat
         device = bundle.open(target, **pairs(options))
     except TargetError as error:
         raise OptionError(str(error)) from error  # a target that is not there is wrong use
-    if log is None:
-        return device
-    from ..session_log import record_session
-
-    return record_session(device, log)
+    return recorded(device, log)
 
 
 def _events(path: Path, bundle: Bundle) -> Spikes:

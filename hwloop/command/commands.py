@@ -162,6 +162,7 @@ def finetune(
     epochs: options.Epochs = None,
     runs: options.Runs = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-TARGET.")] = None,
+    log: options.Log = None,
     resume: options.Resume = False,
     force: options.Force = False,
 ) -> None:
@@ -174,7 +175,7 @@ def finetune(
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     with opened(path, "finetune", resume=resume, force=force) as folder:
-        work.finetune_run(trained, choice, runs, folder)
+        work.finetune_run(trained, choice, runs, folder, log)
 
 
 @_command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")

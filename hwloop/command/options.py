@@ -33,3 +33,8 @@ Step = Annotated[
     typer.Option("--dt", metavar="SECONDS|auto", help="Time step of loihi or lava; auto measures which one."),
 ]
 Extra = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Further target option.")]
+
+Log = Annotated[
+    Path | None,
+    typer.Option(metavar="LOG", help="Record the session with the device into this file, for `hwloop replay`."),
+]

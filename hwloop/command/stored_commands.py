@@ -15,9 +15,6 @@ _On = Annotated[
     str | None,
     typer.Option("--target", "-t", help="Such as serial:/dev/ttyUSB0; default: what the bundle was made on."),
 ]
-_Log = Annotated[
-    Path | None, typer.Option("--log", metavar="LOG", help="Record the session into this file, for `hwloop replay`.")
-]
 
 
 def bundle(
@@ -59,7 +56,7 @@ def run(
     ] = None,
     target: _On = None,
     option: options.Extra = None,
-    log: _Log = None,
+    log: options.Log = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Write the spikes of every population there.")
     ] = None,
@@ -78,7 +75,7 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="By which spikes may move; 0: bit for bit.")
     ] = 0.0,
-    log: _Log = None,
+    log: options.Log = None,
 ) -> None:
     """Run the golden inputs of a bundle on the device; status 1 and the first difference where it answers otherwise."""
     from .bundle_command import verify_on

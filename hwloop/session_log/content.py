@@ -49,7 +49,7 @@ class LogContent:
             if not same or session.runs != len(self.runs):
                 raise malformed(where, "the session", f"{session.target.device_id}, run {session.runs}", self._next())
             self.sessions.append(session)
-        elif not self.sessions:
+        elif not self.sessions and entry.kind != Kind.FRAME:  # a link says HELLO before there is a device
             raise malformed(where, "the record", f"of kind {entry.kind}", "a session before anything else")
         elif entry.kind == Kind.LOAD:
             self.loads.append(decode_text(LoadText, body, where))

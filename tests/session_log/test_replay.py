@@ -226,8 +226,9 @@ def test_nothing_that_could_not_be_recorded_is_handed_out(tmp_path: Path, monkey
 
 
 def test_frames_of_a_link_stand_between_the_runs(tmp_path: Path) -> None:
-    with record_session(hl.open("emulator:7"), tmp_path / "x") as device:
-        device.log.frame(True, 0.5, b"\x01\x02")
+    log = SessionLog(tmp_path / "x")
+    log.frame(True, 0.5, b"\x01\x02")  # a link says HELLO before there is a device
+    with RecordedDevice(hl.open("emulator:7"), log) as device:
         device.log.frame(False, 0.6, b"\x81")
         device.load(hl.compile(chain(), device.target))
         device.run(spikes(0.001))
