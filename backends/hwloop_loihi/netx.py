@@ -29,7 +29,7 @@ from hwloop.errors import CompileError, DataError, HwloopError
 from hwloop.mapping import LayerValues, ScaleRule, network_values
 from hwloop.network import Network
 from hwloop.network.linear_map import Shape
-from hwloop.network.nir.hdf5 import check_members
+from hwloop.network.nir.hdf5 import DAMAGE, check_members
 from hwloop.storage import read_bytes, write_bytes
 from hwloop_fixed_point.graph import FixedGraph, FixedLayer
 
@@ -115,7 +115,7 @@ def read_netx(path: Path | str, *, dt: float | None = None, in_shape: Shape | No
             return FixedGraph(read_blocks(named, in_shape), float(step))
     except DataError:
         raise
-    except (HwloopError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (HwloopError, AttributeError, IndexError, *DAMAGE) as error:
         raise DataError(
             f"{path} is no netx file of CUBA layers: {type(error).__name__}: {error}; export it again"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ import hwloop as hl
 from hwloop import files, storage
 from hwloop.bundle.archive import pack_members, unpack_members
 from hwloop.bundle.files import MEMBERS
-from hwloop.checkpoint import load_checkpoint, save_checkpoint
+from hwloop.checkpoint import _unpack_state, load_checkpoint, save_checkpoint
 from hwloop.event_files import read_events, write_events
 from hwloop.experiment import Experiment
 from hwloop.mapping import stored
 from hwloop.results import read_summary, write_summary
 from hwloop.session_log import read_log, record_session
 from hwloop.session_log.records import _HEADER, MAGIC, encode_record
+from hwloop_calibration.yield_ import study
 from hwloop_emulator.preset import Preset
 from hwloop_loihi import read_netx, write_netx
 
@@ -90,8 +92,24 @@ def use_log(path: Path) -> Any:
     return [found.events(k) for k in range(len(found.runs))]
 
 
+def calibrated(path: Path) -> bytes:
+    """A calibration of two neurons, made in a process of its own: what its threads leave behind would hang later forks."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with hl.open("emulator:7", session=1) as device:
+                program = hl.compile(network(), device.target)
+                device.load(program)
+                hl.calibrate(device, program, neurons=[0, 1], trim=False, synapses=False, repeats=4).save(path)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return path.read_bytes()
+
+
 def readers(folder: Path) -> dict[str, Reader]:
     """All of them; good files are made in ``folder``."""
+    calibration = calibrated(folder / "calibration.json")
     net = network()
     with record_session(hl.open("emulator:7", session=1), folder / "x.log") as device:
         program = hl.compile(net, device.target)
@@ -124,6 +142,8 @@ def readers(folder: Path) -> dict[str, Reader]:
     def checkpoints(path: Path) -> Any:
         return load_checkpoint(path.parent, net)
 
+    tree = json.loads(manifest.read_bytes())["state"]
+
     def idx_of(path: Path) -> Any:
         return files.read_idx(path, (28, 28))
 
@@ -134,6 +154,14 @@ def readers(folder: Path) -> dict[str, Reader]:
         "log with right sums": Reader(of("x.log"), use_log, damaged=resealed_log),
         "checkpoint manifest": Reader(checkpoint[manifest.name], checkpoints, manifest.name, checkpoint),
         "checkpoint data": Reader(checkpoint[data.name], checkpoints, data.name, checkpoint, sealed=True),
+        "checkpoint data with right sums": Reader(
+            checkpoint[data.name], lambda path: _unpack_state(path, tree, path.read_bytes())
+        ),
+        "calibration": Reader(calibration, hl.Calibration.load, "file.json"),
+        "calibration, edited": Reader(calibration, lambda path: hl.Calibration.load(path, allow_edited=True), "file.json"),
+        "hardened weights": Reader(
+            study._saved(net), lambda path: net.load_state_dict(study._weights(storage.read_bytes(path, 2**20), str(path)), strict=False)
+        ),
         "summary": Reader(of("summary.json"), lambda path: read_summary(path.parent), "summary.json"),
         "document": Reader(json.dumps({"format": "k", "version": 1, "a": [1, {"b": 2.5}]}).encode(),
                            lambda path: storage.read_json(path, kind="k", version=1)),

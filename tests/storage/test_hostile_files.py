@@ -6,6 +6,7 @@ what a file declares fails there, and so does one that crashes.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import random
@@ -26,10 +27,13 @@ from .readers import Reader, readers
 
 #: Cases of all readers together.
 CASES = cases(2_000, 50_000)
+#: Seconds after which a process that hangs says where, and ends.
+HANGS = cases(120, 3600)
 #: Seconds of processor time, and bytes, that a file may cost.
 MOST_SECONDS, MOST_MEMORY = 2.0, 512 * 2**20
 NAMES = (
-    "bundle", "bundle with right sums", "log", "log with right sums", "checkpoint manifest", "checkpoint data", "summary", "document",
+    "bundle", "bundle with right sums", "log", "log with right sums", "checkpoint manifest", "checkpoint data",
+    "checkpoint data with right sums", "calibration", "calibration, edited", "hardened weights", "summary", "document",
     "experiment", "preset", "program", "events (npz)", "events (NIRData)", "NIR graph", "netx", "npy", "idx", "idx.gz",
 )  # fmt: skip
 
@@ -50,6 +54,7 @@ def test_a_hostile_file_is_refused_with_one_kind_of_error(tmp_path: Path, known:
     folder.mkdir()
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         try:
             resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MOST_MEMORY, resource.RLIM_INFINITY))
             os.chdir(folder)
