@@ -14,6 +14,7 @@ _HERE = "tests/remedies/test_mapping.py::"
 _GOT = "tests/remedies/test_stored_files.py::test_a_damaged_file_is_read_once_it_is_got_again_or_made_anew"
 
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("Network.from_nir", "{}: {}", "puts the name of the file before what the reader says"),
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_features", "build the layer with max_spikes=None", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_delay", "build Dense without delay", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
