@@ -1,11 +1,12 @@
 # `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format bench mutants studies clean
+.PHONY: help venv demo test test-slow soak lint format bench mutants studies clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 OUT ?= out
 PYTEST_ARGS ?= -n 2 --dist loadfile
+SOAK ?= 1
 MUTANTS_ARGS ?= --places 100 --jobs 2
 SUPPORTED = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -45,6 +46,9 @@ test: $(VENV)/.installed  ## the test suite, without the slow tests
 
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(RUN) -m pytest -m slow
+
+soak: $(VENV)/.installed  ## the long column of the reliability tests (hours); SOAK=.01 takes a hundredth of it
+	HWLOOP_SOAK=$(SOAK) $(RUN) -m pytest tests/reliability -m "slow or not slow"
 
 lint: $(VENV)/.installed  ## ruff (rules and format), mypy --strict, and no import circles between packages
 	$(RUN) -m ruff check .

@@ -83,7 +83,8 @@ class ChipResult:
 class DemoResult:
     """All that the report is made from.
 
-    ``noise_only``: the software network, as is, on a chip that has the noise of the others and no mismatch.
+    ``noise_only``: the software network, as is, on a chip that has the noise of the others and no mismatch; None where the chips
+    are not of this computer, and cannot be had without.
     """
 
     experiment: Experiment
@@ -91,7 +92,7 @@ class DemoResult:
     net: Network
     training: FitResult
     software: Result
-    noise_only: Result
+    noise_only: Result | None
     chips: tuple[ChipResult, ...]
     seconds: float
 
@@ -99,7 +100,7 @@ class DemoResult:
     def results(self) -> list[Result]:
         """Every accuracy."""
         pairs = [result for chip in self.chips for result in (chip.as_is, chip.calibrated, chip.tuned)]
-        return [self.software, self.noise_only, *pairs]
+        return [self.software, *([] if self.noise_only is None else [self.noise_only]), *pairs]
 
 
 def run_demo(
@@ -221,7 +222,9 @@ def _session(name: str, experiment: Experiment, number: int, **options: Any) -> 
     return open_device(name, **{**experiment.target.options(), **options})
 
 
-def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:
+def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result | None:
+    if "mismatch" not in signature(factory(name.partition(":")[0])).parameters:
+        return None
     with _session(name, experiment, 0, mismatch=False) as chip:
         program = deploy(net, chip, validation=task.validation, decision=experiment.decision)
         return measured("as is, no mismatch", chip, program, task.test, "test", decision=experiment.decision, runs=runs)

@@ -72,20 +72,27 @@ def _in_short(demo: DemoResult) -> str:
     layers = "-".join(str(n) for n in (demo.net.n_in, *(lif.n for _, lif in demo.net.blocks)))
     before, after = (_hidden_errors(getattr(first, name)) for name in ("before", "after"))
     codes = "rounded to the chip's codes and written" if first.program.capabilities.weight_bits else "written"
-    noise = demo.noise_only.accuracy
-    rest = ": the rest of the loss is mismatch" if float(np.mean(as_is)) < noise < demo.software.accuracy else ""
+    noise = _noise_only(demo, float(np.mean(as_is)))
     return (
         f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
         f"2. Its weights were {codes} to {len(demo.chips)} emulated chips. As they are, the chips decide {_range(as_is)} right "
-        f"(emulator). On a chip with the same noise but without mismatch, the same network decides {_percent(noise)} right "
-        f"(emulator){rest}. With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right (emulator).\n\n"
+        f"(emulator). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right (emulator).\n\n"
         f"3. Simulated and measured spikes were compared: on {first.name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
         f"Afterwards the chips decide {_range(tuned)} right (emulator). On {first.name}, {after}: the loop repairs decisions, and is "
         "free to find spike times other than the simulated ones."
     )
+
+
+def _noise_only(demo: DemoResult, as_is: float) -> str:
+    """What a chip without mismatch would decide, as a sentence; empty where there is none."""
+    if demo.noise_only is None:
+        return ""
+    noise = demo.noise_only.accuracy
+    rest = ": the rest of the loss is mismatch" if as_is < noise < demo.software.accuracy else ""
+    return f"On a chip with the same noise but without mismatch, the same network decides {_percent(noise)} right (emulator){rest}. "
 
 
 def _percent(share: float) -> str:
@@ -128,7 +135,11 @@ def _accuracy(report: Report, demo: DemoResult) -> None:
     table = Table(caption, (*COLUMNS, "program"), rows, _sources(results))
     bars = [
         AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),
-        AccuracyRow("noise, no mismatch", [demo.noise_only.accuracy], demo.noise_only.ran_on),
+        *(
+            [AccuracyRow("noise, no mismatch", [demo.noise_only.accuracy], demo.noise_only.ran_on)]
+            if demo.noise_only is not None
+            else []
+        ),
         AccuracyRow("chips as is", [chip.as_is.accuracy for chip in demo.chips], demo.chips[0].as_is.ran_on),
         AccuracyRow(
             "chips calibrated", [chip.calibrated.accuracy for chip in demo.chips], demo.chips[0].calibrated.ran_on

@@ -183,6 +183,11 @@ class EmulatorDevice(DeviceBase):
                 self._chip.write(on_device(self.program))
             self._owner = os.getpid()
 
+    @property
+    def lands_anew(self) -> bool:
+        """Whether a weight cell lands elsewhere each time it is written: what it holds then follows from all loads before."""
+        return self._chip.preset.scale("programming") > 0
+
     # -- trim cells and clock -----------------------------------------------------------------
 
     @property

@@ -44,7 +44,8 @@ def decode(stuffed: bytes) -> bytes:
     result[starts] = 0
     kept = np.ones(end, bool)
     kept[starts[whole]] = False
-    return result[kept].tobytes()
+    decoded: bytes = result[kept].tobytes()
+    return decoded
 
 
 def _encoded_small(data: bytes) -> bytes:

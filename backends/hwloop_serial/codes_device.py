@@ -7,8 +7,9 @@ cells as they landed at the last seek, position of the noise, program, trim cell
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from .remote import Remote
 if TYPE_CHECKING:
     from .target import SerialTarget
 
+T = TypeVar("T")
+
 #: Neighbouring numbers that are tried for a step of the clock that ends where it was.
 CLOCK_STEPS = 8
 
@@ -46,7 +49,6 @@ class CodesDevice(SerialDevice):
         self._names = sorted(self._ranges)
         self._n_neurons = target.capabilities.n_neurons
         self._codes: dict[str, Array] = {}
-        self._position: Position | None = None
         #: Trim cells off their default when the noise was last sought, in the order of the ranges, and writes since.
         self._landed: dict[str, Array] = {}
         self._written: list[TrimWrite] = []
@@ -54,7 +56,8 @@ class CodesDevice(SerialDevice):
         self.samples_run = 0
         if target.session is not None and self._has(Feature.NOISE):
             remote.call(Function.SEEK, calls.SEEK.pack(target.session, 0))
-        self._before()
+        #: Where noise, clock and temperature stand now: what a restart goes back to.
+        self._position = self._read_position()
 
     def _has(self, feature: Feature) -> bool:
         return bool(self.remote.hello.features & feature)
@@ -66,36 +69,46 @@ class CodesDevice(SerialDevice):
 
     # -- where it stands ----------------------------------------------------------------------
 
-    def _known(self) -> Position:
-        """Noise, clock and temperature as they are."""
-        if self._position is None:
-            self._position = self._surviving_lost(Function.POSITION)
-        return self._position
+    def _read_position(self) -> Position:
+        if not any(map(self._has, (Feature.NOISE, Feature.CLOCK, Feature.TEMPERATURE))):
+            return Position(0, 0, 0.0, 0.0)
+        return calls.position(self.remote.call(Function.POSITION))
 
-    def _surviving_lost(self, function: Function, arguments: bytes = b"") -> Position:
-        return calls.position(self._surviving(lambda: self.remote.call(function, arguments)))
+    def _changing(self, operation: Callable[[], T]) -> T:
+        """``operation()``, after which it is known where the board stands: both or, after a restart in between, both again."""
 
-    def _before(self) -> None:
-        """Know where the board stands before something changes it: that is where a restart goes back to."""
-        if self._has(Feature.NOISE) or self._has(Feature.CLOCK):
-            self._known()
+        def whole() -> tuple[T, Position]:
+            return operation(), self._read_position()
+
+        try:
+            found, self._position = self._surviving(whole)
+        except LinkError:
+            raise
+        except TargetError:  # refused, or broken off half way
+            self._position = self._surviving(self._read_position)
+            raise
+        return found
 
     def _restore(self) -> None:
+        if self._has(Feature.LANDING) and self._image is not None:
+            raise LinkError(
+                f"{self.device_id} started anew, and its weight cells land elsewhere each time they are written: it is not the device "
+                "that it was. Begin the measurement again, or go on from a checkpoint"
+            )
         was = self._position
-        if was is not None and self._has(Feature.TEMPERATURE) and was.temperature != 0.0:
+        if self._has(Feature.TEMPERATURE) and was.temperature != 0.0:
             self.remote.call(Function.TEMPERATURE, calls.NUMBER.pack(was.temperature))
         for name, codes in self._landed.items():
             self._call_trim(TrimWrite(self._names.index(name), False, codes, np.arange(len(codes))))
-        if was is not None and self._has(Feature.NOISE):
+        if self._has(Feature.NOISE):
             self.remote.call(Function.SEEK, calls.SEEK.pack(was.session, was.batch))
         super()._restore()
         for written in self._written:
             self._call_trim(written)
-        if was is not None:
-            self._restore_clock(was)
+        self._restore_clock(was)
 
     def _restore_clock(self, was: Position) -> None:
-        now = calls.position(self.remote.call(Function.POSITION))
+        now = self._read_position()
         if self._has(Feature.CLOCK) and now.clock != was.clock:
             step = _step_to(now.clock, was.clock)
             if step is not None:
@@ -110,10 +123,14 @@ class CodesDevice(SerialDevice):
 
     def _write(self, program: Program) -> int:
         image = stored.dump(program)
-        self._before()
-        self._upload(image)
-        self._position = None
-        return calls.unpack_writes(self._surviving(lambda: self.remote.call(Function.WRITES))).last
+
+        def write() -> int:
+            self.remote.upload(Region.PROGRAM, image)
+            return calls.unpack_writes(self.remote.call(Function.WRITES)).last
+
+        cells = self._changing(write)
+        self._image = image
+        return cells
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         dtype = getattr(torch, program.layers[0].dtype)
@@ -121,14 +138,12 @@ class CodesDevice(SerialDevice):
         times = event_lists.FLOAT64 if dtype == torch.float64 else event_lists.FLOAT32
         code = event_lists.format_of(times, max(program.n_in, sum(sizes)))
         data = event_lists.pack(of_spikes(spikes.to("cpu", dtype)), code)
-        self._before()
         settings, batch = self._settings(), len(spikes)
-        outcome = self._surviving(
+        outcome = self._changing(
             lambda: self.remote.run(
                 data, settings, batch=batch, repeats=repeats, n_ticks=0, t_stop=spikes.t_stop, code=code
             )
         )
-        self._position = None
         self.samples_run += batch * repeats
         # in the dtype of the times, t_stop may be rounded up
         last = float(torch.tensor(spikes.t_stop, dtype=dtype)) if dtype == torch.float32 else spikes.t_stop
@@ -172,7 +187,6 @@ class CodesDevice(SerialDevice):
             values, chosen = values[changed], chosen[changed]
         written = 0
         if len(chosen):
-            self._before()
             self.calibration = None
             asked = TrimWrite(self._names.index(parameter), refresh, values, chosen)
             written = self._write_trim(parameter, asked)
@@ -181,18 +195,17 @@ class CodesDevice(SerialDevice):
     def _write_trim(self, parameter: str, asked: TrimWrite) -> int:
         held = self._codes.pop(parameter)
         try:
-            written = self._surviving(lambda: self._call_trim(asked))
+            written = self._changing(lambda: self._call_trim(asked))
         except LinkError:
             raise
         except TargetError:
-            self._position = None
             done = calls.unpack_writes(self._surviving(lambda: self.remote.call(Function.WRITES))).last
             self._count_trims(done)
             if done:
                 self._written.append(TrimWrite(asked.parameter, True, asked.codes[:done], asked.neurons[:done]))
             raise
         held[asked.neurons] = asked.codes
-        self._codes[parameter], self._position = held, None
+        self._codes[parameter] = held
         self._written.append(asked)
         return written
 
@@ -209,28 +222,26 @@ class CodesDevice(SerialDevice):
     @property
     def device_time(self) -> float:
         """The board's clock (device s); 0 where it has none."""
-        return self._known().clock if self._has(Feature.CLOCK) and not self.closed else 0.0
+        return self._position.clock if self._has(Feature.CLOCK) and not self.closed else 0.0
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` (device s, >= 0) pass on an emulated chip: it ages, nobody waits."""
         self._need(Feature.CLOCK, "clock that can be advanced")
         if not 0 <= seconds < math.inf:
             raise InputError(f"advance({seconds!r}); allowed: finite and >= 0 device s")
-        self._before()
-        self._position = self._surviving_lost(Function.ADVANCE, calls.NUMBER.pack(seconds))
+        self._changing(lambda: self.remote.call(Function.ADVANCE, calls.NUMBER.pack(seconds)))
 
     @property
     def temperature(self) -> float | None:
         """Kelvin above the temperature at which the chip is what its number says; None where it does not tell."""
-        return self._known().temperature if self._has(Feature.TEMPERATURE) and not self.closed else None
+        return self._position.temperature if self._has(Feature.TEMPERATURE) and not self.closed else None
 
     @temperature.setter
     def temperature(self, kelvin: float) -> None:
         self._need(Feature.TEMPERATURE, "temperature that can be set")
         if not math.isfinite(kelvin):
             raise InputError(f"temperature = {kelvin!r} K; allowed: finite")
-        self._before()
-        self._position = self._surviving_lost(Function.TEMPERATURE, calls.NUMBER.pack(kelvin))
+        self._changing(lambda: self.remote.call(Function.TEMPERATURE, calls.NUMBER.pack(kelvin)))
 
     @property
     def membrane_channels(self) -> int:
@@ -272,14 +283,12 @@ class CodesDevice(SerialDevice):
         given = of_spikes(spikes.detach().to("cpu", dtype).to(torch.float64))
         data = event_lists.pack(given, code)
         asked = MembraneRequest(population, len(spikes), spikes.t_stop, code, neurons, times)
-        self._before()
 
         def read() -> bytes:
             self.remote.upload(Region.INPUT, data)
             return self.remote.call(Function.MEMBRANE, calls.pack_membrane(asked))
 
-        found = np.frombuffer(self._surviving(read), calls.VALUES)
-        self._position = None
+        found = np.frombuffer(self._changing(read), calls.VALUES)
         if len(found) != len(spikes) * len(neurons) * len(times) or not np.isfinite(found).all():
             raise LinkError(f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers")
         return found
@@ -291,21 +300,20 @@ class NoisyDevice(CodesDevice):
     @property
     def session(self) -> int:
         """Seed of session noise and of all trial noise."""
-        return self._known().session
+        return self._position.session
 
     @property
     def batch(self) -> int:
         """Index that the noise of the next run is drawn with; counts up with each run."""
-        return self._known().batch
+        return self._position.batch
 
     def seek(self, session: int, batch: int) -> None:
         """Let the noise go on where that of ``session`` stood before its run number ``batch``; as of ``emulator:N``."""
         asked = whole("session", session, 0, 2**63 - 1), whole("batch", batch, 0, 2**63 - 1)
         self._check_open()
-        self._before()
         held = {name: self.trim_codes(name) for name in self._ranges}
         with self._writing():
-            self._position = self._surviving_lost(Function.SEEK, calls.SEEK.pack(*asked))
+            self._changing(lambda: self.remote.call(Function.SEEK, calls.SEEK.pack(*asked)))
         # what runs from here on depends on these codes, and on no write of before
         self._landed = {name: codes for name, codes in held.items() if (codes != self._ranges[name].default).any()}
         self._written = []

@@ -118,7 +118,7 @@ class SerialDevice(DeviceBase):
 class FixedDevice(SerialDevice):
     """A board of fixed-point graphs: deterministic, and the same bit for bit as ``loihi``."""
 
-    target: SerialTarget  # type: ignore[assignment]  # narrower than the base's
+    target: SerialTarget
 
     def _check_program(self, program: Program) -> None:
         graph = _graph_of(program, self.device_id)

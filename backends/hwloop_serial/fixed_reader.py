@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def read(image: bytes) -> FixedGraph:
     ]
     _check_populations(header, populations)
     into: list[list[tuple[ProjectionEntry, Synapses]]] = [[] for _ in populations]
-    synapses = 0
+    synapses, weights = 0, list[tuple[int, int, int]]()
     for k in range(header.projections):
         place = header.projections_at + k * PROJECTION.size
         entry = ProjectionEntry(*PROJECTION.unpack_from(image, place))
@@ -72,6 +73,8 @@ def read(image: bytes) -> FixedGraph:
         found, count = _synapses(image, entry, populations[entry.target].n, place)
         into[entry.target].append((entry, found))
         synapses += count
+        weights.append((entry.weights_at, entry.weights_at + count, place + 28))
+    _check_apart(weights)
     _require(synapses == header.synapses, 20, f"{header.synapses} synapses; the projections have {synapses}")
     layers = tuple(_layer(image, header, index, entry, into[index]) for index, entry in enumerate(populations))
     _require(
@@ -80,6 +83,12 @@ def read(image: bytes) -> FixedGraph:
     graph = FixedGraph(layers, ANY_DT)
     _require(graph.n_in == header.inputs, 12, f"{header.inputs} inputs; the projections take {graph.n_in}")
     return graph
+
+
+def _check_apart(weights: list[tuple[int, int, int]]) -> None:
+    """Each projection has weights of its own: an image then takes no longer than its length says."""
+    for (_, end, _), (start, _, place) in itertools.pairwise(sorted(weights)):
+        _require(end <= start, place, "projections that share weights")
 
 
 def _require(fits: bool, offset: int, text: str) -> None:

@@ -71,7 +71,8 @@ def decode(stuffed: bytes, types: Collection[int], most_body: int, schema: int =
     body = data[HEADER_BYTES:-CRC_BYTES]
     if zlib.crc32(data[:-CRC_BYTES], seed_of(data[0], body, schema)) != _CRC.unpack(data[-CRC_BYTES:])[0]:
         return None
-    return Frame(*HEADER.packed.unpack_from(data), body)
+    kind, session, sequence, boot = HEADER.packed.unpack_from(data)
+    return Frame(kind, session, sequence, boot, body)
 
 
 class Decoder:

@@ -54,6 +54,7 @@ class Feature(IntEnum):
     CLOCK = 4
     TEMPERATURE = 8
     MEMBRANES = 16
+    LANDING = 32
 
 
 class Function(IntEnum):
@@ -103,6 +104,8 @@ SILENCE = 1
 
 
 class HelloRequest(NamedTuple):
+    """The host's greeting."""
+
     magic: bytes
     schema: int
 
@@ -140,32 +143,44 @@ class Status(NamedTuple):
 
 
 class Begin(NamedTuple):
+    """Open a region for a number of bytes."""
+
     region: int
     flags: int
     length: int
 
 
 class BeginReply(NamedTuple):
+    """The number of the transfer."""
+
     transfer: int
 
 
 class Write(NamedTuple):
+    """Where data go."""
+
     region: int
     transfer: int
     offset: int
 
 
 class WriteReply(NamedTuple):
+    """Where they went."""
+
     offset: int
 
 
 class Seal(NamedTuple):
+    """Close a region."""
+
     region: int
     transfer: int
     length: int
 
 
 class SealReply(NamedTuple):
+    """What the board computed over it."""
+
     digest: bytes
 
 
@@ -185,10 +200,14 @@ class Run(NamedTuple):
 
 
 class RunReply(NamedTuple):
+    """The run that was begun."""
+
     run_id: int
 
 
 class Read(NamedTuple):
+    """Which bytes are asked for."""
+
     region: int
     tag: int
     offset: int
@@ -196,26 +215,36 @@ class Read(NamedTuple):
 
 
 class ReadReply(NamedTuple):
+    """Which bytes these are."""
+
     region: int
     tag: int
     offset: int
 
 
 class Reset(NamedTuple):
+    """What to give up."""
+
     what: int
 
 
 class Call(NamedTuple):
+    """The function that is called."""
+
     function: int
 
 
 class CallReply(NamedTuple):
+    """Its result, inline or in RESULT."""
+
     function: int
     result_bytes: int
     result_crc: int
 
 
 class Configure(NamedTuple):
+    """A setting of the session."""
+
     key: int
     value: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Shortest and longest wait for a reply before a request is sent again (s), and the first one.
-LEAST_WAIT, MOST_WAIT, FIRST_WAIT = 0.02, 1.0, 0.25
+LEAST_WAIT, MOST_WAIT, FIRST_WAIT = 5e-3, 1.0, 0.25
 #: Weights of a new round trip in mean and deviation (Jacobson & Karels, SIGCOMM 1988).
 MEAN_SHARE, DEVIATION_SHARE, DEVIATIONS = 1 / 8, 1 / 4, 4.0
 #: Chunks that arrive in a row before larger ones are tried.

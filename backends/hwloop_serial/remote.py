@@ -112,7 +112,7 @@ class Remote:
             self._digests.pop(region, None)
             transfer = self._begin(region, len(data), keep=held is not None)
             self._write(region, transfer, data, held)
-            digest = self.session.request("SEAL", (region, transfer, len(data)))[0].digest
+            digest = bytes(self.session.request("SEAL", (region, transfer, len(data)))[0].digest)
             if digest == wanted:
                 self._held[region], self._digests[region] = data, digest
                 return digest
@@ -128,7 +128,7 @@ class Remote:
                 f"{self.session.name}: {length} bytes for {region.name}, which has {room}; a smaller network or batch, or a larger "
                 "board"
             )
-        return int(self._patiently("BEGIN", (region, KEEP if keep else 0, length)).transfer)
+        return int(self._patiently("BEGIN", (region, KEEP if keep else 0, length))[0].transfer)
 
     def _write(self, region: Region, transfer: int, data: bytes, held: bytes | None) -> None:
         view = memoryview(data)
@@ -139,13 +139,13 @@ class Remote:
             lambda offset, length, fields, rest: None,
         )
 
-    def _patiently(self, name: str, fields: tuple[int, ...]) -> Any:
-        """The reply to a command, once nothing keeps the board busy."""
+    def _patiently(self, name: str, fields: tuple[Any, ...], data: bytes = b"") -> tuple[Any, bytes]:
+        """The reply to a command, once nothing keeps the board busy: a run that was ended may take its time to end."""
         until = self.session.clock.now() + RUN_DEADLINE
         pause = FIRST_POLL
         while True:
             try:
-                return self.session.request(name, fields)[0]
+                return self.session.request(name, fields, data)
             except Refused as refused:
                 if refused.code != Code.BUSY or self.session.clock.now() >= until:
                     raise
@@ -189,7 +189,7 @@ class Remote:
         program = self._digests.get(Region.PROGRAM, NO_DIGEST)
         self._run_id = self._run_id % (2**32 - 1) + 1
         asked = Run(self._run_id, program, entered, settings, batch, repeats, n_ticks, t_stop, code, 0)
-        self.session.request("RUN", asked)
+        self._patiently("RUN", asked)
         status = self._done(asked)
         output = self._download(Region.OUTPUT, asked.run_id, status.output_bytes, status.output_crc)
         return Outcome(output, status)
@@ -240,7 +240,7 @@ class Remote:
         if len(arguments) > self.hello.max_body - MESSAGES["CALL"].request.packed.size:
             given = self.upload(Region.ARGUMENT, arguments)
         try:
-            fields, data = self.session.request("CALL", (function,), given)
+            fields, data = self._patiently("CALL", (function,), given)
         except Refused as refused:
             if refused.code != Code.FAILED:
                 raise

@@ -69,14 +69,15 @@ class Counts:
 
 @dataclass
 class _Flight:
-    """A chunk that was sent: its place, and when it was sent as the how-manieth frame."""
+    """A chunk that was sent: its place, when, as the how-manieth frame, and what the line has to carry for it and before it."""
 
     offset: int
     length: int
     number: int
     until: float
     at: float
-    n_bytes: int
+    own_bytes: int
+    ahead_bytes: int
 
 
 @dataclass
@@ -354,11 +355,9 @@ class Session:
             self.counts.requests += 1
             frame = Frame(NUMBERS[name], self.session, sequence, self.boot, pack_request(name, fields, data))
             raw = framing.encode(frame)
-            ahead = sum(flight.n_bytes for flight in flying.values())
-            n_bytes, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
-            flying[sequence] = _Flight(
-                offset, length, self._sends, now + self.pace.wait(ahead + n_bytes, 0), now, ahead + n_bytes
-            )
+            own, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
+            ahead = own + sum(flight.own_bytes for flight in flying.values())
+            flying[sequence] = _Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
             self._send(raw, frame)
 
     def _landed(
@@ -367,7 +366,7 @@ class Session:
     ) -> None:  # fmt: skip
         flight = flying.pop(reply.sequence)
         fields, data = self._fields(name, reply)
-        self.pace.took(self.clock.now() - flight.at, flight.n_bytes)
+        self.pace.took(self.clock.now() - flight.at, flight.ahead_bytes)
         take(flight.offset, flight.length, fields, data)
         self.chunk.arrived()
         # replies come in order of arrival: what was sent before and is not answered now was lost

@@ -215,6 +215,7 @@ class SerialTarget:
             return opened_recorded(self, self.log)
         from .device import opened
 
+        _ = self.capabilities  # refuses options that are not this board's
         if self.fixed and self.session is not None:
             raise OptionError(f"{self.name} has no noise; leave session out")
         owner = Owner(self.port)

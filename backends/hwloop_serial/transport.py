@@ -7,8 +7,11 @@ come as bare OSError as often as SerialException, which is one; a write blocks f
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
+import stat
+import threading
 import time
 from typing import Any, Protocol
 
@@ -18,8 +21,10 @@ from hwloop.errors import LinkError
 DEFAULT_BAUD = 3_000_000
 #: Longest time that a write may block (s): a pipe that is full and that nobody empties.
 WRITE_TIMEOUT = 2.0
-#: Bytes read at once, and time between two looks at a port that cannot be waited for (s).
+#: Bytes read at once, and time between two looks at a port that the system cannot wait for (s).
 READ_SIZE, POLL = 65536, 2e-3
+#: Longest wait at what a port with faults passes on (s).
+LOOK = 0.05
 #: Package in which pySerial looks for our own kinds of URL.
 HANDLERS = "hwloop_serial.urls"
 
@@ -86,9 +91,10 @@ class SerialPort:
             raise LinkError(
                 f"{url!r} is no port: {error}; allowed: a device such as /dev/ttyUSB0, socket://HOST:PORT, rfc2217://HOST:PORT"
             ) from None
-        self._waitable = _descriptor(self._port)
-        if self._waitable is not None:
-            _send_at_once(self._waitable)
+        self._inner = _descriptor(self._port)
+        self._waitable = self._inner if getattr(self._port, "waitable", True) else None
+        if self._inner is not None:
+            _send_at_once(self._inner)
 
     def write(self, data: bytes) -> None:
         self._port.write(data)
@@ -111,17 +117,29 @@ class SerialPort:
                 return found
             if (left := until - time.monotonic()) <= 0:
                 return b""
-            time.sleep(min(POLL, left))
+            if self._inner is not None:  # bytes that arrive may yet be lost in it
+                select.select([self._inner], [], [], min(left, LOOK))
+            else:
+                time.sleep(min(POLL, left))
 
     def close(self) -> None:
+        # pySerial closes no socket whose other end is gone already, and then waits for .3 s, for servers that need it
+        line = getattr(self._port, "_socket", None)
+        if not isinstance(line, socket.socket):
+            self._close()
+            return
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+        line.close()
+        threading.Thread(target=self._close, name="hwloop closes a port", daemon=True).start()
+
+    def _close(self) -> None:
         with contextlib.suppress(Exception):  # pySerial lets anything through here, and nothing is left to be done
             self._port.close()
 
 
 def _descriptor(port: Any) -> int | None:
-    """What can be waited for; None where the port has nothing such, or holds bytes back itself."""
-    if not getattr(port, "waitable", True):
-        return None
+    """What the system can wait for; None where the port has nothing such."""
     try:
         return int(port.fileno())
     except (OSError, AttributeError, NotImplementedError, ValueError):
@@ -130,7 +148,14 @@ def _descriptor(port: Any) -> int | None:
 
 def _send_at_once(descriptor: int) -> None:
     """Small frames are not to wait for others; nothing happens where the port is no socket."""
-    import os
-
+    if not _is_socket(descriptor):
+        return
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False

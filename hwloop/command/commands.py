@@ -58,6 +58,10 @@ def main(
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
     seed: options.Seed = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2."),
+    ] = None,
     jobs: options.Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
     force: options.Force = False,
@@ -69,7 +73,7 @@ def demo(
 
     experiment = Experiment.load("demo-quick" if quick else "demo")
     with opened(out, "demo", force=force) as folder:
-        demo_run(experiment if seed is None else experiment.changed(seed=seed), jobs, folder)
+        demo_run(experiment if seed is None else experiment.changed(seed=seed), target or [], jobs, folder)
 
 
 @_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ..demo import RUNS, DemoResult, run_demo
+from ..demo import CHIPS, RUNS, DemoResult, run_demo
 from ..demo_report import demo_report
 from ..experiment import Experiment
 from . import terminal
 from .folder import RunFolder
+from .target_choice import TargetChoice
 from .work import layers, loop_document, summarise
 
 
-def demo_run(experiment: Experiment, jobs: int, folder: RunFolder) -> None:
-    """The main job on Yin-Yang."""
-    done = run_demo(experiment, runs=RUNS, jobs=jobs, on_stage=terminal.status)
+def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunFolder) -> None:
+    """The main job on Yin-Yang, on ``targets``; on the emulated chips of the demonstration where none are named."""
+    if targets:
+        experiment = TargetChoice(targets[0]).in_experiment(experiment)
+    done = run_demo(experiment, targets or CHIPS, runs=RUNS, jobs=jobs, on_stage=terminal.status)
     folder.begin(experiment)
     terminal.status("writing the report")
     demo_report(done).write(folder.path / "report.html")
@@ -48,5 +51,7 @@ def _demo_table(done: DemoResult) -> None:
     columns = ("chip", "ran on", "software (simulator)", "as is", "calibrated", "fine-tuned in the loop")
     terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
+    if done.noise_only is None:
+        return
     noise_only = f"{100 * done.noise_only.accuracy:.1f} %"
     terminal.say(f"for comparison, as is on a chip of the same noise without mismatch (emulator): {noise_only}")

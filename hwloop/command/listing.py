@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..device.registry import Target, available, describe, find, presets
+from ..device.registry import Target, available, describe, factory, find, presets
 from ..errors import HwloopError, OptionError
 from . import terminal
 from .target_choice import TargetChoice
@@ -12,6 +12,9 @@ def list_targets() -> None:
     """Every backend with its limits; one that does not import says so in its row."""
     rows: list[tuple[str, ...]] = []
     for backend, where in available().items():
+        if (boards := _boards(backend)) is not None:
+            rows += boards
+            continue
         try:
             target = some(backend)
             limits = target.capabilities
@@ -31,6 +34,20 @@ def list_targets() -> None:
     terminal.say(
         "limits are those of each backend's default; `hwloop targets TARGET [--preset NAME]` shows one in full"
     )
+
+
+def _boards(backend: str) -> list[tuple[str, ...]] | None:
+    """A row for each port of a backend that has ports, whatever is connected there; None for another backend."""
+    try:
+        ports = getattr(factory(backend), "ports", None)
+    except HwloopError:
+        return None
+    if ports is None:
+        return None
+    found = ports()
+    if not found:
+        return [(backend, *["-"] * 5, "no serial port; `hwloop serve` makes a board of a target")]
+    return [(f"{backend}:{port.device}", *["-"] * 5, str(port)) for port in found]
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -21,7 +21,11 @@ TARGETS = [
     ("loihi", {}),
     ("loihi", {"dt": 2e-5}),
     ("tiny:0", {}),
+    # behind a line: what is served on a socket of this computer
+    ("served emulator:7", {"preset": "bss2"}),
+    ("served loihi", {}),
 ]
+SERVED = "served "
 #: Those that take long: `pytest -m slow tests/conformance`.
 SLOW = [("lava", {"dt": 1e-3, "arithmetic": "float"})]
 
@@ -45,9 +49,15 @@ def tiny_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=_parameters())
-def target(request: pytest.FixtureRequest, tiny_backend: None) -> Target:
+def target(request: pytest.FixtureRequest, tiny_backend: None) -> Iterator[Target]:
     name, options = request.param
-    return find(name, **options)
+    if not name.startswith(SERVED):
+        yield find(name, **options)
+        return
+    from hwloop_serial.board.server import Serving
+
+    with Serving(find(name.removeprefix(SERVED), **options), "tcp://127.0.0.1:0") as url:
+        yield find(f"serial:{url}")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ _HERE = "tests/remedies/test_mapping.py::"
 _GOT = "tests/remedies/test_stored_files.py::test_a_damaged_file_is_read_once_it_is_got_again_or_made_anew"
 
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
-    ("Network.from_nir", "{}: {}", "puts the name of the file before what the reader says"),
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_features", "build the layer with max_spikes=None", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_delay", "build Dense without delay", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
@@ -85,6 +84,7 @@ _WRAPPED = "its text becomes part of an error that says what to do"
 _UNREACHABLE = "no caller gets here: what would lead here is refused before"
 
 INTERNAL: tuple[tuple[str, str, str], ...] = (
+    ("Network.from_nir", "{}: {}", "puts the name of the file before what the reader says"),
     ("hwloop.__getattr__", "module {} has no attribute {}", "Python's own wording, for hasattr and tab completion"),
     ("Dataset.__getitem__", "sample {} of {}", "ends an iteration by index, as Python's protocol has it"),
     ("Loss.__call__", "give it a __call__", "followed in test_networks.py; a TypeError, for whoever writes a class"),

@@ -67,6 +67,7 @@ class CodesModel:
             Feature.CLOCK: all(hasattr(device, name) for name in ("advance", "device_time")),
             Feature.TEMPERATURE: hasattr(device, "temperature"),
             Feature.MEMBRANES: isinstance(device, MembraneReader) and device.membrane_channels > 0,
+            Feature.LANDING: bool(getattr(device, "lands_anew", False)),
         }
         for feature, there in has.items():
             found |= feature if there else 0

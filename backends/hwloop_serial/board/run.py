@@ -67,11 +67,11 @@ class Runs:
         def run() -> None:
             try:
                 found = self._outcome(work)
-                with self._lock:
-                    if number == self._number:
-                        self._take(found, samples)
             finally:
-                self._at_work = False
+                self._at_work = False  # before the state says so: the host's next request may come at once
+            with self._lock:
+                if number == self._number:
+                    self._take(found, samples)
 
         self._wait = self.spawn(run)
 

@@ -139,7 +139,7 @@ class Calibration(BaseModel):
     target: _Text
     revision: _Text
     firmware: _Text
-    ran_on: Literal["simulator", "emulator", "hardware"]
+    ran_on: Literal["simulator", "emulator", "rtl-simulation", "hardware"]
     date: _Text
     temperature: float | None
     device_time: float
