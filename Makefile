@@ -30,6 +30,8 @@ include tests/benchmarks/Makefile.inc
 include tests/interop/Makefile.inc
 # firmware-..., which need compilers and QEMU
 include backends/hwloop_serial/firmware/Makefile.inc
+# soak, to which other folders of tests may add
+include tests/storage/Makefile.inc
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

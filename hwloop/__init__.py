@@ -17,6 +17,8 @@ if _TYPE_CHECKING:
     from hwloop_calibration import Calibration as Calibration
     from hwloop_calibration import calibrate as calibrate
 
+    from .bundle import load_bundle as load_bundle
+    from .bundle import save_bundle as save_bundle
     from .compare import Comparison as Comparison
     from .compare import compare as compare
     from .datasets import Dataset as Dataset
@@ -58,6 +60,7 @@ if _TYPE_CHECKING:
     from .network import SumPool2d as SumPool2d
     from .record import Record as Record
     from .record import Recording as Recording
+    from .session_log import record_session as record_session
     from .spikes import Spikes as Spikes
     from .training import evaluate as evaluate
     from .training import fit as fit
@@ -111,9 +114,12 @@ _HOMES = {
     "evaluate": ".training",
     "finetune": ".training.loop",
     "fit": ".training",
+    "load_bundle": ".bundle",
     "measure": ".device.deploy",
     "open": ".device.registry",
+    "record_session": ".session_log",
     "run_on": ".device.deploy",
+    "save_bundle": ".bundle",
 }
 
 __all__ = [
@@ -161,9 +167,12 @@ __all__ = [
     "evaluate",
     "finetune",
     "fit",
+    "load_bundle",
     "measure",
     "open",
+    "record_session",
     "run_on",
+    "save_bundle",
 ]
 
 if not _TYPE_CHECKING:  # a checker is to refuse unknown names

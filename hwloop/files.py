@@ -12,6 +12,7 @@ import math
 import os
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .storage import malformed
 
 #: Environment variable that names the data folder.
 DATA_VARIABLE = "HWLOOP_DATA"
@@ -80,7 +82,7 @@ def read_npy(path: Path, dtype: np.dtype[np.generic], shape: tuple[int | None, .
     """An array of exactly ``dtype`` and ``shape`` (``None``: any length >= 1) from a ``.npy`` file."""
     try:
         with path.open("rb") as file:
-            found_shape, fortran, found = _npy_header(file)
+            found_shape, fortran, found = _npy_header(file, str(path))
             if found != dtype or fortran or not _fits(found_shape, shape):
                 wanted = ", ".join("any" if n is None else str(n) for n in shape)
                 raise DataError(
@@ -98,7 +100,19 @@ def read_npy(path: Path, dtype: np.dtype[np.generic], shape: tuple[int | None, .
         raise DataError(f"cannot read {path}: {error.strerror or error}; check the path and its permissions") from error
 
 
-def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+def parse_npy(data: bytes, where: str) -> NDArray[np.generic]:
+    """The array in ``data``, the content of a ``.npy`` file without objects; :class:`DataError` naming ``where`` otherwise."""
+    file = BytesIO(data)
+    shape, fortran, dtype = _npy_header(file, where)
+    count, plain = math.prod(shape), dtype.kind in "biufU" and dtype.itemsize > 0 and min(shape, default=0) >= 0
+    if not plain or count * dtype.itemsize != len(data) - file.tell():
+        raise malformed(
+            where, "its header", f"{dtype} {shape}", f"what {len(data) - file.tell()} bytes hold, no objects"
+        )
+    return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
+
+
+def _npy_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     try:
         # typed in some of the supported versions of NumPy, not in others
         version: Any = npy.read_magic(file)  # type: ignore[no-untyped-call,unused-ignore]
@@ -108,7 +122,7 @@ def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.gene
     # the header is a Python literal: a hostile one fails in as many ways as the parser knows
     except (ValueError, TypeError, EOFError, SyntaxError, RecursionError, MemoryError, TokenError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{file.name}: not a valid .npy file ({reason}); get the file again") from None
+        raise DataError(f"{where}: not a valid .npy file ({reason}); get the file again") from None
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

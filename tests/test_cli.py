@@ -24,7 +24,9 @@ from hwloop.results import read_summary
 
 from .cli_runs import TINY, content, done, file_of, preset_file, refused, run, untrained, without_clock
 
-COMMANDS = ("demo", "train", "deploy", "compare", "finetune", "targets", "doctor", "lava")
+COMMANDS = (
+    "demo", "train", "deploy", "compare", "finetune", "targets", "doctor", "lava", "bundle", "run", "verify", "replay",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

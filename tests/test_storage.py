@@ -140,3 +140,44 @@ def test_only_temporary_files_of_killed_writes_are_removed(tmp_path: Path) -> No
         (tmp_path / name).write_text("")
     storage.remove_leftovers(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".a.tmp", ".run.lock", "a.0123456789ab.tmp", "a.json"]
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(DataError, match="not a regular file"):
+        storage.read_bytes(tmp_path / "a", 10)
+
+
+def test_a_device_without_an_end_is_refused_unread() -> None:
+    with pytest.raises(DataError, match="/dev/zero: not a regular file"):
+        storage.read_bytes("/dev/zero", 2**30)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a regular file|Is a directory"):
+        storage.read_bytes(tmp_path, 10)
+
+
+def test_where_the_folder_cannot_be_synced_the_error_says_that_the_file_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    storage.write_bytes(path, b"old")
+
+    def fail(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(storage, "sync_folder", fail)
+    with pytest.raises(DataError, match="is written, but.*power cut.*write it again"):
+        storage.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"  # the message does not say "unchanged", which would be wrong
+
+
+@pytest.mark.parametrize("text", ['{"a": [' + "{}," * 600_000 + "0]}", '{"a": [' + "0," * 9_000_000 + "0]}"])
+def test_a_document_that_would_take_far_more_memory_than_its_size_is_refused_unparsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    monkeypatch.setattr(storage.json, "loads", lambda *_, **__: pytest.fail("it was parsed"))
+    with pytest.raises(DataError, match="parts; allowed: up to"):
+        storage.read_json(tmp_path / "a.json", kind="k", version=1)

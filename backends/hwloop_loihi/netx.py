@@ -29,6 +29,7 @@ from hwloop.errors import CompileError, DataError, HwloopError
 from hwloop.mapping import LayerValues, ScaleRule, network_values
 from hwloop.network import Network
 from hwloop.network.linear_map import Shape
+from hwloop.network.nir.hdf5 import DAMAGE, check_members
 from hwloop.storage import read_bytes, write_bytes
 from hwloop_fixed_point.graph import FixedGraph, FixedLayer
 
@@ -99,6 +100,7 @@ def read_netx(path: Path | str, *, dt: float | None = None, in_shape: Shape | No
     data = read_bytes(path, MAX_BYTES)
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
+            check_members(file, [MAX_BYTES])
             step = file.attrs.get(STEP, dt)
             if step is None:
                 raise DataError(f"{path} does not state its step; name it: read_netx(path, dt=...)")
@@ -113,7 +115,7 @@ def read_netx(path: Path | str, *, dt: float | None = None, in_shape: Shape | No
             return FixedGraph(read_blocks(named, in_shape), float(step))
     except DataError:
         raise
-    except (HwloopError, OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (HwloopError, AttributeError, IndexError, *DAMAGE) as error:
         raise DataError(
             f"{path} is no netx file of CUBA layers: {type(error).__name__}: {error}; export it again"
         ) from error

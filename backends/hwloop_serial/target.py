@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class SerialTarget:
     session : noise session that an emulated board begins with, as of ``emulator:N``
     headroom : of a fixed-point board, as of :class:`hwloop_loihi.LoihiTarget`
     watch : called with time (s), ``"sent"`` or ``"received"``, and each frame
+    log : path of a session log: every frame, load and run of the opened board is recorded there
 
     Raises
     ------
@@ -67,6 +69,7 @@ class SerialTarget:
         session: int | None = None,
         headroom: Headroom = None,
         watch: Watch | None = None,
+        log: Path | str | None = None,
     ) -> None:
         self.port = port_of(address)
         self.name = f"serial:{address}"
@@ -78,7 +81,7 @@ class SerialTarget:
         # both check what they are given; dt may also be the board's own
         self._asked_dt = None if dt is None else LoihiTarget(dt=dt).dt
         self.headroom = LoihiTarget(headroom=headroom).headroom
-        self.watch = watch
+        self.watch, self.log = watch, log
         self._said: tuple[Info, Hello] | None = None
 
     @staticmethod
@@ -214,6 +217,10 @@ class SerialTarget:
 
         Raises :class:`~hwloop.errors.LinkError` where another process has the port, or no board answers.
         """
+        if self.log is not None:
+            from .recorded import opened_recorded
+
+            return opened_recorded(self, self.log)
         from .device import opened
 
         _ = self.capabilities  # refuses options that are not this board's

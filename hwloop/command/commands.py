@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..experiments import builtin
-from . import calibrations, lava_command, nir_command
+from . import calibrations, lava_command, nir_command, options, stored_commands
 from .exit_status import FAILED, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
@@ -38,33 +38,6 @@ app.add_typer(
 
 _command = partial(app.command, cls=Command)
 
-_Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
-_Data = Annotated[str | None, typer.Option(help="Folder of the data files; default: HWLOOP_DATA, else ./data.")]
-_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in --out.")]
-_Force = Annotated[bool, typer.Option("--force", help="Replace the run of the same kind that is in --out.")]
-_Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the experiment's.")]
-_Runs = Annotated[int, typer.Option(min=1, max=1000, help="Runs on the device that accuracies are averaged over.")]
-_Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a run of train or finetune, or a checkpoint in it.")
-]
-_Of = Annotated[str | None, typer.Option("--experiment", help="What RUN is, where its folder does not say.")]
-_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.html and summary.json there.")]
-
-_Jobs = Annotated[int, typer.Option(min=-1, help="Processes side by side, one thread each; -1: one a core.")]
-
-_Target = Annotated[str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: the experiment's.")]
-_Preset = Annotated[str | None, typer.Option(help="Preset of the emulator: a name, or a .toml file.")]
-_Spread = Annotated[
-    float | None, typer.Option(min=0.0, max=1.0, help="Spread of tau_mem, tau_syn and gain over neurons; .2 is 20 %.")
-]
-_Mismatch = Annotated[bool | None, typer.Option(help="Whether emulated neurons differ; without: the noise ceiling.")]
-_Noise = Annotated[bool | None, typer.Option(help="Whether two emulated runs of one input differ.")]
-_Step = Annotated[
-    str | None,
-    typer.Option("--dt", metavar="SECONDS|auto", help="Time step of loihi or lava; auto measures which one."),
-]
-_Extra = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Further target option.")]
-
 
 def _version(shown: bool) -> None:
     if shown:
@@ -84,14 +57,14 @@ def main(
 @_command(epilog="Example: hwloop demo --quick --out out/demo")
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: to see that it runs.")] = False,
-    seed: _Seed = None,
+    seed: options.Seed = None,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2."),
     ] = None,
-    jobs: _Jobs = -1,
+    jobs: options.Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
-    force: _Force = False,
+    force: options.Force = False,
 ) -> None:
     """The main job on Yin-Yang: train, deploy to three emulated chips as is, compare, fine-tune each in the loop."""
     from ..experiment import Experiment
@@ -109,12 +82,12 @@ def train(
         str | None,
         typer.Argument(metavar="[EXPERIMENT|FILE.toml]", help=f"Built in: {', '.join(builtin())}; default: yin-yang."),
     ] = None,
-    seed: _Seed = None,
-    data: _Data = None,
-    epochs: _Epochs = None,
+    seed: options.Seed = None,
+    data: options.Data = None,
+    epochs: options.Epochs = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: out/EXPERIMENT-seedN.")] = None,
-    resume: _Resume = False,
-    force: _Force = False,
+    resume: options.Resume = False,
+    force: options.Force = False,
 ) -> None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
     from . import work
@@ -129,19 +102,19 @@ def train(
 
 @_command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
 def deploy(
-    run: _Run,
-    target: _Target = None,
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    dt: _Step = None,
-    option: _Extra = None,
-    experiment: _Of = None,
-    data: _Data = None,
-    runs: _Runs = 5,
-    out: _Out = None,
-    force: _Force = False,
+    run: options.Run,
+    target: options.Target = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    dt: options.Step = None,
+    option: options.Extra = None,
+    experiment: options.Of = None,
+    data: options.Data = None,
+    runs: options.Runs = 5,
+    out: options.Out = None,
+    force: options.Force = False,
 ) -> None:
     """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
     from . import work
@@ -154,19 +127,19 @@ def deploy(
 
 @_command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
 def compare(
-    run: _Run,
-    target: _Target = None,
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    dt: _Step = None,
-    option: _Extra = None,
-    experiment: _Of = None,
-    data: _Data = None,
+    run: options.Run,
+    target: options.Target = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    dt: options.Step = None,
+    option: options.Extra = None,
+    experiment: options.Of = None,
+    data: options.Data = None,
     samples: Annotated[int | None, typer.Option(min=1, help="The first so many test samples; default: all.")] = None,
-    out: _Out = None,
-    force: _Force = False,
+    out: options.Out = None,
+    force: options.Force = False,
 ) -> None:
     """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
     from . import work
@@ -179,22 +152,23 @@ def compare(
 
 @_command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
 def finetune(
-    run: _Run,
-    target: _Target = None,
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    dt: _Step = None,
-    option: _Extra = None,
-    experiment: _Of = None,
-    data: _Data = None,
-    seed: _Seed = None,
-    epochs: _Epochs = None,
-    runs: _Runs = 5,
+    run: options.Run,
+    target: options.Target = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    dt: options.Step = None,
+    option: options.Extra = None,
+    experiment: options.Of = None,
+    data: options.Data = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    runs: options.Runs = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-TARGET.")] = None,
-    resume: _Resume = False,
-    force: _Force = False,
+    log: options.Log = None,
+    resume: options.Resume = False,
+    force: options.Force = False,
 ) -> None:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
     from . import work
@@ -205,29 +179,29 @@ def finetune(
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     with opened(path, "finetune", resume=resume, force=force) as folder:
-        work.finetune_run(trained, choice, runs, folder)
+        work.finetune_run(trained, choice, runs, folder, log)
 
 
 @_command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
 def calibrate(
-    run: _Run,
-    target: _Target = None,
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    option: _Extra = None,
-    experiment: _Of = None,
-    data: _Data = None,
+    run: options.Run,
+    target: options.Target = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    option: options.Extra = None,
+    experiment: options.Of = None,
+    data: options.Data = None,
     trim: Annotated[bool, typer.Option(help="Whether trim cells are written, where the device has any.")] = True,
     repeats: Annotated[int, typer.Option(min=4, max=1000, help="Runs of every stimulus.")] = 16,
     all_neurons: Annotated[
         bool, typer.Option("--all-neurons", help="Measure the whole chip, not only what the network uses and spares.")
     ] = False,
     store: calibrations.Folder = None,
-    runs: _Runs = 5,
-    out: _Out = None,
-    force: _Force = False,
+    runs: options.Runs = 5,
+    out: options.Out = None,
+    force: options.Force = False,
 ) -> None:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
     from . import work
@@ -242,9 +216,9 @@ def calibrate(
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
 def yield_study(
-    run: _Run,
+    run: options.Run,
     preset: Annotated[str, typer.Option(help="Preset of the emulated chips: a name, or a .toml file.")] = "bss2",
-    spread: _Spread = None,
+    spread: options.Spread = None,
     chips: Annotated[int, typer.Option(min=1, max=100_000, help="Chips 0 .. N-1 of the wafer.")] = 30,
     strategy: Annotated[
         list[str] | None, typer.Option("--strategy", "-s", help="One of several; default: all of them.")
@@ -252,16 +226,16 @@ def yield_study(
     effort: Annotated[
         list[float] | None, typer.Option(help="Share of the usual epochs or steps, one of several; default: 1.")
     ] = None,
-    jobs: _Jobs = -1,
+    jobs: options.Jobs = -1,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://host:8786.")
     ] = None,
-    experiment: _Of = None,
-    data: _Data = None,
-    runs: _Runs = 5,
+    experiment: options.Of = None,
+    data: options.Data = None,
+    runs: options.Runs = 5,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-yield.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that --out lacks.")] = False,
-    force: _Force = False,
+    force: options.Force = False,
 ) -> None:
     """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
     from . import work
@@ -277,12 +251,12 @@ def yield_study(
 @app.command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
 def serve(
     target: Annotated[str, typer.Option("--target", "-t", help="Such as emulator:7 or loihi.")],
-    preset: _Preset = None,
-    spread: _Spread = None,
-    mismatch: _Mismatch = None,
-    trial_noise: _Noise = None,
-    dt: _Step = None,
-    option: _Extra = None,
+    preset: options.Preset = None,
+    spread: options.Spread = None,
+    mismatch: options.Mismatch = None,
+    trial_noise: options.Noise = None,
+    dt: options.Step = None,
+    option: options.Extra = None,
     port: Annotated[
         str,
         typer.Option(
@@ -313,8 +287,8 @@ def serve(
 @app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,
-    preset: _Preset = None,
-    option: _Extra = None,
+    preset: options.Preset = None,
+    option: options.Extra = None,
 ) -> None:
     """List the targets and what they can carry; with a target or a preset, what it does to a network."""
     from . import listing
@@ -333,6 +307,10 @@ def doctor() -> None:
 
     if not report():
         raise typer.Exit(FAILED)
+
+
+for _function, _example in stored_commands.COMMANDS.items():
+    _command(epilog=f"Example: {_example}")(_function)
 
 
 def _opened(out: Path | None, kind: str, force: bool) -> AbstractContextManager[RunFolder | None]:

@@ -85,7 +85,7 @@ class TargetChoice:
         return self._find(name, {key: value for key in _SHARED if (value := getattr(self, key)) is not None})
 
     def _find(self, name: str, options: dict[str, Any]) -> Target:
-        extra = dict(map(_pair, self.extra))
+        extra = pairs(self.extra)
         for key in extra:
             if key in _SHARED:  # an experiment keeps these; the others are of one command
                 raise OptionError(f"--option {key}=...; allowed: --{_FLAGS.get(key, key)}, which the run remembers")
@@ -94,6 +94,11 @@ class TargetChoice:
         except TargetError as error:
             # naming a target that is not there is wrong use, not a failure of the target
             raise OptionError(str(error)) from error
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """Options ``KEY=VALUE`` by key; :class:`OptionError` for anything else."""
+    return dict(map(_pair, texts))
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -173,10 +173,11 @@ def layers(comparison: Comparison) -> list[dict[str, Any]]:
 # -- finetune -------------------------------------------------------------------------------------
 
 
-def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder) -> None:
-    """Fine-tune a trained network in the loop with a device, and save it."""
+def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder, log: Path | None = None) -> None:
+    """Fine-tune a trained network in the loop with a device, and save it; the session is recorded into ``log``."""
     stored = stored_experiment(folder.path) if folder.resumed else None
     experiment, device, chosen = open_chosen(trained, choice, stored)
+    device = recorded(device, log)
     if stored is not None:
         refuse_other(stored, experiment, folder.path, free={"finetune.epochs"})
     task, loss, decision = experiment.build_task(), experiment.build_finetune_loss(), experiment.decision
@@ -203,6 +204,19 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
     terminal.results(results)
     terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
     summarise(folder, experiment, results, {**loop_document(done), **chosen})
+
+
+def recorded(device: Device, log: Path | None) -> Device:
+    """``device``, its session recorded into ``log`` where one is named."""
+    if log is None:
+        return device
+    from ..session_log import record_session
+
+    try:
+        return record_session(device, log)
+    except BaseException:
+        device.close()
+        raise
 
 
 def _begun(folder: RunFolder) -> list[Result]:

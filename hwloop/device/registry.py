@@ -8,6 +8,7 @@ point is a function ``(address: str, **options) -> Target``; built-in backends r
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import replace
 from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from ..errors import CompileError, CompileWarning, InputError, OptionError, TargetError
 from ..losses import Decision
@@ -56,6 +58,7 @@ __all__ = [
     "in_words",
     "open",
     "presets",
+    "recipe",
     "repeat",
     "repetitions",
 ]
@@ -147,6 +150,9 @@ class StepChoice(Protocol):
 
 TargetFactory: TypeAlias = Callable[..., Target]
 
+#: What each target was made of; see :func:`recipe`.
+_RECIPES: WeakKeyDictionary[Target, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
+
 
 def available() -> dict[str, str]:
     """Backends that are installed: name -> ``package:object``, sorted. Nothing is imported."""
@@ -174,7 +180,19 @@ def find(name: str, **options: Any) -> Target:
     backend, _, address = name.partition(":")
     factory = _load(backend, name)
     _check_options(backend, factory, options)
-    return factory(address, **options)
+    target = factory(address, **options)
+    with contextlib.suppress(TypeError):  # somebody else's target that cannot be referred to weakly
+        _RECIPES[target] = (name, options)
+    return target
+
+
+def recipe(target: Target) -> tuple[str, dict[str, Any]] | None:
+    """Name and options that :func:`find` made ``target`` of; None where it was made otherwise."""
+    try:
+        found = _RECIPES.get(target)
+    except TypeError:
+        return None
+    return None if found is None else (found[0], dict(found[1]))
 
 
 def factory(backend: str) -> TargetFactory:

@@ -206,6 +206,16 @@ class Program:
         result.update(self._content())
         return result.hexdigest()
 
+    @cached_property
+    def layer_digests(self) -> tuple[str, ...]:
+        """SHA-256 (hexadecimal) of each layer: which of them differ between two programs."""
+        found = []
+        for layer in self.layers:
+            digest = hashlib.sha256()
+            _update(digest, layer)
+            found.append(digest.hexdigest())
+        return tuple(found)
+
     def _content(self) -> bytes:
         """What else the digest covers, where a target's programs hold more."""
         return b""

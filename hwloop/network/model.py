@@ -283,7 +283,13 @@ class Network(nn.Module):
         from .nir.hdf5 import read_graph
         from .nir.read import from_nir
 
-        return from_nir(read_graph(graph), time_unit, spike=spike, reset=reset, output=output)
+        read = read_graph(graph)
+        try:
+            return from_nir(read, time_unit, spike=spike, reset=reset, output=output)
+        except InputError as error:
+            if not isinstance(graph, (str, Path)):
+                raise
+            raise type(error)(f"{graph}: {error}") from error  # which of the files it is
 
     def __call__(self, *args: Any, **kwargs: Any) -> Record:
         """:meth:`forward`, with a warning (:class:`~hwloop.errors.TimeScaleWarning`) where units of time look wrong."""

@@ -203,12 +203,16 @@ def _driven(measured: Record, inputs: Spikes) -> Spikes:
     return measured.inputs if measured.inputs is not None else inputs
 
 
+#: Where a device stands: the noise of an emulated one, and the runs that a recorded session has logged.
+_POSITION = ("session", "batch", "logged")
+
+
 def _position(device: Device) -> dict[str, int]:
-    """Where the noise of an emulated device stands; empty for a real one."""
-    return {name: int(getattr(device, name)) for name in ("session", "batch") if hasattr(device, name)}
+    """Where ``device`` stands; empty for a real one whose session is not recorded."""
+    return {name: int(getattr(device, name)) for name in _POSITION if hasattr(device, name)}
 
 
 def _restore_position(device: Device, position: dict[str, int]) -> None:
-    seek = getattr(device, "seek", None)
-    if position and seek is not None:
-        seek(**position)
+    seek, known = getattr(device, "seek", None), {k: v for k, v in position.items() if hasattr(device, k)}
+    if known and seek is not None:
+        seek(**known)

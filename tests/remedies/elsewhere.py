@@ -11,6 +11,8 @@ _FIXED = "tests/backends/loihi/test_remedies.py::"
 _STEPS = "tests/backends/loihi/test_step_remedies.py::"
 _HERE = "tests/remedies/test_mapping.py::"
 
+_GOT = "tests/remedies/test_stored_files.py::test_a_damaged_file_is_read_once_it_is_got_again_or_made_anew"
+
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_features", "build the layer with max_spikes=None", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
@@ -37,12 +39,52 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("extent.check_covers", "Calibrate for this program: hwloop.calibrate(device, program), or the whole chip", "tests/calibration/test_extent.py::test_a_twin_a_sentinel_and_an_upkeep_refuse_a_program_beyond_the_calibration"),
     ("_check_calibrated", "calibrate for this network: hwloop.calibrate(device, hwloop.compile(net, device.target)), or the whole chip", "tests/calibration/test_extent.py::test_a_network_that_needs_neurons_beyond_the_calibration_is_refused_until_they_are_calibrated"),
     ("_deviate_graph", "build it of LIF", "tests/calibration/test_twin_of_graphs.py::test_what_is_calibrated_for_current_based_neurons_alone_says_so"),
+    ("load_arrays", "{}", _GOT),
+    ("ArrayReader.take", "{}", _GOT),
+    ("ArrayReader.finish", "{}", _GOT),
+    ("unpack_members", "{}", _GOT),
+    ("archive._read", "{}", _GOT),
+    ("archive._check", "{}", _GOT),
+    ("bundle.files._parse", "{}", _GOT),
+    ("bundle.files._codes", "{}", _GOT),
+    ("bundle.files._calibration", "{}", _GOT),
+    ("bundle.files._graph", "{}", _GOT),
+    ("_check_digests", "{}", _GOT),
+    ("read_events", "{}", _GOT),
+    ("event_files._unpacked", "{}", _GOT),
+    ("event_files._spikes", "{}", _GOT),
+    ("event_files._of_nir", "{}", _GOT),
+    ("files.parse_npy", "{}", _GOT),
+    ("build_network", "{}", _GOT),
+    ("description._built", "{}", _GOT),
+    ("_Taken.__missing__", "{}", _GOT),
+    ("description._fill", "{}", _GOT),
+    ("LogContent.take", "{}", _GOT),
+    ("Frame.decode", "{}", _GOT),
+    ("entries._length", "{}", _GOT),
+    ("read_records", "{}", _GOT),
+    ("storage.malformed", "{}", _GOT),
+    ("unpack_spikes", "{}", _GOT),
+    ("strict_documents._printable", "{}", _GOT),
+    ("hdf5._content", "{}", _GOT),
+    ("hdf5.check_members", "{}", _GOT),
+    ("hdf5.child", "{}", _GOT),
+    ("hdf5.check_size", "{}", _GOT),
+    ("_check_parts", "{}", _GOT),
+    ("Bundle.open", "name the target: --target, or bundle.open(name, ...)", "tests/bundle/test_bundle.py::test_a_port_an_address_or_a_path_in_a_file_is_never_opened"),
+    ("RecordWriter._failed", "free space, and go on from the last checkpoint", "tests/session_log/test_records.py::test_a_record_that_does_not_fit_the_disk_is_taken_back"),
+    ("SessionLog.__init__", "end it, or name another log", "tests/session_log/test_replay.py::test_a_log_of_another_device_or_in_use_is_left_alone"),
+    ("RecordedDevice.seek", "give the log of that run", "tests/session_log/test_replay.py::test_a_checkpoint_of_more_runs_than_the_log_has_is_refused"),
+    ("bundle_command._load", "Train it: hwloop train {}", "tests/command/test_bundle_command.py::test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked"),
+    ("bundle_command._events", "the inputs of the program", "tests/command/test_bundle_command.py::test_new_inputs_run_on_the_target_of_the_bundle"),
+    ("bundle_command._free", "replace it with --force", "tests/command/test_bundle_command.py::test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked"),
 )  # fmt: skip
 
 _WRAPPED = "its text becomes part of an error that says what to do"
 _UNREACHABLE = "no caller gets here: what would lead here is refused before"
 
 INTERNAL: tuple[tuple[str, str, str], ...] = (
+    ("Network.from_nir", "{}: {}", "puts the name of the file before what the reader says"),
     ("hwloop.__getattr__", "module {} has no attribute {}", "Python's own wording, for hasattr and tab completion"),
     ("Dataset.__getitem__", "sample {} of {}", "ends an iteration by index, as Python's protocol has it"),
     ("Loss.__call__", "give it a __call__", "followed in test_networks.py; a TypeError, for whoever writes a class"),

@@ -168,7 +168,9 @@ def edited(made: Calibrated, folder: Path, **fields: Any) -> Path:
 
 def test_an_edited_document_is_loaded_where_that_is_allowed_or_made_again(made: Calibrated, tmp_path: Path) -> None:
     path = edited(made, tmp_path, firmware="another")
-    refused("Calibration.load", "Calibrate again, or load it with allow_edited=True", lambda: Calibration.load(path))
+    refused(
+        "Calibration.from_bytes", "Calibrate again, or load it with allow_edited=True", lambda: Calibration.load(path)
+    )
     assert Calibration.load(path, allow_edited=True).firmware == "another"
     made.whole.save(path)
     assert Calibration.load(path) == made.whole
@@ -176,7 +178,7 @@ def test_an_edited_document_is_loaded_where_that_is_allowed_or_made_again(made: 
 
 #: What a document may not hold, by its field.
 WRONG: list[tuple[Said, dict[str, Any]]] = [
-    (Said("Calibration.load", "this is no calibration that hwloop wrote: calibrate again"), {"neurons": "all"}),
+    (Said("Calibration.from_bytes", "this is no calibration that hwloop wrote: calibrate again"), {"neurons": "all"}),
     (Said("_consistent", "neurons are not in ascending order, or one stands twice"), {"neurons": list(range(12))[::-1]}),
     (Said("_consistent", "{} has no place in version 1; allowed: version 2"), {"version": 1, "measured": ["2026-01-01T00:00:00+00:00"] * 12}),
     (Said("_consistent", "{} has {} entries for {} neurons"), {"verdict": ["pass"]}),

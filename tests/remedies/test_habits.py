@@ -152,8 +152,8 @@ def written(path: Path, content: bytes | None) -> Path:
 
 #: What a file may be instead of a graph; each text asks for the graph as ``nir.write`` writes it.
 FILES = [
-    (Said("_check_file", "is a packed archive; allowed: HDF5 as nir.write writes it. Unpack it"), b"PK\x03\x04 and so on"),
-    (Said("_check_file", "Export the graph again"), b"a picture"),
+    (Said("hdf5.check_file", "is a packed archive; allowed: HDF5 as nir.write writes it. Unpack it"), b"PK\x03\x04 and so on"),
+    (Said("hdf5.check_file", "Export the graph again"), b"a picture"),
     (Said("hdf5._read", "it is damaged: export it again with nir.write"), b"\x89HDF\r\n\x1a\n and so on"),
 ]  # fmt: skip
 
@@ -168,15 +168,17 @@ def test_a_graph_exported_again_is_read(tmp_path: Path, error: Said, content: by
 
 def test_a_path_that_is_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.nir"
-    refused("_check_file", "check the path and its permissions", lambda: Network.from_nir(path))
-    refused("_check_file", "is a folder; allowed: the path of a .nir file in it", lambda: Network.from_nir(tmp_path))
+    refused("hdf5.check_file", "check the path and its permissions", lambda: Network.from_nir(path))
+    refused(
+        "hdf5.check_file", "is a folder; allowed: the path of a .nir file in it", lambda: Network.from_nir(tmp_path)
+    )
     refused("read_graph", "allowed: a nir.NIRGraph, or the path of a .nir file", lambda: Network.from_nir(3))
     written(path, None)
     Network.from_nir(graph())
     Network.from_nir(path)
     Network.from_nir(str(path))
     monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", 100)
-    refused("_check_file", "has {} bytes; allowed: at most {}", lambda: Network.from_nir(path))
+    refused("hdf5.check_file", "has {} bytes; allowed: at most {}", lambda: Network.from_nir(path))
     monkeypatch.setattr("hwloop.network.nir.hdf5.MAX_BYTES", path.stat().st_size)
     Network.from_nir(path)
     assert MAX_BYTES > 100

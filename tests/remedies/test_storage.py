@@ -34,8 +34,8 @@ def read(folder: Path, text: str) -> dict[str, Any]:
 
 #: Documents that are refused, and what each message makes of them.
 DOCUMENTS = [
-    (Said("read_json", "{}: {} {}; this version of hwloop reads {}"), '{"format": "test", "version": 3}', ('{"format": "test", "version": 1}', '{"format": "test", "version": 2}')),
-    (Said("read_json", "reads {}"), '{"format": "tests", "version": 2}', ('{"format": "test", "version": 2}',)),
+    (Said("parse_headed", "{}: {} {}; this version of hwloop reads {}"), '{"format": "test", "version": 3}', ('{"format": "test", "version": 1}', '{"format": "test", "version": 2}')),
+    (Said("parse_headed", "reads {}"), '{"format": "tests", "version": 2}', ('{"format": "test", "version": 2}',)),
     (Said("parse_json", "not a valid document ({}); allowed: strict JSON"), '{"format": "test", "version": 2,}', ('{"format": "test", "version": 2}',)),
     (Said("parse_json", "allowed: a JSON object"), "[]", ('{"format": "test", "version": 2}',)),
     (Said("_refuse_constant", "number {}; allowed: finite numbers"), '{"format": "test", "version": 2, "x": NaN}', ('{"format": "test", "version": 2, "x": 0}',)),
@@ -57,7 +57,7 @@ def test_what_json_knows_is_written(tmp_path: Path) -> None:
     path = tmp_path / "document.json"
     allowed = "allowed: finite numbers, text, lists, objects"
     for wrong in (math.nan, {1, 2}):
-        refused("write_json", allowed, lambda wrong=wrong: storage.write_json(path, {"x": wrong}, **KIND))
+        refused("headed", allowed, lambda wrong=wrong: storage.write_json(path, {"x": wrong}, **KIND))
     storage.write_json(path, {"x": [1.5, "text", {"y": 1}]}, **KIND)
 
 
@@ -85,7 +85,9 @@ def test_a_file_of_the_allowed_size_and_path_is_read(tmp_path: Path, monkeypatch
     path.write_bytes(b"1" * int(said.split("up to ")[1].split()[0]))
     storage.read_bytes(path, 3)
     path.write_bytes(b"1234")
-    monkeypatch.setattr(os, "fstat", lambda descriptor: os.stat_result([0] * 10))  # it grows while it is read
+    monkeypatch.setattr(
+        os, "fstat", lambda descriptor: os.stat_result([0o100644] + [0] * 9)
+    )  # it grows while it is read
     refused("read_bytes", "more than {} bytes, the most allowed", lambda: storage.read_bytes(path, 3))
     path.write_bytes(b"123")
     storage.read_bytes(path, 3)

@@ -239,8 +239,12 @@ class Calibration(BaseModel):
 
     def save(self, path: Path | str) -> None:
         """Write it to ``path`` in one step; raises :class:`DataError` where that fails, ``path`` is then unchanged."""
+        storage.write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """What :meth:`save` writes."""
         document = self.model_dump(mode="json", exclude=self._unwritten | {"format", "version"})
-        storage.write_json(path, document, kind=FORMAT, version=self.version)
+        return storage.headed(document, f"calibration {self.id}", kind=FORMAT, version=self.version)
 
     @property
     def _unwritten(self) -> set[str]:
@@ -258,7 +262,12 @@ class Calibration(BaseModel):
         CalibrationError
             It was edited: its digest is not that of its content.
         """
-        document = storage.read_json(path, kind=FORMAT, version=VERSION, older=OLDER, max_bytes=MAX_BYTES)
+        return cls.from_bytes(storage.read_bytes(path, MAX_BYTES), str(path), allow_edited=allow_edited)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: str, *, allow_edited: bool = False) -> Calibration:
+        """The calibration in ``data``, which stood at ``path``; raises as :meth:`load`."""
+        document = storage.parse_headed(data, path, kind=FORMAT, versions=(*OLDER, VERSION))
         try:
             found = cls.model_validate(document)
         except ValidationError as error:

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 HDF5, ZIP, GZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x1f\x8b"
 #: Largest file read (bytes): a network of 250 million weights.
 MAX_BYTES = 2**30
+#: What h5py says of a damaged file.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, RecursionError)
 #: Deepest nesting of graphs in graphs that is read.
 MAX_DEPTH = 32
+#: Deepest nesting of HDF5 groups: a graph has two a level, a node and its metadata some more.
+MAX_CONTENT_DEPTH = 3 * MAX_DEPTH
 
 
 def read_graph(graph: Any) -> NIRGraph:
@@ -40,11 +44,12 @@ def read_graph(graph: Any) -> NIRGraph:
     if not isinstance(graph, (str, Path)):
         raise InputError(f"graph is {shown(graph)}; allowed: a nir.NIRGraph, or the path of a .nir file")
     path = Path(graph).expanduser()
-    _check_file(path)
+    check_file(path)
     return _read(path)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse what is no HDF5 file, or too large; :class:`DataError`."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder; allowed: the path of a .nir file in it")
@@ -71,7 +76,7 @@ def _read(path: Path) -> NIRGraph:
     try:
         with h5py.File(path, "r") as file:
             content = _content(file)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # what h5py says of a damaged file
+    except DAMAGE as error:
         raise DataError(f"{path} holds no NIR graph: {error}; it is damaged: export it again with nir.write") from error
     if "node" not in content:
         if "nodes" in content or "edges" in content:
@@ -91,13 +96,60 @@ def _read(path: Path) -> NIRGraph:
     return node
 
 
-def _content(group: Any) -> dict[str, Any]:
-    """Groups and data sets as dictionaries and values; bytes as text."""
+def _content(group: Any, left: list[int] | None = None, depth: int = 0) -> dict[str, Any]:
+    """Groups and data sets as dictionaries and values; bytes as text. ``left``: bytes that may still be read."""
     import h5py
 
-    return {
-        str(key): _content(item) if isinstance(item, h5py.Group) else _text(item[()]) for key, item in group.items()
-    }
+    left = [MAX_BYTES] if left is None else left
+    if depth > MAX_CONTENT_DEPTH:
+        raise ValueError(f"groups in groups, {depth} deep; allowed: {MAX_CONTENT_DEPTH}")
+    found = {}
+    for key in group:
+        found[str(key)] = member = child(group, key)
+        if isinstance(member, h5py.Group):
+            found[str(key)] = _content(member, left, depth + 1)
+        else:
+            found[str(key)] = _text(values(member, left))
+    return found
+
+
+def check_members(group: Any, left: list[int], depth: int = 0) -> None:
+    """Refuse a file whose members lead into other files, or declare more than ``left[0]`` bytes; :class:`ValueError`."""
+    import h5py
+
+    if depth > MAX_CONTENT_DEPTH:
+        raise ValueError(f"groups in groups, {depth} deep; allowed: {MAX_CONTENT_DEPTH}")
+    for key in group:
+        member = child(group, key)
+        if isinstance(member, h5py.Group):
+            check_members(member, left, depth + 1)
+        else:
+            check_size(member, left)
+
+
+def child(group: Any, key: str) -> Any:
+    """The group or data set ``key`` of ``group``; :class:`ValueError` for a link, which may lead into any file."""
+    import h5py
+
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        raise ValueError(f"{key!r:.60} is a link; allowed: what stands in the file itself")
+    return group[key]
+
+
+def values(member: Any, left: list[int]) -> Any:
+    """What the data set ``member`` holds; raises as :func:`check_size`."""
+    check_size(member, left)
+    return member[()]
+
+
+def check_size(member: Any, left: list[int]) -> None:
+    """Take the size of a data set off ``left[0]``; :class:`ValueError` where it is more, or stands in another file."""
+    if member.external or member.is_virtual:
+        raise ValueError(f"{member.name!r:.60} has its data in another file; allowed: in the file itself")
+    size = int(member.size or 0) * int(member.dtype.itemsize)
+    left[0] -= size
+    if left[0] < 0:
+        raise ValueError(f"{member.name!r:.60} declares {size} bytes; allowed: {MAX_BYTES} in all")
 
 
 def _text(value: Any) -> Any:

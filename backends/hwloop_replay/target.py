@@ -1,0 +1,87 @@
+"""``replay:LOG`` as a target: the limits of the device that was recorded, and its compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hwloop.arguments import whole
+from hwloop.device.registry import Target, find
+from hwloop.errors import DataError, OptionError, TargetError
+from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
+from hwloop.network import Network
+from hwloop.session_log import read_log
+
+from .device import ReplayDevice
+
+
+class ReplayTarget:
+    """The session log ``address``; the entry point of ``replay``.
+
+    Parameters
+    ----------
+    address : path of the log
+    start : number of the run that is answered first
+    compiler : target that programs are compiled for, such as ``"loihi"``; by default the recorded one, where it was recorded
+        by a name that a file may have opened, else the compiler of codes
+
+    Raises
+    ------
+    TargetError
+        No path, or the log cannot be used: damaged before its end, or without a session.
+    InputError
+        ``start`` is no run of it.
+    """
+
+    def __init__(self, address: str, *, start: int = 0, compiler: str | None = None) -> None:
+        if not address:
+            raise TargetError("replay: names no log; allowed: replay:PATH, such as replay:session.log")
+        try:
+            self.log = read_log(address)
+        except DataError as error:
+            raise TargetError(str(error)) from error
+        if not self.log.sessions or (self.log.damage is not None and not self.log.damage.cut):
+            reason = self.log.damage or "no session in it"
+            raise TargetError(f"{address}: {reason}. Nothing is replayed from it: restore it, or record anew")
+        self.name = f"replay:{address}"
+        self.start = whole("start", start, 0, len(self.log.runs))
+        self.recorded = self.log.sessions[0].target
+        self.capabilities: Capabilities = self.recorded.limits.capabilities()
+        self._compiler = self._compiling(compiler)
+
+    def _compiling(self, name: str | None) -> Target | None:
+        if name is None and not self.recorded.reopened:
+            return None
+        target = find(name) if name is not None else find(self.recorded.name, **(self.recorded.options or {}))
+        if target.capabilities != self.capabilities:
+            raise TargetError(
+                f"{target.name} compiles for other limits than those of the device in {self.log.path}; name the target with "
+                "compiler=..., or install what it was recorded with"
+            )
+        return target
+
+    def compile(
+        self,
+        net: Network,
+        *,
+        weight_scale: ScaleRule | Sequence[ScaleRule] = "max",
+        mask: Iterable[int] = (),
+        like: Program | None = None,
+    ) -> Program:
+        """``net`` as a program, by the compiler of the recorded device."""
+        if self._compiler is not None:
+            return self._compiler.compile(net, weight_scale=weight_scale, mask=mask, like=like)
+        return compile_network(net, self.capabilities, weight_scale=weight_scale, mask=mask, like=like)
+
+    def partition(
+        self, net: Network, *, weight_scale: ScaleRule | Sequence[ScaleRule] = "max", mask: Iterable[int] = ()
+    ) -> Program:
+        """``net`` in pieces, where the recorded device's compiler makes them."""
+        found = getattr(self._compiler, "partition", None)
+        if found is None:
+            raise OptionError(f"the device in {self.log.path} runs no networks in pieces; leave partition out")
+        made: Program = found(net, weight_scale=weight_scale, mask=mask)
+        return made
+
+    def open(self) -> ReplayDevice:
+        """The log as a device."""
+        return ReplayDevice(self, self.log, self.start)
