@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..device.registry import Target, factory
 from . import terminal
-from .errors import THREADS
+from .exit_status import THREADS
 
 
 def serve_run(target: Target, port: str, room: dict[str, int]) -> None:

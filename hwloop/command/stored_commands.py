@@ -79,7 +79,7 @@ def verify(
 ) -> None:
     """Run the golden inputs of a bundle on the device; status 1 and the first difference where it answers otherwise."""
     from .bundle_command import verify_on
-    from .errors import FAILED
+    from .exit_status import FAILED
 
     if not verify_on(what, target, option or (), tolerance, log):
         raise typer.Exit(FAILED)
@@ -87,7 +87,7 @@ def verify(
 
 def replay(log: Annotated[Path, typer.Argument(metavar="LOG", help="A session log.")]) -> None:
     """Say what a session log holds: devices, programs, runs, times, and the first damage; status 1 where there is any."""
-    from .errors import FAILED
+    from .exit_status import FAILED
     from .replay_command import summarise_log
 
     if not summarise_log(log):
