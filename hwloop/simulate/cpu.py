@@ -42,17 +42,18 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
     """The forward pass with room for ``room`` spikes a sample; samples that have more are run again."""
     batch, dtype = len(inputs.counts), layer.weight.dtype
     plan, weight = _plan(layer)
-    given = (None, None, None) if measured is None else (measured.times, measured.units, measured.counts)
+    arrived, replayed = arriving(inputs, t_stop), None
+    if measured is not None:
+        replayed = measured.times, measured.units, measured.counts
+    neurons = plan.table, plan.threshold, plan.start, plan.moves, layer.subtract, layer.max_spikes
     counts = np.zeros(batch, np.int64)
     _check_room(batch, room)
     found = borrow(batch, room, dtype, plan.holding is not None, measured is not None)
+    release = found.release_time, found.release_current
+    out = found.times, found.units, counts, found.current, *release, found.residual
 
     def work(lo: int, hi: int) -> None:
-        forward_range(
-            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
-            plan.start, plan.moves, plan.holding, *plan.tables, t_stop, layer.subtract, layer.max_spikes, *given,
-            found.times, found.units, counts, found.current, found.release_time, found.release_current, found.residual,
-        )  # fmt: skip
+        forward_range(lo, hi, plan.kind, arrived, weight, neurons, plan.tau, plan.holding, replayed, out)
 
     _spread(work, inputs, weight.shape[1])
     times, units = (found.times, found.units) if measured is None else (measured.times, measured.units)
@@ -93,15 +94,13 @@ def backward(
     n = layer.weight.shape[1]
     plan, weight = _plan(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
-    spikes, parts = trace.spikes, {}
+    arrived, neurons, spikes = arriving(inputs, t_stop), (plan.table, plan.threshold), _spikes(trace)
+    parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros(weight.shape, weight.dtype)
-        backward_range(
-            lo, hi, plan.kind, inputs.times, inputs.units, inputs.counts, weight, plan.table, plan.threshold,
-            plan.holding, *plan.tables, t_stop, spikes.times, spikes.units, spikes.counts, trace.current,
-            trace.release_time, trace.release_current, grad, floor.share, floor.skip, want_times, part, d_times,
-        )  # fmt: skip
+        grads = grad, floor.share, floor.skip, want_times, part, d_times
+        backward_range(lo, hi, plan.kind, arrived, weight, neurons, plan.tau, plan.holding, spikes, grads)
 
     _spread(work, inputs, n)
     d_weight = parts.pop(0)
@@ -113,14 +112,12 @@ def backward(
 def jacobian(layer: Layer, inputs: Events, t_stop: float, trace: Trace, floor: Floor) -> FloatArray:
     """``dT_k/dx`` ``[batch, spikes, 5]`` for x in tau_mem, tau_syn, threshold, reset, t_ref of the spike's neuron."""
     result = np.zeros((*trace.spikes.times.shape, 5))
+    arrived, spikes, limits = arriving(inputs, t_stop), _spikes(trace), (floor.share, floor.skip)
+    taus, levels = (layer.tau_mem, layer.tau_syn, layer.t_ref), (layer.threshold, layer.reset, layer.start)
+    neurons = *taus, *levels, layer.subtract
 
     def work(lo: int, hi: int) -> None:
-        jacobian_range(
-            lo, hi, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn, layer.t_ref,
-            layer.threshold, layer.reset, layer.start, t_stop, layer.subtract, trace.spikes.times, trace.spikes.units,
-            trace.spikes.counts, trace.current, trace.release_time, trace.release_current, floor.share, floor.skip,
-            result,
-        )  # fmt: skip
+        jacobian_range(lo, hi, arrived, layer.weight, neurons, spikes, limits, result)
 
     _spread(work, inputs, layer.weight.shape[1] * 8)
     return result
@@ -142,12 +139,10 @@ def membrane_maximum(
 ) -> tuple[FloatArray, FloatArray]:
     """Largest membrane and its time, ``[batch, n_out]`` float64; see :class:`~hwloop.simulate.contract.Engine`."""
     value, when = np.zeros(mask.shape), np.zeros(mask.shape)
+    arrived, neurons = arriving(inputs, t_stop), (layer.tau_mem, layer.tau_syn, layer.start)
 
     def work(lo: int, hi: int) -> None:
-        maximum_range(
-            lo, hi, inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn, layer.start,
-            t_stop, mask, value, when,
-        )  # fmt: skip
+        maximum_range(lo, hi, arrived, layer.weight, neurons, mask, value, when)
 
     spread(work, len(inputs.counts), int(mask.sum()) * inputs.times.shape[1] * 8, PARALLEL_WORK)
     return value, when
@@ -159,12 +154,21 @@ def membrane_maximum_gradient(
     """``dL`` with respect to weight, input times, tau_mem and tau_syn from ``grad = dL/dmax [batch, n_out]``."""
     n = layer.weight.shape[1]
     d_weight, d_times = np.zeros(layer.weight.shape), np.zeros(inputs.times.shape)
-    d_mem, d_syn = np.zeros(n), np.zeros(n)
-    maximum_gradient_range(
-        0, len(inputs.counts), inputs.times, inputs.units, inputs.counts, layer.weight, layer.tau_mem, layer.tau_syn,
-        layer.start, t_stop, when, grad, d_weight, d_times, d_mem, d_syn,
-    )  # fmt: skip
-    return d_weight, d_times, d_mem, d_syn
+    arrived, neurons = arriving(inputs, t_stop), (layer.tau_mem, layer.tau_syn, layer.start)
+    out = d_weight, d_times, np.zeros(n), np.zeros(n)
+    maximum_gradient_range(0, len(inputs.counts), arrived, layer.weight, neurons, when, grad, out)
+    return out
+
+
+def arriving(inputs: Events, t_stop: float) -> tuple[FloatArray, IntArray, IntArray, float]:
+    """What the kernels take as ``inputs``: times, units, counts, t_stop."""
+    return inputs.times, inputs.units, inputs.counts, t_stop
+
+
+def _spikes(trace: Trace) -> tuple[FloatArray, IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
+    """What the kernels of the way back take as ``spikes``."""
+    spikes = trace.spikes
+    return spikes.times, spikes.units, spikes.counts, trace.current, trace.release_time, trace.release_current
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class _Plan:
     start: FloatArray
     moves: bool
     holding: bool | None
-    tables: tuple[FloatArray | None, FloatArray | None]
+    tau: tuple[FloatArray, FloatArray] | None
 
 
 def _plan(layer: Layer) -> tuple[_Plan, FloatArray]:
@@ -201,9 +205,9 @@ def _neurons(layer: Layer) -> _Plan:
     if more > 0:
         start, threshold = _padded(start, more, 0.0), _padded(threshold, more, np.inf)
         table = np.concatenate([table, np.repeat(table[:1], more, 0)])
-    tables = (None, None) if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
+    tau = None if shared else rate_tables(*(table[:, k].astype(start.dtype) for k in (0, 1)))
     moves, holding = bool(layer.start.any() or layer.threshold.min() <= 0), True if layer.t_ref.any() else None
-    return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tables)
+    return _Plan(kind, np.ascontiguousarray(table), threshold, start, moves, holding, tau)
 
 
 def _padded(array: FloatArray, more: int, value: float) -> FloatArray:

@@ -88,14 +88,16 @@ def _merge(row: Any, place: Any, spare: Any, other: Any, begin: int, middle: int
 
 @kernel()
 def read_out(
-    times: Any, units: Any, counts: Any, draws: Any, probability: float, latency: float, tick: float, t_stop: float,
-    out: Any, to: Any, left: Any,
-) -> Any:  # fmt: skip
-    """What the read-out hands on, to ``out, to [batch, width]``, ``left [batch]`` events; how many were lost and late.
+    events: Any, draws: Any, probability: float, latency: float, tick: float, t_stop: float, handed: Any
+) -> Any:
+    """What the read-out hands on of ``events`` (times, units, counts); how many were lost and late.
+
+    It goes to ``handed``: times and units ``[batch, width]``, and counts ``[batch]``.
 
     Each event is lost where its draw is below ``probability`` (0: no draws), else stamped later by ``latency`` (s) and
     rounded down to ``tick`` (s; 0: none); it is late where the stamp lies after ``t_stop``. Third comes the latest stamp.
     """
+    (times, units, counts), (out, to, left) = events, handed
     real = times.dtype.type
     last, step, shift = real(t_stop), real(tick), real(latency)
     stamped, lost, late, k, latest = latency > 0 or tick > 0, 0, 0, 0, -np.inf

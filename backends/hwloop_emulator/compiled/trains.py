@@ -70,23 +70,12 @@ def read_out(
     Stamps after ``t_stop`` fall out of the recording. ``streams`` decide what is lost, None: nothing is. ``room`` are two
     arrays as wide as the events that the answer may lie in.
     """
-    times, units, counts = arrays(spikes)
+    events = times, _, counts = arrays(spikes)
     draws = _NONE if streams is None else drawn(streams, spikes, uniform=True)
     out, to = room or (np.empty(times.shape, times.dtype), np.empty(times.shape, np.int64))
     left = np.empty_like(counts)
-    lost, late, latest = passes.read_out(
-        times,
-        units,
-        counts,
-        draws,
-        0.0 if streams is None else probability,
-        latency,
-        tick,
-        spikes.t_stop,
-        out,
-        to,
-        left,
-    )
+    share = 0.0 if streams is None else probability
+    lost, late, latest = passes.read_out(events, draws, share, latency, tick, spikes.t_stop, (out, to, left))
     return ReadOut(of_arrays(out, to, left, spikes.n_units, spikes.t_stop), lost, late, latest)
 
 

@@ -126,18 +126,14 @@ class QuickChip(Chip):
         get, shape = self._of.buffer, (batch, room)
         times, units, counts = get("times", shape, dtype), get("units", shape, np.int64), np.zeros(batch, np.int64)
         arriving, senders, arrivals = trains.arrays(inputs)
-        given = arriving.astype(dtype, copy=False), senders, arrivals
-        holding, none, current = (
-            True if engine.holding[index] else None,
-            np.empty((1, 1), dtype),
-            get("current", shape, dtype),
-        )
+        given = arriving.astype(dtype, copy=False), senders, arrivals, inputs.t_stop
+        holding, none = True if engine.holding[index] else None, np.empty((1, 1), dtype)
         release = [get(name, shape, dtype) if holding else none for name in ("release", "released")]
+        neurons = engine.table[index], threshold, start, low, layer.reset == "subtract", layer.max_spikes or 0
+        tau, out = (engine.rates[index], engine.bases[index]), (times, units, counts, get("current", shape, dtype))
         forward_range(
-            0, batch, GENERAL, *given, engine.weight[index], engine.table[index], threshold, start, low, holding,
-            engine.rates[index], engine.bases[index], inputs.t_stop, layer.reset == "subtract", layer.max_spikes or 0,
-            None, None, None, times, units, counts, current, *release, none,
-        )  # fmt: skip
+            0, batch, GENERAL, given, engine.weight[index], neurons, tau, holding, None, (*out, *release, none)
+        )
         largest = int(counts.max())
         self._of.fullest[number] = max(self._of.fullest[number], largest)
         if largest > room:

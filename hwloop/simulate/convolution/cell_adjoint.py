@@ -59,10 +59,14 @@ def _mark(t, kind, q, times, kinds, spikes, n):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=FASTMATH)
-def backward_cells(  # type: ignore[no-untyped-def]
-    lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, found, grad, floor, skip, d_weight, d_times
-):
-    """Samples ``lo .. hi``: adds to ``d_weight`` (float64, of the shape of ``weight``) and ``d_times [batch, events]``."""
+def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # type: ignore[no-untyped-def]
+    """Samples ``lo .. hi``: adds to ``d_weight`` (float64, of the shape of ``weight``) and ``d_times [batch, events]``.
+
+    ``inputs`` as in :func:`~.cell_forward.forward_cells`; ``grads``, a plain tuple: gradient of the spike times, share of the
+    floor, whether it skips, ``d_weight``, ``d_times``.
+    """
+    t_in, u_in, n_in, t_stop = inputs
+    grad, floor, skip, d_weight, d_times = grads
     dtype, taps, room = weight.dtype, weight.shape[1] - 1, found.times.shape[1]
     kind, blocks, positions = neurons.kind, neurons.blocks, wires.positions
     cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])

@@ -95,11 +95,13 @@ def _next(id_, q, following, times, ahead, ahead_time):  # type: ignore[no-untyp
 
 
 @kernel()
-def forward_cells(lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, replay, found):  # type: ignore[no-untyped-def]
+def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi`` of a batch; writes their spikes to ``found``, or in a ``replay`` what the model says of those there.
 
-    ``weight [groups * blocks, taps + 1, LANES]``: the last row is zeros.
+    ``inputs``, a plain tuple: times, units, counts, t_stop. ``weight [groups * blocks, taps + 1, LANES]``: the last row is
+    zeros.
     """
+    t_in, u_in, n_in, t_stop = inputs
     dtype, room, taps = weight.dtype, found.current.shape[1], weight.shape[1] - 1
     kind, blocks, holding, positions = neurons.kind, neurons.blocks, neurons.holding, wires.positions
     cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])

@@ -51,10 +51,12 @@ def _pass_spike(state, total, grad, current, release_current, c, r, tau_mem, slo
 
 
 @kernel()
-def sensitivities_of_cells(  # type: ignore[no-untyped-def]
-    lo, hi, wires, t_in, u_in, n_in, weight, neurons, t_stop, found, grad, floor, skip, total
-):
-    """Samples ``lo .. hi``: adds ``sum dL/dT dT/dx`` of every neuron to ``total [neurons, COLUMNS]``."""
+def sensitivities_of_cells(lo, hi, wires, inputs, weight, neurons, found, grad, limits, total):  # type: ignore[no-untyped-def]
+    """Samples ``lo .. hi``: adds ``sum dL/dT dT/dx`` of every neuron to ``total [neurons, COLUMNS]``.
+
+    ``inputs`` as in :func:`~.cell_forward.forward_cells`; ``limits``, a plain tuple: share of the floor, whether it skips.
+    """
+    (t_in, u_in, n_in, t_stop), (floor, skip) = inputs, limits
     positions, blocks, room = wires.positions, neurons.blocks, found.times.shape[1]
     cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
     first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)

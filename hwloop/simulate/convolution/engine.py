@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import InputError
 from ..checks import copied, pack, widest
 from ..contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from ..cpu import MAX_EVENTS, PARALLEL_WORK
+from ..cpu import MAX_EVENTS, PARALLEL_WORK, arriving
 from ..kernels.neuron import GENERAL, RATIO_2
 from ..room import borrow, expected, give_back, remember
 from ..threads import spread
@@ -58,15 +58,13 @@ def backward(
 ) -> tuple[FloatArray, FloatArray | None]:
     """``dL/dweight`` of the shape of ``layer.weight``, and ``dL/dt_in [batch, events]``."""
     wires, neurons, weight = _prepared(layer)
-    d_times = np.zeros(inputs.times.shape, weight.dtype)
+    arrived, found, d_times = arriving(inputs, t_stop), _found(trace), np.zeros(inputs.times.shape, weight.dtype)
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros(weight.shape)
-        backward_cells(
-            lo, hi, wires, inputs.times, inputs.units, inputs.counts, weight, neurons, t_stop, _found(trace), grad,
-            floor.share, floor.skip, part, d_times,
-        )  # fmt: skip
+        grads = grad, floor.share, floor.skip, part, d_times
+        backward_cells(lo, hi, wires, arrived, weight, neurons, found, grads)
 
     _spread(work, layer, inputs)
     return _weight_of(layer, _sum(parts)), d_times if want_times else None
@@ -77,14 +75,12 @@ def sensitivities(
 ) -> tuple[Sensitivities, FloatArray]:
     """Gradients of the neuron parameters, each ``[n]`` float64; and of the membranes at time 0, ``[n]``."""
     wires, neurons, weight = _prepared(layer)
+    arrived, found, limits = arriving(inputs, t_stop), _found(trace), (floor.share, floor.skip)
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros((layer.geometry.n_out, COLUMNS))
-        sensitivities_of_cells(
-            lo, hi, wires, inputs.times, inputs.units, inputs.counts, weight, neurons, t_stop, _found(trace), grad,
-            floor.share, floor.skip, part,
-        )  # fmt: skip
+        sensitivities_of_cells(lo, hi, wires, arrived, weight, neurons, found, grad, limits, part)
 
     _spread(work, layer, inputs)
     columns = [np.ascontiguousarray(column) for column in _sum(parts).T]
@@ -97,13 +93,11 @@ def _simulate(layer: Convolution, inputs: Events, t_stop: float, room: int) -> t
     batch, dtype = len(inputs.counts), weight.dtype
     _check_room(batch, room)
     lent = borrow(batch, room, dtype, neurons.holding, False)
-    counts = np.zeros(batch, np.int64)
+    counts, arrived = np.zeros(batch, np.int64), arriving(inputs, t_stop)
     found = Found(lent.times, lent.units, counts, lent.current, lent.release_time, lent.release_current, lent.residual)
 
     def work(lo: int, hi: int) -> None:
-        forward_cells(
-            lo, hi, wires, inputs.times, inputs.units, inputs.counts, weight, neurons, t_stop, False, found
-        )  # fmt: skip
+        forward_cells(lo, hi, wires, arrived, weight, neurons, False, found)
 
     _spread(work, layer, inputs)
     needed = int(counts.max())
@@ -129,10 +123,10 @@ def _replay(layer: Convolution, inputs: Events, t_stop: float, measured: Events)
     wires, neurons, weight = _prepared(layer)
     spikes = Events(*(np.ascontiguousarray(x) for x in (measured.times, measured.units, measured.counts)))
     others = [np.zeros(spikes.times.shape, weight.dtype) for _ in range(4)]
-    found = Found(spikes.times, spikes.units, spikes.counts, *others)
+    found, arrived = Found(spikes.times, spikes.units, spikes.counts, *others), arriving(inputs, t_stop)
 
     def work(lo: int, hi: int) -> None:
-        forward_cells(lo, hi, wires, inputs.times, inputs.units, inputs.counts, weight, neurons, t_stop, True, found)
+        forward_cells(lo, hi, wires, arrived, weight, neurons, True, found)
 
     _spread(work, layer, inputs)
     return Trace(spikes, *others)

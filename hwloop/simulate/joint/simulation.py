@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compile_kernel import kernel
-from ..kernels.crossings import CURRENT, END_I, END_U, FORCED, LEVEL, POS, RATE_M, RATE_S, RATIO, ROWS, TAU, U
+from ..kernels.crossings import ROWS
 from ..kernels.legs import WIDTH
 from ..kernels.neuron import RATIO_2, fading, response
 from ..kernels.order import sort_interval
@@ -26,7 +26,8 @@ from ..kernels.propagators import propagators
 from .arrays import DONE, EXPLODED, FULL, REFRACTORY, RESET, SCATTERED, TAU_MEM, TAU_SYN
 from .contract import CURRENT as BY_CURRENT
 from .contract import INTEGRATE
-from .crossings import over, spike_first
+from .crossings import over
+from .next_spike import first_to_act, next_on_leg
 from .pending import put, take
 
 
@@ -49,6 +50,7 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
     log_bundle, log_origin = out.bundle, out.origin
     if measured is not None:
         m_t, m_u, m_n, m_head, m_next = measured
+    neurons = kinds, ramp, least, table, per
     n, dtype, room, wide = at_first.shape[0], weight.dtype, out_t.shape[1], log_bundle.shape[1]
     state, c = np.zeros((4, n), dtype), np.zeros(n, dtype)
     u_new, i_new, u_old, i_old = 0, 1, 2, 3
@@ -144,53 +146,10 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         t_next = goal
                         continue
                     # who spikes first, and when that may reach anybody
-                    listed, best, m, late = 0, t_next, 0, False
-                    for word in range(flag_words.shape[0]):
-                        if flag_words[word] | held_words[word]:
-                            for lane in range(8 * word, 8 * word + 8):
-                                if flag[lane] | held[lane]:
-                                    lanes[listed] = lane
-                                    listed += 1
-                    for x in range(listed):
-                        lane = lanes[x]
-                        pos, u_l, i_l = start, np.float64(state[u_old, lane]), np.float64(state[i_old, lane])
-                        r_m, r_s, free = per[lane, TAU_MEM], per[lane, TAU_SYN], True
-                        if holding and until[lane] > start:
-                            free = until[lane] < best
-                            if free:
-                                i_l, pos = i_l * fading(form, until[lane] - start, r_m, r_s), until[lane]
-                        if free and kinds[lane] == INTEGRATE:
-                            free = False
-                            if ramp[lane] > 0.0 and c[lane] < inf:
-                                t = dtype.type(pos + (c[lane] - u_l) / ramp[lane])
-                                t = t if t > pos else np.nextafter(dtype.type(pos), inf)
-                                t = min(t, best) if dtype.type(u_l + ramp[lane] * (best - pos)) >= c[lane] else t
-                                if t <= best:
-                                    due[lane] = t
-                                    best = min(best, t + least[lane])
-                        if free:
-                            tm = table[lane, TAU_MEM]
-                            a[U + m], a[CURRENT + m], a[LEVEL + m], a[POS + m] = u_l, i_l, c[lane], pos
-                            a[TAU + m], a[RATE_M + m], a[RATE_S + m], a[RATIO + m], ids[m] = (
-                                tm,
-                                r_m,
-                                r_s,
-                                tm * r_s,
-                                lane,
-                            )
-                            a[END_U + m], a[END_I + m] = (
-                                state[u_new, lane],
-                                np.float64(a_s if rates is None else e_s[lane]) * i_l,
-                            )
-                            a[FORCED + m] = 1.0 if state[u_new, lane] >= c[lane] else 0.0
-                            late |= pos > start
-                            m += 1
-                        if m == WIDTH or (x == listed - 1 and m > 0):
-                            m = spike_first(form, a, ids, m, np.float64(best), best, late or best < t_next, c)
-                            for k in range(m):
-                                due[ids[k]] = a[POS + k]
-                                best = min(best, dtype.type(a[POS + k]) + least[ids[k]])
-                            m, late = 0, False
+                    listed, best = first_to_act(
+                        form, holding, start, t_next, state, (u_old, i_old, u_new), (rates, a_s, e_s),
+                        (flag, held, flag_words, held_words), c, until, due, lanes, a, ids, neurons,
+                    )  # fmt: skip
                     if best < t_next:
                         t_next, final = best, True
                     elif t_next < goal:
@@ -254,27 +213,10 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                                 break
                         early = free_at > pos and t < free_at  # a measured spike within the refractory time
                         if (measured is None and not first_leg) or t > end:
-                            s = end - pos
-                            u_e, i_e = u_l + ramp[lane] * s, 0.0
-                            if kind != INTEGRATE:
-                                f_m, f_s, f_g = over(form, s, r_m, r_s)
-                                u_e, i_e = f_m * u_l + f_g * i_l, f_s * i_l
-                            t, forced = np.inf, dtype.type(u_e) >= c[lane]
-                            if measured is None and c[lane] < inf and s > 0.0:
-                                if first_leg:  # looked at before: nothing but rounding at the end
-                                    t = end if forced and (i_l > 0.0 or c_l < 0.0 or kind == INTEGRATE) else np.inf
-                                elif kind == INTEGRATE:
-                                    if forced:
-                                        rounded = dtype.type(pos + (c_l - u_l) / ramp[lane])
-                                        rounded = rounded if rounded > pos else np.nextafter(dtype.type(pos), inf)
-                                        t = min(rounded, t_next)
-                                elif forced or (i_l > u_l and i_e <= u_e):
-                                    a[U], a[CURRENT], a[LEVEL], a[POS], ids[0] = u_l, i_l, c_l, pos, lane
-                                    a[TAU], a[RATE_M], a[RATE_S] = table[lane, TAU_MEM], r_m, r_s
-                                    a[RATIO], a[END_U], a[END_I] = a[TAU] * r_s, u_e, i_e
-                                    a[FORCED] = 1.0 if forced else 0.0
-                                    if spike_first(form, a, ids, 1, end, t_next, False, c):
-                                        t = a[POS]
+                            t, u_e, i_e = next_on_leg(
+                                form, measured, first_leg, kind, lane, pos, end, t_next, u_l, i_l, c_l, (r_m, r_s), c, ramp,
+                                table, a, ids,
+                            )  # fmt: skip
                             if t > end:
                                 u_l, i_l, pos = u_e, i_e, end
                                 break

@@ -52,7 +52,7 @@ def inverse_slope(current, c, r, floor, skip):  # type: ignore[no-untyped-def]
 
 @kernel(inline="always")
 def _spiking_lanes(  # type: ignore[no-untyped-def]
-    b, k, q, kind, refractory, t_e, t_end, state, rows, lanes, own, stamps, stamp, table, rates, per, lists, threshold, t_out,
+    b, k, q, kind, refractory, t_e, t_end, state, rows, lanes, own, stamps, stamp, table, tau, per, lists, threshold, t_out,
     u_out, current, release_time, release_current, link, grad, floor, skip,
 ):  # fmt: skip
     """Neurons with a spike or a release in ``(t_e, t_end]``: their adjoints from ``t_end`` back to ``t_e``.
@@ -97,7 +97,7 @@ def _spiking_lanes(  # type: ignore[no-untyped-def]
             q = places[block + x]
             lane = q if kinds[block + x] == BEGIN else u_out[b, q]
             legs[SPAN + x] = spans[block + x]
-            if rates is not None:
+            if tau is not None:
                 legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
         respond_to_all(kind, legs, m)
         for x in range(m):
@@ -139,15 +139,25 @@ def _link_releases(b, k, last, t_in, end_time, t_out, release_time, head, link):
 
 
 @kernel(fastmath=FASTMATH)
-def backward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, refractory, rates, bases, t_stop,
-    t_out, u_out, n_out, current, release_time, release_current, grad, floor, skip, want_times, d_weight, d_times,
-):  # fmt: skip
+def backward_range(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``.
+
+    ``inputs, tau`` and ``refractory`` as in :func:`~.forward.forward_range`, whose ``holding`` this is. Plain tuples:
+
+    neurons : table of constants ``[n, 4]``, threshold.
+    spikes : times, units, counts, current, release times, currents at the release.
+    grads : gradient of the spike times, share of the floor, whether it skips, whether ``d_times`` is wanted, ``d_weight``,
+        ``d_times``.
 
     One pass per event: it takes the adjoints at the end of the interval to the gradients of the event there (``late``)
     and on to the start of the interval. As in the forward pass, arrays are handed to no other function on the way.
     """
+    t_in, u_in, n_in, t_stop = inputs
+    table, threshold = neurons
+    t_out, u_out, n_out, current, release_time, release_current = spikes
+    grad, floor, skip, want_times, d_weight, d_times = grads
+    if tau is not None:
+        rates, bases = tau
     n, dtype = weight.shape[1], weight.dtype
     zero = dtype.type(0)
     state = aligned_rows(4, n, weight)  # two rows of a_u and of a_i
@@ -198,7 +208,7 @@ def backward_range(  # type: ignore[no-untyped-def]
                 late = u_in[b, e]
                 continue
             f_m, f_s, f_g = 0.0, 0.0, 0.0
-            if rates is None:
+            if tau is None:
                 if kind is RATIO_2:
                     y = gone[e + 1]
                     f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
@@ -211,13 +221,13 @@ def backward_range(  # type: ignore[no-untyped-def]
                 propagators(e_m, e_s, g, dt, rates, bases)
             if n == NARROW:
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
-                if rates is None:
+                if tau is None:
                     total = backward_step(state, weight, late, f_m, f_s, f_g, d_weight, rate_mem, rate_syn)
                 else:
                     total = backward_step(state, weight, late, e_m, e_s, g, d_weight, rate_mem, rate_syn)
                 if want_times and e < last:
                     d_times[b, e + 1] = total
-            elif rates is None:
+            elif tau is None:
                 u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
                 for j in range(n):
                     u_j, i_j = state[u_old, j], state[i_old, j]
@@ -233,7 +243,7 @@ def backward_range(  # type: ignore[no-untyped-def]
             if (k >= 0 and t_out[b, k] > t_e) or waiting >= 0:
                 k, stamp = _spiking_lanes(
                     b, k, waiting, kind, refractory, t_e, t_end, state, (u_old, i_old, u_new, i_new), lanes, own, stamps,
-                    stamp, table, rates, per, lists, threshold, t_out, u_out, current, release_time, release_current, link,
+                    stamp, table, tau, per, lists, threshold, t_out, u_out, current, release_time, release_current, link,
                     grad, floor, skip,
                 )  # fmt: skip
             t_end, late = t_e, u_in[b, e]

@@ -56,22 +56,33 @@ from .propagators import decays, is_short, propagators
 
 
 @kernel()
-def forward_range(  # type: ignore[no-untyped-def]
-    lo, hi, kind, t_in, u_in, n_in, weight, table, threshold, start, moves, holding, rates, bases, t_stop, subtract,
-    max_spikes, t_meas, u_meas, n_meas, out_t, out_u, out_n, out_current, out_release, out_released, out_residual,
-):  # fmt: skip
+def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``.
 
-    ``t_meas, u_meas, n_meas`` are None, or the spikes to replay; ``rates, bases`` are None where all neurons
-    share their taus: the compiler leaves out what is None, which halves the time of a first call. ``out_release`` and
-    ``out_released`` are written where a neuron has a refractory time (``holding``, else None), ``out_residual`` in a replay,
-    ``out_t`` and ``out_u`` otherwise. ``moves`` says that something may happen before the first event. ``weight`` has
-    ``NARROW`` columns or more.
+    The tuples, plain ones, for a ``NamedTuple`` takes five times as long to hand over:
+
+    inputs : times, units, counts, t_stop.
+    neurons : table of constants ``[n, 4]``, threshold, start, whether something may happen before the first event, whether
+        a spike subtracts, most spikes of a neuron (0: any).
+    tau : rates, bases of :func:`~.propagators.rate_tables`; None where all neurons share their taus.
+    measured : times, units, counts of the spikes to replay; None in a simulation.
+    out : times, units, counts, current, release times, currents at the release, residual; the releases are written where a
+        neuron has a refractory time (``holding``, else None), the residual in a replay, times and units otherwise.
+
+    The compiler leaves out what is None, which halves the time of a first call; it looks at arguments only, so each of these
+    is one of its own. ``weight`` has ``NARROW`` columns or more.
 
     A neuron is flagged where it may cross in the interval: ``u_end >= c``, or ``u + Y (i - u) >= c`` with
     ``Y = 1 - e^(-dt/tau_mem)``, an upper bound while ``i > 0`` (the input decays); with ``i <= 0`` there is no maximum
     inside.
     """
+    t_in, u_in, n_in, t_stop = inputs
+    table, threshold, start, moves, subtract, max_spikes = neurons
+    out_t, out_u, out_n, out_current, out_release, out_released, out_residual = out
+    if tau is not None:
+        rates, bases = tau
+    if measured is not None:
+        t_meas, u_meas, n_meas = measured
     n, dtype, room = weight.shape[1], weight.dtype, out_current.shape[1]
     state = aligned_rows(4, n, weight)  # two rows of u and of i
     u_new, i_new, u_old, i_old, bits = 0, 1, 2, 3, 0
@@ -81,14 +92,14 @@ def forward_range(  # type: ignore[no-untyped-def]
     c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
     until, own, per = np.zeros(n), np.full((n, 3), -1.0), 1.0 / table[:, :2]
     a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
-    work = 1 if t_meas is None else 2 * room + n
+    work = 1 if measured is None else 2 * room + n
     legs = np.zeros(LEG_ROWS)
     legs[LEG_RATE_M : LEG_RATE_M + WIDTH], legs[LEG_RATE_S : LEG_RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
     lists = np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), legs
-    if rates is None:  # the constants of the table stand still
+    if tau is None:  # the constants of the table stand still
         a[TAU : TAU + WIDTH], a[RATIO : RATIO + WIDTH] = table[0, TAU_MEM], table[0, TAU_MEM] * per[0, TAU_SYN]
         a[RATE_M : RATE_M + WIDTH], a[RATE_S : RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
-    work = room if t_meas is None else 1
+    work = room if measured is None else 1
     times, units, currents = np.zeros(work, dtype), np.zeros(work, np.int64), np.zeros(work, dtype)
     order, bins, slots = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
     end_time = dtype.type(t_stop)
@@ -102,7 +113,7 @@ def forward_range(  # type: ignore[no-untyped-def]
             c[j], state[u_new, j], state[i_new, j] = threshold[sample, j], start[j], 0
             until[j], held[j], fired[j] = -np.inf, 0, 0
         early = False  # whether measured spikes come before the first event, or with it
-        if t_meas is not None:
+        if measured is not None:
             early = n_meas[b] > 0 and (n_in[b] == 0 or t_meas[b, 0] <= t_in[b, 0])
         count, seen, t_now = 0, 0, dtype.type(0)
         if kind is RATIO_2:
@@ -121,7 +132,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                 t_now = t_next
                 continue
             hits, f_m, f_s, f_g = no, 0.0, 0.0, 0.0
-            if rates is None:
+            if tau is None:
                 if kind is RATIO_2:
                     y = gone[e + 1]
                     f_m, f_s, f_g = 1.0 - y, (1.0 - y) * (1.0 - y), (1.0 - y) * y
@@ -134,12 +145,12 @@ def forward_range(  # type: ignore[no-untyped-def]
                 propagators(e_m, e_s, g, dt, rates, bases)
             if n == NARROW:
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
-                if rates is None:
+                if tau is None:
                     bits = forward_step(state, weight, unit, f_m, f_s, f_g, c)
                 else:
                     bits = forward_step(state, weight, unit, e_m, e_s, g, c)
                 hits = np.int32(bits)
-            elif rates is None:
+            elif tau is None:
                 u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
                 for j in range(n):
                     u_j, i_j, c_j = state[u_old, j], state[i_old, j], c[j]
@@ -161,18 +172,18 @@ def forward_range(  # type: ignore[no-untyped-def]
             if holding is not None:
                 for word in range(held_words.shape[0]):
                     waiting |= held_words[word]
-            if t_meas is not None:
+            if measured is not None:
                 first = seen
                 while seen < n_meas[b] and t_meas[b, seen] <= t_next:
                     seen += 1
                 if seen > first or waiting != 0:
                     replay_lanes(
                         b, first, seen, kind, t_now, t_next, subtract, holding, state, (u_old, i_old, u_new, i_new), c,
-                        (weight, unit), table, rates, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
+                        (weight, unit), table, tau, per, held, until, last, own, lanes, lists, t_meas, u_meas, out_current,
                         out_residual, out_release, out_released,
                     )  # fmt: skip
                 count = seen
-            if t_meas is None and (hits or waiting != 0):
+            if measured is None and (hits or waiting != 0):
                 flagged = 0
                 if n == NARROW:
                     for lane in range(NARROW):
@@ -191,9 +202,9 @@ def forward_range(  # type: ignore[no-untyped-def]
                         lane = lanes[block + k]
                         ids[k], a[POS + k], a[OUTSIDE + k] = lane, begin, 0.0
                         a[U + k], a[CURRENT + k], a[LEVEL + k] = state[u_old, lane], state[i_old, lane], c[lane]
-                        share, a[END_U + k] = np.float64(a_s if rates is None else e_s[lane]), state[u_new, lane]
+                        share, a[END_U + k] = np.float64(a_s if tau is None else e_s[lane]), state[u_new, lane]
                         a[END_I + k], a[FORCED + k] = share * a[CURRENT + k], state[u_new, lane] >= c[lane]
-                        if rates is not None:
+                        if tau is not None:
                             tm, r_s = table[lane, TAU_MEM], per[lane, TAU_SYN]
                             a[TAU + k], a[RATE_M + k], a[RATE_S + k], a[RATIO + k] = (
                                 tm,
@@ -235,7 +246,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                             if a[CROSSES + k] == 1.0:
                                 if kept != k:
                                     ids[kept] = ids[k]
-                                    for row in range(SHARED if rates is None else SPIKING):
+                                    for row in range(SHARED if tau is None else SPIKING):
                                         a[WIDTH * row + kept] = a[WIDTH * row + k]
                                 kept += 1
                             elif a[OUTSIDE + k] > 0.0:
@@ -273,7 +284,7 @@ def forward_range(  # type: ignore[no-untyped-def]
                 break
             t_now = t_next
         out_n[b] = count
-        if t_meas is None and count <= room:
+        if measured is None and count <= room:
             for k in range(count):
                 o = order[k]
                 out_t[b, k], out_u[b, k], out_current[b, k] = times[o], units[o], currents[o]

@@ -20,7 +20,7 @@ SPIKE, TOO_EARLY, RELEASE, HELD, END = range(5)
 
 @kernel(inline="always")
 def replay_lanes(  # type: ignore[no-untyped-def]
-    b, first, stop, kind, t_now, t_next, subtract, holding, state, rows, c, arriving, table, rates, per, held, until, last, own,
+    b, first, stop, kind, t_now, t_next, subtract, holding, state, rows, c, arriving, table, tau, per, held, until, last, own,
     lanes, lists, t_meas, u_meas, current, residual, release, released,
 ):  # fmt: skip
     """Carry the neurons through their measured spikes in ``(t_now, t_next]``, in order, with the same arithmetic.
@@ -71,7 +71,7 @@ def replay_lanes(  # type: ignore[no-untyped-def]
         for x in range(m):
             lane = places[block + x] if kinds[block + x] >= HELD else u_meas[b, places[block + x]]
             legs[SPAN + x] = spans[block + x]
-            if rates is not None:
+            if tau is not None:
                 legs[RATE_M + x], legs[RATE_S + x] = per[lane, TAU_MEM], per[lane, TAU_SYN]
         respond_to_all(kind, legs, m)
         for x in range(m):

@@ -54,32 +54,18 @@ def _pass_spike(state, time_row, current, release_current, c, r, tau_mem, floor,
 
 
 @kernel()
-def jacobian_range(  # type: ignore[no-untyped-def]
-    lo,
-    hi,
-    t_in,
-    u_in,
-    n_in,
-    weight,
-    tau_mem,
-    tau_syn,
-    t_ref,
-    threshold,
-    reset,
-    start,
-    t_stop,
-    subtract,
-    t_out,
-    u_out,
-    n_out,
-    current,
-    release_time,
-    release_current,
-    floor,
-    skip,
-    jacobian,
-):
-    """``dT_k/dx`` of every spike, ``[batch, spikes, 5]`` (own parameters of the spike's neuron)."""
+def jacobian_range(lo, hi, inputs, weight, neurons, spikes, limits, jacobian):  # type: ignore[no-untyped-def]
+    """``dT_k/dx`` of every spike, ``[batch, spikes, 5]`` (own parameters of the spike's neuron).
+
+    ``inputs`` as in :func:`~.forward.forward_range`, ``spikes`` as in :func:`~.adjoint.backward_range`. Plain tuples:
+
+    neurons : tau_mem, tau_syn, t_ref, threshold, reset, start, whether a spike subtracts.
+    limits : share of the floor, whether it skips.
+    """
+    t_in, u_in, n_in, _ = inputs
+    tau_mem, tau_syn, t_ref, threshold, reset, start, subtract = neurons
+    t_out, u_out, n_out, current, _, release_current = spikes
+    floor, skip = limits
     state = np.zeros(8)
     for b in range(lo, hi):
         order = np.argsort(u_out[b, : n_out[b]], kind="mergesort")
@@ -129,8 +115,13 @@ def jacobian_range(  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def maximum_range(lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_stop, mask, value, when):  # type: ignore[no-untyped-def]
-    """Largest membrane without resets over ``[0, t_stop]`` and its time, where ``mask`` is true."""
+def maximum_range(lo, hi, inputs, weight, neurons, mask, value, when):  # type: ignore[no-untyped-def]
+    """Largest membrane without resets over ``[0, t_stop]`` and its time, where ``mask`` is true.
+
+    ``inputs`` as in :func:`~.forward.forward_range`; ``neurons``, a plain tuple: tau_mem, tau_syn, start.
+    """
+    t_in, u_in, n_in, t_stop = inputs
+    tau_mem, tau_syn, start = neurons
     for b in range(lo, hi):
         for lane in range(weight.shape[1]):
             if not mask[b, lane]:
@@ -163,10 +154,15 @@ def maximum_range(lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_s
 
 
 @kernel()
-def maximum_gradient_range(  # type: ignore[no-untyped-def]
-    lo, hi, t_in, u_in, n_in, weight, tau_mem, tau_syn, start, t_stop, when, grad, d_weight, d_times, d_mem, d_syn
-):
-    """Gradient of the maxima at fixed ``when``: exact, since the slope there is zero or the time is an event's."""
+def maximum_gradient_range(lo, hi, inputs, weight, neurons, when, grad, out):  # type: ignore[no-untyped-def]
+    """Gradient of the maxima at fixed ``when``: exact, since the slope there is zero or the time is an event's.
+
+    ``inputs`` and ``neurons`` as in :func:`maximum_range`. Added to the plain tuple ``out``: gradients of the weights, input
+    times, tau_mem and tau_syn.
+    """
+    t_in, u_in, n_in, t_stop = inputs
+    tau_mem, tau_syn, start = neurons
+    d_weight, d_times, d_mem, d_syn = out
     for b in range(lo, hi):
         for lane in range(weight.shape[1]):
             up = float(grad[b, lane])
