@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from hwloop.errors import LinkError
 
@@ -20,6 +20,10 @@ from .framing import Decoder, Frame
 from .messages import MAGIC, NUMBERS, BodyError, Code, Failure, Hello, Region, pack_request, unpack_reply
 from .pace import ChunkSize, Pace
 from .schema import MESSAGES, SCHEMA_ID
+from .traffic import Counts as Counts
+from .traffic import Direction as Direction
+from .traffic import Flight
+from .traffic import Watch as Watch
 from .transport import Clock, Port, SystemClock
 
 #: Longest time without an answer before a call gives up (s).
@@ -37,9 +41,6 @@ MOST_SESSION = 2**32 - 1
 #: Text of a failure that is read at most (bytes).
 MOST_TEXT = 4096
 
-Direction: TypeAlias = Literal["sent", "received"]
-#: Sees every frame: time (s), direction, frame.
-Watch: TypeAlias = Callable[[float, Direction, Frame], None]
 #: Opens the line; raises OSError where it cannot be opened now, LinkError where it never can.
 Connect: TypeAlias = Callable[[], Port]
 
@@ -54,30 +55,6 @@ class Refused(LinkError):
     def __init__(self, message: str, code: int, detail: int, other: int, sequence: int) -> None:
         super().__init__(message)
         self.code, self.detail, self.other, self.sequence = code, detail, other, sequence
-
-
-@dataclass
-class Counts:
-    """What went over the line."""
-
-    requests: int = 0
-    sent: int = 0
-    received: int = 0
-    reconnects: int = 0
-    reboots: int = 0
-
-
-@dataclass
-class _Flight:
-    """A chunk that was sent: its place, when, as the how-manieth frame, and what the line has to carry for it and before it."""
-
-    offset: int
-    length: int
-    number: int
-    until: float
-    at: float
-    own_bytes: int
-    ahead_bytes: int
 
 
 @dataclass
@@ -318,7 +295,7 @@ class Session:
         ``ask(offset, length)``: fields and data of a request; ``take(offset, length, fields, data)``: its reply. Raises as
         :meth:`request`.
         """
-        waiting, flying = deque(parts), dict[int, _Flight]()
+        waiting, flying = deque(parts), dict[int, Flight]()
         heard = quiet = self.clock.now()  # since when nothing came forward, and nothing came on this connection
         silence = SILENCE * self.deadline
         while waiting or flying:
@@ -342,7 +319,7 @@ class Session:
                 quiet = self.clock.now()
 
     def _launch(
-        self, name: str, waiting: deque[tuple[int, int]], flying: dict[int, _Flight],
+        self, name: str, waiting: deque[tuple[int, int]], flying: dict[int, Flight],
         ask: Callable[[int, int], tuple[tuple[Any, ...], bytes]],
     ) -> None:  # fmt: skip
         while waiting and len(flying) < self.limits().window:
@@ -357,11 +334,11 @@ class Session:
             raw = framing.encode(frame)
             own, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
             ahead = own + sum(flight.own_bytes for flight in flying.values())
-            flying[sequence] = _Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
+            flying[sequence] = Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
             self._send(raw, frame)
 
     def _landed(
-        self, name: str, reply: Frame, waiting: deque[tuple[int, int]], flying: dict[int, _Flight],
+        self, name: str, reply: Frame, waiting: deque[tuple[int, int]], flying: dict[int, Flight],
         take: Callable[[int, int, Any, bytes], None],
     ) -> None:  # fmt: skip
         flight = flying.pop(reply.sequence)
@@ -373,12 +350,12 @@ class Session:
         for sequence in [key for key, other in flying.items() if other.number < flight.number]:
             self._dropped(waiting, flying, sequence)
 
-    def _overdue(self, waiting: deque[tuple[int, int]], flying: dict[int, _Flight]) -> None:
+    def _overdue(self, waiting: deque[tuple[int, int]], flying: dict[int, Flight]) -> None:
         now = self.clock.now()
         for sequence in [key for key, flight in flying.items() if flight.until <= now]:
             self._dropped(waiting, flying, sequence)
 
-    def _dropped(self, waiting: deque[tuple[int, int]], flying: dict[int, _Flight], sequence: int) -> None:
+    def _dropped(self, waiting: deque[tuple[int, int]], flying: dict[int, Flight], sequence: int) -> None:
         flight = flying.pop(sequence)
         self.chunk.lost(flight.length)
         waiting.appendleft((flight.offset, flight.length))
@@ -413,7 +390,7 @@ class Session:
         return frame
 
 
-def _ground(waiting: deque[tuple[int, int]], flying: dict[int, _Flight]) -> None:
+def _ground(waiting: deque[tuple[int, int]], flying: dict[int, Flight]) -> None:
     """What was under way is to be sent again."""
     waiting.extendleft((flight.offset, flight.length) for flight in flying.values())
     flying.clear()

@@ -81,7 +81,7 @@ def drawn(seed: int = 0) -> Recurrent:
         "v_reset": rng.uniform(-0.3, 0.0, N), "t_ref": np.where(rng.random(N) < 0.5, STEPS[0] * rng.integers(5, 20, N), 0.0),
     }  # fmt: skip
     return Recurrent(
-        rng.normal(1.1, 0.8, (N, N_IN)), rng.normal(0.15, 0.5, (N, N)), STEPS[0] * rng.integers(0, 20, (N, N_IN)),
+        0.4 * rng.normal(1.1, 0.8, (N, N_IN)), 0.5 * rng.normal(0.15, 0.5, (N, N)), STEPS[0] * rng.integers(0, 20, (N, N_IN)),
         STEPS[0] * rng.integers(5, 50, (N, N)), parameters, samples,
     )  # fmt: skip
 

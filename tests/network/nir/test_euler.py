@@ -160,10 +160,14 @@ JUMPS: dict[str, Callable[[Path], Case]] = {
 }
 
 
+#: Where the leak's own error of a step of 1e-4 moves one of the spikes to another input.
+JUMP_STEPS = {"one neuron": 2e-5}
+
+
 @pytest.mark.parametrize("case", JUMPS)
 def test_spikes_of_jumps_are_those_of_the_steps(nir_folder: Path, case: str) -> None:
     made = JUMPS[case](nir_folder)
-    exact, steps = made.exact(), made.steps(1e-4)
+    exact, steps = made.exact(), made.steps(JUMP_STEPS.get(case, 1e-4))
     assert sum(len(train) for trains in exact.trains.values() for train in trains) >= 5
     for name, trains in exact.trains.items():
         for a, b in zip(trains, steps.trains.get(name, [np.zeros(0)] * len(trains)), strict=True):
