@@ -19,10 +19,10 @@ from . import framing
 from .framing import Decoder, Frame
 from .messages import MAGIC, NUMBERS, BodyError, Code, Failure, Hello, Region, pack_request, unpack_reply
 from .pace import ChunkSize, Pace
-from .schema import MESSAGES, SCHEMA_ID
+from .schema import SCHEMA_ID
 from .traffic import Counts as Counts
 from .traffic import Direction as Direction
-from .traffic import Flight
+from .traffic import Flight, expected, overhead
 from .traffic import Watch as Watch
 from .transport import Clock, Port, SystemClock
 
@@ -146,7 +146,7 @@ class Session:
         self._check_hello(hello)
         before, self.boot = self.boot, reply.boot
         self._decoder = Decoder(framing.REPLIES, hello.max_body)
-        self.chunk = ChunkSize(LEAST_CHUNK, hello.max_body - _overhead())
+        self.chunk = ChunkSize(LEAST_CHUNK, hello.max_body - overhead())
         self.hello = hello
         if before and before != reply.boot:
             self.counts.reboots += 1
@@ -214,7 +214,7 @@ class Session:
         tries = 0
         while (now := self.clock.now()) < until or tries == 0:
             self._send(raw, frame)
-            begun, n_bytes = now, len(raw) + _expected(name)
+            begun, n_bytes = now, len(raw) + expected(name)
             wait = min(until, now + self.pace.wait(n_bytes, tries))
             while True:
                 reply = self._received(wait)
@@ -265,7 +265,7 @@ class Session:
 
     def failure_text(self, tag: int) -> str:
         """What stands in RESULT under ``tag``, as text for a message; empty where it cannot be read."""
-        length = min(MOST_TEXT, self.limits().max_body - _overhead())
+        length = min(MOST_TEXT, self.limits().max_body - overhead())
         while length > 0:
             try:
                 _, data = self.request("READ", (Region.RESULT, tag, 0, length))
@@ -394,13 +394,3 @@ def _ground(waiting: deque[tuple[int, int]], flying: dict[int, Flight]) -> None:
     """What was under way is to be sent again."""
     waiting.extendleft((flight.offset, flight.length) for flight in flying.values())
     flying.clear()
-
-
-def _overhead() -> int:
-    """Bytes of a body beside the data of WRITE or of the reply to READ."""
-    return max(MESSAGES["WRITE"].request.packed.size, MESSAGES["READ"].reply.packed.size)
-
-
-def _expected(name: str) -> int:
-    """Bytes of a reply on the wire, its data aside."""
-    return framing.wire_bytes(MESSAGES[name].reply.packed.size)

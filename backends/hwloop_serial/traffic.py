@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from . import framing
 from .framing import Frame
+from .schema import MESSAGES
 
 Direction: TypeAlias = Literal["sent", "received"]
 #: Sees every frame: time (s), direction, frame.
@@ -35,3 +37,13 @@ class Flight:
     at: float
     own_bytes: int
     ahead_bytes: int
+
+
+def overhead() -> int:
+    """Bytes of a body beside the data of WRITE or of the reply to READ."""
+    return max(MESSAGES["WRITE"].request.packed.size, MESSAGES["READ"].reply.packed.size)
+
+
+def expected(name: str) -> int:
+    """Bytes of a reply on the wire, its data aside."""
+    return framing.wire_bytes(MESSAGES[name].reply.packed.size)
