@@ -86,7 +86,7 @@ def main() -> int:
         chip.load(hl.compile(net, chip, weight_scale="max"))
         print(f"as is on {chip.device_id}: {measure(chip, task.test).accuracy:.2%}")
         some = task.test.inputs[: min(100, len(task.test))]
-        print(hl.compare(net(some), chip.run(some), net=net))
+        print(hl.compare(net(some), chip.run(some), net=net).to_text())
         tuning = subset(task, 2 * sizes[0] // 10, sizes[1] // 2, sizes[2])
         hl.finetune(
             net,
