@@ -83,7 +83,9 @@ def _unknown(root: Model, location: Location, known: list[str]) -> tuple[str, li
     if near:
         return f"{text}. Did you mean {near!r}?", [(*location[:-1], near)]
     own = _key(root, location[:-1])  # another member of a union may know the key here
-    places = [section for section, keys in _sections(root) if name in keys and section != own]
+    places = [section for section, keys in _sections(root) if name in keys]
+    if own in places:
+        places = [section for section in places if section.startswith(f"{own}.")]
     if not places:
         return text, []
     place = f"[{places[0]}]" if places[0] else "the top of the file"

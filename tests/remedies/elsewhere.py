@@ -105,6 +105,7 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("JointCall.low_of_neurons", "the component has not run", _UNREACHABLE),
     ("JointCall.residuals", "the component has not run", _UNREACHABLE),
     ("joint.autograd._count", "the component has not run", _UNREACHABLE),
+    ("by_specification._replayed", "the replay of a component's own spikes has others", _UNREACHABLE),
     ("Unit._let_go", "a neuron is let go that has not fired", _UNREACHABLE),
     ("Core.weight", "no weights", _UNREACHABLE),
     ("Runner._layer", "the layer's kernel takes LIF", _UNREACHABLE),

@@ -164,9 +164,9 @@ def known(said: str) -> list[str]:
     [
         (Said("_ordered", "is no interval; allowed: [low, high], low <= high"), "[1e-6, 1e-3]", "[1e-3, 1e-6]", ("[1e-6, 1e-3]", "[1e-3, 1e-3]")),
         (Said("_inside", "allowed: low <= default <= high, low < high"), "default = 8", "default = 16", ("default = 0", "default = 15")),
-        (Said('_check_effect', 'effects.{}.distribution = {}; allowed: {}'), 'scale = 0.1', 'scale = 0.1\ndistribution = "bernoulli"', ('scale = 0.1\ndistribution = "lognormal"',)),
-        (Said('_check_effect', 'effects.{}.{} = {}; allowed: {}'), 'scale = 0.1', 'scale = 0.1\nunit = "swing"', ('scale = 0.1\nunit = "ratio"',)),
-        (Said("_check_effect", "effects.{}.scale = {}; allowed: 0..{}"), "scale = 0.1", "scale = 9", ("scale = 0", "scale = 1")),
+        (Said("check_effect", 'effects.{}.distribution = {}; allowed: {}'), 'scale = 0.1', 'scale = 0.1\ndistribution = "bernoulli"', ('scale = 0.1\ndistribution = "lognormal"',)),
+        (Said("check_effect", 'effects.{}.{} = {}; allowed: {}'), 'scale = 0.1', 'scale = 0.1\nunit = "swing"', ('scale = 0.1\nunit = "ratio"',)),
+        (Said("check_effect", "effects.{}.scale = {}; allowed: 0..{}"), "scale = 0.1", "scale = 9", ("scale = 0", "scale = 1")),
         (Said("Preset.load", "not TOML"), "version = 1", "version = ", ("version = 1",)),
         (Said("preset._explain", "preset {}"), 'scale = 0.1\nsource = "assumed"', 'scale = 0.1', ('scale = 0.1\nsource = "assumed"',)),
         (Said("preset._explain", "preset {}"), "value = 6", "value = 40", ("value = 16", "value = 2")),
@@ -228,7 +228,7 @@ def test_an_effect_that_needs_another_is_taken_once_that_is_stated() -> None:
 
 
 def test_a_variant_within_the_printed_range_is_made() -> None:
-    said = refused("_check_effect", "allowed: 0..{}", lambda: Preset.load("bss2").with_spread(2.0))
+    said = refused("check_effect", "allowed: 0..{}", lambda: Preset.load("bss2").with_spread(2.0))
     Preset.load("bss2").with_spread(float(said.split("0..")[1].split()[0]))
     Preset.load("bss2").with_spread(0.0)
     refused("Preset.with_effect", "{} with {} = {}", lambda: Preset.load("bss2").with_spread(-0.1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,13 @@ def structure(kind: int = CURRENT, *, subtract: bool = False, max_spikes: int = 
 def together(
     loop: float = 0.5, *, given: Spikes | None = None, weight: Tensor | None = None, delay: Any = 0.0,
     floor: float = 0.0, policy: Any = "clip", measured: Spikes | None = None, made: joint.Structure | None = None,
-    **changed: Any,
+    engine: str = "auto", **changed: Any,
 ) -> Spikes:  # fmt: skip
     weight = torch.tensor([9.0, loop, loop], dtype=torch.float64) if weight is None else weight
     return joint.component_call(
         spikes(1) if given is None else given, structure() if made is None else made, weight,
         delay if isinstance(delay, Tensor) else full(delay, 3), of_neurons(2, changed), floor=floor, policy=policy, measured=measured,
+        engine=engine,
     )[0]  # fmt: skip
 
 
@@ -147,6 +149,16 @@ def spread(bounded: bool) -> None:
 
 def slope_together(v_th: Tensor) -> None:
     together(weight=full(5.0, 3, requires_grad=True), v_th=v_th, delay=0.01).first_times().sum().backward()  # type: ignore[no-untyped-call]
+
+
+def many_neurons(engine: str, n: int = 20_000) -> Spikes:
+    """As many neurons, each with the input alone."""
+    each = np.arange(n + 1)
+    made = joint.Structure(
+        n_external=1, bundle_starts=np.r_[0, np.full(n + 1, 1)], first=np.array([0, n]), target=each[:-1], kind=np.full(n, CURRENT),
+        subtract=np.full(n, False), max_spikes=np.full(n, 0),
+    )  # fmt: skip
+    return joint.component_call(spikes(1), made, full(0.0, n), full(0.0, 1), of_neurons(n, {}), engine=engine)[0]
 
 
 JOINT = [
@@ -173,7 +185,11 @@ JOINT = [
          (lambda: slope_together(full(1.0, 2, requires_grad=True)), lambda: slope_together(full(1.0, 2, 2)))),
     Case("joint.autograd._count", "lower the floor, or use policy 'clip' or 'skip'", lambda: together(floor=50.0, policy="raise"),
          (lambda: together(floor=0.0, policy="raise"), lambda: together(floor=50.0, policy="clip"), lambda: together(floor=50.0, policy="skip"))),
-    Case("joint.engine._refuse", "Lower the weights of the loop, or give its neurons a refractory time, a delay, or max_spikes", lambda: together(20.0),
+    Case("joint.autograd._implementation", "allowed: 'auto', 'cpu', 'reference'", lambda: together(engine="gpu"),
+         tuple(partial(together, engine=name) for name in ("auto", "cpu", "reference"))),
+    Case("by_specification._refuse_large", "Use engine='auto', or a smaller network", lambda: many_neurons("reference"),
+         (lambda: many_neurons("auto"), lambda: together(engine="reference"))),
+    Case("joint.explosion.exploded", "Lower the weights of the loop, or give its neurons a refractory time, a delay, or max_spikes", lambda: together(20.0),
          (together, lambda: together(20.0, t_ref=2e-3), lambda: together(20.0, delay=20e-3), lambda: together(20.0, made=structure(max_spikes=5)))),
     Case("refuse_instant_loops", "Allowed: reset 'value', or t_ref = 0",
          lambda: together(made=structure(JUMP, subtract=True), delay=0.01, t_ref=1e-3),
