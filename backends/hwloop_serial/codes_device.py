@@ -290,7 +290,10 @@ class CodesDevice(SerialDevice):
 
         found = np.frombuffer(self._changing(read), calls.VALUES)
         if len(found) != len(spikes) * len(neurons) * len(times) or not np.isfinite(found).all():
-            raise LinkError(f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers")
+            raise LinkError(
+                f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers; its firmware is at fault: "
+                "report it to its author"
+            )
         return found
 
 
