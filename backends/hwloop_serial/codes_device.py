@@ -254,7 +254,8 @@ class CodesDevice(SerialDevice):
         program = self._loaded()
         if isinstance(program, PartitionedProgram):
             raise TargetError(
-                f"{self.device_id} holds a program in pieces; load one of program.pieces, or compare spikes"
+                f"{self.device_id} holds a program in pieces; load one of them, program.pieces[0].program and so on, or "
+                "compare spikes"
             )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)

@@ -152,7 +152,7 @@ class Pieces(Program):
 
 CASES = [
     Case("stored.load", "Nothing is read from it: compile the network again", lambda: load(DATA[:-1]), again),
-    Case("stored.load", "Compile the network for this target",
+    Case("stored._loaded", "Compile the network for this target",
          lambda: stored.load(DATA, find("emulator:1", preset="worst").capabilities),
          lambda: stored.load(stored.dump(compile_network(network(), (worst := find("emulator:1", preset="worst")).capabilities)),
                              worst.capabilities)),
