@@ -254,7 +254,8 @@ class CodesDevice(SerialDevice):
         program = self._loaded()
         if isinstance(program, PartitionedProgram):
             raise TargetError(
-                f"{self.device_id} holds a program in pieces; load one of program.pieces, or compare spikes"
+                f"{self.device_id} holds a program in pieces; load one of them, program.pieces[0].program and so on, or "
+                "compare spikes"
             )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
@@ -290,7 +291,10 @@ class CodesDevice(SerialDevice):
 
         found = np.frombuffer(self._changing(read), calls.VALUES)
         if len(found) != len(spikes) * len(neurons) * len(times) or not np.isfinite(found).all():
-            raise LinkError(f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers")
+            raise LinkError(
+                f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers; its firmware is at fault: "
+                "report it to its author"
+            )
         return found
 
 

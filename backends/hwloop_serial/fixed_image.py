@@ -39,7 +39,8 @@ def write(graph: FixedGraph) -> bytes:
     dense = [part for index in range(len(graph.layers)) for part in _projections(graph, index)]
     if max(len(graph.layers), len(dense)) > MOST_PARTS:
         raise InputError(
-            f"{len(graph.layers)} populations and {len(dense)} projections; an image has {MOST_PARTS} of each"
+            f"{len(graph.layers)} populations and {len(dense)} projections; an image has {MOST_PARTS} of each: "
+            "build the network of fewer"
         )
     populations_at = HEADER.size
     projections_at = populations_at + POPULATION.size * len(graph.layers)

@@ -20,6 +20,8 @@ from hwloop.storage import parse_json
 MOST_BYTES, MOST_DEPTH = 65536, 8
 #: Codes of trim cells, trimmed parameters, rows of a description.
 MOST_CODE, MOST_TRIMMED, MOST_ROWS = 2**15, 32, 1000
+#: What to do about a device that says what it may not.
+ADVICE = "the firmware of the device is at fault: report it to its author"
 #: Largest whole number of a limit.
 MOST = 2**32 - 1
 
@@ -139,18 +141,17 @@ class Info(_Strict):
 
 def read(data: bytes, where: str) -> Info:
     """The INFO in ``data``; :class:`~hwloop.errors.LinkError` naming ``where``, field, found and allowed where it is none."""
-    advice = "the firmware of the device is at fault: report it to its author"
     if len(data) > MOST_BYTES:
-        raise LinkError(f"{where}: INFO of {len(data)} bytes; allowed: {MOST_BYTES}; {advice}")
+        raise LinkError(f"{where}: INFO of {len(data)} bytes; allowed: {MOST_BYTES}; {ADVICE}")
     try:
         document = parse_json(data, f"{where}: INFO")
         if _depth(document) > MOST_DEPTH:
-            raise LinkError(f"{where}: INFO nests deeper than {MOST_DEPTH}; {advice}")
+            raise LinkError(f"{where}: INFO nests deeper than {MOST_DEPTH}; {ADVICE}")
         return Info.model_validate_json(data)
     except DataError as error:
-        raise LinkError(f"{error}; {advice}") from None
+        raise LinkError(f"{error}; {ADVICE}") from None
     except ValidationError as error:
-        raise LinkError(f"{explain(f'{where}: INFO', error, Info)}; {advice}") from None
+        raise LinkError(f"{explain(f'{where}: INFO', error, Info)}; {ADVICE}") from None
 
 
 def write(info: Info) -> bytes:

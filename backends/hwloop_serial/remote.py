@@ -83,7 +83,9 @@ class Remote:
     def _read_info(self) -> Info:
         hello, name = self.hello, self.session.name
         if hello.info_bytes > information.MOST_BYTES:
-            raise LinkError(f"{name}: INFO of {hello.info_bytes} bytes; allowed: {information.MOST_BYTES}")
+            raise LinkError(
+                f"{name}: INFO of {hello.info_bytes} bytes; allowed: {information.MOST_BYTES}; {information.ADVICE}"
+            )
         data = self._download(Region.INFO, 0, hello.info_bytes, hello.info_crc)
         return information.read(data, name)
 

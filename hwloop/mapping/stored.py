@@ -103,10 +103,25 @@ def load(data: bytes, capabilities: Capabilities, where: str = "program") -> Pro
 
     Raises :class:`DataError` that names ``where``, field, what was found and what is allowed.
     """
+    try:
+        return _loaded(data, capabilities, where)
+    except _OtherTargetError:
+        raise
+    except DataError as error:
+        raise DataError(
+            f"{error}. Nothing is read from it: compile the network again, and store its program"
+        ) from error
+
+
+class _OtherTargetError(DataError):
+    """A whole program, for another target."""
+
+
+def _loaded(data: bytes, capabilities: Capabilities, where: str) -> Program:
     text, arrays = _unpacked(data, where)
     document = _document(text, where)
     if document.limits != capabilities.graph_digest or document.target != capabilities.name:
-        raise DataError(
+        raise _OtherTargetError(
             f"{where}: compiled for {document.target} with limits {document.limits[:8]}; allowed: {capabilities.name} with "
             f"{capabilities.graph_digest[:8]}. Compile the network for this target"
         )

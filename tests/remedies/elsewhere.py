@@ -81,6 +81,8 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 _WRAPPED = "its text becomes part of an error that says what to do"
+_ON_THE_BOARD = "a board's answer MALFORMED to what hwloop never sends; as a board's reply, a fault of its firmware"
+_ANEW = "the session opens the line anew; what it says where that fails names the remedy, and this text in brackets"
 _UNREACHABLE = "no caller gets here: what would lead here is refused before"
 
 INTERNAL: tuple[tuple[str, str, str], ...] = (
@@ -119,4 +121,28 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("worker.protocol._header", "a header", _WRAPPED),
     ("worker.protocol._description", "describes no array", _WRAPPED),
     ("worker.serve._answer", "request {}; allowed: run, ping", _WRAPPED),
+    ("calls.fixed", "{} bytes; expected {}", _ON_THE_BOARD),
+    ("calls.unpack_trim", "{} bytes", _ON_THE_BOARD),
+    ("calls.unpack_membrane", "{} bytes", _ON_THE_BOARD),
+    ("cobs.decode", "a block reaches to byte {} of {}", "a frame that is none is dropped, and the request sent again"),
+    ("event_lists.unpack", "{} bytes, too few for {} counts", _WRAPPED),
+    ("event_lists.unpack", "{} events up to it in {} bytes", _WRAPPED),
+    ("event_lists.unpack", "{} bytes of events; the counts say {}", _WRAPPED),
+    ("event_lists._raise_first", "{} {}; allowed: {}", _WRAPPED),
+    ("information._printable", "characters that are not printable", _WRAPPED),
+    ("_Trim._in_order", "codes_min <= default <= codes_max does not hold", _WRAPPED),
+    ("Info._of_its_kind", "kind 'fixed' has limits, kind 'codes' has capabilities", _WRAPPED),
+    ("messages._unpack", "{} with a body of {} bytes; it has {}{}", _WRAPPED),
+    ("Session._greet", "no answer to a greeting", _ANEW),
+    ("Session._greet", "the board started anew", "the device gives the board what it held, and calls again"),
+    ("Session.request", "the line is closed", _ANEW),
+    ("Session.request", "silence for {} s", _ANEW),
+    ("Session.transfer", "the line is closed", _ANEW),
+    ("Session.transfer", "silence for {} s", _ANEW),
+    ("Session._send", "the line is closed", _ANEW),
+    ("SimulatedPort._check", "the line was cut", _ANEW),
+    ("FaultyPort._check", "the line was cut", _ANEW),
+    ("SerialPort.read", "the line was closed from the other end", _ANEW),
+    ("protocol_faulty.options_of", "option {}; allowed: seed, {}", _WRAPPED),
+    ("Remote._failed", "the run failed on the board: {}", "puts the board before its own text, which says what to do"),
 )  # fmt: skip
