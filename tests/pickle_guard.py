@@ -12,7 +12,8 @@ import pytest
 def guard(folders: Sequence[str]) -> Callable[[Any, int], None]:
     """Watch this process; the hook ``pytest_sessionfinish`` that fails a run in which a file of ``folders`` unpickled.
 
-    Only what is called by a source file counts: workers of joblib and Dask are sent pickles by their own threads.
+    Only what is called by a source file counts: workers of joblib and Dask are sent pickles by their own threads. Numba's cache
+    of compiled kernels, which it writes itself beside the sources, is its own affair.
     """
     found: list[str] = []
 
@@ -22,6 +23,8 @@ def guard(folders: Sequence[str]) -> Callable[[Any, int], None]:
         frame = sys._getframe(1)
         while frame is not None:
             name = frame.f_code.co_filename
+            if frame.f_globals.get("__name__", "").startswith("numba."):
+                return
             if name.startswith(tuple(folders)):
                 found.append(f"{name}:{frame.f_lineno} unpickled {'.'.join(map(str, arguments))}")
                 return
