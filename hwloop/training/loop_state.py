@@ -213,6 +213,6 @@ def _position(device: Device) -> dict[str, int]:
 
 
 def _restore_position(device: Device, position: dict[str, int]) -> None:
-    seek, known = getattr(device, "seek", None), {k: v for k, v in position.items() if hasattr(device, k)}
+    seek, known = getattr(device, "seek", None), {k: v for k, v in dict(position).items() if hasattr(device, k)}
     if known and seek is not None:
         seek(**known)

@@ -87,7 +87,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         monkeypatch.setattr(module, name, made.page)
     monkeypatch.setattr(Network, "with_twin", lambda net, *_: net)
     monkeypatch.setattr(demo_command, "_demo_table", lambda done: None)
-    monkeypatch.setattr(demo_command, "run_demo", lambda experiment, **_: demonstrated(made.current))
+    monkeypatch.setattr(demo_command, "run_demo", lambda experiment, targets, **_: demonstrated(made.current))
     monkeypatch.setattr(yield_study, "prepare", lambda experiment, net, *_, **__: {"software": net})
     monkeypatch.setattr(yield_study, "run_study", lambda plan, *args, **_: studied(plan, args[2], made.current))
     return made
@@ -122,7 +122,7 @@ COMMANDS: dict[str, Callable[[Runs, RunFolder], None]] = {
         runs.trained, CHOICE, 1, HowMuch(False, 4, False), folder.path.parent / "store", folder
     ),
     "yield": lambda runs, folder: yield_command.yield_run(runs.trained, PLAN, 1, None, folder),
-    "demo": lambda runs, folder: demo_command.demo_run(runs.trained.experiment, 1, folder),
+    "demo": lambda runs, folder: demo_command.demo_run(runs.trained.experiment, [], 1, folder),
 }
 #: What each leaves.
 FILES = {

@@ -189,7 +189,7 @@ JOINT = [
          tuple(partial(together, engine=name) for name in ("auto", "cpu", "reference"))),
     Case("by_specification._refuse_large", "Use engine='auto', or a smaller network", lambda: many_neurons("reference"),
          (lambda: many_neurons("auto"), lambda: together(engine="reference"))),
-    Case("joint.explosion.exploded", "Lower the weights of the loop, or give its neurons a refractory time, a delay, or max_spikes", lambda: together(20.0),
+    Case("joint.explosion.refuse_explosion", "Lower the weights of the loop, or give its neurons a refractory time, a delay, or max_spikes", lambda: together(20.0),
          (together, lambda: together(20.0, t_ref=2e-3), lambda: together(20.0, delay=20e-3), lambda: together(20.0, made=structure(max_spikes=5)))),
     Case("refuse_instant_loops", "Allowed: reset 'value', or t_ref = 0",
          lambda: together(made=structure(JUMP, subtract=True), delay=0.01, t_ref=1e-3),

@@ -174,7 +174,8 @@ def test_no_writer_goes_past_the_storage_module() -> None:
         "hwloop/storage.py": "the writer itself",
         "hwloop/session_log/recorder.py": "logs are appended to",
         "backends/hwloop_lava/install.py": "what an installation that failed said, in the folder that it was to fill",
-        "backends/hwloop_lava/process.py": "the worker's output, for its error message",
+        "backends/hwloop_lava/worker_process.py": "the worker's output, for its error message",
+        "backends/hwloop_serial/firmware/fuzz/seed.py": "inputs that a fuzzer begins with, in the folder of its build",
     }
     pattern = re.compile(
         r"""open\(\s*(?:[^()]*,\s*)?["'](?:[wax]b?|[wax]\+?b?|rb\+)["']|\.write_(?:bytes|text)\(|np\.save|torch\.save\("""

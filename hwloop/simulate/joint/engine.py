@@ -11,7 +11,7 @@ from ..threads import spread
 from .adjoint import backward_range
 from .arrays import EXPLODED, FULL, External, Found, Measured, one_kind, uniform
 from .contract import COLUMNS, Arrivals, Component, Gradients, JointGradient, JointTrace
-from .explosion import exploded as explosion
+from .explosion import refuse_explosion
 from .own_parameters import sensitivities_range
 from .planning import arrivals_from_outside, chains, plan
 from .simulation import simulate_range
@@ -191,4 +191,4 @@ def _bundles_a_spike(component: Component) -> int:
 
 
 def _refuse(found: Found, sample: int, n: int) -> None:
-    raise explosion(sample, int(found.counts[sample]), n, float(found.stopped[sample]), float(found.rate[sample]))
+    refuse_explosion(sample, int(found.counts[sample]), n, float(found.stopped[sample]), float(found.rate[sample]))

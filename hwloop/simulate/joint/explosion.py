@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from ...errors import InputError
 from .contract import INTEGRATE, Component
 
@@ -24,9 +26,9 @@ def block(neurons: int) -> int:
     return max(LEAST_BLOCK, BLOCK * neurons)
 
 
-def exploded(sample: int, spikes: int, neurons: int, t: float, rate: float) -> InputError:
-    """The error that names sample, time ``t`` (s) and ``rate`` (spikes per neuron and second)."""
-    return InputError(
+def refuse_explosion(sample: int, spikes: int, neurons: int, t: float, rate: float) -> NoReturn:
+    """Raise :class:`InputError` that names sample, time ``t`` (s) and ``rate`` (spikes per neuron and second)."""
+    raise InputError(
         f"a loop explodes: sample {sample} has {spikes} spikes of {neurons} neurons by t = {t:.6g} s, "
         f"{rate:.4g} spikes per neuron and second. Lower the weights of the loop, or give its neurons a refractory "
         "time, a delay, or max_spikes"

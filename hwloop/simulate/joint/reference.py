@@ -21,7 +21,7 @@ from ..contract import Events, FloatArray, Floor, IntArray
 from ..reference.neuron import Neuron, crossing, inverse_slope, moments
 from .contract import CROSSED, CURRENT, INTEGRATE, JUMP, Component
 from .derivatives import Layout, Run, Spiked
-from .explosion import block, exploded, fastest
+from .explosion import block, fastest, refuse_explosion
 
 #: Places of a neuron's own parameters.
 MEM, SYN, THRESHOLD, RESET, HOLD, START, RAMP = range(7)
@@ -239,7 +239,7 @@ class _Sample:
         count, n = len(self.run.spikes), self.component.size
         rate = (count - self.block_at) / n / max(t - self.block_time, 1e-300)
         if rate > self.fastest:
-            raise exploded(self.b, count, n, t, rate)
+            refuse_explosion(self.b, count, n, t, rate)
         self.block_at, self.block_time = count, t
 
     def _found(self, t: float) -> list[Unit]:

@@ -209,7 +209,7 @@ def test_a_calibration_over_a_line_is_that_in_process() -> None:
     net = network()
     with serving("emulator:3") as url, hl.open(url, session=1) as board, hl.open("emulator:3", session=1) as chip:
         found = [hl.calibrate(d, hl.compile(net, d), repeats=4, synapses=False) for d in (board, chip)]
-        kept = {"created", "effort", "digest", "id"}
+        kept = {"created", "date", "effort", "digest", "id"}
         ours, theirs = (one.model_dump(exclude=kept) for one in found)
         assert ours == theirs
         assert found[0].device_id == found[1].device_id
