@@ -195,6 +195,10 @@ def test_targets_lists_every_backend_and_its_presets() -> None:
     assert re.search(r"emulator:0 +512 +256 +6 bit +1000 +bss2, dynapse, ideal, worst", result.stdout)
 
 
+def test_targets_says_what_a_backend_without_a_default_wants() -> None:
+    assert "replay: names no log; allowed: replay:PATH" in done("targets").stdout
+
+
 def test_targets_prints_what_differs_from_ideal() -> None:
     assert re.search(r"jitter +1e-07 device_s", done("targets", "--preset", "bss2").stdout)
     assert "what differs" not in done("targets", "emulator:4", "--preset", "ideal").stdout

@@ -55,11 +55,14 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def some(backend: str) -> Target:
-    """A target of ``backend``: without address, or number 0 where it wants one."""
+    """A target of ``backend``: without address, or number 0 where it wants one; where neither is, what it says it wants."""
     try:
         return find(backend)
-    except HwloopError:
-        return find(f"{backend}:0")
+    except HwloopError as error:
+        try:
+            return find(f"{backend}:0")
+        except HwloopError:
+            raise error from None
 
 
 def show_target(name: str | None, choice: TargetChoice) -> None:
