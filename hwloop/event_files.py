@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,23 +20,12 @@ from .array_file import Array
 from .errors import InputError
 from .files import parse_npy
 from .spikes import Spikes
-from .storage import malformed, printable, read_bytes, write_bytes
+from .storage import ZIP_DAMAGE, malformed, printable, read_bytes, write_bytes
 
 #: Largest file read (bytes), and what its members may hold unpacked.
 MAX_BYTES, MAX_UNPACKED = 2**28, 2**29
 #: Members of an ``.npz`` of one batch.
 FIELDS = ("times", "units", "counts", "n_units", "t_stop")
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    KeyError,
-)
 #: Characters that start a file of HDF5.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -90,7 +77,7 @@ def _unpacked(data: bytes, where: str) -> dict[str, Array]:
             if len(entries) > len(FIELDS) or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
                 raise ValueError(f"{len(entries)} members of {sum(entry.file_size for entry in entries)} bytes")
             found = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in entries}
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise malformed(
             where, "the file", f"no archive of spikes ({error})", f".npz up to {MAX_UNPACKED} bytes, or NIRData"
         ) from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -72,8 +73,9 @@ class _Built(Section):
         structure = self.build(n_in, n_out, 0).structure
         return len(structure.populations) - (structure.output in structure.populations)
 
+    @abstractmethod
     def _made(self, n_in: int, n_out: int, seed: int) -> Network:
-        raise NotImplementedError
+        """The network of these sizes, before it is compared with the task's."""
 
 
 class LayeredNetwork(_Built):

@@ -13,11 +13,27 @@ import os
 import re
 import secrets
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, InputError
+
+#: What reading a damaged zip file raises.
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    KeyError,
+)
 
 #: Largest JSON document read (bytes): far above any history or report, far below the memory of a small machine.
 MAX_JSON_BYTES = 64 * 2**20

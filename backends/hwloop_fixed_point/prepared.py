@@ -58,7 +58,7 @@ def ready_layer(graph: FixedGraph, index: int) -> ReadyLayer:
 
 def ready_graph(graph: FixedGraph) -> Joint:
     """Any graph, for :func:`.kernels.graph_range`."""
-    denses = [dense for k in range(len(graph.layers)) for dense in _denses(graph, k)]
+    denses = [dense for k in range(len(graph.layers)) for dense in denses(graph, k)]
     listed = [_listed(synapses) for _, _, synapses in denses]
     sizes, depths = np.array(graph.sizes), [_depth(synapses) for _, _, synapses in denses]
     kinds = [_neurons(layer) for layer in graph.layers]
@@ -88,8 +88,8 @@ def ready_graph(graph: FixedGraph) -> Joint:
     )
 
 
-def _denses(graph: FixedGraph, index: int) -> list[tuple[int, Block, Synapses]]:
-    """The Denses into layer ``index``."""
+def denses(graph: FixedGraph, index: int) -> list[tuple[int, Block, Synapses]]:
+    """``(target, where from, synapses)`` of everything that drives layer ``index``."""
     layer, first = graph.layers[index], 0
     found: list[tuple[int, Block, Synapses]] = []
     for block in graph.sources(index):

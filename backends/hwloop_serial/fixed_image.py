@@ -7,6 +7,7 @@ import numpy as np
 from hwloop.errors import InputError
 from hwloop_fixed_point.graph import FixedGraph
 from hwloop_fixed_point.layers import Block, FixedLayer
+from hwloop_fixed_point.prepared import denses
 from hwloop_fixed_point.registers import DECAY_UNITY, STATE_SHIFT, Array
 from hwloop_fixed_point.synapses import Synapses
 
@@ -36,7 +37,7 @@ def write(graph: FixedGraph) -> bytes:
 
     Raises :class:`InputError` where it has more than 65,535 populations or projections.
     """
-    dense = [part for index in range(len(graph.layers)) for part in _projections(graph, index)]
+    dense = [part for index in range(len(graph.layers)) for part in denses(graph, index)]
     if max(len(graph.layers), len(dense)) > MOST_PARTS:
         raise InputError(
             f"{len(graph.layers)} populations and {len(dense)} projections; an image has {MOST_PARTS} of each: "
@@ -98,18 +99,6 @@ def _population(layer: FixedLayer, first: int, tail: _Tail) -> PopulationEntry:
 
 def _unless_zero(array: Array | None) -> Array | None:
     return array if array is not None and array.any() else None
-
-
-def _projections(graph: FixedGraph, index: int) -> list[tuple[int, Block, Synapses]]:
-    """``(target, where from, synapses)`` of everything that drives layer ``index``."""
-    layer, first = graph.layers[index], 0
-    found: list[tuple[int, Block, Synapses]] = []
-    for block in graph.sources(index):
-        found.append((index, block, layer.synapses.columns(first, block.size)))
-        first += block.size
-    if layer.recurrent is not None:
-        found.append((index, Block(index, 0, layer.n), layer.recurrent))
-    return found
 
 
 def _projection(target: int, block: Block, synapses: Synapses, tail: _Tail) -> tuple[ProjectionEntry, int]:

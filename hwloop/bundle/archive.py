@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..storage import malformed, printable
+from ..storage import ZIP_DAMAGE, malformed, printable
 from ..strict_documents import Count, Name, Sha256, StrictDocument, parse_document
 
 #: Largest file (bytes): networks and events of some hundred million numbers.
@@ -26,18 +24,6 @@ MAX_TEXT_BYTES = 64 * 2**20
 MANIFEST = "manifest.json"
 #: What every member is dated: the same content gives the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
-#: What reading a damaged zip file raises.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-    KeyError,
-)
 
 
 class MemberText(StrictDocument):
@@ -82,7 +68,7 @@ def unpack_members(data: bytes, where: str, known: frozenset[str]) -> dict[str, 
         raise malformed(
             where, "the file", f"no whole bundle ({error}), as one half-written is", "a .hwb file"
         ) from None
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise malformed(where, "the file", f"no bundle ({error})", "a .hwb file") from None
     manifest = parse_document(Manifest, found.pop(MANIFEST, b""), f"{where}: {MANIFEST}")
     for name in manifest.members | found:
@@ -106,7 +92,7 @@ def _read(archive: zipfile.ZipFile, where: str, known: frozenset[str], size: int
             )
         try:
             found[name] = archive.read(info)
-        except _DAMAGE as error:
+        except ZIP_DAMAGE as error:
             raise malformed(where, f"member {name}", f"damaged ({error})", "what its manifest says") from None
     return found
 
