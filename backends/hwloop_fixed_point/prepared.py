@@ -58,9 +58,9 @@ def ready_layer(graph: FixedGraph, index: int) -> ReadyLayer:
 
 def ready_graph(graph: FixedGraph) -> Joint:
     """Any graph, for :func:`.kernels.graph_range`."""
-    denses = [dense for k in range(len(graph.layers)) for dense in denses(graph, k)]
-    listed = [_listed(synapses) for _, _, synapses in denses]
-    sizes, depths = np.array(graph.sizes), [_depth(synapses) for _, _, synapses in denses]
+    found = [dense for k in range(len(graph.layers)) for dense in denses(graph, k)]
+    listed = [_listed(synapses) for _, _, synapses in found]
+    sizes, depths = np.array(graph.sizes), [_depth(synapses) for _, _, synapses in found]
     kinds = [_neurons(layer) for layer in graph.layers]
     # every list of pointers counts through the synapses of all Denses
     ends = np.cumsum([0, *(len(wires.targets) for wires in listed)])
@@ -73,13 +73,13 @@ def ready_graph(graph: FixedGraph) -> Joint:
         bias=np.concatenate([kind.bias for kind in kinds]),
         u_start=np.concatenate([kind.u_start for kind in kinds]),
         v_start=np.concatenate([kind.v_start for kind in kinds]),
-        source=np.array([block.source for _, block, _ in denses]),
-        start=np.array([block.start for _, block, _ in denses]),
-        size=np.array([block.size for _, block, _ in denses]),
-        target=np.array([target for target, _, _ in denses]),
-        exponent=np.array([synapses.exponent for _, _, synapses in denses]),
+        source=np.array([block.source for _, block, _ in found]),
+        start=np.array([block.start for _, block, _ in found]),
+        size=np.array([block.size for _, block, _ in found]),
+        target=np.array([target for target, _, _ in found]),
+        exponent=np.array([synapses.exponent for _, _, synapses in found]),
         depth=np.array(depths),
-        room=np.cumsum([0, *(depth * sizes[target] for depth, (target, _, _) in zip(depths, denses, strict=True))]),
+        room=np.cumsum([0, *(depth * sizes[target] for depth, (target, _, _) in zip(depths, found, strict=True))]),
         row=rows[:-1],
         pointer=np.concatenate([wires.pointer + end for wires, end in zip(listed, ends[:-1], strict=True)]),
         targets=np.concatenate([wires.targets for wires in listed]),
