@@ -110,7 +110,7 @@ class SpikeCount(Loss):
         """Mean squared error over the batch (spikes squared)."""
         labels = class_labels(labels, len(record.output), record.output.n_units)
         counts = differentiable_counts(record.output)
-        target = torch.full_like(counts, self.others).scatter(1, labels[:, None], self.wanted)
+        target = torch.full_like(counts, self.others).scatter(1, labels.to(counts.device)[:, None], self.wanted)
         return 0.5 * (counts - target).square().sum(1).mean()
 
 
@@ -209,7 +209,7 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
             raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {tuple(wanted.shape)} bool")
         wanted = wanted & mask
     if not bool(wanted.any()):
-        return torch.zeros((), dtype=population.times.dtype)
+        return population.times.new_zeros(())
     index = layer % len(record)
     if not net.is_plain_chain:
         return _hinge_of_graph(net, record, index, margin, wanted)
@@ -228,7 +228,7 @@ def _hinge_of_graph(net: Network, record: Record, index: int, margin: float, wan
     name = net.structure.populations[index]
     node = net.structure.nodes[name]
     top = without_reset(net, record, name).maximum()
-    v_th = node.acting_parameters()["v_th"] if isinstance(node, SpikingPopulation) else torch.zeros(node.n)
+    v_th = node.acting_parameters()["v_th"] if isinstance(node, SpikingPopulation) else top.new_zeros(node.n)
     return torch.where(wanted, torch.relu(v_th + margin - top), 0.0).sum(1).mean()
 
 
@@ -287,7 +287,7 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of samples decided as labelled, 0..1; an undecided one is wrong."""
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels).to(predicted.device)
     if predicted.shape != labels.shape or labels.ndim != 1 or len(labels) == 0:
         raise InputError(f"predictions {tuple(predicted.shape)}, labels {tuple(labels.shape)}; expected [n >= 1] twice")
     return float((predicted == labels).double().mean())

@@ -187,7 +187,7 @@ def transmitted(spikes: Spikes, core: Core) -> Spikes:
     for layer in core.before:
         if isinstance(layer, SumPool2d):
             found = layer.synapses(shape)
-            units = torch.full((spikes.n_units,), -1).numpy()
+            units = np.full(spikes.n_units, -1)
             units[found.sources] = found.targets
             shape = layer.out_shape(shape, core.of.where)
             n = 1

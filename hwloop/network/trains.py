@@ -14,14 +14,14 @@ from .linear_map import Array
 
 def relabelled(spikes: Spikes, units: Array, n_units: int) -> Spikes:
     """Every spike of unit j as one of unit ``units[j]``; those of units with -1 are left out."""
-    to = torch.from_numpy(units)[spikes.units]
+    to = torch.from_numpy(units).to(spikes.units.device)[spikes.units]
     if (units >= 0).all():
         return Spikes.trusted(spikes.times, torch.where(spikes.valid, to, 0), spikes.counts, n_units, spikes.t_stop)
     keep = spikes.valid & (to >= 0)
     counts = keep.sum(1)
     width = int(counts.max())
     order = torch.argsort((~keep).to(torch.uint8), dim=1, stable=True)[:, :width]
-    valid = torch.arange(width) < counts[:, None]
+    valid = torch.arange(width, device=counts.device) < counts[:, None]
     times = torch.where(valid, torch.gather(spikes.times, 1, order), torch.inf)
     return Spikes.trusted(times, torch.where(valid, torch.gather(to, 1, order), 0), counts, n_units, spikes.t_stop)
 
@@ -34,10 +34,10 @@ def delayed(spikes: Spikes, delay: Tensor) -> Spikes:
 
 def along_paths(spikes: Spikes, sources: Array, delay: Tensor | None) -> Spikes:
     """Every spike of unit j once for each path p with ``sources[p] = j`` (ascending), as unit p, later by ``delay[p]`` (s)."""
-    first = torch.from_numpy(np.searchsorted(sources, np.arange(spikes.n_units + 1)))
+    first = torch.from_numpy(np.searchsorted(sources, np.arange(spikes.n_units + 1))).to(spikes.units.device)
     counts = torch.where(spikes.valid, (first[1:] - first[:-1])[spikes.units], 0)
     most = int(counts.max()) if counts.numel() else 0
-    copy = torch.arange(most)
+    copy = torch.arange(most, device=counts.device)
     there = copy < counts[..., None]
     path = torch.where(there, first[spikes.units][..., None] + copy, 0)
     times = spikes.times[..., None].expand(path.shape)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .autograd import DEFAULT_FLOOR as DEFAULT_FLOOR
 from .autograd import FloorPolicy as FloorPolicy
 from .autograd import LayerCall, MembraneMaximum, SpikingLayer, to_events
 from .autograd import Options as Options
+from .gpu.place import runs_on_device
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
 
@@ -37,7 +39,7 @@ def layer_call(
     params : ``tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref``, each ``[n_out]``; ``v_th`` may be ``[batch, n_out]``
     options : Options
     measured : Spikes of ``n_out`` units, optional
-        Take these as the layer's output: values measured, derivatives the model's at the measured times.
+        Take these as the layer's output: values measured, derivatives the model's at the measured times. Of any device.
     where : str
         What errors call the layer.
 
@@ -48,23 +50,27 @@ def layer_call(
     Raises
     ------
     InputError
-        Units, batch or window that do not fit the layer; parameters out of bounds or weights that are not finite.
+        Units, batch or window that do not fit the layer; parameters out of bounds or weights that are not finite; tensors on
+        several devices, or a batch that does not fit into the GPU's memory.
     GradientError
         A derivative below the floor under policy ``raise``.
     """
     n_out = weight.shape[0]
     _check_inputs(inputs, weight, where)
+    neurons = [params[name] for name in PARAMETERS]
+    function: Any = SpikingLayer
+    if _on_device(where, options.engine, inputs, weight, neurons):
+        from .gpu.differentiable import SpikingLayerOnDevice
+
+        function = SpikingLayerOnDevice
     given = None
     if measured is not None:
         _check_measured(inputs, measured, n_out)
-        given = to_events(measured, np.float64 if weight.dtype == torch.float64 else np.float32)
-    neurons = [params[name] for name in PARAMETERS]
+        given = to_events(measured.to("cpu"), np.float64 if weight.dtype == torch.float64 else np.float32)
     call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
     if True not in [tensor.requires_grad for tensor in neurons]:
         call.neurons, neurons = neurons, []
-    times = SpikingLayer.apply(  # type: ignore[no-untyped-call]
-        call, _in(weight.dtype, inputs.times), weight, *neurons
-    )
+    times = function.apply(call, _in(weight.dtype, inputs.times), weight, *neurons)
     return call.spikes(times, n_out), call
 
 
@@ -102,13 +108,26 @@ def membrane_maximum(
     _check_inputs(inputs, weight, "layer")
     shape = (len(inputs), weight.shape[0])
     if mask is None:
-        mask = torch.ones(shape, dtype=torch.bool)
+        mask = torch.ones(shape, dtype=torch.bool, device=weight.device)
     if tuple(mask.shape) != shape or mask.dtype != torch.bool:
         raise InputError(f"mask is {tuple(mask.shape)} {mask.dtype}; expected {shape} bool")
-    result: Tensor = MembraneMaximum.apply(  # type: ignore[no-untyped-call]
-        inputs, mask, _in(weight.dtype, inputs.times), weight, *(params[name] for name in PARAMETERS)
-    )
+    neurons = [params[name] for name in PARAMETERS]
+    function: Any = MembraneMaximum
+    if _on_device("layer", "auto", inputs, weight, neurons):
+        from .gpu.differentiable import MembraneMaximumOnDevice
+
+        function = MembraneMaximumOnDevice
+    result: Tensor = function.apply(inputs, mask, _in(weight.dtype, inputs.times), weight, *neurons)
     return result
+
+
+def _on_device(where: str, engine: str, inputs: Spikes, weight: Tensor, neurons: Sequence[Tensor]) -> bool:
+    """Whether the GPU runs the layer; see :func:`.gpu.place.runs_on_device`."""
+    if weight.is_cpu and inputs.times.is_cpu and engine != "gpu" and all(value.is_cpu for value in neurons):
+        return False
+    return runs_on_device(
+        where, engine, weight, {"input times": inputs.times} | dict(zip(PARAMETERS, neurons, strict=True))
+    )
 
 
 def _in(dtype: torch.dtype, times: Tensor) -> Tensor:
@@ -124,10 +143,6 @@ def _check_inputs(inputs: Spikes, weight: Tensor, where: str) -> None:
     if not inputs.times.shape[0]:
         raise InputError("a batch of no samples; give at least one")
     for what, tensor in (("weights", weight), ("input times", inputs.times)):
-        if not tensor.is_cpu:
-            raise InputError(
-                f"{where}: {what} are on {tensor.device}; this build simulates on the CPU alone: move them with .to('cpu')"
-            )
         if tensor.dtype not in DTYPES:
             raise InputError(
                 f"{where}: {what} have dtype {str(tensor.dtype).removeprefix('torch.')}; allowed: float32 or float64. "

@@ -39,7 +39,7 @@ _V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")
 
 @cache
 def engine(name: str = "auto") -> ModuleType:
-    """The implementation called ``name``: ``auto`` (= ``cpu``), ``cpu`` or ``reference``."""
+    """The implementation called ``name``: ``auto`` (of arrays: ``cpu``), ``cpu``, ``gpu`` or ``reference``."""
     if name in ("auto", "cpu"):
         from . import cpu
 
@@ -48,7 +48,11 @@ def engine(name: str = "auto") -> ModuleType:
         from .reference import layer as reference
 
         return reference
-    raise OptionError(f"engine = {name!r}; allowed: 'auto', 'cpu', 'reference'")
+    if name == "gpu":
+        from .gpu import engine as gpu
+
+        return gpu
+    raise OptionError(f"engine = {name!r}; allowed: 'auto', 'cpu', 'reference', and on a GPU 'gpu'")
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,7 @@ def to_layer(
     w = np.ascontiguousarray(weight.numpy().T)
     if params[_V_TH].ndim == 1:
         values = torch.cat(tuple(params)).numpy().astype(w.dtype, copy=False)
-        if len(values) != w.shape[1] * len(PARAMETERS):
-            raise InputError(
-                f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
-                f"allowed: one for each of {w.shape[1]} neurons"
-            )
-        neurons = _kept(w.dtype.char, values.tobytes(), options.reset, options.max_spikes, t_stop)
+        neurons = neurons_of(values, params, w.shape[1], options, t_stop, where)
     else:
         given = [np.array(p.detach().numpy(), w.dtype) for p in params]
         neurons = _derive(given, options.reset, options.max_spikes, t_stop)
@@ -99,7 +98,19 @@ def to_layer(
     return neurons.layer.with_weight(w), calm
 
 
-class _Neurons(NamedTuple):
+def neurons_of(
+    values: FloatArray, params: Sequence[Tensor], n: int, options: Options, t_stop: float, where: str
+) -> Neurons:
+    """``n`` neurons whose parameters ``params``, one after the other, have these ``values``."""
+    if len(values) != n * len(PARAMETERS):
+        raise InputError(
+            f"{where}: {', '.join(f'{name} has {len(p)}' for name, p in zip(PARAMETERS, params, strict=True))} values; "
+            f"allowed: one for each of {n} neurons"
+        )
+    return _kept(values.dtype.char, values.tobytes(), options.reset, options.max_spikes, t_stop)
+
+
+class Neurons(NamedTuple):
     """Neurons of a layer: whether their parameters are allowed, :func:`.calm_sum`, and a :class:`Layer` without weights."""
 
     allowed: bool
@@ -108,12 +119,12 @@ class _Neurons(NamedTuple):
 
 
 @lru_cache(maxsize=KEPT_NEURONS)
-def _kept(char: str, values: bytes, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
+def _kept(char: str, values: bytes, reset: str, max_spikes: int | None, t_stop: float) -> Neurons:
     """The neurons with these parameters. Keyed by value: what changes them in place, optimiser or user, is noticed."""
     return _derive(np.frombuffer(values, char).copy().reshape(len(PARAMETERS), -1), reset, max_spikes, t_stop)
 
 
-def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None, t_stop: float) -> _Neurons:
+def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: int | None, t_stop: float) -> Neurons:
     tau_mem, tau_syn, v_th, v_leak, v_reset, t_ref = value
     threshold, lowest = np.atleast_2d(v_th) - v_leak, v_reset - v_leak
     allowed = (
@@ -125,7 +136,7 @@ def _derive(value: Sequence[FloatArray] | FloatArray, reset: str, max_spikes: in
     none: FloatArray = np.empty((0, len(tau_mem)), tau_mem.dtype)
     neurons = (tau_mem, tau_syn, t_ref, threshold, lowest, start)
     layer = Layer(none, *neurons, subtract=reset == "subtract", max_spikes=max_spikes or 0)
-    return _Neurons(allowed, calm_sum(layer, t_stop) if allowed else 0.0, layer)
+    return Neurons(allowed, calm_sum(layer, t_stop) if allowed else 0.0, layer)
 
 
 def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> None:
@@ -252,24 +263,34 @@ def _savable(tensor: Tensor) -> Tensor:
 
 def _of_parameters(s: Sensitivities, layer: Layer, needs: Sequence[bool]) -> list[Tensor | None]:
     """Gradients of :data:`~hwloop.neurons.PARAMETERS`, where they are needed."""
-    if layer.threshold.shape[0] > 1:
-        raise InputError(
-            "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
-            "noise off (threshold=0), or give the neurons plain numbers"
-        )
+    refuse_rows(layer.threshold.shape[0])
     found = (s.tau_mem, s.tau_syn, s.threshold, -s.threshold - s.reset, s.reset, s.t_ref)
     dtype = layer.weight.dtype
     return [torch.from_numpy(array.astype(dtype)) if need else None for array, need in zip(found, needs, strict=True)]
 
 
+def refuse_rows(rows: int) -> None:
+    """Raise :class:`InputError` where thresholds have several ``rows``, one a sample: parameters have no gradient then."""
+    if rows > 1:
+        raise InputError(
+            "parameters of neurons whose thresholds differ from sample to sample have no gradient; switch that "
+            "noise off (threshold=0), or give the neurons plain numbers"
+        )
+
+
 def _upstream(grad: Tensor, trace: Trace, layer: Layer) -> np.ndarray[Any, Any]:
     upstream = np.empty(trace.spikes.times.shape, layer.weight.dtype)
-    if not masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream):
+    refuse_infinite(masked(np.ascontiguousarray(grad.detach().numpy()), trace.spikes.counts, upstream))
+    return upstream
+
+
+def refuse_infinite(finite: bool) -> None:
+    """Raise :class:`GradientError` where an upstream gradient is not ``finite``."""
+    if not finite:
         raise GradientError(
             "the gradient of the loss with respect to a spike time is NaN or infinite; leave the neurons without a spike "
             "out with torch.where: their first time is inf"
         )
-    return upstream
 
 
 def _counted(layer: Layer, trace: Trace, options: Options) -> tuple[int, int, int]:

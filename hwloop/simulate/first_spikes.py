@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..errors import InputError
 from .autograd import to_events
 from .compile_kernel import kernel
 from .contract import FloatArray, IntArray
@@ -55,15 +54,22 @@ def first_times(spikes: Spikes) -> Tensor:
 
 def first_units(spikes: Spikes) -> Tensor:
     """``[batch]`` unit of each sample's first spike, of equal times the lowest; -1 where there is none."""
+    if not spikes.times.is_cpu:
+        return first_units_by_torch(spikes)
     result = np.full(len(spikes), -1)
     find_earliest(*_arrays(spikes), result)
     return torch.from_numpy(result)
 
 
+def first_units_by_torch(spikes: Spikes) -> Tensor:
+    """:func:`first_units` in operations of torch, on any device."""
+    first = torch.where(spikes.valid & (spikes.times == spikes.times[:, :1]), spikes.units, spikes.n_units)
+    lowest = torch.cat([first, first.new_full((len(spikes), 1), spikes.n_units)], 1).amin(1)
+    return torch.where(spikes.counts > 0, lowest, -1)
+
+
 def _arrays(spikes: Spikes) -> tuple[FloatArray, IntArray, IntArray]:
-    """Times (float32 or float64), units and counts of ``spikes``; :class:`InputError` where they are not on the CPU."""
-    if not spikes.times.is_cpu:
-        raise InputError(f"spikes are on {spikes.times.device}; their first ones are found on the CPU: use .to('cpu')")
+    """Times (float32 or float64), units and counts of ``spikes`` on the CPU."""
     found = to_events(spikes, None)
     return found.times, found.units, found.counts
 
@@ -92,11 +98,20 @@ def _scaled(ctx: Any, grad: Tensor) -> Tensor:
 
 
 def first_spike_cross_entropy(spikes: Spikes, labels: Tensor, temperature: float) -> Tensor:
-    """:class:`CrossEntropy` of ``spikes`` on the CPU and ``labels [batch]`` int64; ``temperature`` in s."""
+    """:class:`CrossEntropy` of ``spikes`` and ``labels [batch]`` int64; ``temperature`` in s. Off the CPU, torch's own operations."""
+    if not spikes.times.is_cpu:
+        return cross_entropy_by_torch(spikes, labels, temperature)
     result: Tensor = CrossEntropy.apply(  # type: ignore[no-untyped-call]
         spikes.times, spikes, labels, float(temperature)
     )
     return result
+
+
+def cross_entropy_by_torch(spikes: Spikes, labels: Tensor, temperature: float) -> Tensor:
+    """:func:`first_spike_cross_entropy` in operations of torch, on any device."""
+    first = spikes.first_times()
+    first = torch.where(torch.isfinite(first), first, spikes.t_stop)
+    return torch.nn.functional.cross_entropy(-first / temperature, labels.to(first.device))
 
 
 @kernel()

@@ -17,6 +17,7 @@ from ...errors import InputError, OptionError
 from ...spikes import Spikes
 from ..autograd import LayerCall, Options, _counted, _events, _savable, _upstream, to_events
 from ..contract import FloatArray, Floor, Trace
+from ..gpu.place import runs_on_device
 from ..threads import begin
 from . import engine, unrolled
 from .engine import Convolution
@@ -40,7 +41,7 @@ def convolution_call(
     options: Options,
     measured: Spikes | None = None,
     where: str = "convolution",
-) -> tuple[Spikes, ConvolutionCall]:
+) -> tuple[Spikes, LayerCall]:
     """Spikes of a population behind a convolution, differentiable in ``inputs.times``, ``weight`` and ``params``.
 
     Parameters
@@ -75,9 +76,14 @@ def convolution_call(
                 f"{where}: measured spikes of {measured.n_units} units, {len(measured)} samples, t_stop {measured.t_stop} s; "
                 f"it has {geometry.n_out} neurons and its input {len(inputs)} samples, t_stop {inputs.t_stop} s"
             )
-        given = to_events(measured, np.float64 if weight.dtype == torch.float64 else np.float32)
+        given = to_events(measured.to("cpu"), np.float64 if weight.dtype == torch.float64 else np.float32)
     names = names_of(params, where)
     neurons = [params[name] for name in names]
+    if runs_on_device(where, options.engine, weight, {"input times": inputs.times} | dict(params)):
+        from .. import layer_call
+        from ..gpu.unrolled_convolution import as_dense
+
+        return layer_call(inputs, *as_dense(weight, params, geometry, where), options, measured, where)
     if neurons[2].ndim == 2 and len(neurons[2]) not in (1, len(inputs)):
         raise InputError(
             f"{where}: v_th has {len(neurons[2])} rows; allowed: one, or one for each of {len(inputs)} samples"
@@ -157,7 +163,7 @@ def _array(tensor: Tensor) -> FloatArray:
 def _implementation(options: Options) -> ModuleType:
     """The functions that ``options.engine`` names."""
     if options.engine not in ("auto", "cpu", "reference"):
-        raise OptionError(f"engine = {options.engine!r}; allowed: 'auto', 'cpu', 'reference'")
+        raise OptionError(f"engine = {options.engine!r}; allowed: 'auto', 'cpu', 'reference', and on a GPU 'gpu'")
     return unrolled if options.engine == "reference" else engine
 
 
