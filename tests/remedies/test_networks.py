@@ -72,12 +72,8 @@ MEASURED = [
     Case("_check_inputs", "the input has {} units; the layer takes {}", lambda: top(n_in=4), lambda: top(n_in=3)),
     Case("simulate.membrane_maximum", "mask is {}; expected {} bool", lambda: top(mask=torch.ones(2, 3, dtype=torch.bool)),
          lambda: top(mask=torch.ones(2, 2, dtype=torch.bool))),
-    Case("autograd.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference'", lambda: run(net(), engine="gpu"),
+    Case("autograd.engine", "engine = {}; allowed: 'auto', 'cpu', 'reference', and on a GPU 'gpu'", lambda: run(net(), engine="fast"),
          (lambda: run(net(), engine="auto"), lambda: run(net(), engine="cpu"), lambda: run(net(), engine="reference"))),
-    Case("simulate._check_inputs", "move them with .to('cpu')", lambda: run(net().to("meta"), INPUTS.to("meta")),
-         lambda: run(net().to("cpu"), INPUTS.to("cpu"))),
-    Case("first_spikes._arrays", "their first ones are found on the CPU: use .to('cpu')", lambda: losses.predict(INPUTS.to("meta")),
-         lambda: losses.predict(INPUTS.to("cpu"))),
     Case("check_input", "the network is in {}; allowed: float32, net.float(), or float64, net.double()", lambda: half(torch.float16),
          (lambda: half(torch.float32), lambda: half(torch.float64))),
     Case("_refuse_values", "allowed: finite", lambda: run(with_nan()), lambda: run(net())),
@@ -155,7 +151,7 @@ def test_a_loss_of_silent_units_passes_a_finite_gradient_where_they_are_left_out
         value = torch.where(silent, 0.05, first) if leave_out else first * torch.where(silent, math.inf, 1.0)
         (value.sum() * 1.0).backward()
 
-    refused("autograd._upstream", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
+    refused("refuse_infinite", "leave the neurons without a spike out with torch.where", lambda: gradient(False))
     gradient(True)
 
 
@@ -167,7 +163,7 @@ def test_neurons_learn_where_the_noise_keeps_one_threshold_a_neuron() -> None:
         noisy(network, INPUTS).output.times.nan_to_num(posinf=0.0).sum().backward()
 
     refused(
-        "_of_parameters",
+        "refuse_rows",
         "switch that noise off (threshold=0), or give the neurons plain numbers",
         lambda: learn(0.1),
     )
@@ -228,7 +224,7 @@ def of_values(n: int) -> Any:
 STATE = [
     Case("simulate._check_inputs", "allowed: float32 or float64. Spike times are exact to rounding: use net.float() or net.double(), and spikes.to(torch.float32)", lambda: of_dtype(torch.float16), (lambda: of_dtype(torch.float32), lambda: of_dtype(torch.float64))),
     Case("_check_inputs", "a batch of no samples; give at least one", lambda: of_samples(0), lambda: of_samples(1)),
-    Case("to_layer", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
+    Case("neurons_of", "values; allowed: one for each of {} neurons", lambda: of_values(3), lambda: of_values(2)),
     Case("_check_inputs", "weights {}; allowed: [n_out >= 1, n_in]", lambda: of_neurons(0), (lambda: of_neurons(1), lambda: of_neurons(2))),
     Case("_refuse_changed", "read health.missing and health.extra before, or change a copy", lambda: health(copied=False),
          (lambda: health(copied=True), lambda: health(copied=False, early=True))),

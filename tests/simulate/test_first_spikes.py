@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hwloop.errors import InputError
 from hwloop.losses import predict
-from hwloop.simulate.first_spikes import first_spike_cross_entropy, first_times, first_units
+from hwloop.simulate.first_spikes import (
+    cross_entropy_by_torch,
+    first_spike_cross_entropy,
+    first_times,
+    first_units,
+    first_units_by_torch,
+)
 from hwloop.spikes import Spikes
 
 N, T_STOP, TEMPERATURE = 4, 1.0, 0.1
@@ -111,11 +116,16 @@ def test_the_earliest_spike_decides_and_of_equal_ones_the_lowest_unit(dtype: tor
     assert torch.equal(predict(of), first_units(of))
 
 
-def test_spikes_elsewhere_have_first_times_there_and_no_decision() -> None:
+def test_spikes_elsewhere_have_first_times_and_decisions_there() -> None:
     elsewhere = spikes().detach().to("meta")
     assert elsewhere.first_times().device.type == "meta"
-    with pytest.raises(InputError, match=r"spikes are on meta; .*use \.to\('cpu'\)"):
-        predict(elsewhere)
+    assert predict(elsewhere).device.type == "meta"
+    of = spikes().detach()
+    assert torch.equal(first_units_by_torch(of), first_units(of))
+    labels = torch.arange(len(of)) % N
+    torch.testing.assert_close(
+        cross_entropy_by_torch(of, labels, TEMPERATURE), first_spike_cross_entropy(of, labels, TEMPERATURE)
+    )
 
 
 def test_spikes_without_any_event_have_no_first() -> None:

@@ -30,7 +30,7 @@ from ..autograd import (
 from ..contract import Events, Floor, Layer
 from ..endless import refuse_endless
 from ..threads import begin
-from . import passes
+from . import layer_passes as passes
 from .tensors import DeviceEvents, DeviceNeurons, DeviceTrace, as_array
 
 _V_TH, _V_LEAK = PARAMETERS.index("v_th"), PARAMETERS.index("v_leak")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
-from . import passes
+from . import layer_passes as passes
 from .memory import MAX_EVENTS as MAX_EVENTS
 from .place import device_for_arrays
 from .tensors import DeviceEvents, DeviceNeurons, DeviceTrace, as_array, as_tensor

@@ -66,3 +66,12 @@ def runs_on_device(where: str, engine: str, weight: Tensor, others: Mapping[str,
         return False
     check_ready(device)
     return True
+
+
+def check_on_cpu(where: str, what: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise :class:`InputError` where ``what`` runs on the CPU alone and one of its tensors is elsewhere."""
+    for name, tensor in tensors.items():
+        if not tensor.is_cpu:
+            raise InputError(
+                f"{where}: {name} are on {tensor.device}; {what} run on the CPU alone: move network and input with .to('cpu')"
+            )

@@ -18,6 +18,7 @@ from ...neurons import PARAMETERS, check_parameters
 from ...spikes import Spikes
 from .. import DEFAULT_FLOOR, FloorPolicy
 from ..contract import Events, FloatArray, Floor, IntArray
+from ..gpu.place import check_on_cpu
 from ..threads import begin
 from . import by_specification, engine
 from .contract import COLUMNS, INTEGRATE, Component, Gradients, JointTrace, Neurons, Synapses
@@ -203,10 +204,13 @@ def _refuse(bad: Tensor, values: Tensor, where: str, name: str, allowed: str) ->
 def _check(
     inputs: Spikes, structure: Structure, weight: Tensor, delay: Tensor, measured: Spikes | None, where: str
 ) -> None:  # fmt: skip
+    check_on_cpu(
+        where, "populations simulated together", {"weights": weight, "delays": delay, "input times": inputs.times}
+    )
     if weight.dtype not in (torch.float32, torch.float64):
         raise InputError(f"{where}: weights have dtype {weight.dtype}; allowed: float32 or float64")
     for name, tensor, n in (("weight", weight, len(structure.target)), ("delay", delay, len(structure.first) - 1)):
-        if not tensor.is_cpu or tuple(tensor.shape) != (n,):
+        if tuple(tensor.shape) != (n,):
             raise InputError(f"{where}: {name} is {tuple(tensor.shape)} on {tensor.device}; allowed: ({n},) on the CPU")
     _refuse(~torch.isfinite(weight.detach()), weight, where, "weight", "finite. If training made it so, lower lr")
     _refuse(~((delay.detach() >= 0) & torch.isfinite(delay.detach())), delay, where, "delay", "finite and >= 0 s")

@@ -16,6 +16,7 @@ from ...errors import InputError, OptionError
 from ...spikes import Spikes
 from .. import cpu
 from ..contract import Events, FloatArray, Layer
+from ..gpu.place import check_on_cpu
 from ..threads import begin, spread
 from .states import (
     Arrivals,
@@ -280,6 +281,7 @@ def _checked_times(times: Tensor, batch: int, t_stop: float, where: str) -> Tens
 
 def _check(inputs: Spikes, weight: Tensor, params: Mapping[str, Tensor], kind: Kind, where: str) -> None:
     """Raise :class:`InputError` for what does not fit."""
+    check_on_cpu(where, "readouts", {"weights": weight, "input times": inputs.times, **params})
     if weight.ndim != 2 or weight.dtype not in DTYPES or inputs.n_units != weight.shape[1]:
         raise InputError(
             f"{where}: weight is {tuple(weight.shape)} {weight.dtype}; allowed: float32 or float64, [n_out, {inputs.n_units}] "

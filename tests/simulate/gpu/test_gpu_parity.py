@@ -127,7 +127,7 @@ def test_equal_calls_have_equal_bits_and_ranges_of_samples_change_no_sum(monkeyp
     trace = gpu.forward(*here)
     up = random_gradient(3, trace.spikes.times, trace.spikes.counts)
     first, second = (gpu.backward(*here, trace, up, EXACT, True) for _ in range(2))
-    monkeypatch.setattr("hwloop.simulate.gpu.passes.SCRATCH", 1)  # sample by sample
+    monkeypatch.setattr("hwloop.simulate.gpu.layer_passes.SCRATCH", 1)  # sample by sample
     third = gpu.backward(*here, trace, up, EXACT, True)
     for a, b, c in zip(first, second, third, strict=True):
         np.testing.assert_array_equal(a, b)
