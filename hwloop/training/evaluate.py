@@ -78,6 +78,8 @@ def evaluate(
         decision = decision or method.decision(net)
     if loss is not None:
         check_loss(loss)
+    if isinstance(net, Network):
+        run = _moving(run, net)
     of_record = None if loss is None or net is None else partial(loss, cast(Network, net))
     with threads_for(net):
         return score(
@@ -87,6 +89,18 @@ def evaluate(
             loss=of_record,
             batch_size=_batch_for(net) if batch_size is None else batch_size,
         )
+
+
+def where_it_is(net: Model, inputs: Any) -> Any:
+    """``inputs`` on the device of the weights of ``net``: data sets stay where they are, batch after batch is moved."""
+    first = next(net.parameters(), None)
+    if not isinstance(inputs, Spikes) or first is None or first.device == inputs.times.device:
+        return inputs
+    return inputs.to(first.device)
+
+
+def _moving(run: Callable[[Any], Record], net: Network) -> Callable[[Any], Record]:
+    return lambda inputs: run(where_it_is(net, inputs))
 
 
 def _batch_for(net: Model | None) -> int:
@@ -156,4 +170,4 @@ def count_right(record: Record, labels: Tensor, decision: Decision) -> int:
         raise InputError(
             f"labels are {labels.dtype} {tuple(labels.shape)}; expected whole numbers, one for each of {len(predicted)} samples"
         )
-    return int((predicted == labels).sum())
+    return int((predicted.to(labels.device) == labels).sum())

@@ -14,7 +14,7 @@ from ..errors import GradientError, InputError
 from ..losses import Decision, Loss, silent_samples
 from ..network import Network
 from ..record import Record
-from .evaluate import Evaluation, Samples, batches_of, count_right
+from .evaluate import Evaluation, Samples, batches_of, count_right, where_it_is
 from .options import Model, real
 from .time_parameters import UNIT, Bounds, units
 
@@ -146,7 +146,7 @@ def train_epoch(
     descent = Descent(net, loss, optimizer, clip_norm)
     total, right, silent, samples = 0.0, 0, 0, 0
     for number, (inputs, labels) in enumerate(batches_of(data, batch_size, generator)):
-        record = forward(net, inputs)
+        record = forward(net, where_it_is(net, inputs))
         total += descent.differentiate(record, labels, number) * len(labels)
         descent.step()
         if on_step is not None:

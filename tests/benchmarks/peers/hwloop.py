@@ -64,8 +64,13 @@ class SharedTaus:
         self._network.zero_grad(set_to_none=True)
         output = self._network(self._spikes).output
         time_left = torch.where(output.valid, (T_STOP - output.times) / TAU_SYN, 0.0)
-        scores = torch.zeros(len(output), output.n_units).scatter_add(1, output.units, time_left)
+        scores = time_left.new_zeros(len(output), output.n_units).scatter_add(1, output.units, time_left)
         torch.autograd.backward(nn.functional.cross_entropy(scores, self._labels))
+
+    def to(self, device: torch.device) -> None:
+        """Move network, input and labels to ``device``."""
+        self._network.to(device)
+        self._spikes, self._labels = self._spikes.to(device), self._labels.to(device)
 
 
 class PerNeuronTaus(SharedTaus):
