@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from .tensors import DeviceEvents, DeviceNeurons, DeviceTrace
 #: Neurons that one program carries, at most; narrow layers take the next power of two.
 WIDEST_TILE = 128
 
+#: Bytes a spike that ordering spikes in time takes, about: numbers, places and neurons in int64, and the trace.
+SORTED = 120
+
 #: Lanes of a warp: a program gets one warp for so many neurons.
 WARP = 32
 
@@ -35,8 +39,11 @@ class _Launch:
     def __call__(self, kernel: Any, *arguments: Any, rows: int | None = None, **constants: Any) -> None:
         grid = self.grid if rows is None else (rows, self.tiles)
         device = next(a.device for a in arguments if isinstance(a, Tensor))
+        current = (
+            torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+        )  # Triton launches on the current one
         # what a lane does that is masked is thrown away; the interpreter would warn of it
-        with np.errstate(all="ignore"), holding(device):
+        with np.errstate(all="ignore"), current:
             kernel[grid](
                 *arguments, **constants, BLOCK=self.block, num_warps=max(1, self.block // WARP), enable_fp_fusion=False
             )
@@ -79,9 +86,10 @@ def forward(
     if most > room:  # again, with room for all of them
         offsets = torch.cat([counts.new_zeros(1), counts.reshape(-1).cumsum(0)])
         found, counts = _simulate(weight, neurons, inputs, end, offsets, total)
-    spikes, read = in_time(offsets, counts, found[0])
-    valid = torch.isfinite(spikes.times)
-    current, release_time, release_current = (torch.where(valid, values[read], 0.0) for values in found[1:])
+    with holding(weight.device, f"{batch} samples with {total} spikes in order of time", SORTED * total):
+        spikes, read = in_time(offsets, counts, found[0])
+        valid = torch.isfinite(spikes.times)
+        current, release_time, release_current = (torch.where(valid, values[read], 0.0) for values in found[1:])
     return DeviceTrace(spikes, current, release_time, release_current, None)
 
 

@@ -46,7 +46,7 @@ def check_room(batch: int, most: int) -> None:
 
 
 @contextmanager
-def holding(device: torch.device, what: str = "a pass of a layer", size: int = 0) -> Iterator[None]:
+def holding(device: torch.device, what: str, size: int) -> Iterator[None]:
     """Say what a batch needs (``size`` bytes for ``what``, besides what is held) where ``device`` cannot hold it."""
     try:
         yield

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import hwloop as hl
 from hwloop import losses
 from hwloop.errors import GradientError, InputError
 from hwloop.simulate import Options, layer_call, membrane_maximum
@@ -178,3 +179,32 @@ def test_losses_and_decisions_off_the_cpu_are_those_on_it() -> None:
     assert first_units(output).tolist() == first_units_by_torch(output.to(device())).tolist() == [1, 0, -1]
     expected = first_spike_cross_entropy(output, labels, 1e-3)
     torch.testing.assert_close(cross_entropy_by_torch(output.to(device()), labels, 1e-3).cpu(), expected)
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution"])
+def test_a_network_is_run_and_trained_where_it_is(kind: str) -> None:
+    answers = []
+    for where, engine in ((device().type, "gpu"), ("cpu", "cpu")):
+        torch.manual_seed(3)
+        neurons_of = {"tau_mem": 1e-2, "tau_syn": 5e-3, "v_th": 0.3}
+        first: list[Any] = (
+            [hl.Dense(9, 4, delay=torch.full((9,), 1e-3)), hl.LIF(4, **neurons_of)]
+            if kind == "dense"
+            else [hl.Conv2d(1, 1, 2), hl.LIF((1, 2, 2), **neurons_of), hl.Flatten()]
+        )
+        shape: dict[str, Any] = {} if kind == "dense" else {"in_shape": (1, 3, 3)}
+        net = hl.Network([*first, hl.Dense(4, 3), hl.LIF(3, **neurons_of)], **shape)
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.uniform_(parameter, 0.2, 2.0)
+        net = net.double().to(where)
+        given, labels = inputs(9).to(where), torch.tensor([0, 1, 2])
+        with nothing_made_elsewhere():
+            record = net(given, engine=engine)
+            value = losses.FirstSpike(1e-3)(net, record, labels) + losses.SpikeCount(2, 0)(net, record, labels)
+            value.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad.cpu() for p in net.parameters() if p.grad is not None]
+        assert len(gradients) >= 2
+        answers.append([value.detach().cpu(), *gradients])
+    for a, b in zip(*answers, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
