@@ -39,6 +39,9 @@ KINDS: dict[str, tuple[str | None, dict[str, Any], dict[str, Any]]] = {
     "capped": ("general", {"strength": 4.0}, {"max_spikes": 2}),
 }
 
+#: Those that take longest in the interpreter.
+LONGER = ("many spikes", "slow synapse", "nearly equal", "equal")
+
 
 def case(kind: str, dtype: Any = np.float64) -> Case:
     taus, options, changes = KINDS[kind]
@@ -79,7 +82,7 @@ def check_gradients(found: Case, trace: Trace, expected: Trace, floor: Floor, mo
     assert max(error(getattr(a, name), getattr(b, name)) for name in PARAMETERS) <= most
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) if k in LONGER else k for k in KINDS])
 def test_spikes_and_gradients_are_those_of_the_specification(kind: str) -> None:
     found = case(kind)
     here = found.layer, found.inputs, found.t_stop
@@ -100,6 +103,7 @@ def test_measured_spikes_and_the_floor_are_those_of_the_specification(kind: str,
     check_gradients(found, trace, expected, floor, GRADIENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ratio 2", "own taus, leak over threshold", "refractory, own taus, subtract"])
 def test_single_precision_agrees_to_its_rounding(kind: str) -> None:
     found = case(kind, np.float32)
@@ -134,6 +138,7 @@ def test_equal_calls_have_equal_bits_and_ranges_of_samples_change_no_sum(monkeyp
         np.testing.assert_array_equal(a, c)
 
 
+@pytest.mark.slow
 def test_a_neuron_with_more_spikes_than_room_loses_none() -> None:
     found = Case(layer([[14.0, 2.0]], 12e-3, 5e-3), events([([1e-3, 6e-3], [0, 0]), ([2e-3], [0])]), 0.03)
     here = found.layer, found.inputs, found.t_stop
@@ -143,6 +148,7 @@ def test_a_neuron_with_more_spikes_than_room_loses_none() -> None:
         compare(gpu.forward(*here), expected, TIMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_input_within_an_ulp_of_the_crossing_loses_no_spike(dtype: Any) -> None:
     n = 12
