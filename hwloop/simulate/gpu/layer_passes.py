@@ -18,7 +18,7 @@ from .memory import MAX_EVENTS, SCRATCH, check_room, expected, holding, remember
 from .parameter_kernel import parameters_tile
 from .tensors import DeviceEvents, DeviceNeurons, DeviceTrace
 
-#: Neurons that one program carries, at most; narrow layers take the next power of two.
+#: Neurons that one program carries, at most; narrow layers take the next power of two, a warp at least: a lane a thread.
 WIDEST_TILE = 128
 
 #: Bytes a spike that ordering spikes in time takes, about: numbers, places and neurons in int64, and the trace.
@@ -32,7 +32,7 @@ class _Launch:
     """Tiles of a layer of ``n`` neurons over ``batch`` samples."""
 
     def __init__(self, batch: int, n: int) -> None:
-        self.block = min(WIDEST_TILE, max(16, 1 << (n - 1).bit_length()))
+        self.block = min(WIDEST_TILE, max(WARP, 1 << (n - 1).bit_length()))
         self.tiles = -(-n // self.block)
         self.grid = (batch, self.tiles)
 
@@ -45,7 +45,7 @@ class _Launch:
         # what a lane does that is masked is thrown away; the interpreter would warn of it
         with np.errstate(all="ignore"), current:
             kernel[grid](
-                *arguments, **constants, BLOCK=self.block, num_warps=max(1, self.block // WARP), enable_fp_fusion=False
+                *arguments, **constants, BLOCK=self.block, num_warps=self.block // WARP, enable_fp_fusion=False
             )
 
 
