@@ -12,8 +12,8 @@ import torch
 
 import hwloop as hl
 from hwloop.errors import CompileError
-from hwloop.network import Network
 from hwloop.mapping import network_values
+from hwloop.network import Network
 from hwloop_loihi import LoihiProgram, compile_loihi
 from hwloop_loihi.compiler import Compilation, compile_values
 from hwloop_loihi.remedy import Refusal

@@ -12,8 +12,8 @@ import torch
 
 from hwloop import InputError
 from hwloop.network import IF, LI, LIF, AvgPool2d, Conv2d, Delay, DeltaLIF, Dense, Flatten, Scale, SumPool2d
-from hwloop.network.nir.shapes import settled
 from hwloop.network.nir.read import from_nir
+from hwloop.network.nir.shapes import settled
 
 from .made import (
     conv,
