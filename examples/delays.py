@@ -1,6 +1,6 @@
 """Yin-Yang with 30 hidden neurons: weights alone, with axonal delays, with synaptic delays, all trained with exact gradients.
 
-    python examples/delays.py --out out/delays            # 3 seeds of each kind, ten minutes; an interrupted run goes on
+    python examples/delays.py --out out/delays            # 3 seeds of each kind, half an hour; an interrupted run goes on
     python examples/delays.py --out out/delays --kind synaptic --seeds 1 --epochs 20
 
 An axonal delay belongs to an input unit of a layer, a synaptic one to a single synapse. Everything is simulated; the epoch is
@@ -66,7 +66,7 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=Path("out/delays"))
     options.add_argument("--kind", choices=KINDS, action="append")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--epochs", type=int, default=120)
+    options.add_argument("--epochs", type=int, default=300)
     chosen = options.parse_args()
     for kind in chosen.kind or KINDS:
         for seed in range(chosen.seeds):
