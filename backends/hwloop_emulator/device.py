@@ -246,7 +246,7 @@ class EmulatorDevice(DeviceBase):
         if isinstance(program, PartitionedProgram):
             raise TargetError(
                 f"{self.device_id} holds a program in {len(program.pieces)} pieces, whose membranes it has no channel for; "
-                "load one of program.pieces, or compare spikes"
+                "load one of them, program.pieces[0].program and so on, or compare spikes"
             )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)
