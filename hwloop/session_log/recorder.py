@@ -23,6 +23,7 @@ from ..device.base import WriteStatistics, checked_repeats, repeat, together
 from ..device.registry import Device, Target
 from ..device.target_document import target_text
 from ..errors import DataError, TargetError
+from ..lock_files import LockFile
 from ..mapping import Capabilities, Program
 from ..record import RanOn, Recording
 from ..results import versions
@@ -56,7 +57,7 @@ class SessionLog:
 
     def __init__(self, path: Path, clock: Clock = time.time) -> None:
         self.path, self.clock = path, clock
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+        lock = LockFile(path.with_name(f".{path.name}.lock"))
         try:
             os.stat(path.parent)  # which the lock would make
             lock.acquire()
