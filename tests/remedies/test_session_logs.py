@@ -13,6 +13,7 @@ from hwloop.session_log import read_log, record_session
 from hwloop.session_log.asked import AskedText, read_asked
 from hwloop.session_log.entries import Kind
 from hwloop.session_log.records import encode_record
+from hwloop_emulator import EmulatorTarget, Preset
 
 from .served import network, spikes
 from .support import refused
@@ -98,3 +99,13 @@ def test_a_log_whose_questions_are_not_its_own_is_got_again(log: Path) -> None:
 def use_again(log: Path) -> None:
     with hl.open(f"replay:{log}") as device:
         use(device)
+
+
+def test_a_preset_in_a_file_is_one_that_hwloop_wrote() -> None:
+    text = "option {} is no document; allowed: preset"
+    whole = Preset.load("worst").to_json()
+    refused("EmulatorTarget.read_document", text, lambda: EmulatorTarget.read_document("session", whole))
+    other = whole.replace('"version":1', '"version":2')
+    message = refused("Preset.from_json", "{}", lambda: EmulatorTarget.read_document("preset", other))
+    assert message.endswith("allowed: what hwloop wrote. Get the file again, or make it anew")
+    assert EmulatorTarget.read_document("preset", whole) == Preset.load("worst")
