@@ -39,7 +39,7 @@ class SessionLog:
             raise DataError(
                 f"cannot record into {path}: {error.strerror or error}; name a log in a folder that is writable"
             ) from error
-        self._lock = lock
+        self._lock, self._closed = lock, False
         try:
             self.held, self._writer = self._begun()
         except BaseException:
@@ -82,7 +82,10 @@ class SessionLog:
         self._writer.append(Kind.FRAME, Frame(sent, at, bytes(data)).encode(), lasting=False)
 
     def close(self) -> None:
-        """Close the file and let others record into it."""
+        """Close the file and let others record into it; closing twice is allowed."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._writer.close()
         finally:

@@ -269,7 +269,7 @@ def test_a_program_of_another_target_is_compiled_for_the_board() -> None:
     with serving("loihi") as url, hl.open(url) as device, hl.open("emulator:3") as chip:
         other = hl.compile(network(), chip)
         text = "{} runs programs compiled for it or for loihi; got {}: compile the network for it"
-        refused("device._graph_of", text, lambda: device._check_program(other))  # type: ignore[attr-defined]
+        refused("device._program_of", text, lambda: device._check_program(other))  # type: ignore[attr-defined]
         device.load(hl.compile(network(), device))
         device.load(hl.compile(network(), find("loihi", dt=device.target.dt)))  # type: ignore[attr-defined]
 

@@ -295,3 +295,76 @@ def test_questions_that_no_log_can_hold_are_refused(small: Path, tmp_path: Path)
     log.close()
     with pytest.raises(DataError, match="what was asked is before run 1; allowed: up to run 0"):
         read_log(tmp_path / "x")
+
+
+class Plain:
+    """An emulated chip without temperature, whose trim cells are there."""
+
+    def __init__(self, device: Any) -> None:
+        self.__dict__["device"] = device
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "temperature":
+            raise AttributeError(name)
+        return getattr(self.__dict__["device"], name)
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.__dict__["device"].close()
+
+
+def test_a_device_without_a_temperature_is_brought_back_without(tmp_path: Path) -> None:
+    def chip() -> Any:
+        return Plain(hl.open("emulator:3", **CHIP))
+
+    with record_session(chip(), tmp_path / "x") as device:
+        assert not hasattr(device, "temperature")
+        device.load(hl.compile(chain(), device.target))
+        write(device, 3, -2)
+        device.run(INPUTS)
+    with record_session(chip(), tmp_path / "x") as device:
+        device.seek(logged=0)
+        device.load(hl.compile(chain(), device.target))
+        write(device, 3, -2)
+        device.run(INPUTS)
+        device.run(INPUTS)  # live
+        default = device.trim_ranges["v_th"].default
+        assert (device._device.trim_codes("v_th")[[0, 4]] - default).tolist() == [-2, 3]
+    with hl.open(f"replay:{tmp_path / 'x'}") as replayed:
+        assert replayed.temperature is None  # type: ignore[attr-defined]
+
+
+def test_a_calibration_that_was_applied_is_the_devices_again_once_it_is_asked_itself(tmp_path: Path) -> None:
+    with hl.open("emulator:3", **CHIP) as chip:
+        _, calibration = calibrated(chip)
+    with recorded(tmp_path / "x") as device:
+        device.apply(calibration)
+        device.load(hl.compile(chain(), device.target))
+        live = device.run(INPUTS)
+    with recorded(tmp_path / "x") as device:
+        device.seek(logged=0)
+        device.apply(calibration)
+        device.load(hl.compile(chain(), device.target))
+        assert device.run(INPUTS).calibration_id == live.calibration_id == calibration.id
+        held = device._device
+        again = device.run(INPUTS)  # live
+        assert again.calibration_id == calibration.id
+        assert held.trim_codes("v_th").tolist() == device.trim_codes("v_th").tolist()
+        write(device, 1, 2)
+        assert device.calibration is None
+
+
+def test_what_may_be_left_out_is_passed_over_where_something_else_is_asked(tmp_path: Path) -> None:
+    with hl.open("emulator:3", **CHIP) as chip:
+        _, calibration = calibrated(chip)
+    with recorded(tmp_path / "x") as device:
+        device.apply(calibration)
+        device.load(hl.compile(chain(), device.target))
+        device.run(INPUTS)
+    with (
+        hl.open(f"replay:{tmp_path / 'x'}") as replayed,
+        pytest.raises(TargetError, match="advance was not recorded before run 0"),
+    ):
+        replayed.advance(1.0)  # type: ignore[attr-defined]
