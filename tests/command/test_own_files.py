@@ -110,6 +110,24 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_begun(tmp_path: Path) 
     assert not (tmp_path / "run" / "experiment.toml").exists()
 
 
+def test_a_preset_file_of_any_name_is_kept_under_one_that_is_read_as_a_file(tmp_path: Path) -> None:
+    preset_file(tmp_path, 'name = "bss2"', 'name = "mine"').rename(tmp_path / "chip")
+    experiment = TINY.changed(target={"preset": str(tmp_path / "chip")})
+    with opened(tmp_path / "run", "train") as out:
+        out.begin(experiment)
+    (tmp_path / "chip").unlink()
+    again = Experiment.load(tmp_path / "run" / "experiment.toml")
+    assert Path(again.target.preset or "").name.endswith("-chip.toml")
+    assert again.target.find().capabilities.name == "emulator/mine"
+
+
+def test_a_run_without_a_summary_that_can_be_read_is_not_one_that_has_finished(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{")
+    (tmp_path / "experiment.toml").write_text("x")
+    replaced.copy_documents(tmp_path)
+    assert (tmp_path / replaced.KEPT / "experiment.toml").read_text() == "x"
+
+
 def test_only_files_of_the_same_content_are_the_same(tmp_path: Path) -> None:
     for name, text in (("a", "x"), ("b", "x"), ("c", "y")):
         (tmp_path / name).write_text(text)

@@ -304,7 +304,8 @@ def test_a_calibration_over_a_line_is_that_in_process() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"kind": "both"}, "kind"), ({"extra": 1}, "extra"), ({"device_id": "\x1b[31mred"}, "printable"),
-     ({"version": 2}, "version"), ({"limits": None}, "kind 'fixed' has limits"), ({"dt": -1.0}, "dt")],
+     ({"version": 2}, "version"), ({"limits": None}, "kind 'fixed' has limits"), ({"dt": -1.0}, "dt"),
+     ({"trim": {"v_th": {"codes_min": 3, "codes_max": 1, "default": 2, "law": "linear", "step": 1.0}}}, "codes_min <= default <= codes_max")],
 )  # fmt: skip
 def test_an_info_that_is_none_is_refused(change: dict[str, Any], said: str) -> None:
     import json
