@@ -62,13 +62,14 @@ class RunFolder:
         """
         replaces = not self.resumed and (self.path / "summary.json").exists()
         try:
+            own_files.check(experiment)
             storage.remove_leftovers(self.path)
-            written = own_files.kept(experiment, self.path)
             if replaces:
                 replaced.copy_documents(self.path)
             write_summary(self.path, self.kind, status="running", seed=experiment.seed, results=results)
             if replaces:
                 replaced.set_aside(self.path, _CONTENT)
+            written = own_files.kept(experiment, self.path)
         except OSError as error:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", written.to_toml().encode())

@@ -41,6 +41,12 @@ def kept(experiment: Experiment, run: Path) -> Experiment:
     return experiment.changed("the files kept", **changes) if changes else experiment
 
 
+def check(experiment: Experiment) -> None:
+    """Raise :class:`~hwloop.errors.DataError` where a file that ``experiment`` names cannot be read."""
+    for _, _, path in _named(experiment):
+        storage.read_bytes(path, MOST_BYTES)
+
+
 def tidy(run: Path) -> None:
     """Remove what earlier runs in ``run`` kept."""
     if not (run / FOLDER).is_dir():

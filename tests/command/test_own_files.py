@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import nir
 import pytest
@@ -107,7 +108,7 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_begun(tmp_path: Path) 
     (tmp_path / "net.nir").unlink()
     with pytest.raises(DataError, match=r"cannot read .*net.nir"), opened(tmp_path / "run", "train") as out:
         out.begin(experiment)
-    assert not (tmp_path / "run" / "experiment.toml").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_preset_file_of_any_name_is_kept_under_one_that_is_read_as_a_file(tmp_path: Path) -> None:
@@ -126,6 +127,20 @@ def test_a_run_without_a_summary_that_can_be_read_is_not_one_that_has_finished(t
     (tmp_path / "experiment.toml").write_text("x")
     replaced.copy_documents(tmp_path)
     assert (tmp_path / replaced.KEPT / "experiment.toml").read_text() == "x"
+
+
+def test_after_a_kill_while_files_are_kept_the_folder_is_one_of_a_run(tmp_path: Path) -> None:
+    """A folder that holds anything else than a run is never written to: the summary comes first."""
+    experiment = Experiment.load(experiment_file(tmp_path))
+    with (
+        mock.patch.object(own_files, "kept", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+        opened(tmp_path / "run", "train") as out,
+    ):
+        out.begin(experiment)
+    with opened(tmp_path / "run", "train", force=True) as out:
+        out.begin(experiment)
+    assert len(list((tmp_path / "run" / "inputs").iterdir())) == 2
 
 
 def test_only_files_of_the_same_content_are_the_same(tmp_path: Path) -> None:
