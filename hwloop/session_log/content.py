@@ -150,7 +150,8 @@ def difference(
     if program != run.program:
         pairs = zip(layers, run.layers, strict=False)
         place = next((k for k, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
-        where = "its target or limits" if place is None and len(layers) == len(run.layers) else f"layer {place}"
+        others = "its target or limits" if len(layers) == len(run.layers) else "the number of layers"
+        where = others if place is None else f"layer {place}"
         return f"program {program[:12]}, recorded was {run.program[:12]}; what differs first is {where}"
     if repeats != run.repeats:
         return f"{repeats} repeats, recorded were {run.repeats}"
