@@ -121,14 +121,14 @@ class FixedDevice(SerialDevice):
     target: SerialTarget
 
     def _check_program(self, program: Program) -> None:
-        graph = _graph_of(program, self.device_id)
+        graph = _program_of(program, self.device_id).graph
         try:
             self.target.check_graph(graph, fixed_image.write(graph))
         except CompileError as error:
             raise TargetError(f"{self.device_id}: {error}") from error
 
     def _write(self, program: Program) -> int:
-        self._upload(fixed_image.write(_graph_of(program, self.device_id)))
+        self._upload(fixed_image.write(_program_of(program, self.device_id).graph))
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)
@@ -136,12 +136,12 @@ class FixedDevice(SerialDevice):
         return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
-        graph = _graph_of(program, self.device_id)
+        fixed = _program_of(program, self.device_id)
+        graph = fixed.graph
         n_ticks = checked_ticks(spikes.t_stop, graph)
         inputs, merged = encode(spikes, graph.dt)
         layers, wraps = self.run_graph(graph, inputs, n_ticks)
-        if isinstance(program, LoihiProgram):
-            check_wraps(wraps, program, spikes)
+        check_wraps(wraps, fixed, spikes)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
             repeat(decode_late(ticks, late, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
@@ -219,12 +219,12 @@ def _layers(parts: list[Events], sizes: list[int]) -> tuple[TickSpikes, ...]:
     return tuple(found)
 
 
-def _graph_of(program: Program, device: str) -> FixedGraph:
+def _program_of(program: Program, device: str) -> LoihiProgram:
     if not isinstance(program, LoihiProgram):
         raise TargetError(
             f"{device} runs programs compiled for it or for loihi; got {type(program).__name__}: compile the network for it"
         )
-    return program.graph
+    return program
 
 
 def opened(target: SerialTarget, owner: Owner, remote: Remote) -> SerialDevice:

@@ -17,6 +17,7 @@ from hwloop.errors import LinkError
 
 from . import framing
 from .framing import Decoder, Frame
+from .greeting import check_hello
 from .messages import MAGIC, NUMBERS, BodyError, Code, Failure, Hello, Region, pack_request, unpack_reply
 from .pace import ChunkSize, Pace
 from .schema import SCHEMA_ID
@@ -143,7 +144,7 @@ class Session:
         if reply is None:
             raise OSError("no answer to a greeting")
         hello, _ = self._fields("HELLO", reply)
-        self._check_hello(hello)
+        check_hello(hello, reply.boot, self.name)
         before, self.boot = self.boot, reply.boot
         self._decoder = Decoder(framing.REPLIES, hello.max_body)
         self.chunk = ChunkSize(LEAST_CHUNK, hello.max_body - overhead())
@@ -153,19 +154,6 @@ class Session:
             raise Rebooted(f"{self.name}: the board started anew")
         if before:
             self.counts.reconnects += 1
-
-    def _check_hello(self, hello: Hello) -> None:
-        if hello.magic != MAGIC or hello.schema != SCHEMA_ID:
-            raise LinkError(
-                f"{self.name}: the board speaks schema {hello.schema:08x} of the link; this hwloop speaks {SCHEMA_ID:08x}. "
-                "Put firmware and hwloop of the same version together"
-            )
-        fits = framing.LEAST_BODY <= hello.max_body <= framing.MOST_BODY and hello.window >= 1 and hello.kind in (1, 2)
-        if not fits:
-            raise LinkError(
-                f"{self.name}: the board says bodies of {hello.max_body} bytes, window {hello.window}, kind {hello.kind}; allowed: "
-                f"{framing.LEAST_BODY}..{framing.MOST_BODY}, 1 or more, 1 or 2. Its firmware is at fault: report it to its author"
-            )
 
     def _gone(self, cause: OSError | None) -> LinkError:
         return LinkError(

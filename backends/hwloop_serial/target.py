@@ -190,6 +190,11 @@ class SerialTarget:
         self.check_graph(program.graph, fixed_image.write(program.graph))
         return program
 
+    @property
+    def compiler(self) -> tuple[str, dict[str, Any]] | None:
+        """The target that compiles for a fixed-point board, whose limits of memory aside; None for boards of codes."""
+        return LoihiTarget(dt=self.dt, headroom=self.headroom).compiler if self.fixed else None
+
     def check_graph(self, graph: Any, image: bytes) -> None:
         """Raise :class:`~hwloop.errors.CompileError` where a fixed-point board has no room for ``graph``."""
         info, hello = self._asked()

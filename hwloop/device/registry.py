@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ENTRY_POINT_GROUP",
     "Capabilities",
+    "CompilesAs",
     "Device",
     "DeviceBase",
+    "Documented",
     "Measured",
     "Program",
     "StepChoice",
@@ -91,6 +93,27 @@ class Target(Protocol):
 
     def open(self) -> Device:
         """Open the device; :class:`TargetError` where that fails."""
+
+
+@runtime_checkable
+class Documented(Protocol):
+    """A target with options that are documents, such as a preset of one's own; its factory reads them."""
+
+    def documents(self) -> dict[str, str]:
+        """Text of each such option that it was made with, for files."""
+
+    @staticmethod
+    def read_document(option: str, text: str) -> Any:
+        """The value of ``option``; :class:`DataError` where ``text`` is none."""
+
+
+@runtime_checkable
+class CompilesAs(Protocol):
+    """A target whose programs another one compiles too, or itself under another name."""
+
+    @property
+    def compiler(self) -> tuple[str, dict[str, Any]] | None:
+        """Name and options of it; None where there is none."""
 
 
 @runtime_checkable

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
 import select
+import socket
 import threading
 import time
 
@@ -40,15 +41,17 @@ class Server:
         self.line, self.board = line, Board(model, new_boot(), room)
         self._decoder = self.board.decoder()
         self._waiting = bytearray()
-        self._woken, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
+        # no bare descriptors: once they are closed, their numbers are another's
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         self._stopped = False
         self._heard = time.monotonic()
 
     def stop(self) -> None:
-        """Let :meth:`run` return."""
+        """Let :meth:`run` return; once it has, there is nothing left to do."""
+        with contextlib.suppress(OSError):
+            self._wake.send(b"\0")  # first: who sees that it is stopped closes this
         self._stopped = True
-        os.write(self._wake, b"\0")
 
     def run(self) -> None:
         """Serve; returns after :meth:`stop`, everything given back."""
@@ -57,17 +60,17 @@ class Server:
                 self._once()
         finally:
             self.line.close()
-            os.close(self._woken)
-            os.close(self._wake)
+            self._woken.close()
+            self._wake.close()
             self.board.runs.end()
             self.board.model.close()
 
     def _once(self) -> None:
         listened = self.line.descriptors()
         writing = listened[-1:] if self._waiting else []
-        ready, writable, _ = select.select([*listened, self._woken], writing, [], TICK)
+        ready, writable, _ = select.select([*listened, self._woken.fileno()], writing, [], TICK)
         for descriptor in ready:
-            if descriptor != self._woken and descriptor in self.line.descriptors():
+            if descriptor != self._woken.fileno() and descriptor in self.line.descriptors():
                 self._take(self.line.ready(descriptor))
         if writable or self._waiting:
             self._send()
