@@ -66,7 +66,7 @@ def main() -> int:
     )  # fmt: skip
     software = hl.evaluate(net, task.test, decision="count").accuracy
     print(f"simulated: {software:.2%} of {len(task.test)} test samples", flush=True)
-    with hl.open("loihi", dt=chosen.dt) as chip:
+    with hl.open("loihi", dt=chosen.dt, headroom=1) as chip:
         chip.load(hl.compile(net, chip, weight_scale="max"))
         print(f"as is on {chip.device_id}: {measure(chip, task.test, decision='count').accuracy:.2%}", flush=True)
         some = task.test.inputs[: min(100, len(task.test))]
