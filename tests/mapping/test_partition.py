@@ -168,3 +168,10 @@ def test_whether_a_network_fits_is_counted_in_neurons_not_in_inputs() -> None:
     net = hl.Network([dense(40, 8, 0.6), lif(8), dense(8, 8, 0.5, 1), lif(8)])
     assert not isinstance(hl.compile(net, chip(16, 100), partition=True), PartitionedProgram)
     assert isinstance(hl.compile(net, chip(15, 100), partition=True), PartitionedProgram)
+
+
+def test_masked_circuits_are_kept_in_order_and_not_used() -> None:
+    mask = [300, 5, 130, 5, 65, 1]
+    program = hl.compile(chain(), chip(400, 8, joined=4), partition=True, mask=mask)
+    assert program.mask == (1, 5, 65, 130, 300)
+    assert not set(mask) & set(np.concatenate([layer.neurons for layer in program.layers]).tolist())

@@ -15,6 +15,7 @@ import torch
 from hwloop.device.registry import find
 from hwloop.errors import DataError, InputError
 from hwloop.mapping import Program, compile_network, stored
+from hwloop.mapping.constraints import Block
 from hwloop.network import LIF, Dense, Network, Sparse
 
 
@@ -206,3 +207,12 @@ def test_figures_are_counts_and_errors(figures: tuple[float, ...], allowed: bool
     else:
         with pytest.raises(DataError, match="figures is .*whole counts and an error >= 0"):
             stored.load(data, made.capabilities)
+
+
+def test_the_digest_tells_which_array_a_layer_has_and_synapses_are_counted() -> None:
+    made, value = _masked(), np.full(3, 0.25, np.float32)
+    assert (made.layers[0].n_synapses, made.layers[0].codes.size) == (3, 12)
+    layer = replace(made.layers[0], blocks=(Block(-1, 0, 4),), synapses=None)
+    kinds = [replace(layer, bias=value), replace(layer, v_init=value), layer]
+    digests = {Program(made.capabilities, (kind,), inputs=(("in", 4),)).digest for kind in kinds}
+    assert len(digests) == 3
