@@ -41,6 +41,7 @@ __all__ = [
     "Capabilities",
     "Device",
     "DeviceBase",
+    "Emulating",
     "Measured",
     "Program",
     "StepChoice",
@@ -135,6 +136,14 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Emulating(Protocol):
+    """A target that emulates an analog chip, or stands for a board that does."""
+
+    def without_mismatch(self) -> Target | None:
+        """The same noise without differences between neurons, emulated in this process; None where that cannot be had."""
 
 
 class StepChoice(Protocol):
