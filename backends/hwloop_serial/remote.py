@@ -12,7 +12,7 @@ import numpy as np
 
 from hwloop.errors import LinkError, TargetError
 
-from . import information
+from . import calls, information
 from .information import Info
 from .messages import END_RUN, FORGET, KEEP, NO_DIGEST, WRAPS, Code, Hello, Region, Run, State, Status
 from .schema import MESSAGES
@@ -239,7 +239,7 @@ class Remote:
     def call(self, function: int, arguments: bytes = b"") -> bytes:
         """The result of a CALL; :class:`~hwloop.errors.TargetError` with the board's text where it refuses."""
         given = arguments
-        if len(arguments) > self.hello.max_body - MESSAGES["CALL"].request.packed.size:
+        if len(arguments) > min(calls.MOST_INLINE, self.hello.max_body - MESSAGES["CALL"].request.packed.size):
             given = self.upload(Region.ARGUMENT, arguments)
         try:
             fields, data = self._patiently("CALL", (function,), given)

@@ -14,6 +14,7 @@ import torch
 import hwloop as hl
 from hwloop import datasets, losses
 from hwloop.device.registry import Device
+from hwloop.errors import LinkError
 from hwloop.network import LIF, Dense, Network
 from hwloop.training.loop import finetune
 from tests.reliability.conftest import rounds_of
@@ -25,16 +26,29 @@ EPOCHS = (120, 12_000)
 BOARD_EVERY, HOST_AFTER = 20.0, 30.0
 #: Longest time an epoch may take, kills included (s): without them it is about half a second.
 PATIENCE = 15.0
+#: Longest time in which a board that was killed is there again (s).
+OPENING = 60.0
 ROOT = Path(__file__).parents[2]
 
 HOST = """
 import sys
 import torch
-import hwloop as hl
-from tests.reliability.test_finetuning_processes import tuned
+from tests.reliability.test_finetuning_processes import opened, tuned
 url, checkpoints, out, epochs = sys.argv[1:]
-torch.save(tuned(hl.open(f"serial:{url}", session=5, deadline=120.0), int(epochs), checkpoints), out)
+torch.save(tuned(opened(url), int(epochs), checkpoints), out)
 """
+
+
+def opened(url: str) -> Device:
+    """The board; tried again where it is not there at the moment, as who starts a host that died would do."""
+    until = time.monotonic() + OPENING
+    while True:
+        try:
+            return hl.open(f"serial:{url}", session=5, deadline=120.0)
+        except LinkError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def tuned(device: Device, epochs: int, checkpoints: str | None = None) -> list[torch.Tensor]:

@@ -11,6 +11,7 @@ import time
 from hwloop.device.registry import Target
 from hwloop_loihi.device import LoihiTarget
 
+from .. import cobs
 from .board import Board, Room
 from .codes import CodesModel
 from .fixed import FixedModel
@@ -39,6 +40,7 @@ class Server:
     def __init__(self, model: Model, line: Line, room: Room | None = None) -> None:
         self.line, self.board = line, Board(model, new_boot(), room)
         self._decoder = self.board.decoder()
+        cobs.ready()
         self._waiting = bytearray()
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
