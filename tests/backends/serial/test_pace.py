@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import numpy as np
@@ -10,7 +11,7 @@ from hwloop_serial import calls
 from hwloop_serial.board.board import Board, Room
 from hwloop_serial.board.run import at_once
 from hwloop_serial.faults import FaultRates
-from hwloop_serial.messages import Function
+from hwloop_serial.messages import Function, Region
 from hwloop_serial.pace import ChunkSize
 from hwloop_serial.remote import Remote
 from tests.reliability.support import SimulatedBoard
@@ -58,3 +59,16 @@ def test_large_results_of_a_call_come_in_chunks() -> None:
     sent = remote.session.counts.sent
     assert remote.call(Function.WRITES, data) == data
     assert remote.session.counts.sent - sent < 200
+
+
+def test_a_line_that_becomes_slower_is_waited_for() -> None:
+    """Chunks that were answered in time before would else be given up, each just before its reply comes, for ever."""
+    board = SimulatedBoard(3)
+    remote = Remote(board.session())
+    for _ in range(30):
+        remote.status()
+    for port in board.ports:
+        port._latency = 0.2
+    data, sent = bytes(range(256)) * 4, remote.session.counts.sent
+    assert remote.upload(Region.INPUT, data) == hashlib.sha256(data).digest()
+    assert remote.session.counts.sent - sent < 300
