@@ -104,7 +104,8 @@ def summary(folder: Path, name: str) -> dict[str, Any]:
         return "TARGET" if value == name else value
 
     found: dict[str, Any] = timeless(read_summary(folder))
-    found.pop("experiment")
+    for name_of_the_target in ("experiment", "command"):
+        found.pop(name_of_the_target)
     return found
 
 

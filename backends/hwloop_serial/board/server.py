@@ -20,6 +20,8 @@ from .model import Model
 
 #: Replies that wait for a host that does not read (bytes); what comes beyond is dropped, and asked for again.
 MOST_WAITING = 4 * 2**20
+#: Bytes that are offered to the line at once.
+MOST_AT_ONCE = 65536
 #: Time between two looks at the silence of the host (s).
 TICK = 0.1
 
@@ -88,8 +90,8 @@ class Server:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting:
-            sent = self.line.write(bytes(self._waiting))
+        # a pseudo-terminal takes 4 kB at a time
+        while self._waiting and (sent := self.line.write(bytes(self._waiting[:MOST_AT_ONCE]))):
             del self._waiting[:sent]
 
     def _watch_silence(self) -> None:
