@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 import hwloop as hl
 from hwloop.datasets import Dataset, Task
@@ -141,11 +142,11 @@ def trained(experiment: Experiment, task: Task, path: Path) -> hl.Network:
     """The network of ``experiment``, trained in software, or read from ``path`` where that was done before."""
     net = experiment.build_network()
     if path.exists():
-        net.load_state_dict(torch.load(path, weights_only=True))
+        net.load_state_dict(load_file(path))
         return net
     hl.fit(net, task, experiment.build_loss(), **experiment.fit_options())
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(net.state_dict(), path)
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path)
     return net
 
 
@@ -169,7 +170,7 @@ def compared(name: str, port: str, options: argparse.Namespace) -> dict[str, Any
     if options.epochs is not None:
         experiment = experiment.changed(finetune={"epochs": options.epochs})
     task = experiment.build_task()
-    net = trained(experiment, task, options.out / f"{name}{'-quick' if options.quick else ''}.pt")
+    net = trained(experiment, task, options.out / f"{name}{'-quick' if options.quick else ''}.safetensors")
     task = Task(
         task.name, task.train, task.validation, task.test.select(slice(0, samples)), task.n_in, task.n_out, task.t_stop
     )
