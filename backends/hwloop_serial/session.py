@@ -90,8 +90,7 @@ class Session:
         self._port: Port | None = None
         self._decoder = Decoder(framing.REPLIES)
         self._arrived: deque[Frame] = deque()
-        self._sends = 0
-        self._overdue_in_a_row = 0  # a line that has become slower than it was answers longer waits alone
+        self._sends = self._overdue_in_a_row = 0  # a line that has become slower than it was answers longer waits alone
 
     # -- opening and closing ------------------------------------------------------------------
 
