@@ -146,6 +146,17 @@ class EmulatorTarget:
         program = partition_network(net, self.capabilities, weight_scale=weight_scale, mask=mask)
         return _checked(program) if program.is_graph else program
 
+    def without_mismatch(self) -> EmulatorTarget:
+        """The same noise with no device differences and no defects, as of ``mismatch=False``."""
+        return EmulatorTarget(
+            str(self.number),
+            preset=self.preset.without_mismatch(),
+            session=self._session,
+            batch=self._batch,
+            clock=self._clock,
+            fail_after=self._fail_after,
+        )
+
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
         session = next_session(self.device_id) if self._session is None else self._session

@@ -26,6 +26,9 @@ WRITES = struct.Struct("<IQQII")
 #: Codes and neurons of trim cells; membranes and their times.
 CODES, NEURONS, VALUES = np.dtype("<i4"), np.dtype("<u4"), np.dtype("<f8")
 
+#: Arguments and results that stand in the frame itself (bytes): larger ones go in chunks, of which a poor line loses a few only.
+MOST_INLINE = 512
+
 
 class CallError(ValueError):
     """Bytes that are no arguments or results of a call."""

@@ -91,7 +91,7 @@ class Session:
         self._port: Port | None = None
         self._decoder = Decoder(framing.REPLIES)
         self._arrived: deque[Frame] = deque()
-        self._sends = 0
+        self._sends = self._overdue_in_a_row = 0  # a line that has become slower than it was answers longer waits alone
 
     # -- opening and closing ------------------------------------------------------------------
 
@@ -322,7 +322,9 @@ class Session:
             raw = framing.encode(frame)
             own, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
             ahead = own + sum(flight.own_bytes for flight in flying.values())
-            flying[sequence] = Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
+            flying[sequence] = Flight(
+                offset, length, self._sends, now + self.pace.wait(ahead, self._overdue_in_a_row), now, own, ahead
+            )
             self._send(raw, frame)
 
     def _landed(
@@ -330,6 +332,7 @@ class Session:
         take: Callable[[int, int, Any, bytes], None],
     ) -> None:  # fmt: skip
         flight = flying.pop(reply.sequence)
+        self._overdue_in_a_row = 0
         fields, data = self._fields(name, reply)
         self.pace.took(self.clock.now() - flight.at, flight.ahead_bytes)
         take(flight.offset, flight.length, fields, data)
@@ -340,6 +343,7 @@ class Session:
 
     def _overdue(self, waiting: deque[tuple[int, int]], flying: dict[int, Flight]) -> None:
         now = self.clock.now()
+        self._overdue_in_a_row += 1
         for sequence in [key for key, flight in flying.items() if flight.until <= now]:
             self._dropped(waiting, flying, sequence)
 

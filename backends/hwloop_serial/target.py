@@ -24,6 +24,7 @@ from hwloop_loihi.remedy import Headroom
 
 from . import fixed_image, fixed_limits
 from .address import FoundPort, port_of, ports
+from .emulated import twin_of
 from .information import Info
 from .messages import Hello
 from .owner import Owner
@@ -172,6 +173,11 @@ class SerialTarget:
         """``(emulated, not emulated)``, as the board says."""
         emulated, left_out = self.info.in_words
         return list(emulated), list(left_out)
+
+    def without_mismatch(self) -> Target | None:
+        """The same noise without device differences, emulated in this process: a served chip keeps its own. None for others."""
+        twin = twin_of(self.info, self.session)
+        return None if twin is None else twin.without_mismatch()
 
     # -- compiling ----------------------------------------------------------------------------
 

@@ -1,9 +1,8 @@
 """Targets and devices: the one small protocol behind which everything about hardware sits.
 
-A *target* describes (capabilities as data) and compiles; a *device* is an opened target that loads programs and
-runs spikes. Both are found by name, ``"emulator:7"`` or ``"serial:/dev/ttyUSB0"``: what stands before the colon is
-an entry point of group ``hwloop.backends``, what follows is the address that this backend understands. An entry
-point is a function ``(address: str, **options) -> Target``; built-in backends register in no other way.
+A *target* describes (capabilities as data) and compiles; a *device* is an opened target that loads programs and runs spikes.
+Both are found by name, ``"emulator:7"`` or ``"serial:/dev/ttyUSB0"``: before the colon an entry point of group
+``hwloop.backends``, a function ``(address: str, **options) -> Target``, then the address that this backend understands.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ __all__ = [
     "Device",
     "DeviceBase",
     "Documented",
+    "Emulating",
     "Measured",
     "Program",
     "StepChoice",
@@ -158,6 +158,14 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Emulating(Protocol):
+    """A target that emulates an analog chip, or stands for a board that does."""
+
+    def without_mismatch(self) -> Target | None:
+        """The same noise without differences between neurons, emulated in this process; None where that cannot be had."""
 
 
 class StepChoice(Protocol):

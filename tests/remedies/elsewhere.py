@@ -131,6 +131,7 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("calls.unpack_trim", "{} bytes", _ON_THE_BOARD),
     ("calls.unpack_membrane", "{} bytes", _ON_THE_BOARD),
     ("cobs.decode", "a block reaches to byte {} of {}", "a frame that is none is dropped, and the request sent again"),
+    ("cobs.decode", "a block reaches beyond byte {}", "a frame that is none is dropped, and the request sent again"),
     ("event_lists.unpack", "{} bytes, too few for {} counts", _WRAPPED),
     ("event_lists.unpack", "{} events up to it in {} bytes", _WRAPPED),
     ("event_lists.unpack", "{} bytes of events; the counts say {}", _WRAPPED),

@@ -12,6 +12,7 @@ import time
 from hwloop.device.registry import Target
 from hwloop_loihi.device import LoihiTarget
 
+from .. import cobs
 from .board import Board, Room
 from .codes import CodesModel
 from .fixed import FixedModel
@@ -20,6 +21,8 @@ from .model import Model
 
 #: Replies that wait for a host that does not read (bytes); what comes beyond is dropped, and asked for again.
 MOST_WAITING = 4 * 2**20
+#: Bytes that are offered to the line at once.
+MOST_AT_ONCE = 65536
 #: Time between two looks at the silence of the host (s).
 TICK = 0.1
 
@@ -40,6 +43,7 @@ class Server:
     def __init__(self, model: Model, line: Line, room: Room | None = None) -> None:
         self.line, self.board = line, Board(model, new_boot(), room)
         self._decoder = self.board.decoder()
+        cobs.ready()
         self._waiting = bytearray()
         # no bare descriptors: once they are closed, their numbers are another's
         self._woken, self._wake = socket.socketpair()
@@ -89,8 +93,8 @@ class Server:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting:
-            sent = self.line.write(bytes(self._waiting))
+        # a pseudo-terminal takes 4 kB at a time
+        while self._waiting and (sent := self.line.write(bytes(self._waiting[:MOST_AT_ONCE]))):
             del self._waiting[:sent]
 
     def _watch_silence(self) -> None:
