@@ -96,6 +96,16 @@ class DemoResult:
     seconds: float
 
     @property
+    def emulated(self) -> bool:
+        """Whether all chips are."""
+        return all(chip.as_is.ran_on == "emulator" for chip in self.chips)
+
+    @property
+    def chips_in_words(self) -> str:
+        """How many there are, and whether they are emulated."""
+        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chips"
+
+    @property
     def results(self) -> list[Result]:
         """Every accuracy."""
         pairs = [result for chip in self.chips for result in (chip.as_is, chip.calibrated, chip.tuned)]
