@@ -75,6 +75,11 @@ REFUSED = {
     "a shape that lies": (lambda h, t: h["0.codes"].update(shape=[60000, 40000]), "0.codes"),
     "offsets that lie": (lambda h, t: h["0.codes"].update(data_offsets=[0, 2**40]), "0.codes"),
     "a type that is none": (lambda h, t: h["0.codes"].update(dtype="U128"), "0.codes"),
+    "whole numbers of another width": (lambda h, t: h["0.codes"].update(dtype="F32", shape=[6, 2]), "0.codes"),
+    "neurons of 32 bits": (
+        lambda h, t: h["0.neurons"].update(dtype="I32", shape=[12]),
+        "0.neurons is I32 .*; allowed: I64|0.neurons",
+    ),
     "a length of 2^31": (lambda h, t: h["0.codes"].update(shape=[2**31, 1]), "one or two lengths > 0"),
     "no length": (lambda h, t: h["0.codes"].update(shape=[]), "one or two lengths > 0"),
     "a length of 0": (lambda h, t: h["0.codes"].update(shape=[6, 0]), "one or two lengths > 0"),
@@ -190,6 +195,30 @@ def test_neurons_and_codes_are_those_of_the_chip(change: Any, said: str) -> None
     change(made)
     with pytest.raises(DataError, match=said):
         stored.load(stored.dump(made), made.capabilities)
+
+
+def test_blocks_that_end_where_their_sources_end_are_read() -> None:
+    """The other side of the blocks that are refused."""
+    made = program()
+    layers = (
+        replace(made.layers[0], blocks=(Block(-1, 0, 4),), kind="LIF"),
+        replace(made.layers[1], blocks=(Block(0, 4, 2), Block(0, 0, 4))),
+    )
+    whole = Program(made.capabilities, layers, inputs=(("in", 4),))
+    assert stored.load(stored.dump(whole), made.capabilities).digest == whole.digest
+    beyond = Program(made.capabilities, (layers[0], replace(layers[1], blocks=(Block(0, 1, 6),))), inputs=(("in", 4),))
+    with pytest.raises(DataError, match="layer 1 takes 6 units; its blocks are not those of what drives it"):
+        stored.load(stored.dump(beyond), made.capabilities)
+
+
+def test_every_array_starts_where_its_numbers_are_aligned() -> None:
+    """Readers map the file instead of copying it."""
+    for length in range(9):
+        made = replace(program().layers[0], name="n" * length)
+        data = stored.dump(Program(program().capabilities, (made, program().layers[1])))
+        assert struct.unpack_from("<Q", data)[0] % 8 == 0
+    with pytest.raises(DataError, match=r"a header of 1000 bytes; allowed: 2..992"):
+        stored.load(struct.pack("<Q", 1000) + bytes(992), program().capabilities)
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,12 @@ def test_groups_in_groups_are_read_to_a_depth_and_refused_beyond() -> None:
             ValueError, match=rf"groups in groups, {MAX_CONTENT_DEPTH + 1} deep; allowed: {MAX_CONTENT_DEPTH}"
         ):
             check_members(file, [10**6])
+
+
+@pytest.mark.parametrize(("names", "said"), [((), "nothing"), (("other",), "'other'")])
+def test_a_file_without_a_graph_is_told_with_what_is_in_it(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    with h5py.File(tmp_path / "x.nir", "w") as file:
+        for name in names:
+            file[name] = np.zeros(3)
+    with pytest.raises(DataError, match=rf"no group 'node' in it, but {said}; export it again"):
+        hl.Network.from_nir(tmp_path / "x.nir")
