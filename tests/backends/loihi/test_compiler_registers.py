@@ -350,3 +350,11 @@ def test_coarser_scales_are_tried_one_after_the_other_up_to_twice_what_is_needed
 def test_a_longer_step_that_lets_the_smallest_weights_count_is_tried_first() -> None:
     error = refused(with_weight(network(3, 2), 0, np.full((2, 3), 5e-4)))
     assert error.fix.startswith("open the target with dt=0.00031, or multiply")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_room_for_a_volley_is_made_whatever_the_sign(sign: float) -> None:
+    net = with_weight(network(1200, 1), 0, np.full((1, 1200), sign))
+    program = compile_loihi(net, DT, headroom=1)
+    assert int(np.abs(program.layers[0].codes).sum()) * 2 <= VOLLEY
+    assert program.fits[0].headroom >= 1
