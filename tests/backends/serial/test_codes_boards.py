@@ -36,7 +36,7 @@ def test_a_write_of_trim_cells_that_breaks_off_is_known_as_far_as_it_came() -> N
                 device.write_trim("v_th", default + np.arange(1, 9), np.arange(8))
             found.append((device.trim_codes("v_th")[:9] - default, device.writes))
             if device is board:
-                served.target = find("emulator:3", preset="worst", session=4)  # one that does not break off again
+                served.target = find("emulator:3", **{**how, "fail_after": [10**9]})  # it does not break off again
                 served.restart()
             found.append(device.run(inputs(4)))
     assert (found[0][0].tolist(), found[0][1]) == (found[2][0].tolist(), found[2][1])
