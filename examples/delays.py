@@ -1,6 +1,6 @@
 """Yin-Yang with 30 hidden neurons: weights alone, with axonal delays, with synaptic delays, all trained with exact gradients.
 
-    python examples/delays.py --out out/delays            # 3 seeds of each kind, an hour; an interrupted run goes on
+    python examples/delays.py --out out/delays            # 3 seeds of each kind, half an hour; an interrupted run goes on
     python examples/delays.py --out out/delays --kind synaptic --seeds 1 --epochs 20
 
 An axonal delay belongs to an input unit of a layer, a synaptic one to a single synapse. Everything is simulated; the epoch is
@@ -41,14 +41,14 @@ def train(kind: str, seed: int, epochs: int, out: Path) -> dict[str, object]:
     """One row: trained, the epoch chosen on validation data, tested once."""
     task = datasets.yin_yang(seed=seed)
     net = network(kind, seed)
-    loss = FirstSpike(temperature=0.08 * TAU_SYN) + 30 * SilentHinge(only_label=True) + 0.1 * SilentHinge()
+    loss = FirstSpike(temperature=0.04 * TAU_SYN) + 30 * SilentHinge(only_label=True) + 0.1 * SilentHinge()
     found = hl.fit(
         net,
         task,
         loss,
         epochs=epochs,
-        batch_size=25,
-        lr=5e-3,
+        batch_size=50,
+        lr=1e-2,
         lr_decay=0.02 ** (1 / epochs),
         clip_norm=1.0,
         averaging=0.998,
@@ -66,7 +66,7 @@ def main() -> int:
     options.add_argument("--out", type=Path, default=Path("out/delays"))
     options.add_argument("--kind", choices=KINDS, action="append")
     options.add_argument("--seeds", type=int, default=3)
-    options.add_argument("--epochs", type=int, default=120)
+    options.add_argument("--epochs", type=int, default=300)
     chosen = options.parse_args()
     for kind in chosen.kind or KINDS:
         for seed in range(chosen.seeds):

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from . import storage
 from .arguments import whole
 from .errors import CheckpointError, DataError, InputError
+from .lock_files import LockFile
 
 FORMAT, VERSION = "hwloop-checkpoint", 1
 #: Largest data file (bytes): network, best network and two Adam moments of 50 million weights in float64.
@@ -192,8 +193,12 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], bytes]:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
+        lock = LockFile(folder / ".lock")
+        lock.acquire(LOCK_TIMEOUT)
+        try:
             yield
+        finally:
+            lock.release()
     except filelock.Timeout:
         raise CheckpointError(
             f"another process has been saving into {folder} for {LOCK_TIMEOUT:g} s; give each run a folder of its own"

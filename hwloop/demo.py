@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from .compare import Comparison, compare
 from .datasets import Task
 from .device.deploy import deploy, run_on
-from .device.registry import Device, describe, factory, find, in_words
+from .device.registry import Device, Emulating, Target, describe, factory, find, in_words
 from .device.registry import compile as compile_for
-from .device.registry import open as open_device
 from .experiment import Experiment
 from .mapping import Program
 from .network import Network
@@ -83,8 +82,8 @@ class ChipResult:
 class DemoResult:
     """All that the report is made from.
 
-    ``noise_only``: the software network, as is, on a chip that has the noise of the others and no mismatch; None where the chips
-    are not of this computer, and cannot be had without.
+    ``noise_only``: the software network, as is, on a chip emulated in this process that has the noise of the first and no
+    mismatch; None where the chips are not emulated, or not known how.
     """
 
     experiment: Experiment
@@ -95,6 +94,16 @@ class DemoResult:
     noise_only: Result | None
     chips: tuple[ChipResult, ...]
     seconds: float
+
+    @property
+    def emulated(self) -> bool:
+        """Whether all chips are."""
+        return all(chip.as_is.ran_on == "emulator" for chip in self.chips)
+
+    @property
+    def chips_in_words(self) -> str:
+        """How many there are, and whether they are emulated."""
+        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chips"
 
     @property
     def results(self) -> list[Result]:
@@ -131,6 +140,7 @@ def run_demo(
     """
     start = time.perf_counter()
     neurons = [_neurons(name, experiment) for name in chips]
+    ideal = _without_mismatch(chips[0], experiment)
     with workers(how_many(jobs, 1 + len(chips)), on_stage) as side:
         on_stage(f"training {experiment.name} in software, {experiment.training.epochs} epochs")
         training = side.submit(_train, experiment, progress)
@@ -147,7 +157,7 @@ def run_demo(
         ]
         task = experiment.build_task()
         software = simulated("software", net, task.test, "test", experiment.decision)
-        noise_only = _without_mismatch(chips[0], experiment, net, task, runs)
+        noise_only = None if ideal is None else _as_is_on(ideal, experiment, net, task, runs)
         results = tuple(call.result() for call in repaired)
     return DemoResult(experiment, task, net, fitted, software, noise_only, results, time.perf_counter() - start)
 
@@ -215,17 +225,26 @@ def _deployed(
     return program, measured(state, chip, program, task.test, "test", decision=experiment.decision, runs=runs)
 
 
-def _session(name: str, experiment: Experiment, number: int, **options: Any) -> Device:
-    """The chip opened; an emulated one in session ``number`` of its noise, whatever else this process has opened."""
+def _target(name: str, experiment: Experiment, number: int) -> Target:
+    """The chip; an emulated one in session ``number`` of its noise, whatever else this process has opened."""
+    options = experiment.target.options()
     if "session" in signature(factory(name.partition(":")[0])).parameters:
         options["session"] = number
-    return open_device(name, **{**experiment.target.options(), **options})
+    return find(name, **options)
 
 
-def _without_mismatch(name: str, experiment: Experiment, net: Network, task: Task, runs: int) -> Result | None:
-    if "mismatch" not in signature(factory(name.partition(":")[0])).parameters:
-        return None
-    with _session(name, experiment, 0, mismatch=False) as chip:
+def _session(name: str, experiment: Experiment, number: int) -> Device:
+    return _target(name, experiment, number).open()
+
+
+def _without_mismatch(name: str, experiment: Experiment) -> Target | None:
+    """What emulates the noise of ``name`` alone; asked before the chip is opened, which one at a time may do."""
+    target = _target(name, experiment, 0)
+    return target.without_mismatch() if isinstance(target, Emulating) else None
+
+
+def _as_is_on(ideal: Target, experiment: Experiment, net: Network, task: Task, runs: int) -> Result:
+    with ideal.open() as chip:
         program = deploy(net, chip, validation=task.validation, decision=experiment.decision)
         return measured("as is, no mismatch", chip, program, task.test, "test", decision=experiment.decision, runs=runs)
 

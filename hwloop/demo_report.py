@@ -36,9 +36,9 @@ _SIMULATOR = Source("simulator")
 def demo_report(demo: DemoResult) -> Report:
     """The report of ``demo``; ``.write(path)`` saves it."""
     report = Report(
-        f"Training in software, repairing on the chip: Yin-Yang on {len(demo.chips)} emulated analog chips",
-        "A spiking network is trained with exact gradients, deployed to imperfect chips, and fine-tuned by the spike "
-        "times that they return. All chips here are emulated; no hardware was used.",
+        f"Training in software, repairing on the chip: Yin-Yang on {demo.chips_in_words}",
+        "A spiking network is trained with exact gradients, deployed to imperfect chips, and fine-tuned by the spike times "
+        f"that they return. {'All chips here are emulated; no hardware was used.' if demo.emulated else ''}".rstrip(),
         _facts(demo),
     )
     report.add_section("In short", _in_short(demo))
@@ -72,16 +72,16 @@ def _in_short(demo: DemoResult) -> str:
     layers = "-".join(str(n) for n in (demo.net.n_in, *(lif.n for _, lif in demo.net.blocks)))
     before, after = (_hidden_errors(getattr(first, name)) for name in ("before", "after"))
     codes = "rounded to the chip's codes and written" if first.program.capabilities.weight_bits else "written"
-    noise = _noise_only(demo, float(np.mean(as_is)))
+    noise, where = _noise_only(demo, float(np.mean(as_is))), first.as_is.ran_on
     return (
         f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
-        f"2. Its weights were {codes} to {len(demo.chips)} emulated chips. As they are, the chips decide {_range(as_is)} right "
-        f"(emulator). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right (emulator).\n\n"
+        f"2. Its weights were {codes} to {demo.chips_in_words}. As they are, the chips decide {_range(as_is)} right "
+        f"({where}). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right ({where}).\n\n"
         f"3. Simulated and measured spikes were compared: on {first.name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
-        f"Afterwards the chips decide {_range(tuned)} right (emulator). On {first.name}, {after}: the loop repairs decisions, and is "
+        f"Afterwards the chips decide {_range(tuned)} right ({where}). On {first.name}, {after}: the loop repairs decisions, and is "
         "free to find spike times other than the simulated ones."
     )
 
@@ -351,6 +351,8 @@ def _decisions(report: Report, demo: DemoResult) -> None:
 
 def _emulated(demo: DemoResult) -> str:
     chip = demo.chips[0]
+    if not demo.emulated:
+        return f'The chips ran on {chip.as_is.ran_on}, as they say (firmware "{chip.before.provenance["firmware"]}").'
     latency = chip.program.capabilities.latency
     parts = [
         f'The chips are emulated (firmware "{chip.before.provenance["firmware"]}"); each is a pure function of its preset '

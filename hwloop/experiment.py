@@ -85,8 +85,8 @@ class Experiment(Section):
             document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise InputError(f"experiment {where}: not TOML: {error}") from None
-        if str(experiment) not in builtin() and "network" in document:
-            document["network"] = beside(document["network"], Path(experiment).parent)
+        if str(experiment) not in builtin():
+            document = beside(document, Path(experiment).parent)
         return cls.from_dict(document, where)
 
     @classmethod

@@ -221,11 +221,15 @@ class NirNetwork(_Built):
 NetworkForm = Annotated[NetworkSection | LayeredNetwork | GraphNetwork | NirNetwork, Field(discriminator="form")]
 
 
-def beside(network: Any, folder: Path) -> Any:
-    """The table with the path of a NIR file made absolute, which is relative to ``folder``."""
-    if not isinstance(network, dict) or not isinstance(path := network.get("nir"), str) or not path:
-        return network
-    return {**network, "nir": str((folder / path).resolve())}
+def beside(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The document of an experiment, the paths of its files made absolute, which are relative to ``folder``."""
+    found = dict(document)
+    for section, key in (("network", "nir"), ("target", "preset")):
+        table = document.get(section)
+        path = table.get(key) if isinstance(table, dict) else None
+        if isinstance(path, str) and path and (key == "nir" or path.endswith(".toml")):
+            found[section] = {**document[section], key: str((folder / path).resolve())}
+    return found
 
 
 def _shape(name: str, given: list[int] | None, units: int | None) -> Shape:

@@ -12,6 +12,7 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
@@ -42,6 +43,10 @@ MNIST_MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+#: First and last label in the files of each subset of EMNIST (Cohen and others, arXiv 1702.05373).
+EMNIST_LABELS = {
+    "balanced": (0, 46), "bymerge": (0, 46), "byclass": (0, 61), "letters": (1, 26), "digits": (0, 9), "mnist": (0, 9)
+}  # fmt: skip
 #: IDX type code of unsigned bytes.
 _UBYTE = 0x08
 #: Deflate cannot pack more than this many bytes into one.
@@ -199,24 +204,60 @@ def read_mnist(folder: Path, part: str, *, verify: bool = False) -> tuple[NDArra
     ``verify`` demands the published MD5 sums.
     """
     stem = {"train": "train", "test": "t10k"}[part]
+    return _read_images(folder, stem, "MNIST", (0, 9), MNIST_MD5 if verify else {})
+
+
+def read_fashion_mnist(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The same of Fashion-MNIST, whose files have the names of MNIST's; MNIST's own are refused, told by their MD5 sums."""
+    stem = {"train": "train", "test": "t10k"}[part]
+    labels = f"{stem}-labels-idx1-ubyte"
+    path = _idx_path(folder, labels, "Fashion-MNIST")
+    content = read_idx(path, ()).tobytes()
+    header = bytes([0, 0, _UBYTE, 1]) + struct.pack(">I", len(content))
+    if hashlib.md5(header + content, usedforsecurity=False).hexdigest() == MNIST_MD5[labels]:
+        raise DataError(
+            f"{path} is of MNIST; allowed: the file of that name of Fashion-MNIST, in a folder fashion_mnist"
+        )
+    return _read_images(folder, stem, "Fashion-MNIST", (0, 9), {})
+
+
+def read_emnist(folder: Path, subset: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The same of a ``subset`` of EMNIST (a key of :data:`EMNIST_LABELS`), upright; labels count from 0.
+
+    Its files hold every image with rows and columns exchanged, and the letters count from 1.
+    """
+    first, last = EMNIST_LABELS[subset]
+    images, labels = _read_images(folder, f"emnist-{subset}-{part}", "EMNIST", (first, last), {})
+    return np.ascontiguousarray(images.transpose(0, 2, 1)), labels - first
+
+
+def _read_images(
+    folder: Path, stem: str, name: str, allowed: tuple[int, int], sums: Mapping[str, str]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     images_name, labels_name = f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"
-    sums = MNIST_MD5 if verify else {}
-    images = read_idx(_idx_path(folder, images_name), (MNIST_SIDE, MNIST_SIDE), md5=sums.get(images_name))
-    labels_path = _idx_path(folder, labels_name)
+    images = read_idx(_idx_path(folder, images_name, name), (MNIST_SIDE, MNIST_SIDE), md5=sums.get(images_name))
+    labels_path = _idx_path(folder, labels_name, name)
     labels = read_idx(labels_path, (), md5=sums.get(labels_name))
     if len(labels) != len(images):
         raise DataError(
             f"{labels_path}: {len(labels)} labels for {len(images)} images; the files do not belong together, get both again"
         )
-    if labels.max() > 9:
-        raise DataError(f"{labels_path}: label {labels.max()}; allowed: 0..9; get the file again")
+    wrong = labels[(labels < allowed[0]) | (labels > allowed[1])]
+    if len(wrong):
+        raise DataError(f"{labels_path}: label {wrong.max()}; allowed: {allowed[0]}..{allowed[1]}; get the file again")
     return images, labels.astype(np.int64)
 
 
-def _idx_path(folder: Path, name: str) -> Path:
+def _idx_path(folder: Path, name: str, task: str) -> Path:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
+    others: Iterable[str] = MNIST_MD5
+    if task == "EMNIST":
+        stem = "-".join(name.split("-")[:2])
+        others = [
+            f"{stem}-{part}-{kind}-ubyte" for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")
+        ]
     raise DataError(
-        f"{folder} lacks {name} (or {name}.gz); MNIST consists of {', '.join(MNIST_MD5)}; get what is missing"
+        f"{folder} lacks {name} (or {name}.gz); {task} consists of {', '.join(others)}; get what is missing"
     )

@@ -21,6 +21,7 @@ import filelock
 
 from . import storage
 from .errors import CheckpointError, DataError, HwloopError
+from .lock_files import LockFile
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def held(folder: Path | str, say: Say = _log.warning, *, name: str | None = None
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK, timeout=0)
+        lock = LockFile(folder / LOCK)
         lock.acquire()
     except filelock.Timeout:
         raise CheckpointError(_in_use(folder, name or str(folder))) from None
@@ -145,9 +146,7 @@ def _shown(text: str) -> str:
 
 
 def _remove(made: list[Path]) -> None:
-    """Remove the folders that were made, innermost first, as far as nothing but the lock is in them."""
-    if made and made[0].is_dir() and [path.name for path in made[0].iterdir()] == [LOCK]:
-        (made[0] / LOCK).unlink(missing_ok=True)
+    """Remove the folders that were made, innermost first, as far as nothing is in them."""
     with contextlib.suppress(OSError):  # not empty: something was written
         for folder in made:
             folder.rmdir()

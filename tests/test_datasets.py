@@ -276,3 +276,70 @@ def test_a_task_refuses_parts_of_another_encoding_and_labels_without_class() -> 
 def test_batches_of_no_samples_are_refused() -> None:
     with pytest.raises(InputError, match="batch size 0"):
         next(tiny().batches(0))
+
+
+# -- EMNIST, Fashion-MNIST ------------------------------------------------------------------------
+
+
+def image_files(folder: Path, stem: str, labels: list[int]) -> np.ndarray:
+    """IDX files of images in which pixel (row 3, column 20) alone is white, and of ``labels``; the images."""
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    images[:, 3, 20] = 255
+    for kind, data in (("images-idx3", images), ("labels-idx1", np.array(labels, np.uint8))):
+        header = bytes([0, 0, 8, data.ndim]) + b"".join(n.to_bytes(4, "big") for n in data.shape)
+        (folder / f"{stem}-{kind}-ubyte").write_bytes(header + data.tobytes())
+    return images
+
+
+@pytest.mark.parametrize(
+    ("subset", "first", "classes"),
+    [
+        ("balanced", 0, 47),
+        ("bymerge", 0, 47),
+        ("byclass", 0, 62),
+        ("letters", 1, 26),
+        ("digits", 0, 10),
+        ("mnist", 0, 10),
+    ],
+)
+def test_emnist_is_turned_upright_and_counts_from_0(tmp_path: Path, subset: str, first: int, classes: int) -> None:
+    labels = [first, first + classes - 1, first + 2, first + 1]
+    image_files(tmp_path, f"emnist-{subset}-train", labels)
+    image_files(tmp_path, f"emnist-{subset}-test", labels[:2])
+    task = datasets.emnist(tmp_path, subset=subset, n_validation=1)
+    assert (task.name, task.n_in, task.n_out) == (f"emnist-{subset}-28x28", 784, classes)
+    assert task.test.labels.tolist() == [0, classes - 1]
+    assert (len(task.train), len(task.validation)) == (3, 1)
+    # rows and columns change places: (3, 20) is (20, 3)
+    assert task.test.inputs.units[:, 0].tolist() == [20 * 28 + 3] * 2
+    image_files(tmp_path, f"emnist-{subset}-test", [first + classes] * 2)
+    with pytest.raises(DataError, match=rf"label {first + classes}; allowed: {first}..{first + classes - 1}"):
+        datasets.emnist(tmp_path, subset=subset, n_validation=1)
+
+
+def test_letters_do_not_count_from_0_in_the_file(tmp_path: Path) -> None:
+    image_files(tmp_path, "emnist-letters-train", [1, 2, 3])
+    image_files(tmp_path, "emnist-letters-test", [0, 1])
+    with pytest.raises(DataError, match=r"label 0; allowed: 1..26"):
+        datasets.emnist(tmp_path, subset="letters", n_validation=1)
+
+
+def test_a_part_of_emnist_that_is_missing_is_named(tmp_path: Path) -> None:
+    image_files(tmp_path, "emnist-digits-test", [1, 2])
+    with pytest.raises(
+        DataError, match=r"lacks emnist-digits-train-images-idx3-ubyte .*EMNIST consists of emnist-digits-train"
+    ):
+        datasets.emnist(tmp_path, subset="digits")
+    with pytest.raises(DataError, match=r"no emnist data: no file emnist-balanced-test-images-idx3-ubyte\*"):
+        datasets.emnist(tmp_path)
+
+
+def test_fashion_mnist_has_files_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "fashion_mnist").mkdir()
+    image_files(tmp_path / "fashion_mnist", "train", [1, 2, 9])
+    image_files(tmp_path / "fashion_mnist", "t10k", [0, 3])
+    task = datasets.fashion_mnist(tmp_path, n_validation=1, size=14)
+    assert (task.name, task.n_in, task.n_out) == ("fashion-mnist-14x14", 196, 10)
+    assert task.test.labels.tolist() == [0, 3]
+    with pytest.raises(DataError, match="no mnist data"):
+        datasets.mnist(tmp_path)

@@ -59,6 +59,21 @@ def test_the_report_stands_alone_and_says_where_everything_ran(demo: DemoResult)
         assert f"{100 * result.accuracy:.1f} %" in page
 
 
+def test_spikes_of_hardware_are_not_called_emulated(demo: DemoResult) -> None:
+    chips = tuple(
+        replace(
+            chip, **{name: replace(getattr(chip, name), ran_on="hardware") for name in ("as_is", "calibrated", "tuned")}
+        )
+        for chip in demo.chips
+    )
+    page = demo_report(replace(demo, chips=chips, noise_only=None)).html()
+    assert f"on {len(chips)} analog chips" in page
+    assert "emulated; no hardware" not in page
+    assert "right (hardware)" in page
+    assert "right (emulator)" not in page
+    assert "The chips ran on hardware, as they say" in page
+
+
 def test_the_command_writes_report_and_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> Experiment:
         assert name == "demo-quick"

@@ -17,7 +17,7 @@ import hwloop as hl
 from hwloop.datasets import yin_yang
 from hwloop.errors import CheckpointError, DataError, InputError
 from hwloop.losses import FirstSpike
-from hwloop.ownership import LOCK, RECORD, held
+from hwloop.ownership import RECORD, held
 
 #: Holds the folder it is given until its standard input ends.
 HOLDER = """
@@ -130,7 +130,7 @@ def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     with held(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "kept").write_text("")
-    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [LOCK, "kept"]
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["kept"]
 
 
 def test_a_folder_that_cannot_be_made_or_written_is_one_clear_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hwloop.arguments import is_bool, whole
 from hwloop.device.base import on_device
 from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.device.trim import TrimRange, check_codes, known_parameter
-from hwloop.errors import CompileError, InputError, TargetError
+from hwloop.errors import CompileError, DataError, InputError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.mapping.partition import PartitionedProgram, partition_network
 from hwloop.network import Network
@@ -87,7 +87,8 @@ class EmulatorTarget:
         if not isinstance(fail_after, list | tuple):
             raise InputError(f"fail_after = {fail_after!r}; allowed: a list of whole numbers, e.g. [100]")
         self._fail_after = tuple(_counter("fail_after", cells) for cells in fail_after)
-        chosen = Preset.load(preset)
+        chosen = self._given = Preset.load(preset)
+        self._shipped = isinstance(preset, str) and preset in shipped()
         if spread is not None:
             chosen = chosen.with_spread(spread)
         if not mismatch:
@@ -101,6 +102,17 @@ class EmulatorTarget:
     def presets() -> tuple[str, ...]:
         """Names of the presets that come with the emulator."""
         return shipped()
+
+    def documents(self) -> dict[str, str]:
+        """The preset, where it is none that comes with the emulator."""
+        return {} if self._shipped else {"preset": self._given.to_json()}
+
+    @staticmethod
+    def read_document(option: str, text: str) -> Preset:
+        """The preset in ``text``; :class:`DataError` where it is none."""
+        if option != "preset":
+            raise DataError(f"option {option!r} is no document; allowed: preset")
+        return Preset.from_json(text)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """What the chip does to a network, one ``(name, value, source)`` a limit or effect."""
@@ -133,6 +145,17 @@ class EmulatorTarget:
         """``net`` as a program, in pieces where it is larger than the chip; see :mod:`hwloop.mapping.partition`."""
         program = partition_network(net, self.capabilities, weight_scale=weight_scale, mask=mask)
         return _checked(program) if program.is_graph else program
+
+    def without_mismatch(self) -> EmulatorTarget:
+        """The same noise with no device differences and no defects, as of ``mismatch=False``."""
+        return EmulatorTarget(
+            str(self.number),
+            preset=self.preset.without_mismatch(),
+            session=self._session,
+            batch=self._batch,
+            clock=self._clock,
+            fail_after=self._fail_after,
+        )
 
     def open(self) -> EmulatorDevice:
         """A new session with the chip. Sessions count up, unless the target was asked for a certain one."""
@@ -246,7 +269,7 @@ class EmulatorDevice(DeviceBase):
         if isinstance(program, PartitionedProgram):
             raise TargetError(
                 f"{self.device_id} holds a program in {len(program.pieces)} pieces, whose membranes it has no channel for; "
-                "load one of program.pieces, or compare spikes"
+                "load one of them, program.pieces[0].program and so on, or compare spikes"
             )
         self._check_inputs(spikes, program)
         chosen, when = np.asarray(neurons), np.asarray(times, dtype=np.float64)

@@ -16,6 +16,7 @@ from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
 from hwloop.mapping import Capabilities, Range
 from hwloop.mapping.capabilities import GRAPH_LIMITS
+from hwloop.storage import malformed, parse_json
 
 from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE
 from .preset_entries import STRICT, Effect, Limits, Trim, check_effect, plain_limits, with_defaults
@@ -90,6 +91,19 @@ class Preset(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             raise _explain(where, error) from None
+
+    def to_json(self) -> str:
+        """What it was made of, as a document that :meth:`from_json` reads back."""
+        return self.model_dump_json(exclude_unset=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Preset:
+        """A preset of :meth:`to_json`; :class:`DataError` where it is none."""
+        document = parse_json(text.encode(), "preset")
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise malformed("preset", "the document", str(_explain("of a file", error)), "what hwloop wrote") from None
 
     # -- queries ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -121,6 +121,11 @@ class LavaTarget:
             ("time step", f"{self.dt:g} s", "option dt"),
             ("input spikes", "several of one unit in one tick count once", "models tagged floating_pt"),
         ]
+
+    @property
+    def compiler(self) -> tuple[str, dict[str, Any]]:
+        """The target that compiles the same programs, and needs no lava-nc where that is ``loihi``."""
+        return self._fixed.compiler if self.arithmetic == "fixed" else ("lava", {"dt": self.dt, "arithmetic": "float"})
 
     @property
     def device_id(self) -> str:

@@ -318,7 +318,7 @@ def _fit(index: int, fixed: FixedLayer, discrete: Discrete, dt: float, exact: fl
     def error(factor: int, tau: float) -> float:
         if tau in (0.0, math.inf):  # no current, no leak: exact
             return 0.0
-        return -dt / math.log(factor / DECAY_UNITY) / tau - 1.0 if factor > 0 else -1.0
+        return -dt / math.log(factor / DECAY_UNITY) / tau - 1.0
 
     ideal = exact * 2.0**fixed.synapses.exponent
     return LayerFit(

@@ -83,6 +83,13 @@ class LoihiTarget:
         ]
 
     @property
+    def compiler(self) -> tuple[str, dict[str, Any]]:
+        """This target's name and options, for files."""
+        headroom = self.headroom
+        given = headroom if headroom is None or isinstance(headroom, int | float) else tuple(headroom)
+        return "loihi", {"dt": self.dt} | ({} if given is None else {"headroom": given})
+
+    @property
     def device_id(self) -> str:
         """Name and step: another step is another device."""
         return self.capabilities.name

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from hwloop.array_file import Array
 from hwloop.device.base import WriteStatistics, checked_repeats, repeat, together
+from hwloop.device.trim import TrimRange, check_codes, known_parameter
 from hwloop.errors import CalibrationError, TargetError
 from hwloop.mapping import Capabilities, Program
 from hwloop.record import RanOn, Recording
-from hwloop.session_log import LogContent, answer, difference
+from hwloop.session_log import Asked, LogContent, Script, answer, difference
 from hwloop.spikes import Spikes
 
 if TYPE_CHECKING:
@@ -30,6 +34,11 @@ class ReplayDevice:
         self.program: Program | None = None
         self.writes = WriteStatistics()
         self.calibration: Calibration | None = None
+        self._script = Script(log)
+        if start:
+            self._script.seek(start)
+        #: Samples answered since the log was opened, repeats included.
+        self.samples_run = 0
         self._closed = False
 
     @property
@@ -54,6 +63,7 @@ class ReplayDevice:
                 f"{self._log.path} holds {len(self._log.runs)} runs; allowed: to go on after 0..{len(self._log.runs)}"
             )
         self._next = logged
+        self._script.seek(logged)
 
     def apply(self, calibration: Calibration, *, policy: str = "error", max_age: float | None = None) -> None:
         """Take the calibration that the recorded device had; raises :class:`CalibrationError` for another one."""
@@ -63,7 +73,74 @@ class ReplayDevice:
                 f"{self._log.path} was recorded with calibration {', '.join(sorted(map(str, known))) or 'none'}, not {calibration.id}; "
                 "give that one, or none"
             )
+        if self._script.pending(self._next):
+            self._ask(Asked.calibration(calibration))
         self.calibration = calibration
+
+    # -- what it was asked besides ------------------------------------------------------------
+
+    def _ask(self, asked: Asked) -> Array | None:
+        """What was found when the recorded device was asked the same."""
+        self._check_open()
+        reply = self._script.answer(asked, self._next)
+        if self._script.now is not None:
+            self.writes = self._script.now.writes
+        return reply.found
+
+    @property
+    def trim_ranges(self) -> dict[str, TrimRange]:
+        """Of the recorded device's trim cells; empty where it had none, or where the log does not tell."""
+        self._script.pending(self._next)
+        return dict(self._script.ranges)
+
+    def trim_codes(self, parameter: str) -> Array:
+        """Codes (int64) that the recorded device's cells of ``parameter`` held here, one a physical neuron."""
+        known_parameter(self.trim_ranges, parameter, self.device_id)
+        return self._script.codes[parameter].copy()
+
+    def write_trim(self, parameter: str, codes: Array, neurons: Array | None = None, *, refresh: bool = False) -> None:
+        """Write trim cells, where the same was written when the log was recorded; :class:`TargetError` otherwise.
+
+        Arguments and errors as for :meth:`hwloop.device.trim.Trimmable.write_trim`: a write that broke off breaks off again.
+        """
+        self._check_open()
+        allowed = known_parameter(self.trim_ranges, parameter, self.device_id)
+        check_codes(allowed, parameter, codes, neurons, len(self._script.codes[parameter]))
+        before = self._script.codes[parameter]
+        try:
+            self._ask(Asked.trim(parameter, codes, neurons, refresh=refresh))
+        finally:
+            if refresh or not np.array_equal(before, self._script.codes[parameter]):
+                self.calibration = None
+
+    @property
+    def membrane_channels(self) -> int:
+        """Of the recorded device."""
+        return self._script.channels
+
+    def read_membrane(self, spikes: Spikes, population: int, neurons: Array, times: Array) -> Array:
+        """Membranes (model units) that the recorded device answered to the same; :class:`TargetError` otherwise."""
+        return np.array(self._ask(Asked.membranes(spikes, population, neurons, times)))
+
+    @property
+    def device_time(self) -> float:
+        """The recorded device's clock here (device s); 0 where the log does not tell."""
+        return self._script.clock
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, as it was when the log was recorded."""
+        self._ask(Asked.clock(seconds))
+
+    @property
+    def temperature(self) -> float | None:
+        """Of the recorded device here (K above reference); None where it did not tell."""
+        return None if self._script.now is None else self._script.now.temperature
+
+    @temperature.setter
+    def temperature(self, kelvin: float) -> None:
+        self._ask(Asked.heat(kelvin))
+
+    # -- loads and runs -----------------------------------------------------------------------
 
     def load(self, program: Program) -> None:
         """Take ``program``, where it was loaded when the log was recorded; :class:`TargetError` that says what differs first."""
@@ -74,6 +151,7 @@ class ReplayDevice:
                 f"{self._log.path}: program {program.digest[:12]} was not recorded; {self._nearest(program)}"
             )
         self.program, self.writes = program, found.writes
+        self._script.loaded_or_ran(found.device_time)
 
     def _nearest(self, program: Program) -> str:
         """What differs first from the program that was loaded at this place."""
@@ -98,6 +176,7 @@ class ReplayDevice:
             raise TargetError(
                 f"{self._log.path} holds {len(self._log.runs)} runs, and all have been answered; ask for less, or record more"
             )
+        self._script.check_run(self._next)
         run = self._log.runs[self._next]
         recorded, populations = self._log.events(self._next)
         found = difference(run, recorded, self.program.digest, self.program.layer_digests, inputs.detach(), repeats)
@@ -106,6 +185,8 @@ class ReplayDevice:
                 f"{self._log.path}, run {self._next}, was recorded otherwise: asked were {found}. Use the same data, seed and options"
             )
         self._next += 1
+        self._script.loaded_or_ran(run.device_time)
+        self.samples_run += len(inputs) * repeats
         moved = tuple(train.to(inputs.times.device) for train in populations)
         return answer(run, moved, repeat(inputs, repeats), self.program.names)
 

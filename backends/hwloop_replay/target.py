@@ -10,6 +10,7 @@ from hwloop.errors import DataError, OptionError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.session_log import read_log
+from hwloop_loihi.program import LoihiProgram
 
 from .device import ReplayDevice
 
@@ -21,8 +22,8 @@ class ReplayTarget:
     ----------
     address : path of the log
     start : number of the run that is answered first
-    compiler : target that programs are compiled for, such as ``"loihi"``; by default the recorded one, where it was recorded
-        by a name that a file may have opened, else the compiler of codes
+    compiler : target that programs are compiled for, such as ``"loihi"``; by default the one that the log names, else the
+        compiler of codes
 
     Raises
     ------
@@ -49,15 +50,26 @@ class ReplayTarget:
         self._compiler = self._compiling(compiler)
 
     def _compiling(self, name: str | None) -> Target | None:
-        if name is None and not self.recorded.reopened:
+        target = find(name) if name is not None else self._recorded_compiler()
+        if target is None:
             return None
-        target = find(name) if name is not None else find(self.recorded.name, **(self.recorded.options or {}))
         if target.capabilities != self.capabilities:
             raise TargetError(
                 f"{target.name} compiles for other limits than those of the device in {self.log.path}; name the target with "
                 "compiler=..., or install what it was recorded with"
             )
         return target
+
+    def _recorded_compiler(self) -> Target | None:
+        """That of the recorded device, as far as the log names one: a port is not opened to ask."""
+        recorded = self.recorded
+        if recorded.reopened:
+            return recorded.find()
+        if recorded.compiler is not None:
+            return recorded.compiler.find()
+        if any(load.kind == LoihiProgram.__name__ for load in self.log.loads):  # a log of before compilers were named
+            return find("loihi", dt=self.capabilities.time_step)
+        return None
 
     def compile(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,9 @@ MEMBRANE = struct.Struct("<IIIIdB")
 WRITES = struct.Struct("<IQQII")
 #: Codes and neurons of trim cells; membranes and their times.
 CODES, NEURONS, VALUES = np.dtype("<i4"), np.dtype("<u4"), np.dtype("<f8")
+
+#: Arguments and results that stand in the frame itself (bytes): larger ones go in chunks, of which a poor line loses a few only.
+MOST_INLINE = 512
 
 
 class CallError(ValueError):
@@ -73,9 +77,38 @@ def fixed(form: struct.Struct, data: bytes) -> tuple[int, ...]:
 
 
 def position(data: bytes) -> Position:
-    """Read a POSITION."""
+    """Read a POSITION; raises :class:`CallError`, also for a clock or a temperature that is no number."""
     session, batch, clock, temperature = fixed(POSITION, data)
+    if not (math.isfinite(clock) and math.isfinite(temperature)):
+        raise CallError(f"clock {clock} s, temperature {temperature} K; expected finite ones")
     return Position(session, batch, float(clock), float(temperature))
+
+
+def cells(most: int, data: bytes) -> int:
+    """Read the result of TRIM_WRITE: cells written, of ``most`` that were sent; raises :class:`CallError`."""
+    (written,) = fixed(CELLS, data)
+    if written > most:
+        raise CallError(f"{written} cells; {most} were sent")
+    return written
+
+
+def codes(n: int, low: int, high: int, data: bytes) -> Array:
+    """Read the result of TRIM_READ: ``n`` codes (int64) within ``low..high``; raises :class:`CallError`."""
+    found = column(CODES, n, data).astype(np.int64)
+    bad = (found < low) | (found > high)
+    if bad.any():
+        raise CallError(f"code {found[bad][0]}; expected {low}..{high}")
+    return found
+
+
+def column(kind: np.dtype[Any], n: int, data: bytes) -> Array:
+    """Read ``n`` finite numbers of type ``kind``; raises :class:`CallError`."""
+    if len(data) != n * kind.itemsize:
+        raise CallError(f"{len(data)} bytes; expected {n * kind.itemsize}")
+    found = np.frombuffer(data, kind)
+    if not np.isfinite(found).all():
+        raise CallError("inf or NaN; expected finite numbers")
+    return found
 
 
 def pack_trim(asked: TrimWrite) -> bytes:

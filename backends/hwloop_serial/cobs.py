@@ -29,23 +29,26 @@ def decode(stuffed: bytes) -> bytes:
 
     Raises :class:`StuffingError` where it is empty, or a code points beyond the end.
     """
-    places, place, end = [], 0, len(stuffed)
+    end = len(stuffed)
+    if end >= LARGE:
+        from .compiled.unstuffing import unstuffed
+
+        data = unstuffed(stuffed)
+        if data is None:
+            raise StuffingError(f"a block reaches beyond byte {end}")
+        return data
+    places, place = [], 0
     while place < end:
         places.append(place)
         place += stuffed[place]
     if place != end or not places:
         raise StuffingError(f"a block reaches to byte {place} of {end}")
-    if end < LARGE:
-        return _decoded_small(stuffed, places)
-    data, starts = np.frombuffer(stuffed, np.uint8), np.array(places)
-    # what a code byte stands for: the zero after the block before it, unless that was a whole run
-    whole = np.concatenate(([True], data[starts[:-1]] == 0xFF))
-    result = data.copy()
-    result[starts] = 0
-    kept = np.ones(end, bool)
-    kept[starts[whole]] = False
-    decoded: bytes = result[kept].tobytes()
-    return decoded
+    return _decoded_small(stuffed, places)
+
+
+def ready() -> None:
+    """Have what large frames need, so that the first of them does not wait for it."""
+    decode(encode(bytes(range(256))))
 
 
 def _encoded_small(data: bytes) -> bytes:

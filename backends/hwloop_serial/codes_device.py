@@ -1,7 +1,8 @@
 """Boards that take codes: with trim cells, a clock, a temperature, membranes and seekable noise as far as they have them.
 
 What such a board holds is more than its program. A board that started anew is brought to where it was: temperature, trim
-cells as they landed at the last seek, position of the noise, program, trim cells written since, and clock, in this order.
+cells as they landed at the last seek, position of the noise, programs and trim cells written since, and clock, in this order.
+Of programs the last one does, unless cells land elsewhere each time they are written: then all since the last seek.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -24,9 +26,10 @@ from hwloop.spikes import Spikes
 
 from . import calls, event_lists
 from .board.spikes import as_spikes, of_spikes
-from .calls import MembraneRequest, Position, TrimWrite
+from .calls import CallError, MembraneRequest, Position, TrimWrite
 from .device import SerialDevice
 from .event_lists import Array
+from .history import History
 from .messages import Feature, Function, Region
 from .owner import Owner
 from .remote import Remote
@@ -49,13 +52,13 @@ class CodesDevice(SerialDevice):
         self._names = sorted(self._ranges)
         self._n_neurons = target.capabilities.n_neurons
         self._codes: dict[str, Array] = {}
-        #: Trim cells off their default when the noise was last sought, in the order of the ranges, and writes since.
+        #: Trim cells off their default when the noise was last sought, in the order of the ranges, and what came since.
         self._landed: dict[str, Array] = {}
-        self._written: list[TrimWrite] = []
+        self._history = History(every=self._has(Feature.LANDING))
         #: Samples run since the device was opened, repeats included.
         self.samples_run = 0
         if target.session is not None and self._has(Feature.NOISE):
-            remote.call(Function.SEEK, calls.SEEK.pack(target.session, 0))
+            self._asked(Function.SEEK, calls.position, calls.SEEK.pack(target.session, 0))
         #: Where noise, clock and temperature stand now: what a restart goes back to.
         self._position = self._read_position()
 
@@ -67,12 +70,23 @@ class CodesDevice(SerialDevice):
         if not self._has(feature):
             raise OptionError(f"{self.device_id} has no {what}; leave it out, or use a board that has it")
 
+    def _asked(self, function: Function, read: Callable[[bytes], T], arguments: bytes = b"") -> T:
+        """What ``read`` makes of the result of a call; :class:`LinkError` where it is none."""
+        data = self.remote.call(function, arguments)
+        try:
+            return read(data)
+        except CallError as error:
+            raise LinkError(
+                f"{self.device_id} answered {function.name} with what it cannot be: {error}; its firmware is at fault: report it to its "
+                "author"
+            ) from None
+
     # -- where it stands ----------------------------------------------------------------------
 
     def _read_position(self) -> Position:
         if not any(map(self._has, (Feature.NOISE, Feature.CLOCK, Feature.TEMPERATURE))):
             return Position(0, 0, 0.0, 0.0)
-        return calls.position(self.remote.call(Function.POSITION))
+        return self._asked(Function.POSITION, calls.position)
 
     def _changing(self, operation: Callable[[], T]) -> T:
         """``operation()``, after which it is known where the board stands: both or, after a restart in between, both again."""
@@ -90,29 +104,38 @@ class CodesDevice(SerialDevice):
         return found
 
     def _restore(self) -> None:
-        if self._has(Feature.LANDING) and self._image is not None:
+        unknown = self._history.unknown
+        if self._has(Feature.LANDING) and not self._has(Feature.NOISE) and any(self._history.steps()):
+            unknown = "its noise cannot be sought"
+        if unknown:
             raise LinkError(
                 f"{self.device_id} started anew, and its weight cells land elsewhere each time they are written: it is not the device "
-                "that it was. Begin the measurement again, or go on from a checkpoint"
+                f"that it was, since {unknown}. Begin the measurement again, or go on from a checkpoint"
             )
         was = self._position
         if self._has(Feature.TEMPERATURE) and was.temperature != 0.0:
-            self.remote.call(Function.TEMPERATURE, calls.NUMBER.pack(was.temperature))
+            self._asked(Function.TEMPERATURE, calls.position, calls.NUMBER.pack(was.temperature))
         for name, codes in self._landed.items():
             self._call_trim(TrimWrite(self._names.index(name), False, codes, np.arange(len(codes))))
         if self._has(Feature.NOISE):
-            self.remote.call(Function.SEEK, calls.SEEK.pack(was.session, was.batch))
-        super()._restore()
-        for written in self._written:
-            self._call_trim(written)
+            self._asked(Function.SEEK, calls.position, calls.SEEK.pack(was.session, was.batch))
+        for step in self._history.steps():
+            if isinstance(step, TrimWrite):
+                self._call_trim(step)
+            else:
+                self.remote.upload(Region.PROGRAM, step)
         self._restore_clock(was)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._history.lost()
 
     def _restore_clock(self, was: Position) -> None:
         now = self._read_position()
         if self._has(Feature.CLOCK) and now.clock != was.clock:
             step = _step_to(now.clock, was.clock)
             if step is not None:
-                now = calls.position(self.remote.call(Function.ADVANCE, calls.NUMBER.pack(step)))
+                now = self._asked(Function.ADVANCE, calls.position, calls.NUMBER.pack(step))
         if now != was:
             raise LinkError(
                 f"{self.device_id} started anew and cannot be brought back to where it was: it stands at {tuple(now)}, not at "
@@ -126,10 +149,14 @@ class CodesDevice(SerialDevice):
 
         def write() -> int:
             self.remote.upload(Region.PROGRAM, image)
-            return calls.unpack_writes(self.remote.call(Function.WRITES)).last
+            return self._asked(Function.WRITES, calls.unpack_writes).last
 
-        cells = self._changing(write)
-        self._image = image
+        try:
+            cells = self._changing(write)
+        except BaseException:  # what arrived of it is not known
+            self._history.lost()
+            raise
+        self._history.loaded(image)
         return cells
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
@@ -166,10 +193,9 @@ class CodesDevice(SerialDevice):
         known_parameter(self._ranges, parameter, self.device_id)
         if parameter not in self._codes:
             place = calls.TRIM_READ.pack(self._names.index(parameter))
-            data = self._surviving(lambda: self.remote.call(Function.TRIM_READ, place))
-            codes = np.frombuffer(data, calls.CODES).astype(np.int64)
-            check_codes(self._ranges[parameter], parameter, codes, None, self._n_neurons)
-            self._codes[parameter] = codes
+            allowed = self._ranges[parameter]
+            read = partial(calls.codes, self._n_neurons, allowed.codes_min, allowed.codes_max)
+            self._codes[parameter] = self._surviving(lambda: self._asked(Function.TRIM_READ, read, place))
         return self._codes[parameter].copy()
 
     def _settings(self) -> bytes:
@@ -199,19 +225,18 @@ class CodesDevice(SerialDevice):
         except LinkError:
             raise
         except TargetError:
-            done = calls.unpack_writes(self._surviving(lambda: self.remote.call(Function.WRITES))).last
+            done = self._surviving(lambda: self._asked(Function.WRITES, calls.unpack_writes)).last
             self._count_trims(done)
             if done:
-                self._written.append(TrimWrite(asked.parameter, True, asked.codes[:done], asked.neurons[:done]))
+                self._history.trimmed(TrimWrite(asked.parameter, True, asked.codes[:done], asked.neurons[:done]))
             raise
         held[asked.neurons] = asked.codes
         self._codes[parameter] = held
-        self._written.append(asked)
+        self._history.trimmed(asked)
         return written
 
     def _call_trim(self, asked: TrimWrite) -> int:
-        data = self.remote.call(Function.TRIM_WRITE, calls.pack_trim(asked))
-        return int(calls.fixed(calls.CELLS, data)[0])
+        return self._asked(Function.TRIM_WRITE, partial(calls.cells, len(asked.codes)), calls.pack_trim(asked))
 
     def _count_trims(self, cells: int) -> None:
         before = self.writes
@@ -229,7 +254,7 @@ class CodesDevice(SerialDevice):
         self._need(Feature.CLOCK, "clock that can be advanced")
         if not 0 <= seconds < math.inf:
             raise InputError(f"advance({seconds!r}); allowed: finite and >= 0 device s")
-        self._changing(lambda: self.remote.call(Function.ADVANCE, calls.NUMBER.pack(seconds)))
+        self._changing(lambda: self._asked(Function.ADVANCE, calls.position, calls.NUMBER.pack(seconds)))
 
     @property
     def temperature(self) -> float | None:
@@ -241,7 +266,7 @@ class CodesDevice(SerialDevice):
         self._need(Feature.TEMPERATURE, "temperature that can be set")
         if not math.isfinite(kelvin):
             raise InputError(f"temperature = {kelvin!r} K; allowed: finite")
-        self._changing(lambda: self.remote.call(Function.TEMPERATURE, calls.NUMBER.pack(kelvin)))
+        self._changing(lambda: self._asked(Function.TEMPERATURE, calls.position, calls.NUMBER.pack(kelvin)))
 
     @property
     def membrane_channels(self) -> int:
@@ -285,17 +310,13 @@ class CodesDevice(SerialDevice):
         data = event_lists.pack(given, code)
         asked = MembraneRequest(population, len(spikes), spikes.t_stop, code, neurons, times)
 
-        def read() -> bytes:
-            self.remote.upload(Region.INPUT, data)
-            return self.remote.call(Function.MEMBRANE, calls.pack_membrane(asked))
+        values = partial(calls.column, calls.VALUES, len(spikes) * len(neurons) * len(times))
 
-        found = np.frombuffer(self._changing(read), calls.VALUES)
-        if len(found) != len(spikes) * len(neurons) * len(times) or not np.isfinite(found).all():
-            raise LinkError(
-                f"{self.device_id} answered with {len(found)} membranes, or with some that are no numbers; its firmware is at fault: "
-                "report it to its author"
-            )
-        return found
+        def read() -> Array:
+            self.remote.upload(Region.INPUT, data)
+            return self._asked(Function.MEMBRANE, values, calls.pack_membrane(asked))
+
+        return self._changing(read)
 
 
 class NoisyDevice(CodesDevice):
@@ -317,10 +338,10 @@ class NoisyDevice(CodesDevice):
         self._check_open()
         held = {name: self.trim_codes(name) for name in self._ranges}
         with self._writing():
-            self._changing(lambda: self.remote.call(Function.SEEK, calls.SEEK.pack(*asked)))
+            self._changing(lambda: self._asked(Function.SEEK, calls.position, calls.SEEK.pack(*asked)))
         # what runs from here on depends on these codes, and on no write of before
         self._landed = {name: codes for name, codes in held.items() if (codes != self._ranges[name].default).any()}
-        self._written = []
+        self._history.sought()
 
 
 def _step_to(now: float, then: float) -> float | None:

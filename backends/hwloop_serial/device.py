@@ -121,14 +121,14 @@ class FixedDevice(SerialDevice):
     target: SerialTarget
 
     def _check_program(self, program: Program) -> None:
-        graph = _graph_of(program, self.device_id)
+        graph = _program_of(program, self.device_id).graph
         try:
             self.target.check_graph(graph, fixed_image.write(graph))
         except CompileError as error:
             raise TargetError(f"{self.device_id}: {error}") from error
 
     def _write(self, program: Program) -> int:
-        self._upload(fixed_image.write(_graph_of(program, self.device_id)))
+        self._upload(fixed_image.write(_program_of(program, self.device_id).graph))
         held = None if self.program is None else self.program.layers
         if held is None or [layer.codes.shape for layer in held] != [layer.codes.shape for layer in program.layers]:
             return sum(layer.codes.size for layer in program.layers)
@@ -136,12 +136,12 @@ class FixedDevice(SerialDevice):
         return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
-        graph = _graph_of(program, self.device_id)
+        fixed = _program_of(program, self.device_id)
+        graph = fixed.graph
         n_ticks = checked_ticks(spikes.t_stop, graph)
         inputs, merged = encode(spikes, graph.dt)
         layers, wraps = self.run_graph(graph, inputs, n_ticks)
-        if isinstance(program, LoihiProgram):
-            check_wraps(wraps, program, spikes)
+        check_wraps(wraps, fixed, spikes)
         dtype = getattr(torch, program.layers[0].dtype)
         populations = tuple(
             repeat(decode_late(ticks, late, graph.dt, spikes.t_stop, dtype).to(spikes.times.device), repeats)
@@ -213,18 +213,26 @@ def _layers(parts: list[Events], sizes: list[int]) -> tuple[TickSpikes, ...]:
     whole = Events(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", "times", "units")))
     found = []
     for population, n in zip(event_lists.populations(whole, sizes), sizes, strict=True):
-        sample, order = population.samples, np.lexsort((population.units, population.times, population.samples))
-        ticks, units = population.times[order].astype(np.int64), population.units[order]
-        found.append(TickSpikes.packed(sample[order], ticks, units, len(whole.counts), n))
+        sample, ticks, units = population.samples, population.times.astype(np.int64), population.units
+        if not _in_order(sample, ticks, units):  # within a tick a board may say its neurons in any order
+            order = np.lexsort((units, ticks, sample))
+            ticks, units = ticks[order], units[order]
+        found.append(TickSpikes.packed(sample, ticks, units, len(whole.counts), n))
     return tuple(found)
 
 
-def _graph_of(program: Program, device: str) -> FixedGraph:
+def _in_order(sample: Array, ticks: Array, units: Array) -> bool:
+    """Whether events of samples one after the other ascend by tick, then unit."""
+    later = np.diff(ticks)
+    return bool(((np.diff(sample) > 0) | (later > 0) | ((later == 0) & (np.diff(units) > 0))).all())
+
+
+def _program_of(program: Program, device: str) -> LoihiProgram:
     if not isinstance(program, LoihiProgram):
         raise TargetError(
             f"{device} runs programs compiled for it or for loihi; got {type(program).__name__}: compile the network for it"
         )
-    return program.graph
+    return program
 
 
 def opened(target: SerialTarget, owner: Owner, remote: Remote) -> SerialDevice:

@@ -108,6 +108,16 @@ class _Trim(_Strict):
         return self
 
 
+class Emulated(_Strict):
+    """Options with which ``emulator:number`` is the same device; see :class:`hwloop_emulator.device.EmulatorTarget`."""
+
+    number: Annotated[int, Field(ge=0, le=MOST)]
+    preset: Text
+    spread: Annotated[float, Field(ge=0, le=1)] | None = None
+    mismatch: bool = True
+    trial_noise: bool = True
+
+
 class Info(_Strict):
     """What a device is."""
 
@@ -122,6 +132,7 @@ class Info(_Strict):
     dt: Annotated[float, Field(gt=0)] | None = None
     trim: Annotated[dict[Text, _Trim], Field(max_length=MOST_TRIMMED)] = {}
     membrane_channels: Number = 0
+    emulated: Emulated | None = None
     describe: Annotated[tuple[tuple[LongText, LongText, LongText], ...], Field(max_length=MOST_ROWS)] = ()
     in_words: tuple[
         Annotated[tuple[LongText, ...], Field(max_length=MOST_ROWS)],

@@ -10,8 +10,8 @@ LEAST_WAIT, MOST_WAIT, FIRST_WAIT = 5e-3, 1.0, 0.25
 LINE_SLACK = 1.25
 #: Weights of a new round trip in mean and deviation (Jacobson & Karels, SIGCOMM 1988).
 MEAN_SHARE, DEVIATION_SHARE, DEVIATIONS = 1 / 8, 1 / 4, 4.0
-#: Chunks that arrive in a row before larger ones are tried.
-GROWTH = 16
+#: Part of its size by which a chunk may be larger after one arrived.
+GROWTH = 4
 
 
 @dataclass
@@ -40,23 +40,22 @@ class Pace:
 
 @dataclass
 class ChunkSize:
-    """Bytes of data a frame: halved where frames are lost, doubled where many arrive in a row."""
+    """Bytes of data a frame: halved where one is lost, a little larger after each that arrives.
+
+    The sizes at which one frame in four is lost are kept to: a lost one costs itself, a small one its header and the work on it.
+    """
 
     least: int
     most: int
     size: int = field(init=False)
-    arrivals: int = 0
 
     def __post_init__(self) -> None:
         self.size = self.most
 
     def lost(self, length: int) -> None:
-        """A frame of ``length`` bytes was lost."""
-        self.arrivals = 0
-        self.size = max(self.least, min(self.size, length // 2))
+        """A frame of ``length`` bytes was lost: a small rest makes no smaller ones of those that are not."""
+        self.size = max(self.least, min(self.size, max(self.size, length) // 2))
 
     def arrived(self) -> None:
         """One arrived."""
-        self.arrivals += 1
-        if self.arrivals >= GROWTH:
-            self.arrivals, self.size = 0, min(self.most, 2 * self.size)
+        self.size = min(self.most, self.size + self.size // GROWTH)

@@ -26,7 +26,12 @@ def opened_recorded(target: SerialTarget, path: Path | str) -> RecordedDevice:
 
     target.watch, target.log = watch, None
     try:
-        return RecordedDevice(target.open(), log)
+        device = target.open()
+        try:
+            return RecordedDevice(device, log)
+        except BaseException:
+            device.close()
+            raise
     except BaseException:
         log.close()
         raise

@@ -12,7 +12,7 @@ import numpy as np
 
 from hwloop.errors import LinkError, TargetError
 
-from . import information
+from . import calls, information
 from .information import Info
 from .messages import END_RUN, FORGET, KEEP, NO_DIGEST, WRAPS, Code, Hello, Region, Run, State, Status
 from .schema import MESSAGES
@@ -21,7 +21,10 @@ from .session import Refused, Session
 #: Bytes that are alike between two that differ, below which one WRITE of both is shorter than two.
 GAP = 32
 #: Pauses between two STATUS of a run (s): at first, at most, and as a share of the time that it has taken.
-FIRST_POLL, MOST_POLL, POLL_SHARE = 5e-4, 0.2, 0.1
+FIRST_POLL, MOST_POLL, POLL_SHARE = 1e-3, 0.2, 0.1
+#: Share of the time that the last run of as many samples took, before which the next one is not asked whether it is done. Half:
+#: a wait that was too long is forgotten by the next runs.
+EXPECTED_SHARE = 0.5
 #: Longest time that a run may take without a sample done (s).
 RUN_DEADLINE = 3600.0
 #: Uploads of one image before its digest is given up.
@@ -62,6 +65,7 @@ class Remote:
         self._held: dict[int, bytes] = {}
         self._digests: dict[int, bytes] = {}
         self._run_id = 0
+        self._lasted = (0, 0.0)  # samples of the last run, and seconds
         self.info = self._read_info()
 
     def close(self) -> None:
@@ -200,12 +204,15 @@ class Remote:
         """STATUS of a run that is over; the board is asked all along, and so seen to live."""
         clock, name = self.session.clock, self.session.name
         begun = moved = clock.now()
+        samples, lasted = asked.batch * asked.repeats, self._lasted[1]
+        expected = EXPECTED_SHARE * lasted if self._lasted[0] == samples else 0.0
         done = 0
         while True:
             status = self.status()
             if status.run_id != asked.run_id or status.program != asked.program or status.settings != asked.settings:
                 raise LinkError(f"{name}: the board reports run {status.run_id}, not {asked.run_id}; open it anew")
             if status.state == State.DONE:
+                self._lasted = samples, clock.now() - begun
                 return status
             if status.state != State.RUNNING:
                 raise self._failed(status)
@@ -216,7 +223,8 @@ class Remote:
                 raise LinkError(
                     f"{name}: no sample done for {RUN_DEADLINE:g} s; the run was ended: send a smaller batch"
                 )
-            clock.sleep(min(MOST_POLL, max(FIRST_POLL, POLL_SHARE * (clock.now() - begun))))
+            taken = clock.now() - begun
+            clock.sleep(min(MOST_POLL, max(FIRST_POLL, POLL_SHARE * taken, expected - taken)))
 
     def _failed(self, status: Status) -> TargetError:
         name = self.session.name
@@ -239,7 +247,7 @@ class Remote:
     def call(self, function: int, arguments: bytes = b"") -> bytes:
         """The result of a CALL; :class:`~hwloop.errors.TargetError` with the board's text where it refuses."""
         given = arguments
-        if len(arguments) > self.hello.max_body - MESSAGES["CALL"].request.packed.size:
+        if len(arguments) > min(calls.MOST_INLINE, self.hello.max_body - MESSAGES["CALL"].request.packed.size):
             given = self.upload(Region.ARGUMENT, arguments)
         try:
             fields, data = self._patiently("CALL", (function,), given)

@@ -17,6 +17,7 @@ from hwloop.errors import LinkError
 
 from . import framing
 from .framing import Decoder, Frame
+from .greeting import check_hello
 from .messages import MAGIC, NUMBERS, BodyError, Code, Failure, Hello, Region, pack_request, unpack_reply
 from .pace import ChunkSize, Pace
 from .schema import SCHEMA_ID
@@ -90,7 +91,7 @@ class Session:
         self._port: Port | None = None
         self._decoder = Decoder(framing.REPLIES)
         self._arrived: deque[Frame] = deque()
-        self._sends = 0
+        self._sends = self._overdue_in_a_row = 0  # a line that has become slower than it was answers longer waits alone
 
     # -- opening and closing ------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Session:
         if reply is None:
             raise OSError("no answer to a greeting")
         hello, _ = self._fields("HELLO", reply)
-        self._check_hello(hello)
+        check_hello(hello, reply.boot, self.name)
         before, self.boot = self.boot, reply.boot
         self._decoder = Decoder(framing.REPLIES, hello.max_body)
         self.chunk = ChunkSize(LEAST_CHUNK, hello.max_body - overhead())
@@ -153,19 +154,6 @@ class Session:
             raise Rebooted(f"{self.name}: the board started anew")
         if before:
             self.counts.reconnects += 1
-
-    def _check_hello(self, hello: Hello) -> None:
-        if hello.magic != MAGIC or hello.schema != SCHEMA_ID:
-            raise LinkError(
-                f"{self.name}: the board speaks schema {hello.schema:08x} of the link; this hwloop speaks {SCHEMA_ID:08x}. "
-                "Put firmware and hwloop of the same version together"
-            )
-        fits = framing.LEAST_BODY <= hello.max_body <= framing.MOST_BODY and hello.window >= 1 and hello.kind in (1, 2)
-        if not fits:
-            raise LinkError(
-                f"{self.name}: the board says bodies of {hello.max_body} bytes, window {hello.window}, kind {hello.kind}; allowed: "
-                f"{framing.LEAST_BODY}..{framing.MOST_BODY}, 1 or more, 1 or 2. Its firmware is at fault: report it to its author"
-            )
 
     def _gone(self, cause: OSError | None) -> LinkError:
         return LinkError(
@@ -334,7 +322,9 @@ class Session:
             raw = framing.encode(frame)
             own, now = len(raw) + framing.wire_bytes(length if not data else 0), self.clock.now()
             ahead = own + sum(flight.own_bytes for flight in flying.values())
-            flying[sequence] = Flight(offset, length, self._sends, now + self.pace.wait(ahead, 0), now, own, ahead)
+            flying[sequence] = Flight(
+                offset, length, self._sends, now + self.pace.wait(ahead, self._overdue_in_a_row), now, own, ahead
+            )
             self._send(raw, frame)
 
     def _landed(
@@ -342,6 +332,7 @@ class Session:
         take: Callable[[int, int, Any, bytes], None],
     ) -> None:  # fmt: skip
         flight = flying.pop(reply.sequence)
+        self._overdue_in_a_row = 0
         fields, data = self._fields(name, reply)
         self.pace.took(self.clock.now() - flight.at, flight.ahead_bytes)
         take(flight.offset, flight.length, fields, data)
@@ -352,6 +343,7 @@ class Session:
 
     def _overdue(self, waiting: deque[tuple[int, int]], flying: dict[int, Flight]) -> None:
         now = self.clock.now()
+        self._overdue_in_a_row += 1
         for sequence in [key for key, flight in flying.items() if flight.until <= now]:
             self._dropped(waiting, flying, sequence)
 

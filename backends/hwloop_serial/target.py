@@ -24,6 +24,7 @@ from hwloop_loihi.remedy import Headroom
 
 from . import fixed_image, fixed_limits
 from .address import FoundPort, port_of, ports
+from .emulated import twin_of
 from .information import Info
 from .messages import Hello
 from .owner import Owner
@@ -173,6 +174,11 @@ class SerialTarget:
         emulated, left_out = self.info.in_words
         return list(emulated), list(left_out)
 
+    def without_mismatch(self) -> Target | None:
+        """The same noise without device differences, emulated in this process: a served chip keeps its own. None for others."""
+        twin = twin_of(self.info, self.session)
+        return None if twin is None else twin.without_mismatch()
+
     # -- compiling ----------------------------------------------------------------------------
 
     def compile(
@@ -189,6 +195,11 @@ class SerialTarget:
         program = compile_loihi(net, self.dt, weight_scale=weight_scale, mask=mask, like=like, headroom=self.headroom)
         self.check_graph(program.graph, fixed_image.write(program.graph))
         return program
+
+    @property
+    def compiler(self) -> tuple[str, dict[str, Any]] | None:
+        """The target that compiles for a fixed-point board, whose limits of memory aside; None for boards of codes."""
+        return LoihiTarget(dt=self.dt, headroom=self.headroom).compiler if self.fixed else None
 
     def check_graph(self, graph: Any, image: bytes) -> None:
         """Raise :class:`~hwloop.errors.CompileError` where a fixed-point board has no room for ``graph``."""

@@ -80,6 +80,7 @@ class SerialPort:
 
     def __init__(self, url: str, baud: int = DEFAULT_BAUD) -> None:
         import serial
+        from serial.urlhandler import protocol_socket
 
         if HANDLERS not in serial.protocol_handler_packages:
             serial.protocol_handler_packages.append(HANDLERS)
@@ -93,6 +94,8 @@ class SerialPort:
             ) from None
         self._inner = _descriptor(self._port)
         self._waitable = self._inner if getattr(self._port, "waitable", True) else None
+        # the system's own ports and sockets; others, such as spy://, do something of their own with each byte
+        self._direct = type(self._port) in (serial.Serial, protocol_socket.Serial) and _never_blocks(self._inner)
         if self._inner is not None:
             _send_at_once(self._inner)
 
@@ -105,9 +108,18 @@ class SerialPort:
         ready, _, _ = select.select([self._waitable], [], [], max(0.0, timeout))
         if not ready:
             return b""
-        found = bytes(self._port.read(READ_SIZE))
+        found = self._all_there(self._waitable) if self._direct else bytes(self._port.read(READ_SIZE))
         if not found:  # ready, and nothing there: the other end is gone
             raise OSError("the line was closed from the other end")
+        return found
+
+    @staticmethod
+    def _all_there(descriptor: int) -> bytes:
+        """All that has arrived, which a pseudo-terminal hands over 4 kB at a time; pySerial would look twice for each."""
+        found = os.read(descriptor, READ_SIZE)
+        with contextlib.suppress(BlockingIOError):
+            while found and len(found) < READ_SIZE and (more := os.read(descriptor, READ_SIZE)):
+                found += more
         return found
 
     def _polled(self, timeout: float) -> bytes:
@@ -144,6 +156,10 @@ def _descriptor(port: Any) -> int | None:
         return int(port.fileno())
     except (OSError, AttributeError, NotImplementedError, ValueError):
         return None
+
+
+def _never_blocks(descriptor: int | None) -> bool:
+    return descriptor is not None and hasattr(os, "get_blocking") and not os.get_blocking(descriptor)
 
 
 def _send_at_once(descriptor: int) -> None:

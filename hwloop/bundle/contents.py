@@ -68,7 +68,7 @@ class Bundle:
     def open(self, name: str | None = None, **options: Any) -> Device:
         """The device called ``name``; without one that of the bundle, where its text may open anything.
 
-        Raises :class:`TargetError` where the bundle names a port, an address or a file: whoever runs it has to name that.
+        Raises :class:`TargetError` where the bundle names a port or an address: whoever runs it has to name that.
         """
         if name is not None:
             return find(name, **options).open()
@@ -77,7 +77,7 @@ class Bundle:
                 f"the bundle was made on {self.target.name} ({self.target.device_id}), and what a file says is not opened as a port, "
                 "an address or a file; name the target: --target, or bundle.open(name, ...)"
             )
-        return find(self.target.name, **{**(self.target.options or {}), **options}).open()
+        return self.target.find(**options).open()
 
     def program(self, target: Target) -> Program:
         """The program for ``target``: the bundle's own where the limits are the same, else the network compiled with its scales.

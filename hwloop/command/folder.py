@@ -1,6 +1,7 @@
 """Run folders: what a command leaves behind, and what the next one reads.
 
     experiment.toml   the experiment with all its values
+    inputs/           files that it names: a network of another package, a preset
     summary.json      kind of run, status, versions, seed, results
     report.html
     checkpoints/      of training or fine-tuning, to resume
@@ -33,10 +34,12 @@ from ..mapping import Program
 from ..network import Network
 from ..ownership import held
 from ..results import Result, read_summary, write_summary
-from . import replaced, terminal
+from . import own_files, replaced, terminal
 
 #: Everything that a run writes besides the documents that say what it is; its network goes last.
 _CONTENT = ("report.html", "comparison.json", "calibration.json", "yield.json", "checkpoints", "rows", "network")
+#: Keys that name files: what counts is what is in them.
+FILES = ("network.nir", "target.preset")
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,22 @@ class RunFolder:
         """
         replaces = not self.resumed and (self.path / "summary.json").exists()
         try:
+            own_files.check(experiment)
             storage.remove_leftovers(self.path)
             if replaces:
                 replaced.copy_documents(self.path)
             write_summary(self.path, self.kind, status="running", seed=experiment.seed, results=results)
             if replaces:
                 replaced.set_aside(self.path, _CONTENT)
+            written = own_files.kept(experiment, self.path)
         except OSError as error:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
-        storage.write_bytes(self.path / "experiment.toml", experiment.to_toml().encode())
+        storage.write_bytes(self.path / "experiment.toml", written.to_toml().encode())
 
     def finish(self, experiment: Experiment, results: Sequence[Result] = (), /, **content: Any) -> None:
         """Write the summary of a finished run; what it replaced goes."""
         write_summary(self.path, self.kind, status="finished", seed=experiment.seed, results=results, **content)
+        own_files.tidy(self.path)
         replaced.forget(self.path)
 
     def save_network(self, net: Network, step: int, program: Program | None = None, device_id: str = "") -> None:
@@ -147,9 +153,10 @@ def refuse_other(stored: Experiment, wanted: Experiment, path: Path, free: Itera
     """
     before, now = (_flat(experiment.to_dict()) for experiment in (stored, wanted))
     for key in sorted(before.keys() | now.keys()):
-        if key not in free and before.get(key) != now.get(key):
+        one, other = before.get(key), now.get(key)
+        if key not in free and one != other and not (key in FILES and own_files.same(one, other)):
             raise OptionError(
-                f"{path} was begun with {key} = {before.get(key)!r}, this run has {now.get(key)!r}; resume with the same "
+                f"{path} was begun with {key} = {one!r}, this run has {other!r}; resume with the same "
                 "options, or name another folder"
             )
 

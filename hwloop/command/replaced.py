@@ -13,6 +13,7 @@ from pathlib import Path
 from .. import storage
 from ..errors import DataError
 from ..results import read_summary
+from . import own_files
 
 #: Where it is kept, in the run's folder.
 KEPT = ".replaced"
@@ -30,6 +31,7 @@ def copy_documents(folder: Path) -> None:
     if _finished(folder):
         forget(folder)
     (folder / KEPT).mkdir(exist_ok=True)
+    own_files.copied(folder, folder / KEPT)
     for name in DOCUMENTS:
         if (folder / name).is_file() and not (folder / KEPT / name).exists():
             storage.write_bytes(folder / KEPT / name, storage.read_bytes(folder / name, _MAX_BYTES))

@@ -1,9 +1,8 @@
 """Targets and devices: the one small protocol behind which everything about hardware sits.
 
-A *target* describes (capabilities as data) and compiles; a *device* is an opened target that loads programs and
-runs spikes. Both are found by name, ``"emulator:7"`` or ``"serial:/dev/ttyUSB0"``: what stands before the colon is
-an entry point of group ``hwloop.backends``, what follows is the address that this backend understands. An entry
-point is a function ``(address: str, **options) -> Target``; built-in backends register in no other way.
+A *target* describes (capabilities as data) and compiles; a *device* is an opened target that loads programs and runs spikes.
+Both are found by name, ``"emulator:7"`` or ``"serial:/dev/ttyUSB0"``: before the colon an entry point of group
+``hwloop.backends``, a function ``(address: str, **options) -> Target``, then the address that this backend understands.
 """
 
 from __future__ import annotations
@@ -39,8 +38,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ENTRY_POINT_GROUP",
     "Capabilities",
+    "CompilesAs",
     "Device",
     "DeviceBase",
+    "Documented",
+    "Emulating",
     "Measured",
     "Program",
     "StepChoice",
@@ -94,6 +96,27 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Documented(Protocol):
+    """A target with options that are documents, such as a preset of one's own; its factory reads them."""
+
+    def documents(self) -> dict[str, str]:
+        """Text of each such option that it was made with, for files."""
+
+    @staticmethod
+    def read_document(option: str, text: str) -> Any:
+        """The value of ``option``; :class:`DataError` where ``text`` is none."""
+
+
+@runtime_checkable
+class CompilesAs(Protocol):
+    """A target whose programs another one compiles too, or itself under another name."""
+
+    @property
+    def compiler(self) -> tuple[str, dict[str, Any]] | None:
+        """Name and options of it; None where there is none."""
+
+
+@runtime_checkable
 class Device(Protocol):
     """An opened target. Context manager: leaving it closes it."""
 
@@ -135,6 +158,14 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Emulating(Protocol):
+    """A target that emulates an analog chip, or stands for a board that does."""
+
+    def without_mismatch(self) -> Target | None:
+        """The same noise without differences between neurons, emulated in this process; None where that cannot be had."""
 
 
 class StepChoice(Protocol):

@@ -45,7 +45,7 @@ _Count = Field(ge=0, le=2**31 - 1)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class _BlockText(_Strict):
@@ -283,7 +283,7 @@ def _unpacked(data: bytes, where: str) -> tuple[str, dict[str, _Entry]]:
         for length in shape:
             count *= length
         end = start + count * TYPES[kind].itemsize
-        if entry.get("data_offsets") != [start, end] or end > len(body):
+        if entry.get("data_offsets") != [start, end]:
             raise DataError(
                 f"{where}: {name} at {entry.get('data_offsets')!s:.60}; allowed: {[start, end]} of {len(body)} bytes"
             )

@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..array_file import Array
 from ..errors import DataError
 from ..record import Recording
 from ..spike_differences import first_difference
 from ..spikes import Spikes
 from ..storage import malformed
 from ..stored_spikes import same_spikes
+from .asked import Asked, AskedText, OpenedText, Reply, read_asked, read_opened
 from .entries import Frame, Kind, LoadText, RunText, SessionText, decode_text, run_events
 from .records import MAX_BODY, Damage, Entry, read_records
 
@@ -23,6 +25,7 @@ class LogContent:
     Attributes
     ----------
     sessions, loads, runs : in the order in which they were recorded; ``runs[k]`` is run number k
+    asked : what was asked besides, and where the device stood as a session began, in their order
     frames, frame_bytes : sent and received, by direction ("sent", "received")
     end : byte at which the whole records end
     damage : the first one, None where all of the file is whole
@@ -32,11 +35,13 @@ class LogContent:
     sessions: list[SessionText] = field(default_factory=list)
     loads: list[LoadText] = field(default_factory=list)
     runs: list[RunText] = field(default_factory=list)
+    asked: list[AskedText | OpenedText] = field(default_factory=list)
     frames: Counter[str] = field(default_factory=Counter)
     frame_bytes: Counter[str] = field(default_factory=Counter)
     end: int = 0
     damage: Damage | None = None
     _places: list[Entry] = field(default_factory=list)
+    _asked_places: list[Entry] = field(default_factory=list)
 
     def take(self, entry: Entry, body: bytes) -> None:
         """Add a record; :class:`DataError` naming its byte where it does not follow from those before."""
@@ -59,6 +64,16 @@ class LogContent:
                 raise malformed(where, "the run", f"number {run.run} of {run.device_id}", self._next())
             self.runs.append(run)
             self._places.append(entry)
+        elif entry.kind in (Kind.OPENED, Kind.ASKED):
+            text: AskedText | OpenedText = (
+                decode_text(OpenedText, body, where)
+                if entry.kind == Kind.OPENED
+                else decode_text(AskedText, body, where)
+            )
+            if text.run > len(self.runs):
+                raise malformed(where, "what was asked", f"before run {text.run}", f"up to {self._next()}")
+            self.asked.append(text)
+            self._asked_places.append(entry)
         elif entry.kind == Kind.FRAME:
             frame = Frame.decode(body, where)
             way = "sent" if frame.sent else "received"
@@ -79,16 +94,28 @@ class LogContent:
 
     def events(self, number: int) -> tuple[Spikes, tuple[Spikes, ...]]:
         """``(inputs, populations)`` of run ``number``, read anew and checked."""
-        entry, where = self._places[number], f"{self.path}, run {number}"
+        return run_events(self.runs[number], self._body(self._places[number]), f"{self.path}, run {number}")
+
+    def opened(self, text: OpenedText, place: int) -> dict[str, Array]:
+        """Codes that the trim cells held where ``text``, at place ``place`` of :attr:`asked`, says that a session began."""
+        return read_opened(text, self._body(self._asked_places[place]), self._asked(place))
+
+    def question(self, text: AskedText, place: int) -> tuple[Asked, Reply]:
+        """The question ``text`` at place ``place`` of :attr:`asked`, and its reply."""
+        return read_asked(text, self._body(self._asked_places[place]), self._asked(place))
+
+    def _asked(self, place: int) -> str:
+        return f"{self.path}, record {place} of what was asked"
+
+    def _body(self, entry: Entry) -> bytes:
         try:
             with self.path.open("rb") as file:
                 file.seek(entry.start)
-                body = file.read(min(entry.length, MAX_BODY))
+                return file.read(min(entry.length, MAX_BODY))
         except OSError as error:
             raise DataError(
                 f"cannot read {self.path}: {error.strerror or error}; check the path and its permissions"
             ) from error
-        return run_events(self.runs[number], body, where)
 
     def load_before(self, number: int, program: str) -> LoadText | None:
         """The load of ``program`` before run ``number``; another one of it where there is none there; None: never loaded."""
@@ -123,7 +150,8 @@ def difference(
     if program != run.program:
         pairs = zip(layers, run.layers, strict=False)
         place = next((k for k, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
-        where = "its target or limits" if place is None and len(layers) == len(run.layers) else f"layer {place}"
+        others = "its target or limits" if len(layers) == len(run.layers) else "the number of layers"
+        where = others if place is None else f"layer {place}"
         return f"program {program[:12]}, recorded was {run.program[:12]}; what differs first is {where}"
     if repeats != run.repeats:
         return f"{repeats} repeats, recorded were {run.repeats}"

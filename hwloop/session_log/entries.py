@@ -22,6 +22,10 @@ from ..strict_documents import Count, Name, Sha256, StrictDocument, parse_docume
 _Layers = Annotated[tuple[Sha256, ...], Field(min_length=1, max_length=10_000)]
 
 
+#: The device's own clock afterwards (device s); None: a log of before it was kept.
+_Clock = Annotated[float, Field(ge=0)] | None
+
+
 class Kind(IntEnum):
     """Kinds of records."""
 
@@ -29,6 +33,8 @@ class Kind(IntEnum):
     LOAD = 2
     RUN = 3
     FRAME = 4
+    OPENED = 5
+    ASKED = 6
 
 
 class SessionText(StrictDocument):
@@ -55,6 +61,7 @@ class LoadText(StrictDocument):
     loads: Count
     trims: Count
     failed: Count
+    device_time: _Clock = None
 
     @property
     def writes(self) -> WriteStatistics:
@@ -90,6 +97,7 @@ class RunText(StrictDocument):
     late_events: Count
     latency: float
     position: PositionText | None
+    device_time: _Clock = None
 
 
 D = TypeVar("D", bound=StrictDocument)
@@ -135,6 +143,7 @@ def run_entry(
     at: float,
     layers: tuple[str, ...],
     position: PositionText | None,
+    device_time: float = 0.0,
 ) -> bytes:
     """``recording`` of ``inputs``, run ``repeats`` times, as the body of a record."""
     arrays: dict[str, Array] = {}
@@ -145,19 +154,25 @@ def run_entry(
         names=recording.names, wall_time=recording.wall_time, ran_on=recording.ran_on, device_id=recording.device_id,
         firmware=recording.firmware, calibration_id=recording.calibration_id, calibration_age=recording.calibration_age,
         lost_events=recording.lost_events, late_events=recording.late_events, latency=recording.latency, position=position,
+        device_time=device_time,
     )  # fmt: skip
     return encode_entry(text, arrays)
 
 
 def run_events(text: RunText, body: bytes, where: str) -> tuple[Spikes, tuple[Spikes, ...]]:
     """``(inputs, populations)`` of a run."""
-    arrays = ArrayReader(load_arrays(body[4 + _length(body, where) :], where), where)
+    arrays = ArrayReader(load_arrays(body_arrays(body, where), where), where)
     inputs = unpack_spikes(text.inputs, "inputs", arrays, where)
     populations = tuple(
         unpack_spikes(train, f"populations.{k}", arrays, where) for k, train in enumerate(text.populations)
     )
     arrays.finish()
     return inputs, populations
+
+
+def body_arrays(body: bytes, where: str) -> bytes:
+    """What follows the document in ``body``."""
+    return body[4 + _length(body, where) :]
 
 
 def _length(body: bytes, where: str) -> int:

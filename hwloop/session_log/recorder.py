@@ -9,16 +9,17 @@ measured yet: its checkpoint says how many runs were logged when it was written.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import filelock
+import numpy as np
 
+from ..array_file import Array
 from ..device.base import WriteStatistics, checked_repeats, repeat, together
 from ..device.registry import Device, Target
 from ..device.target_document import target_text
@@ -27,19 +28,16 @@ from ..mapping import Capabilities, Program
 from ..record import RanOn, Recording
 from ..results import versions
 from ..spikes import Spikes
-from ..storage import sync_folder
-from ..strict_documents import StrictDocument
-from .content import LogContent, answer, difference, read_log
-from .entries import Frame, Kind, LoadText, PositionText, SessionText, encode_entry, run_entry
-from .records import MAGIC, RecordWriter
+from ..storage import printable
+from ..strict_documents import MOST_TEXT
+from .asked import METHODS, Asked, NowText, OpenedText, RangeText, Reply, asked_entry, opened_entry
+from .content import answer, difference
+from .entries import Kind, LoadText, PositionText, SessionText, run_entry
+from .log_file import Clock, SessionLog
+from .script import Script
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
-
-_log = logging.getLogger(__name__)
-
-#: Tells the time: UTC, seconds since 1970.
-Clock = Callable[[], float]
 
 
 def record_session(device: Device, path: Path | str, *, clock: Clock = time.time) -> RecordedDevice:
@@ -49,71 +47,6 @@ def record_session(device: Device, path: Path | str, *, clock: Clock = time.time
     another process, or is the log of another device.
     """
     return RecordedDevice(device, SessionLog(Path(path), clock))
-
-
-class SessionLog:
-    """The file: what it holds already, and what is appended to it; one writer at a time."""
-
-    def __init__(self, path: Path, clock: Clock = time.time) -> None:
-        self.path, self.clock = path, clock
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-        try:
-            os.stat(path.parent)  # which the lock would make
-            lock.acquire()
-        except filelock.Timeout:
-            raise DataError(f"{path} is recorded into by another process; end it, or name another log") from None
-        except OSError as error:
-            raise DataError(
-                f"cannot record into {path}: {error.strerror or error}; name a log in a folder that is writable"
-            ) from error
-        self._lock = lock
-        try:
-            self.held, self._writer = self._begun()
-        except BaseException:
-            lock.release()
-            raise
-
-    def _begun(self) -> tuple[LogContent, RecordWriter]:
-        try:
-            if not self.path.exists():
-                with self.path.open("xb") as file:
-                    file.write(MAGIC)
-                    file.flush()
-                    os.fsync(file.fileno())
-                sync_folder(self.path.parent)
-            held = read_log(self.path)
-            if held.damage is not None and not held.damage.cut:
-                raise DataError(
-                    f"{self.path}: {held.damage}. Nothing is added to it: restore it, or record into another file"
-                )
-            if held.damage is not None:
-                _log.warning("%s: %s", self.path, held.damage)
-            if held.end == 0 and self.path.stat().st_size < len(MAGIC):
-                self.path.write_bytes(MAGIC)
-            return held, RecordWriter(self.path, max(held.end, len(MAGIC)))
-        except OSError as error:
-            raise DataError(
-                f"cannot record into {self.path}: {error.strerror or error}; name a log in a folder that is writable"
-            ) from error
-
-    def entry(self, kind: Kind, text: StrictDocument) -> None:
-        """Append a document."""
-        self._writer.append(kind, encode_entry(text), lasting=False)
-
-    def body(self, kind: Kind, body: bytes) -> None:
-        """Append what has to last: a run."""
-        self._writer.append(kind, body, lasting=True)
-
-    def frame(self, sent: bool, at: float, data: bytes) -> None:
-        """Append a frame of a link: ``sent`` by the host or received, ``at`` (s, the link's clock). For its hook."""
-        self._writer.append(Kind.FRAME, Frame(sent, at, bytes(data)).encode(), lasting=False)
-
-    def close(self) -> None:
-        """Close the file and let others record into it."""
-        try:
-            self._writer.close()
-        finally:
-            self._lock.release()
 
 
 class RecordedDevice:
@@ -136,6 +69,19 @@ class RecordedDevice:
             runs=len(self._runs), versions=versions(),
         ))  # fmt: skip
         self._recorded = len(self._runs)
+        self._script = Script(log.held)
+        self._script.skip()
+        self._codes: dict[str, Array] = {}
+        self._note_state()
+
+    def _note_state(self) -> None:
+        """Record where the device stands, as a session begins or goes on."""
+        device: Any = self._device
+        ranges = {name: RangeText(**asdict(one)) for name, one in getattr(device, "trim_ranges", {}).items()}
+        self._codes = {name: device.trim_codes(name) for name in ranges}
+        channels = int(getattr(device, "membrane_channels", 0))
+        text = OpenedText(run=self._next, ranges=ranges, membrane_channels=channels, now=NowText.of(device))
+        self.log.body(Kind.OPENED, opened_entry(text, self._codes))
 
     # -- what a device is ---------------------------------------------------------------------
 
@@ -178,9 +124,75 @@ class RecordedDevice:
     def calibration(self, calibration: Calibration | None) -> None:
         self._device.calibration = calibration  # type: ignore[attr-defined]  # devices that take one have it
 
+    @property
+    def temperature(self) -> float | None:
+        """Kelvin above reference, where the device has one."""
+        now = self._script.now
+        found: float | None = self._device.temperature if self._writes is None or now is None else now.temperature  # type: ignore[attr-defined]
+        return found
+
+    @temperature.setter
+    def temperature(self, kelvin: float) -> None:
+        self._ask(Asked.heat, lambda value: setattr(self._device, "temperature", value), kelvin)
+
     def __getattr__(self, name: str) -> Any:
         # what the device has besides: trim cells, membranes, its noise
-        return getattr(self.__dict__["_device"], name)
+        found = getattr(self.__dict__["_device"], name)
+        if name in METHODS:
+            return partial(self._ask, METHODS[name], found)
+        if self._writes is not None and name == "trim_codes":
+            return lambda parameter: (
+                self._script.codes[parameter].copy() if parameter in self._script.codes else found(parameter)
+            )
+        if self._writes is not None and name == "device_time":
+            return self._script.clock
+        return found
+
+    def _ask(self, put: Callable[..., Asked], ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Ask the device, or the log where it was asked the same before; recorded with what became of it."""
+        if self._runs and not self.log.held.asked:  # a log of before such things were recorded
+            return ask(*arguments, **options)
+        if self._script.pending(self._next) or self._answered:
+            return self._asked_before(put(*arguments, **options), arguments)
+        self._catch_up()
+        at, found, error = self.log.clock(), None, None
+        try:
+            found = ask(*arguments, **options)
+        except TargetError as failed:
+            error = failed
+        codes = self._changed_codes(error is not None)
+        reply = Reply(codes, found)
+        text = None if error is None else printable(str(error), MOST_TEXT - 3)
+        entry = asked_entry(put(*arguments, **options), reply, self._next, at, text, NowText.of(self._device))
+        self.log.body(Kind.ASKED, entry)
+        if error is not None:
+            raise error
+        return found
+
+    def _asked_before(self, asked: Asked, arguments: tuple[Any, ...]) -> Any:
+        """What the log says to ``asked``; the device is left alone, but for the calibration that it has to be brought to."""
+        reply = self._script.answer(asked, self._next)
+        self._writes = self._device.writes if self._script.now is None else self._script.now.writes
+        if asked.name == "apply":
+            self.calibration = arguments[0]
+        elif reply.codes:
+            self.calibration = None
+        return reply.found
+
+    def _changed_codes(self, failed: bool) -> dict[str, Array]:
+        """Codes of trim cells since they were looked at last, of the parameters where some changed."""
+        device: Any = self._device
+        changed = {}
+        for name, before in self._codes.items():
+            try:
+                codes = device.trim_codes(name)
+            except TargetError:  # it cannot be asked any more
+                if not failed:
+                    raise
+                continue
+            if not np.array_equal(codes, before):
+                changed[name] = self._codes[name] = codes
+        return changed
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -206,12 +218,22 @@ class RecordedDevice:
                 "begin a new one without resuming"
             )
         self._next = logged
+        self._script.seek(logged)
+        if self._elsewhere():
+            self._writes = self._device.writes
+
+    def _elsewhere(self) -> bool:
+        """Whether the device's cells or temperature are not those of the log here."""
+        script, device = self._script, self._device
+        other = any(not np.array_equal(codes, self._codes[name]) for name, codes in script.codes.items())
+        return other or (script.now is not None and script.now.temperature != getattr(device, "temperature", None))
 
     def load(self, program: Program) -> None:
         """Write ``program``; while the log answers, the device is left alone."""
         recorded = self.log.held.load_before(self._next, program.digest) if self._answered else None
         if recorded is not None:
             self._program, self._writes = program, recorded.writes
+            self._script.loaded_or_ran(recorded.device_time)
             return
         self._catch_up()
         self._device.load(program)
@@ -220,6 +242,7 @@ class RecordedDevice:
         self.log.entry(Kind.LOAD, LoadText(
             run=self._next, kind=type(program).__name__, program=program.digest, layers=program.layer_digests,
             at=self.log.clock(), last=writes.last, total=writes.total, loads=writes.loads, trims=writes.trims, failed=writes.failed,
+            device_time=self._device_time(),
         ))  # fmt: skip
 
     def run(self, spikes: Spikes | Mapping[str, Spikes], *, repeats: int = 1) -> Recording:
@@ -240,7 +263,16 @@ class RecordedDevice:
         self._catch_up()
         at = self.log.clock()
         recording = self._device.run(given, repeats=repeats)
-        body = run_entry(recording, given, repeats, self._next, at, self._program.layer_digests, self._position())
+        body = run_entry(
+            recording,
+            given,
+            repeats,
+            self._next,
+            at,
+            self._program.layer_digests,
+            self._position(),
+            self._device_time(),
+        )
         self.log.body(Kind.RUN, body)
         self._next += 1
         self._recorded += 1
@@ -252,6 +284,7 @@ class RecordedDevice:
         return self._next < len(self._runs)
 
     def _from_log(self, inputs: Spikes, repeats: int, program: Program) -> Recording:
+        self._script.check_run(self._next)
         run = self._runs[self._next]
         recorded, populations = self.log.held.events(self._next)
         found = difference(run, recorded, program.digest, program.layer_digests, inputs.detach(), repeats)
@@ -261,6 +294,7 @@ class RecordedDevice:
                 "data, or begin a new run and a new log"
             )
         self._next += 1
+        self._script.loaded_or_ran(run.device_time)
         if self._writes is None:
             self._writes = self._device.writes
         return answer(run, populations, repeat(inputs, repeats), program.names)
@@ -269,12 +303,23 @@ class RecordedDevice:
         """Once the log has answered all it can: bring the device to where it would be."""
         if self._writes is None:
             return
+        device: Any = self._device
+        self._writes, script, calibration = None, self._script, self.calibration
+        if script.now is not None and script.now.temperature is not None:
+            device.temperature = script.now.temperature
+        for name, codes in script.codes.items():
+            device.write_trim(name, codes)
+        if script.codes:
+            self.calibration = calibration  # which writes by hand drop
         if self._program is not None:
-            self._device.load(self._program)
+            device.load(self._program)
         position = self._runs[self._next - 1].position if self._next else None
         if position is not None and hasattr(self._device, "seek"):
-            self._device.seek(session=position.session, batch=position.batch)
-        self._writes = None
+            device.seek(session=position.session, batch=position.batch)
+        self._note_state()
+
+    def _device_time(self) -> float:
+        return float(getattr(self._device, "device_time", 0.0))
 
     def _position(self) -> PositionText | None:
         if not (hasattr(self._device, "session") and hasattr(self._device, "batch")):

@@ -85,7 +85,10 @@ class Descent:
             if value.grad is not None and id(value) in self._units:
                 value.grad *= self._units[id(value)]  # towards the unit, as the weights' are towards 1
         self._norm = _norm(self._gradients) if self._gradients else None
-        if math.isfinite(loss) and (self._norm is None or math.isfinite(self._norm.item())):
+        size = None if self._norm is None else self._norm.item()
+        if math.isfinite(loss) and (size is None or math.isfinite(size)):
+            if size == 0:  # every output silent: the optimiser's memory of earlier batches moves nothing either
+                self._norm = None
             return
         bad = [n for n, p in self._trained if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
         if not bad and math.isfinite(loss) and self._norm is not None:

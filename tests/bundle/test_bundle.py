@@ -195,7 +195,7 @@ def test_a_port_an_address_or_a_path_in_a_file_is_never_opened(tmp_path: Path, m
         assert verify_bundle(found, device).passed
 
 
-def test_a_preset_that_is_a_file_is_not_taken_along(tmp_path: Path, made: Made) -> None:
+def test_a_path_in_place_of_a_preset_is_refused(tmp_path: Path, made: Made) -> None:
     path = rewritten(tmp_path / "x.hwb", made, edit("target.json", "options", value={"preset": "/etc/passwd"}))
     with pytest.raises(DataError, match="target.json: options"):
         hl.load_bundle(path)

@@ -60,6 +60,11 @@ def test_what_is_written_is_what_numpy_reads(tmp_path: Path) -> None:
         ({"units": np.full(24, 7)}, "the spikes"),
         ({"counts": np.array([24, -1, 1])}, "counts"),
         ({"counts": np.array([], np.int64)}, "counts"),
+        ({"counts": np.array([20, 3])}, "counts is 2 counts for 24 times"),
+        ({"units": np.zeros(24)}, "a type is another one; allowed: whole units"),
+        ({"n_units": np.array([5, 5])}, "a type is another one"),
+        ({"t_stop": 3}, "a type is another one"),
+        ({"counts": np.array([24, *[0] * 1_000_000])}, "samples of like size"),
         ({"n_units": 2**70}, "."),
         ({"t_stop": None}, "list of arrays"),
     ],
@@ -67,6 +72,46 @@ def test_what_is_written_is_what_numpy_reads(tmp_path: Path) -> None:
 def test_an_npz_of_something_else_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = npz(tmp_path / "x.npz", **changes)
     with pytest.raises(DataError, match=message):
+        read_events(path)
+
+
+def gridded(node: h5py.Group) -> None:
+    node.attrs["__type__"] = "TimeGriddedData"
+
+
+NIR_DATA = {
+    "two nodes": lambda file: file["nodes"].create_group("more"),
+    "no observables": lambda file: file["nodes/input"].pop("observables"),
+    "another kind": lambda file: gridded(file["nodes/input/observables/spikes"]),
+    "no size": lambda file: file["nodes/input/observables/spikes"].attrs.pop("n_neurons"),
+}
+
+
+@pytest.mark.parametrize("name", NIR_DATA)
+def test_nir_data_of_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.nir"
+    nir.write_data(path, nir.NIRGraphData({"input": nir.NIRNodeData({"spikes": inputs().to_nir_data()})}))
+    with h5py.File(path, "a") as file:
+        NIR_DATA[name](file)
+    with pytest.raises(DataError, match="x.nir.*no NIRData of one batch"):
+        read_events(path)
+
+
+def test_gridded_nir_data_is_read(tmp_path: Path) -> None:
+    spikes = hl.Spikes.from_events([([1e-3, 3e-3], [0, 2])], 3, 5e-3)
+    grid = nir.TimeGriddedData(
+        np.array([[[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 1, 0]]], dtype=bool).transpose(0, 2, 1), 1e-3
+    )
+    nir.write_data(tmp_path / "x.nir", nir.NIRGraphData({"input": nir.NIRNodeData({"spikes": grid})}))
+    found = read_events(tmp_path / "x.nir")
+    assert found.units[found.valid].tolist() == spikes.units[spikes.valid].tolist()
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-30], lambda data: b"no archive at all"])
+def test_a_damaged_archive_is_refused(tmp_path: Path, damage: Any) -> None:
+    path = npz(tmp_path / "x.npz")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match="x.npz: the file is no archive of spikes"):
         read_events(path)
 
 

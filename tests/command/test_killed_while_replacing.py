@@ -93,7 +93,7 @@ def test_a_checkpoint_folder_always_holds_a_whole_checkpoint(tmp_path: Path, ste
         assert checkpoint is not None
         values.add(checkpoint.state["value"])
         save_checkpoint(folder, net, {"value": 3}, step=6)
-        assert len(list(folder.iterdir())) == 3  # manifest, data, lock: nothing that was killed is left
+        assert len(list(folder.iterdir())) == 2  # manifest and data: nothing that was killed is left
     assert values == {1, 2}
 
 

@@ -151,3 +151,27 @@ def test_what_cannot_run_in_pieces_says_so() -> None:
             device.read_membrane(inputs(), 0, np.arange(1), np.zeros(1))
     with pytest.raises(TargetError, match="pieces"):
         next(Population([1], preset=target.preset).run(program, inputs()))
+
+
+@pytest.mark.parametrize(("circuits", "pieces"), [(14 + 9, 2), (14 + 8, 3)])
+def test_a_loop_that_just_fits_behind_others_stays_with_them(circuits: int, pieces: int) -> None:
+    """14 neurons, a loop of 9, and an output of 3."""
+    program = hl.compile(graph(), chip(circuits, 100), partition=True)
+    assert isinstance(program, PartitionedProgram)
+    assert len(program.pieces) == pieces - (circuits == 22)
+    together = [piece for piece in program.pieces if {part.layer for part in piece.parts} >= {0, 1, 2}]
+    assert len(together) == (circuits == 23)
+
+
+def test_whether_a_network_fits_is_counted_in_neurons_not_in_inputs() -> None:
+    """Two layers of 8 neurons; 40 inputs."""
+    net = hl.Network([dense(40, 8, 0.6), lif(8), dense(8, 8, 0.5, 1), lif(8)])
+    assert not isinstance(hl.compile(net, chip(16, 100), partition=True), PartitionedProgram)
+    assert isinstance(hl.compile(net, chip(15, 100), partition=True), PartitionedProgram)
+
+
+def test_masked_circuits_are_kept_in_order_and_not_used() -> None:
+    mask = [300, 5, 130, 5, 65, 1]
+    program = hl.compile(chain(), chip(400, 8, joined=4), partition=True, mask=mask)
+    assert program.mask == (1, 5, 65, 130, 300)
+    assert not set(mask) & set(np.concatenate([layer.neurons for layer in program.layers]).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from hwloop.device.registry import find
 from hwloop.errors import DataError, InputError
 from hwloop.mapping import Program, compile_network, stored
-from hwloop.network import LIF, Dense, Network
+from hwloop.mapping.constraints import Block
+from hwloop.network import LIF, Dense, Network, Sparse
 
 
 def program(preset: str = "bss2", dtype: torch.dtype = torch.float32) -> Program:
@@ -73,6 +75,42 @@ REFUSED = {
     "a shape that lies": (lambda h, t: h["0.codes"].update(shape=[60000, 40000]), "0.codes"),
     "offsets that lie": (lambda h, t: h["0.codes"].update(data_offsets=[0, 2**40]), "0.codes"),
     "a type that is none": (lambda h, t: h["0.codes"].update(dtype="U128"), "0.codes"),
+    "whole numbers of another width": (lambda h, t: h["0.codes"].update(dtype="F32", shape=[6, 2]), "0.codes"),
+    "neurons of 32 bits": (
+        lambda h, t: h["0.neurons"].update(dtype="I32", shape=[12]),
+        "0.neurons is I32 .*; allowed: I64|0.neurons",
+    ),
+    "a length of 2^31": (lambda h, t: h["0.codes"].update(shape=[2**31, 1]), "one or two lengths > 0"),
+    "no length": (lambda h, t: h["0.codes"].update(shape=[]), "one or two lengths > 0"),
+    "a length of 0": (lambda h, t: h["0.codes"].update(shape=[6, 0]), "one or two lengths > 0"),
+    "three lengths": (lambda h, t: h["0.codes"].update(shape=[1, 6, 4]), "one or two lengths > 0"),
+    "a name of 257 characters": (lambda h, t: t["layers"][0].update(name="n" * 257), "name"),
+    "a kind of 65 characters": (lambda h, t: t["layers"][0].update(kind="k" * 65), "kind"),
+    "a target of 257 characters": (lambda h, t: t.update(target="t" * 257), "target"),
+    "a code range of none": (lambda h, t: t["layers"][0].update(max_code=0), "max_code"),
+    "a code range of 2^31": (lambda h, t: t["layers"][0].update(max_code=2**31), "max_code"),
+    "a cap of no spikes": (lambda h, t: t["layers"][0].update(max_spikes=0), "max_spikes"),
+    "a cap of 2^31 spikes": (lambda h, t: t["layers"][0].update(max_spikes=2**31), "max_spikes"),
+    "a block of no units": (lambda h, t: t["layers"][0].update(blocks=[{"source": -1, "start": 0, "size": 0}]), "size"),
+    "a block from -2": (lambda h, t: t["layers"][0].update(blocks=[{"source": -2, "start": 0, "size": 4}]), "source"),
+    "a block from before 0": (
+        lambda h, t: t["layers"][0].update(blocks=[{"source": -1, "start": -1, "size": 4}]),
+        "start",
+    ),
+    "a block too large": (
+        lambda h, t: t["layers"][0].update(blocks=[{"source": -1, "start": 0, "size": 5}]),
+        "its blocks are not",
+    ),
+    "a block beyond its source": (
+        lambda h, t: t["layers"][1].update(blocks=[{"source": 0, "start": 1, "size": 6}]),
+        "its blocks are not",
+    ),
+    "a block from a layer that is none": (
+        lambda h, t: t["layers"][1].update(blocks=[{"source": 2, "start": 0, "size": 6}]),
+        "its blocks are not",
+    ),
+    "no layer": (lambda h, t: t.update(layers=[]), "layers"),
+    "a membrane of no scale": (lambda h, t: t.update(membrane_scale=0.0), "membrane_scale"),
     "an array too many": (lambda h, t: h.update({"9.codes": h.pop("0.codes")}), "0.codes"),
 }
 
@@ -109,3 +147,101 @@ def test_a_program_of_another_kind_is_refused() -> None:
     made = program()
     with pytest.raises(InputError, match="cannot store a Other"):
         stored.dump(Other(made.capabilities, made.layers))
+
+
+def _masked() -> Program:
+    """A layer in which a synapse is missing: an array of true and false."""
+    net = Network([Sparse(4, 3, [0, 1, 2], [0, 1, 2], torch.ones(3)), LIF(3, 10e-3, 5e-3)])
+    return compile_network(net, find("emulator:1", preset="bss2").capabilities)
+
+
+def test_true_and_false_are_one_and_nought_and_nothing_else() -> None:
+    made = _masked()
+    data = stored.dump(made)
+    assert stored.load(data, made.capabilities).digest == made.digest
+    (size,) = struct.unpack_from("<Q", data)
+    place = 8 + size + json.loads(data[8 : 8 + size])["0.synapses"]["data_offsets"][0]
+    with pytest.raises(DataError, match=r"0.synapses is bytes other than 0 and 1; allowed: true or false"):
+        stored.load(data[:place] + b"\2" + data[place + 1 :], made.capabilities)
+
+
+def test_names_kinds_and_codes_may_be_as_long_as_is_said() -> None:
+    """The other side of the limits."""
+    made = program()
+    longest = replace(made.layers[0], name="n" * 256, kind="k" * 64, max_spikes=2**31 - 1)
+    whole = Program(made.capabilities, (longest, *made.layers[1:]), notes=("a",) * stored.MAX_NOTES)
+    assert stored.load(stored.dump(whole), made.capabilities).digest == whole.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda made: made.layers[0].neurons.__setitem__(0, -1), "different neurons"),
+        (lambda made: made.layers[0].neurons.__setitem__(0, made.layers[0].neurons[1]), "different neurons"),
+        (lambda made: made.layers[1].neurons.__setitem__(0, made.layers[0].neurons[1]), "stands in two layers"),
+        (lambda made: made.layers[0].neurons.__setitem__(0, made.capabilities.n_neurons), "allowed: 0..511"),
+        (
+            lambda made: made.layers[0].codes.__setitem__((0, 0), made.layers[0].max_code + 1),
+            "codes is 32; allowed: up to 31",
+        ),
+        (
+            lambda made: made.layers[0].codes.__setitem__((0, 0), -made.layers[0].max_code - 1),
+            "codes is 32; allowed: up to 31",
+        ),
+    ],
+)
+def test_neurons_and_codes_are_those_of_the_chip(change: Any, said: str) -> None:
+    made = program()
+    change(made)
+    with pytest.raises(DataError, match=said):
+        stored.load(stored.dump(made), made.capabilities)
+
+
+def test_blocks_that_end_where_their_sources_end_are_read() -> None:
+    """The other side of the blocks that are refused."""
+    made = program()
+    layers = (
+        replace(made.layers[0], blocks=(Block(-1, 0, 4),), kind="LIF"),
+        replace(made.layers[1], blocks=(Block(0, 4, 2), Block(0, 0, 4))),
+    )
+    whole = Program(made.capabilities, layers, inputs=(("in", 4),))
+    assert stored.load(stored.dump(whole), made.capabilities).digest == whole.digest
+    beyond = Program(made.capabilities, (layers[0], replace(layers[1], blocks=(Block(0, 1, 6),))), inputs=(("in", 4),))
+    with pytest.raises(DataError, match="layer 1 takes 6 units; its blocks are not those of what drives it"):
+        stored.load(stored.dump(beyond), made.capabilities)
+
+
+def test_every_array_starts_where_its_numbers_are_aligned() -> None:
+    """Readers map the file instead of copying it."""
+    for length in range(9):
+        made = replace(program().layers[0], name="n" * length)
+        data = stored.dump(Program(program().capabilities, (made, program().layers[1])))
+        assert struct.unpack_from("<Q", data)[0] % 8 == 0
+    with pytest.raises(DataError, match=r"a header of 1000 bytes; allowed: 2..992"):
+        stored.load(struct.pack("<Q", 1000) + bytes(992), program().capabilities)
+
+
+@pytest.mark.parametrize(
+    ("figures", "allowed"),
+    [((0.0, 0, 0, 0.0), False), ((0.1, -1, 0, 0.0), False), ((0.1, 0, 0.5, 0.0), False), ((0.1, 0, 0, -1e-9), False), ((0.1, 2, 3, 0.25), True)],
+)  # fmt: skip
+def test_figures_are_counts_and_errors(figures: tuple[float, ...], allowed: bool) -> None:
+    made = program()
+    names = ("scale", "saturated", "zeroed", "rounding_rms")
+    layer = replace(made.layers[0], **dict(zip(names, figures, strict=True)))
+    data = stored.dump(Program(made.capabilities, (layer, *made.layers[1:])))
+    if allowed:
+        found = stored.load(data, made.capabilities).layers[0]
+        assert tuple(getattr(found, name) for name in names) == figures
+    else:
+        with pytest.raises(DataError, match="figures is .*whole counts and an error >= 0"):
+            stored.load(data, made.capabilities)
+
+
+def test_the_digest_tells_which_array_a_layer_has_and_synapses_are_counted() -> None:
+    made, value = _masked(), np.full(3, 0.25, np.float32)
+    assert (made.layers[0].n_synapses, made.layers[0].codes.size) == (3, 12)
+    layer = replace(made.layers[0], blocks=(Block(-1, 0, 4),), synapses=None)
+    kinds = [replace(layer, bias=value), replace(layer, v_init=value), layer]
+    digests = {Program(made.capabilities, (kind,), inputs=(("in", 4),)).digest for kind in kinds}
+    assert len(digests) == 3

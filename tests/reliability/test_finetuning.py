@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,8 +112,12 @@ def test_while_the_board_starts_anew_again_and_again(
         over = threading.Event()
 
         def restart() -> None:
-            while not over.wait(0.1):
-                served.restart()
+            restarted = 0
+            while not over.wait(0.001):
+                run = served.server.board.runs.run_id
+                if run >= restarted + 3:  # every third run or so is lost, or its events are, or what comes after it
+                    restarted = run
+                    served.restart()
 
         thread = threading.Thread(target=restart)
         thread.start()
@@ -147,65 +147,4 @@ def test_a_host_that_died_goes_on_where_it_was(task: Task, tmp_path: Path) -> No
         again = hl.open(f"serial:{served.url}", session=5)
         found = tuned(again, task, trim=False, checkpoint_dir=tmp_path, resume=True)
     for weight, other in zip(found[0], expected[0], strict=True):
-        assert torch.equal(weight, other)
-
-
-# -- processes of their own, killed ---------------------------------------------------------------
-
-HOST = """
-import sys
-from pathlib import Path
-import torch
-import hwloop as hl
-from hwloop import datasets
-from tests.reliability.test_finetuning import tuned
-
-url, checkpoints, out, epochs = sys.argv[1:]
-task = datasets.yin_yang(sizes=(100, 50, 50))
-resume = any(Path(checkpoints).glob("*"))
-weights, _ = tuned(
-    hl.open(f"serial:{url}", session=5, deadline=120.0), task, trim=False, checkpoint_dir=checkpoints, resume=resume,
-    epochs=int(epochs),
-)
-torch.save(weights, out)
-"""
-
-
-def serve(port: int) -> Any:
-    """``hwloop serve`` in a process of its own; waits until it listens."""
-    command = [sys.executable, "-m", "hwloop", "serve", "--target", "emulator:3", "--port", f"tcp://127.0.0.1:{port}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("serial:socket://127.0.0.1:")
-    return process
-
-
-@pytest.mark.slow
-def test_while_processes_of_board_and_host_are_killed(task: Task, tmp_path: Path, rounds: Any) -> None:
-    """kill -9 of the board every 20 s, of the host every 45 s; as many epochs as take some minutes."""
-    epochs = rounds(200, 20_000)
-    expected, _ = tuned(hl.open("emulator:3", **OPTIONS), task, trim=False, epochs=epochs)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    out, kills = tmp_path / "weights", 0
-    served = serve(port)
-    try:
-        while not out.exists():
-            arguments = [f"socket://127.0.0.1:{port}", str(tmp_path / "run"), str(out), str(epochs)]
-            host = subprocess.Popen([sys.executable, "-c", HOST, *arguments], cwd=Path(__file__).parents[2])
-            for _ in range(2):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    assert host.wait(22.0) == 0
-                    break
-                served.kill()
-                served.wait()
-                kills += 1
-                served = serve(port)
-            host.kill()
-            host.wait()
-    finally:
-        served.kill()
-        served.wait()
-    assert kills > 0
-    for weight, other in zip(torch.load(out), expected, strict=True):
         assert torch.equal(weight, other)

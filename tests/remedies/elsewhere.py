@@ -81,6 +81,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 _WRAPPED = "its text becomes part of an error that says what to do"
+_BY_ASKED = "raised again by CodesDevice._asked, whose remedy is followed for each of them"
 _ON_THE_BOARD = "a board's answer MALFORMED to what hwloop never sends; as a board's reply, a fault of its firmware"
 _ANEW = "the session opens the line anew; what it says where that fails names the remedy, and this text in brackets"
 _UNREACHABLE = "no caller gets here: what would lead here is refused before"
@@ -122,9 +123,15 @@ INTERNAL: tuple[tuple[str, str, str], ...] = (
     ("worker.protocol._description", "describes no array", _WRAPPED),
     ("worker.serve._answer", "request {}; allowed: run, ping", _WRAPPED),
     ("calls.fixed", "{} bytes; expected {}", _ON_THE_BOARD),
+    ("calls.position", "expected finite ones", _BY_ASKED),
+    ("calls.cells", "{} cells; {} were sent", _BY_ASKED),
+    ("calls.codes", "code {}; expected {}..{}", _BY_ASKED),
+    ("calls.column", "{} bytes; expected {}", _BY_ASKED),
+    ("calls.column", "inf or NaN; expected finite numbers", _BY_ASKED),
     ("calls.unpack_trim", "{} bytes", _ON_THE_BOARD),
     ("calls.unpack_membrane", "{} bytes", _ON_THE_BOARD),
     ("cobs.decode", "a block reaches to byte {} of {}", "a frame that is none is dropped, and the request sent again"),
+    ("cobs.decode", "a block reaches beyond byte {}", "a frame that is none is dropped, and the request sent again"),
     ("event_lists.unpack", "{} bytes, too few for {} counts", _WRAPPED),
     ("event_lists.unpack", "{} events up to it in {} bytes", _WRAPPED),
     ("event_lists.unpack", "{} bytes of events; the counts say {}", _WRAPPED),

@@ -63,15 +63,15 @@ DAMAGE = [
     (Said("_parse_idx", "declares {} bytes; the file can hold {}"), IMAGES, content(WHOLE[:-9])),
     (Said("_parse_idx", "bytes of data; its header declares {}; truncated, get it again"), IMAGES, content(gzip.compress(WHOLE[:-9]))),
     (Said("_parse_idx", "holds more than the {} bytes that its header declares; get the file again"), IMAGES, content(WHOLE + b"x")),
-    (Said("read_mnist", "labels for {} images; the files do not belong together"), LABELS, content(idx(np.zeros(5)))),
-    (Said("read_mnist", "label {}; allowed: 0..9"), LABELS, content(idx(np.full(6, 10)))),
-    (Said("_idx_path", "lacks {} (or {}.gz); MNIST consists of {}"), IMAGES, Path.unlink),
+    (Said("_read_images", "labels for {} images; the files do not belong together"), LABELS, content(idx(np.zeros(5)))),
+    (Said("_read_images", "label {}; allowed: {}..{}"), LABELS, content(idx(np.full(6, 10)))),
+    (Said("_idx_path", "lacks {} (or {}.gz); {} consists of {}"), IMAGES, Path.unlink),
     (Said("read_npy", "allowed: {} ({})"), "test_samples.npy", array(np.zeros((3, 4), np.float32))),
     (Said("read_npy", "bytes of data; its header declares {}"), "test_samples.npy", npy(lambda data: data[:-8])),
     (Said("read_npy", "check the path and its permissions"), "test_labels.npy", Path.unlink),
     (Said("_npy_header", "not a valid .npy file ({}); get the file again"), "test_samples.npy", content(b"a picture")),
-    (Said("datasets._published", "features outside 0..1 or NaN; get the file again"), "test_samples.npy", array(np.full((3, 4), 2.0))),
-    (Said("datasets._published", "labels {}..{}; allowed: 0..2"), "test_labels.npy", array(np.arange(3) + 1)),
+    (Said("yin_yang_task._published", "features outside 0..1 or NaN; get the file again"), "test_samples.npy", array(np.full((3, 4), 2.0))),
+    (Said("yin_yang_task._published", "labels {}..{}; allowed: 0..2"), "test_labels.npy", array(np.arange(3) + 1)),
 ]  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_a_path_that_is_checked_is_read(folder: Path) -> None:
 
 def test_labels_of_another_set_are_got_again_too(folder: Path) -> None:
     (folder / LABELS).write_bytes(idx(np.zeros(5)))
-    refused("read_mnist", "get both again", lambda: read(folder))
+    refused("_read_images", "get both again", lambda: read(folder))
     idx_files(folder, train=6, test=2)
     read(folder)
 
@@ -118,7 +118,7 @@ def test_images_of_the_allowed_sizes_are_encoded(folder: Path) -> None:
         datasets.mnist(folder, n_validation=2, **options)
 
     option("arguments.whole", "{} = {}; allowed: a whole number >= {}", mnist, "size", 0, 1).follow()
-    option("datasets.mnist", "crop an even number of 2..28", mnist, "crop", 5, 2, 28).follow()
+    option("image_tasks._checked", "crop an even number of 2..28", mnist, "crop", 5, 2, 28).follow()
 
 
 def test_another_file_with_the_same_shape_is_refused_until_the_right_one_is_there(tmp_path: Path) -> None:
@@ -154,3 +154,34 @@ def test_a_download_goes_into_a_folder_that_is_writable(folder: Path, tmp_path: 
     for name in files.MNIST_MD5:
         shutil.copy(folder / name, right / f"{name}.gz")
     assert download_mnist(right, get=unreachable) == right
+
+
+def emnist_files(folder: Path, subset: str = "letters", first: int = 1) -> None:
+    """A subset of EMNIST of a few images."""
+    for part, n in (("train", 6), ("test", 2)):
+        (folder / f"emnist-{subset}-{part}-images-idx3-ubyte").write_bytes(idx(np.zeros((n, 28, 28))))
+        (folder / f"emnist-{subset}-{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(n) + first))
+
+
+def test_a_subset_of_emnist_that_is_known_is_read(tmp_path: Path) -> None:
+    emnist_files(tmp_path)
+    refused("emnist", "subset = {}; allowed: {}", lambda: datasets.emnist(tmp_path, subset="greek", n_validation=2))
+    assert datasets.emnist(tmp_path, subset="letters", n_validation=2).n_out == 26
+
+
+def test_images_in_halves_are_read_in_whole_ones(folder: Path) -> None:
+    run = lambda **sizes: datasets.mnist(folder, n_validation=2, **sizes)  # noqa: E731
+    refused("_checked", "allowed: size >= 1, crop an even number of 2..28", lambda: run(crop=21))
+    run(size=1, crop=2)
+    run(size=28, crop=28)
+
+
+def test_mnist_is_not_taken_for_fashion(tmp_path: Path, mnist_folder: Path) -> None:
+    refused(
+        "read_fashion_mnist", "is of MNIST; allowed: the file of that name of Fashion-MNIST, in a folder fashion_mnist",
+        lambda: datasets.fashion_mnist(mnist_folder),
+    )  # fmt: skip
+    own = tmp_path / "fashion_mnist"
+    own.mkdir()
+    idx_files(own, train=6, test=2)
+    assert datasets.fashion_mnist(tmp_path, n_validation=2).name == "fashion-mnist-28x28"

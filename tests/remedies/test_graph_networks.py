@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,26 @@ def membrane(net: hl.Network, **options: Any) -> Any:
     with small(4, membrane_channels=2).open() as device:
         device.load(hl.compile(net, device, **options))
         return device.read_membrane(INPUTS, 0, np.arange(1), np.array([1e-3]))
+
+
+def sampled(device: Any, inputs: hl.Spikes | None = None) -> Any:
+    return device.read_membrane(inputs or INPUTS, 0, np.arange(1), np.array([1e-3]))
+
+
+def in_pieces(use: Callable[[Any, Any], Any]) -> Any:
+    """What ``use`` makes of a device that holds a program in pieces, and of the program."""
+    with small(4, membrane_channels=2).open() as device:
+        program = hl.compile(chain(dense(), lif(), dense(2, 4), lif(4)), device, partition=True)
+        device.load(program)
+        return use(device, program)
+
+
+def piece_by_piece(device: Any, program: Any) -> bool:
+    found = []
+    for piece in program.pieces:
+        device.load(piece.program)
+        found.append(sampled(device, hl.Spikes.from_events([([1e-3], [0])], piece.program.n_in, 0.03)).shape)
+    return len(found) > 1 and set(found) == {(1, 1, 1)}
 
 
 def compared(net: hl.Network, record: hl.Record) -> Any:
@@ -272,8 +293,8 @@ def twice(one: bool) -> hl.Network:
 ON_CHIPS = [
     Case("base.together", "the inputs are {}; those of the program: {}", lambda: run(two_inputs(), small(4), {"x": INPUTS}),
          lambda: run(two_inputs(), small(4), {"x": INPUTS, "y": INPUTS})),
-    Case("EmulatorDevice.read_membrane", "load one of program.pieces, or compare spikes",
-         lambda: membrane(chain(dense(), lif(), dense(2, 4), lif(4)), partition=True), lambda: membrane(chain(dense(), lif(), dense(2), lif()))),
+    Case("EmulatorDevice.read_membrane", "load one of them, program.pieces[0].program and so on, or compare spikes",
+         lambda: in_pieces(lambda device, program: sampled(device)), (lambda: in_pieces(piece_by_piece), lambda: in_pieces(lambda device, program: device.run(INPUTS)))),
     Case("EmulatorDevice.read_membrane", "read another, or compare its spikes", lambda: membrane(chain(dense(), hl.IF(2), dense(2), lif())),
          lambda: membrane(chain(dense(), lif(), dense(2), hl.IF(2)))),
     Case("Population.run", "open the chips one by one, or compile a smaller network without partition",

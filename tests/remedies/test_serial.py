@@ -95,8 +95,8 @@ def misplaced(fields: Any, data: bytes) -> bytes:
 
 
 FAULTY: list[tuple[Said, Faulty]] = [
-    (Said("_check_hello", "Put firmware and hwloop of the same version together"), reply("HELLO", schema=0x12345678)),
-    (Said("_check_hello", "Its firmware is at fault: report it to its author"), reply("HELLO", window=0)),
+    (Said("check_hello", "Put firmware and hwloop of the same version together"), reply("HELLO", schema=0x12345678)),
+    (Said("check_hello", "1 or 2. Its firmware is at fault: report it to its author"), reply("HELLO", window=0)),
     (Said("Session._fields", "{}: {}; the firmware of the board is at fault"),
      Faulty("SEAL", lambda fields, data: messages.pack_reply("SEAL", fields) + b"x")),
     (Said("Remote._read_info", "{}: INFO of {} bytes; allowed: {}; {}"), reply("HELLO", info_bytes=70_000)),
@@ -129,6 +129,22 @@ def test_an_info_is_read_once_its_author_has_mended_it(said: Said, data: bytes) 
     message = refused(said.at, said.text, lambda: information.read(data, "board"))
     assert message.endswith("report it to its author")
     assert information.read(INFO, "board").device_id == "counting"
+
+
+def test_a_board_that_says_boot_0_works_once_its_author_has_mended_it() -> None:
+    """The host would not notice that it started anew."""
+    board = SimulatedBoard(8)
+    board.board.boot = 0
+    text = "the board says boot number 0; allowed: 1..{}, another one at each start. Its firmware is at fault: report it to its author"
+    refused("check_hello", text, lambda: ran(opened(board)))
+    board.restart()
+    remote = opened(board)
+    assert ran(remote)
+    board.restart()
+    board.board.boot = 0
+    refused("check_hello", text, lambda: ran(remote))
+    board.restart()
+    assert ran(opened(board))
 
 
 # -- lines and sessions ---------------------------------------------------------------------------

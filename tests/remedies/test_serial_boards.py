@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -14,85 +13,21 @@ import torch
 
 import hwloop as hl
 from hwloop.device.registry import find
-from hwloop.errors import TargetError
+from hwloop.errors import LinkError, TargetError
 from hwloop.mapping.partition import PartitionedProgram
 from hwloop.network import LIF, Dense, Network
 from hwloop.spikes import Spikes
 from hwloop_fixed_point.graph import FixedGraph
 from hwloop_loihi.compiler import compile_loihi
-from hwloop_serial import fixed_image, fixed_limits
+from hwloop_serial import calls, fixed_image, fixed_limits
 from hwloop_serial.board.board import Room
 from hwloop_serial.board.codes import CodesModel
-from hwloop_serial.board.fixed import LIMITS, FixedModel
-from hwloop_serial.board.lines import line
-from hwloop_serial.board.server import Serving, model_of
-from hwloop_serial.messages import Feature
+from hwloop_serial.board.fixed import LIMITS
+from hwloop_serial.messages import Feature, Function
 from hwloop_serial.session import Rebooted
-from tests.reliability.support import Restarting
 
+from .served import loaded, network, restarting, serving, small, spikes
 from .support import Case, option, refused
-
-
-def network(hidden: int = 20, n_in: int = 5) -> Network:
-    g = torch.Generator().manual_seed(1)
-    return Network([
-        Dense(n_in, hidden).init_normal_(1.2, 1.2, g), LIF(hidden, 10e-3, 5e-3), Dense(hidden, 3).init_normal_(0.4, 0.4, g),
-        LIF(3, 10e-3, 5e-3),
-    ])  # fmt: skip
-
-
-def spikes(batch: int = 20, t_stop: float = 0.06) -> Spikes:
-    rng = np.random.default_rng(2)
-    return Spikes.from_first_times(
-        torch.tensor(np.sort(rng.random((batch, 5)) * min(0.02, 0.9 * t_stop), 1), dtype=torch.float32), t_stop
-    )
-
-
-@contextmanager
-def serving(name: str = "emulator:3", room: Room | None = None, **options: Any) -> Iterator[str]:
-    with Serving(find(name, **options), "tcp://127.0.0.1:0", room) as url:
-        yield f"serial:{url}"
-
-
-@contextmanager
-def small(**limits: int | bool) -> Iterator[str]:
-    """A fixed-point board of ``limits``."""
-    served = Serving(find("loihi"), "tcp://127.0.0.1:0")
-    model = FixedModel(find("loihi"), LIMITS.model_copy(update=limits))  # type: ignore[arg-type]
-    served.server.board.model, served.server.board._info = model, model.info
-    with served as url:
-        yield f"serial:{url}"
-
-
-@contextmanager
-def restarting(name: str = "emulator:3", later: float = 0.0, **options: Any) -> Iterator[Restarting]:
-    """A board that can lose its power; its clock, at ``later`` (s) after a restart, is 0 where it is opened anew."""
-    target, port, starts = find(name, **options), [0], [0]
-
-    def listen() -> Any:
-        made = line(f"tcp://127.0.0.1:{port[0]}")
-        port[0] = int(made.url.rpartition(":")[2])
-        return made
-
-    def model() -> Any:
-        made: Any = model_of(target)
-        if starts[0]:
-            made.device.advance(later)
-        starts[0] += 1
-        return made
-
-    served = Restarting(model, listen)
-    try:
-        yield served
-    finally:
-        served.stop()
-
-
-def loaded(url: str, net: Network | None = None, **options: Any) -> Any:
-    device: Any = hl.open(url, **options)
-    device.load(hl.compile(net or network(), device))
-    return device
-
 
 # -- boards that take codes -----------------------------------------------------------------------
 
@@ -159,13 +94,37 @@ def test_membranes_of_a_network_in_pieces_are_those_of_its_pieces() -> None:
         Case("CodesDevice.read_membrane", text, read, (lambda: device.run(spikes()), piece)).follow()
 
 
-def test_membranes_that_are_no_numbers_come_right_from_a_board_that_was_mended(probed: Any) -> None:
-    def read() -> Any:
-        return probed.read_membrane(spikes(), 0, np.array([0]), np.array([0.01]))
+WRONG: list[tuple[str, Any, bytes]] = [
+    ("POSITION", lambda board: board.run(spikes()), b"short"),
+    ("POSITION", lambda board: board.run(spikes()), calls.POSITION.pack(1, 2, np.nan, 0.0)),
+    ("SEEK", lambda board: board.seek(1, 2), bytes(31)),
+    ("ADVANCE", lambda board: board.advance(1.0), bytes(33)),
+    ("TEMPERATURE", lambda board: setattr(board, "temperature", 1.0), b""),
+    ("WRITES", lambda board: board.load(hl.compile(network(hidden=100), board)), bytes(3)),
+    ("TRIM_READ", lambda board: board._codes.clear() or board.trim_codes("v_th"), bytes(7)),
+    ("TRIM_READ", lambda board: board._codes.clear() or board.trim_codes("v_th"), b"\xff\xff\xff\x7f" * 512),
+    ("TRIM_WRITE", lambda board: board.write_trim("v_th", board.trim_codes("v_th"), refresh=True), bytes(5)),
+    ("TRIM_WRITE", lambda board: board.write_trim("v_th", board.trim_codes("v_th"), refresh=True), calls.CELLS.pack(513)),
+    ("MEMBRANE", lambda board: board.read_membrane(spikes(), 0, np.array([0]), np.array([0.01])), bytes(8 * 20 - 1)),
+    ("MEMBRANE", lambda board: board.read_membrane(spikes(), 0, np.array([0]), np.array([0.01])), b"\xff" * 8 * 20),
+]  # fmt: skip
 
-    with mock.patch.object(probed, "_changing", return_value=np.full(20, np.nan, "<f8").tobytes()):
-        refused("CodesDevice._membranes", "its firmware is at fault: report it to its author", read)
-    assert np.isfinite(read()).all()
+
+@pytest.mark.parametrize(("name", "use", "wrong"), WRONG, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_call_that_is_answered_wrongly_comes_right_from_a_board_that_was_mended(
+    probed: Any, name: str, use: Callable[[Any], Any], wrong: bytes
+) -> None:
+    call = probed.remote.call
+
+    def faulty(function: int, arguments: bytes = b"") -> bytes:
+        right: bytes = call(function, arguments)
+        return wrong if function == Function[name] else right
+
+    with mock.patch.object(probed.remote, "call", faulty):
+        text = "answered {} with what it cannot be: {}; its firmware is at fault: report it to its author"
+        refused("CodesDevice._asked", text, lambda: use(probed))
+    probed.load(hl.compile(network(hidden=100), probed))
+    use(probed)
 
 
 def test_what_a_board_has_not_is_left_out_or_asked_of_a_board_that_has_it(board: Any) -> None:
@@ -229,13 +188,22 @@ def test_a_board_that_is_open_in_the_process_before_the_fork_is_closed_there_and
             opened.run(spikes())
 
 
-def test_a_board_whose_cells_land_elsewhere_each_time_is_measured_from_the_beginning() -> None:
+@pytest.mark.parametrize("how", ["broken off", "cannot be sought"])
+def test_a_board_whose_cells_landed_nobody_knows_where_is_measured_from_the_beginning(how: str) -> None:
     with restarting(preset="worst") as served:
         device = loaded(f"serial:{served.url}")
-        assert device._has(Feature.LANDING)
+        if how == "broken off":
+            with (
+                mock.patch.object(device.remote, "upload", side_effect=LinkError("unplugged")),
+                pytest.raises(LinkError, match="unplugged"),
+            ):
+                device.load(hl.compile(network(), device))
+            device.load(hl.compile(network(), device))
+        has = type(device)._has
         served.restart()
-        text = "Begin the measurement again, or go on from a checkpoint"
-        refused("CodesDevice._restore", text, lambda: device.run(spikes()))
+        with mock.patch.object(type(device), "_has", lambda self, one: has(self, one) and (how != "cannot be sought" or one != Feature.NOISE)):  # fmt: skip
+            text = "Begin the measurement again, or go on from a checkpoint"
+            refused("CodesDevice._restore", text, lambda: device.run(spikes()))
         device.close()
         with loaded(f"serial:{served.url}") as again:
             again.run(spikes())
@@ -301,7 +269,7 @@ def test_a_program_of_another_target_is_compiled_for_the_board() -> None:
     with serving("loihi") as url, hl.open(url) as device, hl.open("emulator:3") as chip:
         other = hl.compile(network(), chip)
         text = "{} runs programs compiled for it or for loihi; got {}: compile the network for it"
-        refused("device._graph_of", text, lambda: device._check_program(other))  # type: ignore[attr-defined]
+        refused("device._program_of", text, lambda: device._check_program(other))  # type: ignore[attr-defined]
         device.load(hl.compile(network(), device))
         device.load(hl.compile(network(), find("loihi", dt=device.target.dt)))  # type: ignore[attr-defined]
 

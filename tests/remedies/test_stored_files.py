@@ -166,7 +166,7 @@ def test_a_log_that_is_not_there_is_found_at_its_path(tmp_path: Path) -> None:
     refused("read_log", "check the path and its permissions", lambda: read_log(tmp_path / "none"))
     found = read_log(recorded(tmp_path / "x.log"))
     (tmp_path / "x.log").rename(tmp_path / "y.log")
-    refused("LogContent.events", "check the path and its permissions", lambda: found.events(0))
+    refused("LogContent._body", "check the path and its permissions", lambda: found.events(0))
     (tmp_path / "y.log").rename(tmp_path / "x.log")
     found.events(0)
 

@@ -7,18 +7,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 import hwloop as hl
 from hwloop.device.deploy import run_on
+from hwloop.device.registry import find
 from hwloop.errors import DataError, TargetError
 from hwloop.experiment import Experiment
-from hwloop.session_log import RecordedDevice, SessionLog, read_log, record_session
+from hwloop.session_log import RecordedDevice, SessionLog, difference, read_log, record_session
 from hwloop.session_log.entries import Kind
 from hwloop.stored_spikes import same_spikes
 from hwloop.training.loop import LoopResult
+from hwloop_serial.board.server import Serving
 
 TINY = Experiment.load(Path(__file__).parents[1] / "tiny.toml").changed(
     task={"train": 50, "validation": 20, "test": 20}, finetune={"epochs": 3, "validation_repeats": 1}
@@ -154,6 +157,44 @@ def test_what_was_not_recorded_is_refused_with_what_differs_first(small: Path) -
     device.run(spikes(0.001, 0.003))
     with pytest.raises(TargetError, match="holds 2 runs, and all have been answered"):
         device.run(spikes(0.001, 0.003))
+
+
+def deeper() -> hl.Network:
+    """The same first layers, and one more."""
+    net = chain()
+    return hl.Network([*net.layers, hl.Dense(2, 2), hl.LIF(2, 10e-3, 5e-3)])
+
+
+def test_a_run_of_another_program_than_was_recorded_is_refused_with_what_differs_first(tmp_path: Path) -> None:
+    programs = [chain(), chain(0.5), deeper()]
+    with record_session(hl.open("emulator:7", session=1), tmp_path / "x.log") as device:
+        for net in programs:
+            device.load(hl.compile(net, device.target))
+            device.run(spikes(0.001, 0.002))
+    device = hl.open(f"replay:{tmp_path / 'x.log'}")  # type: ignore[assignment]
+    for net, said in ((programs[1], "layer 1"), (programs[2], "the number of layers")):
+        device.load(hl.compile(net, device.target))
+        with pytest.raises(TargetError, match=f"asked were program .*, recorded was .*; what differs first is {said}"):
+            device.run(spikes(0.001, 0.002))
+    device.load(hl.compile(programs[0], device.target))
+    for other in (
+        hl.Spikes.from_events([([0.001], [0])], 5, 0.03),
+        hl.Spikes.from_events([([0.001], [0])] * 2, 5, 0.04),
+    ):
+        with pytest.raises(
+            TargetError, match=r"inputs of \(samples, units, t_stop \(s\), dtype\) .*, recorded were \(2, 5"
+        ):
+            device.run(other)
+    with pytest.raises(TargetError, match=r"sample 0, unit 1: recorded 0.002.* s, asked no spike"):
+        device.run(spikes(0.001))
+    device.run(spikes(0.001, 0.002))
+
+
+def test_programs_of_the_same_layers_differ_in_their_target() -> None:
+    run = mock.Mock(program="a" * 64, layers=("b" * 64,))
+    found = difference(run, spikes(0.001), "c" * 64, ("b" * 64,), spikes(0.001), 1)
+    assert found is not None
+    assert found.endswith("what differs first is its target or limits")
 
 
 def test_a_recording_comes_back_whole(small: Path, tmp_path: Path) -> None:
@@ -306,3 +347,46 @@ def test_a_copy_of_a_network_is_not_what_was_recorded(small: Path) -> None:
     net = copy.deepcopy(chain())
     device.load(hl.compile(net, device.target))  # equal weights are the same program
     assert device.run(spikes(0.001, 0.002), repeats=2).program_digest == device.program.digest
+
+
+# -- whose programs they are ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headroom", [None, 1.5, (1.5, 2.0)])
+@pytest.mark.parametrize("served", [True, False])
+def test_a_log_of_fixed_point_is_replayed_by_its_own_compiler(tmp_path: Path, served: bool, headroom: Any) -> None:
+    options = {"dt": 2e-4} | ({} if headroom is None else {"headroom": headroom})
+
+    def measure(device: Any) -> Any:
+        device.load(hl.compile(chain(1.0), device))
+        return device.run(spikes(0.001, 0.002))
+
+    log = tmp_path / "x.log"
+    if served:
+        with (
+            Serving(find("loihi", dt=2e-4), "tcp://127.0.0.1:0") as url,
+            hl.open(f"serial:{url}", log=log, **options) as device,
+        ):
+            live = measure(device)
+    else:
+        with record_session(hl.open("loihi", **options), log) as device:
+            live = measure(device)
+    with hl.open(f"replay:{log}") as device:
+        again = measure(device)
+    assert again.program_digest == live.program_digest
+    assert all(same_spikes(a, b) for a, b in zip(live.populations, again.populations, strict=True))
+
+
+def test_an_old_log_of_fixed_point_says_what_its_programs_are(tmp_path: Path) -> None:
+    """Before compilers were named, a log of a port had the kinds of its programs alone."""
+    log = tmp_path / "x.log"
+    with Serving(find("loihi"), "tcp://127.0.0.1:0") as url, hl.open(f"serial:{url}", log=log) as device:
+        device.load(hl.compile(chain(1.0), device))
+    content = read_log(log)
+    old = SessionLog(tmp_path / "old.log")
+    session = content.sessions[0]
+    old.entry(Kind.SESSION, session.model_copy(update={"target": session.target.model_copy(update={"compiler": None})}))
+    old.entry(Kind.LOAD, content.loads[0])
+    old.close()
+    with hl.open(f"replay:{tmp_path / 'old.log'}") as device:
+        device.load(hl.compile(chain(1.0), device))

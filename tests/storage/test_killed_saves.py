@@ -24,7 +24,7 @@ from .killing import killed_at_points, killed_at_random
 from .readers import network, spikes
 
 #: Kills at random times: with those at named points 300 on every push, 2,200 in the long run.
-RANDOM = cases(80, 700)
+RANDOM = cases(80, 1000)
 #: Longest time until a kill (s): some ten saves.
 LONGEST = 0.03
 

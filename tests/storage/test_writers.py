@@ -172,7 +172,7 @@ def test_no_writer_goes_past_the_storage_module() -> None:
     root = Path(hl.__file__).parents[1]
     allowed = {
         "hwloop/storage.py": "the writer itself",
-        "hwloop/session_log/recorder.py": "logs are appended to",
+        "hwloop/session_log/log_file.py": "logs are appended to",
         "backends/hwloop_lava/install.py": "what an installation that failed said, in the folder that it was to fill",
         "backends/hwloop_lava/worker_process.py": "the worker's output, for its error message",
         "backends/hwloop_serial/firmware/fuzz/seed.py": "inputs that a fuzzer begins with, in the folder of its build",

@@ -15,6 +15,7 @@ from hwloop.network import LIF, Dense, Network
 from hwloop.record import Record
 from hwloop.spikes import Spikes
 from hwloop.training import Best, Epoch, Evaluation, FitResult, evaluate, fit
+from hwloop.training.step import Descent
 
 TAU = 5e-3
 LOSS = FirstSpike(0.2 * TAU) + 5 * SilentHinge(only_label=True)
@@ -127,6 +128,18 @@ def test_a_silent_network_makes_no_step_and_is_counted(task: Task) -> None:
     result = fit(net, task, FirstSpike(TAU), epochs=1, progress=False)
     assert result.history[0].silent == len(task.train)
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+def test_a_step_tells_whether_weights_moved(task: Task) -> None:
+    net = network()
+    descent = Descent(net, FirstSpike(TAU), torch.optim.Adam(net.parameters()), 1.0)
+    inputs, labels = task.train[:10]
+    descent.differentiate(net(inputs), labels, 0)
+    assert descent.step()
+    with torch.no_grad():
+        net.blocks[1][0].weight.zero_()
+    descent.differentiate(net(inputs), labels, 1)
+    assert not descent.step()
 
 
 def test_progress_is_quiet_in_a_pipe_and_shown_when_asked(task: Task, capfd: pytest.CaptureFixture[str]) -> None:

@@ -62,3 +62,13 @@ def test_a_fit_leaves_gradients_and_moments_in_the_layout_of_the_weights() -> No
     for parameter, state in held[0].state.items():
         assert parameter.grad is not None
         assert parameter.stride() == parameter.grad.stride() == state["exp_avg"].stride()
+
+
+def test_an_order_of_batches_that_is_not_asked_for_is_that_of_seed_0() -> None:
+    task, states = yin_yang(sizes=(60, 30, 30)), []
+    for options in ({}, {"seed": 0}, {"seed": 1}):
+        net = network()
+        hl.fit(net, task, FirstSpike(1e-3), epochs=1, batch_size=20, progress=False, **options)
+        states.append(net.blocks[0][0].weight.detach().clone())
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])

@@ -10,7 +10,7 @@ from typing import Any
 
 from hwloop.errors import HwloopError
 
-from .. import framing
+from .. import calls, framing
 from ..framing import Frame
 from ..messages import (
     FORGET,
@@ -266,11 +266,15 @@ class Board:
             given = argument.data
         entered = self.memories[Region.INPUT]
         found = self.model.call(fields.function, given, None if entered.digest is None else entered.data)
-        room = self.room.max_body - MESSAGES["CALL"].reply.packed.size
-        if len(found) <= room:
+        if len(found) <= most_inline(self.room.max_body):
             return pack_reply("CALL", (fields.function, 0, 0), found)
         self._result = (frame.sequence, found)
         return pack_reply("CALL", (fields.function, len(found), zlib.crc32(found)))
+
+
+def most_inline(max_body: int) -> int:
+    """Bytes of a result that stand in the reply itself."""
+    return min(calls.MOST_INLINE, max_body - MESSAGES["CALL"].reply.packed.size)
 
 
 def _first(digest: bytes) -> int:

@@ -14,7 +14,7 @@ from hwloop.device.trim import MembraneReader, Trimmable
 from hwloop.errors import DataError, HwloopError, TargetError
 from hwloop.mapping import Program, stored
 
-from .. import calls, event_lists, information
+from .. import calls, emulated, event_lists, information
 from ..calls import CallError, Position
 from ..event_lists import Array
 from ..messages import Code, Feature, Function, Kind, Run
@@ -76,14 +76,16 @@ class CodesModel:
     @property
     def info(self) -> bytes:
         device = self.device
-        trims = {name: asdict(device.trim_ranges[name]) for name in self._trims}  # type: ignore[attr-defined]
+        # in the device's order: who writes them one after the other writes them as in process, and they land alike
+        ranges = device.trim_ranges if isinstance(device, Trimmable) else {}
+        trims = {name: asdict(allowed) for name, allowed in ranges.items()}
         rows = tuple(tuple(text[:MOST_TEXT] for text in row) for row in describe(self.target))
         words = tuple(tuple(text[:MOST_TEXT] for text in part) for part in in_words(self.target))
         return information.write(information.from_plain({
             "format": "hwloop-device", "version": 1, "kind": "codes", "device_id": device.device_id,
             "firmware": device.firmware, "ran_on": device.ran_on, "capabilities": asdict(device.capabilities),
             "trim": trims, "membrane_channels": getattr(device, "membrane_channels", 0), "describe": rows,
-            "in_words": words,
+            "in_words": words, "emulated": emulated.said_of(self.target),
         }))  # fmt: skip
 
     def settings(self) -> bytes:

@@ -56,12 +56,6 @@ class Memory:
         self.digest = hashlib.sha256(self._data).digest()
         return self.digest
 
-    def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes at ``offset``."""
-        if offset + length > len(self._data):
-            raise Refusal(Code.OUT_OF_RANGE, offset, len(self._data))
-        return bytes(self._data[offset : offset + length])
-
     def forget(self) -> None:
         """Hold nothing."""
         self._data, self.transfer, self.digest = bytearray(), 0, None

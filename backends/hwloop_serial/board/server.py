@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
 import select
+import socket
 import threading
 import time
 
 from hwloop.device.registry import Target
 from hwloop_loihi.device import LoihiTarget
 
+from .. import cobs
 from .board import Board, Room
 from .codes import CodesModel
 from .fixed import FixedModel
@@ -19,6 +21,8 @@ from .model import Model
 
 #: Replies that wait for a host that does not read (bytes); what comes beyond is dropped, and asked for again.
 MOST_WAITING = 4 * 2**20
+#: Bytes that are offered to the line at once.
+MOST_AT_ONCE = 65536
 #: Time between two looks at the silence of the host (s).
 TICK = 0.1
 
@@ -39,16 +43,19 @@ class Server:
     def __init__(self, model: Model, line: Line, room: Room | None = None) -> None:
         self.line, self.board = line, Board(model, new_boot(), room)
         self._decoder = self.board.decoder()
+        cobs.ready()
         self._waiting = bytearray()
-        self._woken, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
+        # no bare descriptors: once they are closed, their numbers are another's
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         self._stopped = False
         self._heard = time.monotonic()
 
     def stop(self) -> None:
-        """Let :meth:`run` return."""
+        """Let :meth:`run` return; once it has, there is nothing left to do."""
+        with contextlib.suppress(OSError):
+            self._wake.send(b"\0")  # first: who sees that it is stopped closes this
         self._stopped = True
-        os.write(self._wake, b"\0")
 
     def run(self) -> None:
         """Serve; returns after :meth:`stop`, everything given back."""
@@ -57,17 +64,17 @@ class Server:
                 self._once()
         finally:
             self.line.close()
-            os.close(self._woken)
-            os.close(self._wake)
+            self._woken.close()
+            self._wake.close()
             self.board.runs.end()
             self.board.model.close()
 
     def _once(self) -> None:
         listened = self.line.descriptors()
         writing = listened[-1:] if self._waiting else []
-        ready, writable, _ = select.select([*listened, self._woken], writing, [], TICK)
+        ready, writable, _ = select.select([*listened, self._woken.fileno()], writing, [], TICK)
         for descriptor in ready:
-            if descriptor != self._woken and descriptor in self.line.descriptors():
+            if descriptor != self._woken.fileno() and descriptor in self.line.descriptors():
                 self._take(self.line.ready(descriptor))
         if writable or self._waiting:
             self._send()
@@ -86,8 +93,8 @@ class Server:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting:
-            sent = self.line.write(bytes(self._waiting))
+        # a pseudo-terminal takes 4 kB at a time
+        while self._waiting and (sent := self.line.write(bytes(self._waiting[:MOST_AT_ONCE]))):
             del self._waiting[:sent]
 
     def _watch_silence(self) -> None:

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+import hwloop as hl
 from hwloop.errors import CompileError
+from hwloop.mapping import network_values
 from hwloop.network import Network
 from hwloop_loihi import LoihiProgram, compile_loihi
+from hwloop_loihi.compiler import Compilation, compile_values
+from hwloop_loihi.remedy import Refusal
 
 from .support import TAU_MEM, TAU_SYN, network, with_weight
 
@@ -319,3 +323,38 @@ def test_what_a_step_can_carry_is_stated() -> None:
     assert (limits.name, limits.fan_in, limits.n_neurons, limits.weight_bits) == ("loihi/100us", 65535, 128 * 8192, 8)
     assert (limits.max_delay, limits.time_step, limits.delays) == (63.5 * DT, DT, True)
     assert limits.uniform == ("tau_mem", "tau_syn", "t_ref")
+
+
+@pytest.mark.parametrize("held", ["sums", "starts"])
+def test_coarser_scales_are_tried_one_after_the_other_up_to_twice_what_is_needed(held: str) -> None:
+    net = network(1200, 1) if held == "sums" else network(3, 1)
+    if held == "sums":
+        with_weight(net, 0, np.ones((1, 1200)))
+    else:
+        net = Network.graph(
+            {"in": hl.Input(3), "out": hl.LIF(1, TAU_MEM, TAU_SYN, v_init=-5.0)},
+            [hl.Projection("in", "out", with_weight(net, 0, np.full((1, 3), 0.1)).blocks[0][0])],
+        ).double()
+    asked = Compilation(
+        tuple(network_values(net)), DT, "max" if held == "sums" else scale_for(100_000.0), (), None, True, None
+    )
+    with pytest.raises(Refusal) as caught:
+        compile_values(asked)
+    assert caught.value.limit.startswith({"sums": "sums of weights", "starts": "currents and membranes"}[held])
+    (suggestion,) = caught.value.suggestions
+    tried = [float(changed.rules()[0]) for _, changed in suggestion(asked)]
+    assert tried == sorted(set(tried))
+    assert tried[-1] / tried[0] == pytest.approx(2, rel=0.02)
+
+
+def test_a_longer_step_that_lets_the_smallest_weights_count_is_tried_first() -> None:
+    error = refused(with_weight(network(3, 2), 0, np.full((2, 3), 5e-4)))
+    assert error.fix.startswith("open the target with dt=0.00031, or multiply")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_room_for_a_volley_is_made_whatever_the_sign(sign: float) -> None:
+    net = with_weight(network(1200, 1), 0, np.full((1, 1200), sign))
+    program = compile_loihi(net, DT, headroom=1)
+    assert int(np.abs(program.layers[0].codes).sum()) * 2 <= VOLLEY
+    assert program.fits[0].headroom >= 1

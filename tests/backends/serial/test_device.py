@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from hwloop_serial.board.board import Room
 from hwloop_serial.board.fixed import LIMITS, FixedModel
 from hwloop_serial.board.lines import line
 from hwloop_serial.board.server import Server, Serving, model_of
+from tests.reliability.support import Restarting
 
 
 def network(dtype: torch.dtype = torch.float32, weight: float = 1.2) -> Network:
@@ -101,6 +104,89 @@ def test_trim_cells_clock_temperature_and_membranes_are_those_in_process() -> No
     np.testing.assert_array_equal(ours[7], theirs[7])
     assert ours[3:7] == theirs[3:7]
     assert ours[8:] == theirs[8:]
+
+
+class Restarted:
+    """A served target that can lose its power between two requests."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.target, self.port = find(name, **options), 0
+        self.served = Restarting(lambda: model_of(self.target), self._line)
+        self.url, self.restart = f"serial:{self.served.url}", self.served.restart
+
+    def _line(self) -> Any:
+        made = line(f"tcp://127.0.0.1:{self.port}")
+        self.port = int(made.url.rpartition(":")[2])
+        return made
+
+    def __enter__(self) -> Restarted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.served.stop()
+
+
+def use(device: Any, restart: Callable[[], None]) -> list[Any]:
+    """Loads, trim cells, runs and a seek, the board started anew between any two; what came out."""
+    net, spikes, found = network(), inputs(4), []
+
+    def run() -> None:
+        restart()
+        found.extend([device.run(spikes), device.device_time, device.writes])
+
+    device.load(hl.compile(net, device))
+    run()
+    if device.trim_ranges:
+        device.write_trim("v_th", np.arange(20) % 5 + device.trim_ranges["v_th"].default, np.arange(20))
+    for share in (0.5, 1.0, 1.7):  # cells that are written again, and some that are not
+        with torch.no_grad():
+            net.blocks[0][0].weight[3:9] *= share
+        restart()
+        device.load(device.program.with_weights(net))
+    run()
+    run()
+    device.temperature = 2.0
+    restart()
+    device.seek(4, 11)
+    run()
+    with torch.no_grad():
+        net.blocks[1][0].weight *= 0.9
+    device.load(device.program.with_weights(net))
+    if device.trim_ranges:
+        device.write_trim("v_th", np.arange(5) + device.trim_ranges["v_th"].default, np.arange(5))
+    run()
+    return found
+
+
+@pytest.mark.parametrize("preset", ["ideal", "bss2", "dynapse", "worst"])
+def test_a_board_that_starts_anew_between_any_two_requests_measures_what_it_would_have(preset: str) -> None:
+    with Restarted("emulator:3", preset=preset) as served, hl.open(served.url, session=4) as board:
+        ours = use(board, served.restart)
+    with hl.open("emulator:3", preset=preset, session=4) as chip:
+        theirs = use(chip, lambda: None)
+    for one, other in zip(ours, theirs, strict=True):
+        if isinstance(one, Recording):
+            same(one, other)
+        else:
+            assert one == other
+
+
+def test_a_board_whose_cells_landed_nobody_knows_where_is_not_brought_back_until_it_is_sought_with_a_program() -> None:
+    """A load that broke off may have written cells, each with an error of its own."""
+    with Restarted("emulator:3", preset="worst") as served, hl.open(served.url, session=4) as opened:
+        board: Any = opened
+        program = hl.compile(network(), board)
+        board.load(program)
+        with (
+            mock.patch.object(board.remote, "upload", side_effect=LinkError("unplugged")),
+            pytest.raises(LinkError, match="unplugged"),
+        ):
+            board.load(program)
+        board.load(program)
+        board.run(inputs(2))
+        served.restart()
+        with pytest.raises(LinkError, match="since a load broke off since its noise was last sought. Begin"):
+            board.run(inputs(2))
 
 
 def test_a_batch_larger_than_the_board_runs_in_parts() -> None:
@@ -218,7 +304,8 @@ def test_a_calibration_over_a_line_is_that_in_process() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"kind": "both"}, "kind"), ({"extra": 1}, "extra"), ({"device_id": "\x1b[31mred"}, "printable"),
-     ({"version": 2}, "version"), ({"limits": None}, "kind 'fixed' has limits"), ({"dt": -1.0}, "dt")],
+     ({"version": 2}, "version"), ({"limits": None}, "kind 'fixed' has limits"), ({"dt": -1.0}, "dt"),
+     ({"trim": {"v_th": {"codes_min": 3, "codes_max": 1, "default": 2, "law": "linear", "step": 1.0}}}, "codes_min <= default <= codes_max")],
 )  # fmt: skip
 def test_an_info_that_is_none_is_refused(change: dict[str, Any], said: str) -> None:
     import json
@@ -233,6 +320,20 @@ def test_a_server_stops_when_it_is_told_to() -> None:
     server = Server(model_of(find("loihi")), line("pty"))
     server.stop()
     server.run()
+    server.stop()  # a signal that comes late
+
+
+def test_a_server_that_ends_before_it_is_woken_is_stopped_all_the_same() -> None:
+    """Whoever stops it may be held up between saying so and waking it; the loop looks by itself meanwhile."""
+    server = Server(model_of(find("loihi")), line("pty"))
+    send = server._wake.send
+    server._wake = mock.Mock(wraps=server._wake)
+    server._wake.send.side_effect = lambda data: (server.run() if server._stopped else None, send(data))
+    thread = threading.Thread(target=server.stop)
+    thread.start()
+    thread.join()
+    server.run()
+    assert server._wake.close.called
 
 
 @pytest.mark.parametrize("port", ["udp://127.0.0.1:1", "tcp://127.0.0.1", "nonsense", "tcp://127.0.0.1:99999"])

@@ -66,7 +66,7 @@ def test_cobs_of_arrays_is_cobs_of_blocks_and_comes_back() -> None:
             assert cobs.decode(stuffed) == data
 
 
-@pytest.mark.parametrize("stuffed", [b"", b"\x02", b"\xff" + b"\1" * 10, b"\1\5\1"])
+@pytest.mark.parametrize("stuffed", [b"", b"\x02", b"\xff" + b"\1" * 10, b"\1\5\1", b"\1" * 200 + b"\2", b"\xff" * 254])
 def test_what_is_no_cobs_is_refused(stuffed: bytes) -> None:
     with pytest.raises(cobs.StuffingError):
         cobs.decode(stuffed)

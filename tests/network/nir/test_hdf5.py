@@ -13,6 +13,7 @@ import pytest
 
 import hwloop as hl
 from hwloop.errors import DataError, InputError
+from hwloop.network.nir.hdf5 import MAX_CONTENT_DEPTH, check_members
 
 
 def net() -> hl.Network:
@@ -112,3 +113,25 @@ def test_nested_graphs_are_read_to_their_bottom_and_not_without_end(
 def test_what_is_neither_graph_nor_path_is_refused(graph: Any) -> None:
     with pytest.raises(InputError, match="allowed: a nir.NIRGraph, or the path of a .nir file"):
         hl.Network.from_nir(graph)
+
+
+def test_groups_in_groups_are_read_to_a_depth_and_refused_beyond() -> None:
+    with h5py.File("nested", "w", driver="core", backing_store=False) as file:
+        group = file
+        for depth in range(MAX_CONTENT_DEPTH):
+            group = group.create_group(f"g{depth}")
+        check_members(file, [10**6])
+        group.create_group("more")
+        with pytest.raises(
+            ValueError, match=rf"groups in groups, {MAX_CONTENT_DEPTH + 1} deep; allowed: {MAX_CONTENT_DEPTH}"
+        ):
+            check_members(file, [10**6])
+
+
+@pytest.mark.parametrize(("names", "said"), [((), "nothing"), (("other",), "'other'")])
+def test_a_file_without_a_graph_is_told_with_what_is_in_it(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    with h5py.File(tmp_path / "x.nir", "w") as file:
+        for name in names:
+            file[name] = np.zeros(3)
+    with pytest.raises(DataError, match=rf"no group 'node' in it, but {said}; export it again"):
+        hl.Network.from_nir(tmp_path / "x.nir")

@@ -278,6 +278,8 @@ def test_norse_means_jumps_where_there_is_a_current_alone() -> None:
     [
         ({"spike": "graded"}, "metadata spike = 'graded'; allowed: 'jump', 'delta', or 'pulse' with dt. Pass spike"),
         ({"spike": "pulse", "dt": -1.0}, "metadata dt = -1; allowed: finite and > 0. Pass spike to override it"),
+        ({"spike": "pulse", "dt": 0.0}, "metadata dt = 0; allowed: finite and > 0. Pass spike to override it"),
+        ({"spike": "pulse", "dt": np.inf}, "metadata dt = inf; allowed: finite and > 0. Pass spike to override it"),
     ],
 )
 def test_what_a_graph_says_wrongly_of_its_spikes_is_refused(metadata: dict[str, Any], message: str) -> None:

@@ -73,6 +73,8 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
     "uneven same": (lambda: row(conv(1, 1, 2, 8, padding="same"), lif((1, 8, 8)), n_in=[1, 8, 8]), "node 'n0': padding = 'same' with kernel .*Export it with numbers"),
     "odd stride": (lambda: row(conv(1, 1, 3, 8, stride=np.array([1, 1, 1])), lif((1, 6, 6)), n_in=[1, 8, 8]), r"node 'n0': stride = \[1, 1, 1\]; allowed: one whole number, or one a side"),
     "half a stride": (lambda: row(conv(1, 1, 3, 8, stride=np.array([1.5, 1.0])), lif((1, 6, 6)), n_in=[1, 8, 8]), "node 'n0': stride = .*1.5.*; allowed: whole numbers"),
+    "half a window": (lambda: row(pool(nir.SumPool2d, 1.5), lif((1, 4, 4)), n_in=[1, 8, 8]), "node 'n0': kernel_size = .*1.5.*; allowed: whole numbers"),
+    "a stride of true": (lambda: row(conv(1, 1, 3, 8, stride=np.array([True, True])), lif((1, 6, 6)), n_in=[1, 8, 8]), "node 'n0': stride = .*True.*; allowed: whole numbers"),
     "axes of weights": (lambda: row(nir.Conv1d(8, np.ones((1, 1, 1, 3)), 1, 0, 1, 1, np.zeros(1)), lif((1, 1, 6)), n_in=[1, 8]), r"node 'n0': weight has shape .*; allowed: \[c_out, c_in, length\]"),
     "weights' axes": (lambda: row(nir.Linear(np.ones((2, 2, 3))), cuba(), n_in=3, n_out=2), r"node 'n0': weight has shape \(2, 2, 3\); allowed: two axes"),
     "jump and bias": (lambda: row(nir.Affine(np.ones((2, 3)), np.ones(2)), cuba(w_in=1.0), time_unit="s", spike="jump"), "node 'n0' has a bias, which has no size where spikes are jumps .*Pass spike=.'jump', dt. with that step in seconds"),

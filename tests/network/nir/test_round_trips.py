@@ -305,6 +305,8 @@ def test_what_a_receiving_package_drops_is_warned_of(caplog: pytest.LogCaptureFi
     ]
     assert "NIR node 'delay_0': delays, which norse, snnTorch, SpikingJelly and rockpool do not run" in caplog.text
     caplog.clear()
+    Network([Dense(3, 2, delay=1e-3), LIF(2, 10e-3, 5e-3)]).to_nir()  # for no package: the file says all
+    assert "do not run" not in caplog.text
     Network([Dense(3, 2), LIF(2, 10e-3, 5e-3)]).to_nir(dt=1e-4)
     assert not caplog.messages
     nodes = {"in": Input(2), "n": LIF(2, 10e-3, 5e-3)}

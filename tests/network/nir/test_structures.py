@@ -13,6 +13,7 @@ import torch
 from hwloop import InputError
 from hwloop.network import IF, LI, LIF, AvgPool2d, Conv2d, Delay, DeltaLIF, Dense, Flatten, Scale, SumPool2d
 from hwloop.network.nir.read import from_nir
+from hwloop.network.nir.shapes import settled
 
 from .made import (
     conv,
@@ -299,3 +300,12 @@ def test_the_graph_that_is_read_stays_as_it_is() -> None:
             value.fill_(7.0)
     for (name, key), value in before.items():
         np.testing.assert_array_equal(getattr(made.nodes[name], key), value)
+
+
+def test_neurons_of_another_number_are_no_maps() -> None:
+    """Maps stay maps where the file lists a neuron a unit, or one a channel, and nowhere else."""
+    assert settled((2, 3, 3), None) == (2, 3, 3)
+    assert settled((2, 3, 3), (18,)) == settled((2, 3, 3), (2,)) == (2, 3, 3)
+    assert settled((2, 3, 3), (5,)) == (5,)
+    assert settled((18,), (18,)) == (18,)
+    assert settled((18,), (2, 3, 3)) == (2, 3, 3)

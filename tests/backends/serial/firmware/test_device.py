@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from . import wire
-from .library import MemoryLine
+from .library import MemoryLine, load
 from .small import CHAIN, EVENTS, INPUT_ROOM, PROGRAM_ROOM
 from .wire import BEGIN, CALL, CONFIGURE, DONE, FAILED, HELLO, READ, RESET, RUN, SEAL, STATUS, WRITE, Host, run_body
 
@@ -201,6 +201,19 @@ def test_a_restart_forgets_everything_and_has_another_boot(loaded: Host) -> None
     loaded.hello()
     assert loaded.boot != boot
     assert loaded.run(CHAIN, EVENTS, 2, 10).error[0] == NO_PROGRAM
+
+
+def test_a_board_whose_boot_id_comes_out_as_0_says_another_one(loaded: Host) -> None:
+    """0 means none: a host would not see the restart."""
+    load().hwl_memory_boots(2**32 - 1)
+    line_of(loaded).restart()
+    assert loaded.run(CHAIN, EVENTS, 2, 10).error == (WRONG_BOOT, 0x48574C42, 0)
+    loaded.hello()
+    assert loaded.boot == 0x48574C42
+    loaded.upload(wire.PROGRAM, CHAIN)
+    loaded.upload(wire.INPUT, EVENTS)
+    assert loaded.run(CHAIN, EVENTS, 2, 10).error == (0, 0, 0)
+    assert loaded.finish().state == DONE
 
 
 def test_a_host_of_another_schema_gets_the_schema_and_no_session() -> None:

@@ -12,13 +12,15 @@ static struct {
     uint32_t now_ms;
     uint32_t looks;
     uint32_t boots;
-} memory;
+} memory = {.boots = 0xB0070000u};
 
 void hwl_memory_restart(void) {
     uint32_t boots = memory.boots;
     memset(&memory, 0, sizeof memory);
     memory.boots = boots;
 }
+
+void hwl_memory_boots(uint32_t last) { memory.boots = last; }
 
 size_t hwl_memory_sent(uint8_t *bytes, size_t room) {
     size_t count = memory.count < room ? memory.count : room;
@@ -51,7 +53,7 @@ uint32_t hwl_board_milliseconds(void) {
     return memory.now_ms;
 }
 
-uint32_t hwl_board_boot_id(void) { return 0xB0070000u + ++memory.boots; }
+uint32_t hwl_board_boot_id(void) { return ++memory.boots; }
 
 const char *hwl_board_device_id(void) { return "memory \"0\\"; }
 

@@ -11,6 +11,9 @@
 /* Forgets bytes and time; the next boot id is another one. */
 void hwl_memory_restart(void);
 
+/* The next boot id is `last` + 1. */
+void hwl_memory_boots(uint32_t last);
+
 /* Takes what was sent; returns how many bytes (what is more than `room` is lost). */
 size_t hwl_memory_sent(uint8_t *bytes, size_t room);
 

@@ -1,0 +1,1 @@
+"""Compiled loops of the link: what no array operation does."""
