@@ -109,6 +109,7 @@ REFUSED = {
         lambda h, t: t["layers"][1].update(blocks=[{"source": 2, "start": 0, "size": 6}]),
         "its blocks are not",
     ),
+    "metadata of others": (lambda h, t: h["__metadata__"].update(other="x"), "no metadata 'hwloop' alone"),
     "no layer": (lambda h, t: t.update(layers=[]), "layers"),
     "a membrane of no scale": (lambda h, t: t.update(membrane_scale=0.0), "membrane_scale"),
     "an array too many": (lambda h, t: h.update({"9.codes": h.pop("0.codes")}), "0.codes"),

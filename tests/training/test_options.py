@@ -9,9 +9,11 @@ import torch
 
 import hwloop as hl
 from hwloop.datasets import yin_yang
+from hwloop.errors import InputError
 from hwloop.losses import FirstSpike
 from hwloop.network import LIF, Dense, Network
-from hwloop.training.options import made
+from hwloop.rules.base import find
+from hwloop.training.options import made, used
 
 
 def network() -> Network:
@@ -72,3 +74,10 @@ def test_an_order_of_batches_that_is_not_asked_for_is_that_of_seed_0() -> None:
         states.append(net.blocks[0][0].weight.detach().clone())
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, 0.2), (0.5, 0.5)])
+def test_the_floor_of_a_rule_that_has_none_is_the_loops_unless_given(given: float | None, found: float) -> None:
+    assert used(find("hm2bp"), given, None, 0.2) == {"floor": found, "policy": "clip"}
+    with pytest.raises(InputError, match="floor = -1"):
+        used(find("hm2bp"), -1, None, 0.2)

@@ -135,3 +135,13 @@ def test_a_file_without_a_graph_is_told_with_what_is_in_it(tmp_path: Path, names
             file[name] = np.zeros(3)
     with pytest.raises(DataError, match=rf"no group 'node' in it, but {said}; export it again"):
         hl.Network.from_nir(tmp_path / "x.nir")
+
+
+def test_a_file_declares_no_more_than_is_allowed_in_all_its_groups() -> None:
+    with h5py.File("sizes", "w", driver="core", backing_store=False) as file:
+        for name in ("one", "two"):
+            file.create_group(name)["values"] = np.zeros(100)
+        check_members(file, left := [1600])
+        assert left == [0]
+        with pytest.raises(ValueError, match=r"values' declares 800 bytes; allowed: \d+ in all"):
+            check_members(file, [1599])

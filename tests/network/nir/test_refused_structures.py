@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
     "axes of weights": (lambda: row(nir.Conv1d(8, np.ones((1, 1, 1, 3)), 1, 0, 1, 1, np.zeros(1)), lif((1, 1, 6)), n_in=[1, 8]), r"node 'n0': weight has shape .*; allowed: \[c_out, c_in, length\]"),
     "weights' axes": (lambda: row(nir.Linear(np.ones((2, 2, 3))), cuba(), n_in=3, n_out=2), r"node 'n0': weight has shape \(2, 2, 3\); allowed: two axes"),
     "jump and bias": (lambda: row(nir.Affine(np.ones((2, 3)), np.ones(2)), cuba(w_in=1.0), time_unit="s", spike="jump"), "node 'n0' has a bias, which has no size where spikes are jumps .*Pass spike=.'jump', dt. with that step in seconds"),
+    "jump and a bias behind another map": (lambda: row(linear(3, 3), nir.Affine(np.ones((2, 3)), np.ones(2)), cuba(w_in=1.0), time_unit="s", spike="jump"), "node 'n1' has a bias, which has no size where spikes are jumps"),
 }  # fmt: skip
 
 
