@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import neo
@@ -115,7 +116,7 @@ def test_the_extra_that_is_named_brings_neo(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "neo", None)
         said = refused("exchange._neo", "pip install 'hwloop[neo]'", lambda: spikes().to_neo())
-    assert "neo = [" in (datasets.Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert "neo = [" in (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert "neo" in said
     spikes().to_neo()
 
