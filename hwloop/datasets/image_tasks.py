@@ -6,6 +6,7 @@ Validation data come from the training set, never from the test set.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -61,13 +62,9 @@ def mnist(
     InputError, DataError
         A size or crop that is not possible; files that are missing, truncated or malformed.
     """
-
-    def read(part: str) -> Images:
-        return files.read_mnist(folder, part)
-
     sides = _checked(size, crop)
     folder = files.data_folder(data, "mnist", "t10k-images-idx3-ubyte*")
-    return _image_task("mnist", read, 10, sides, n_validation, seed, stimulus, dtype)
+    return _image_task("mnist", partial(files.read_mnist, folder), 10, sides, n_validation, seed, stimulus, dtype)
 
 
 def fashion_mnist(
@@ -88,13 +85,11 @@ def fashion_mnist(
     InputError, DataError
         As :func:`mnist`; files of MNIST.
     """
-
-    def read(part: str) -> Images:
-        return files.read_fashion_mnist(folder, part)
-
     sides = _checked(size)
     folder = files.data_folder(data, "fashion_mnist", "t10k-images-idx3-ubyte*")
-    return _image_task("fashion-mnist", read, 10, sides, n_validation, seed, stimulus, dtype)
+    return _image_task(
+        "fashion-mnist", partial(files.read_fashion_mnist, folder), 10, sides, n_validation, seed, stimulus, dtype
+    )
 
 
 def emnist(
@@ -122,13 +117,10 @@ def emnist(
     """
     if subset not in files.EMNIST_LABELS:
         raise InputError(f"subset = {subset!r}; allowed: {', '.join(map(repr, files.EMNIST_LABELS))}")
-
-    def read(part: str) -> Images:
-        return files.read_emnist(folder, subset, part)
-
     sides = _checked(size)
     folder = files.data_folder(data, "emnist", f"emnist-{subset}-test-images-idx3-ubyte*")
     first, last = files.EMNIST_LABELS[subset]
+    read = partial(files.read_emnist, folder, subset)
     return _image_task(f"emnist-{subset}", read, last - first + 1, sides, n_validation, seed, stimulus, dtype)
 
 
