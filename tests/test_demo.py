@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hwloop.cli import app
+from hwloop.command import demo_command
 from hwloop.demo import DemoResult, run_demo
 from hwloop.demo_report import demo_report
 from hwloop.errors import OptionError, TargetError
@@ -59,14 +60,19 @@ def test_the_report_stands_alone_and_says_where_everything_ran(demo: DemoResult)
         assert f"{100 * result.accuracy:.1f} %" in page
 
 
-def test_spikes_of_hardware_are_not_called_emulated(demo: DemoResult) -> None:
+def test_spikes_of_hardware_are_not_called_emulated(demo: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:
+    demo_command._demo_table(demo)
+    assert "all chips are emulated" in capsys.readouterr().out
     chips = tuple(
         replace(
             chip, **{name: replace(getattr(chip, name), ran_on="hardware") for name in ("as_is", "calibrated", "tuned")}
         )
         for chip in demo.chips
     )
-    page = demo_report(replace(demo, chips=chips, noise_only=None)).html()
+    board = replace(demo, chips=chips, noise_only=None)
+    demo_command._demo_table(board)
+    assert "emulat" not in re.sub(r"emulator:\d\S*", "", capsys.readouterr().out)
+    page = demo_report(board).html()
     assert f"on {len(chips)} analog chips" in page
     assert "emulated; no hardware" not in page
     assert "right (hardware)" in page

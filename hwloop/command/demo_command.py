@@ -49,7 +49,8 @@ def _demo_table(done: DemoResult) -> None:
         for chip in done.chips
     ]
     columns = ("chip", "ran on", "software (simulator)", "as is", "calibrated", "fine-tuned in the loop")
-    terminal.say(f"accuracy on {len(done.task.test)} test samples; all chips are emulated ({done.seconds:.0f} s)")
+    kind = "; all chips are emulated" if done.emulated else ""
+    terminal.say(f"accuracy on {len(done.task.test)} test samples{kind} ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
     if done.noise_only is None:
         return
