@@ -1,9 +1,11 @@
 """Encodings: values to spike times.
 
-Both are time-to-first-spike codes, at most one event a unit, affine in the value:
+Two are time-to-first-spike codes, at most one event a unit, affine in the value:
 
     latency               v -> t_early + v (t_late - t_early)          larger is later (Yin-Yang)
     intensity_to_latency  p -> t_early + (1 - p) (t_late - t_early)    brighter is earlier (images), black is silent
+
+:func:`latency_to_intensity` goes the way back, for images that are augmented.
 
 Events at equal times are ordered by unit. A bias spike, where asked for, is one more unit behind the values.
 """
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arguments import Numbers, floats, seconds
+from .arguments import Numbers, floats, seconds, whole
 from .errors import InputError
 from .spikes import Spikes
 
@@ -91,6 +93,43 @@ def intensity_to_latency(
     intensity = _check(intensity, t_early, t_late, t_stop, bias_time)
     silent = None if black is None else intensity <= black
     return _first_spikes(1 - intensity, silent, (t_early, t_late), t_stop, bias_time)
+
+
+def latency_to_intensity(spikes: Spikes, t_early: float, t_late: float, *, n_units: int | None = None) -> Tensor:
+    """The intensities that :func:`intensity_to_latency` has sent: ``1 - (t - t_early) / (t_late - t_early)`` of the first spike.
+
+    Parameters
+    ----------
+    spikes : Spikes
+    t_early, t_late : float (s)
+        Times of intensity 1 and 0; ``0 <= t_early < t_late``.
+    n_units : int, optional
+        Read the first so many units alone: without a bias, which comes behind the values. Default: all.
+
+    Returns
+    -------
+    ``[batch, n_units]`` in the dtype of the times, in 0..1; 0 where a unit is silent. Without gradients.
+
+    Raises
+    ------
+    InputError
+        Times out of order; more units than ``spikes`` have; a spike outside of ``t_early..t_late``.
+    """
+    if not 0 <= t_early < t_late < math.inf:
+        raise InputError(f"t_early = {t_early} s, t_late = {t_late} s; allowed: 0 <= t_early < t_late, finite")
+    n = spikes.n_units if n_units is None else whole("n_units", n_units)
+    if n > spikes.n_units:
+        raise InputError(f"n_units = {n}; allowed: 1..{spikes.n_units}, the units of the spikes")
+    first = spikes.first_times().detach()[:, :n]
+    values = 1 - (first - t_early) / (t_late - t_early)
+    values = values.masked_fill(torch.isinf(first), 0.0)
+    slack = 1e-5  # roundings of float32
+    if bool((outside := (values < -slack) | (values > 1 + slack)).any()):
+        sample, unit = (int(x) for x in torch.nonzero(outside)[0])
+        raise InputError(
+            f"sample {sample}, unit {unit}: first spike at {first[sample, unit].item():g} s; allowed: {t_early:g}..{t_late:g} s"
+        )
+    return values.clamp(0, 1)
 
 
 def thinned(spikes: Spikes, share: float, generator: torch.Generator) -> Spikes:

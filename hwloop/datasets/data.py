@@ -90,6 +90,9 @@ def _as_labels(labels: Any, n: int) -> Tensor:
 class Task:
     """A classification task: three data sets of one encoding, ``n_in`` input units, ``n_out`` classes, ``t_stop`` (s).
 
+    ``images``: how the pixels of images became spikes (:func:`hwloop.encoding.intensity_to_latency`), where they did;
+    training may then augment them.
+
     Raises :class:`InputError` where the data sets do not fit each other or a label has no class.
     """
 
@@ -100,6 +103,7 @@ class Task:
     n_in: int
     n_out: int
     t_stop: float
+    images: Stimulus | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_in", "n_out"):
@@ -171,7 +175,7 @@ def as_values(features: NDArray[np.float64], dtype: torch.dtype | None) -> Tenso
     return torch.from_numpy(features).to(allowed_dtype(dtype) or torch.get_default_dtype())
 
 
-def task_of(name: str, parts: list[Dataset], n_out: int) -> Task:
+def task_of(name: str, parts: list[Dataset], n_out: int, images: Stimulus | None = None) -> Task:
     """The task of ``parts`` for training, validation and test."""
     inputs = parts[0].inputs
-    return Task(name, parts[0], parts[1], parts[2], inputs.n_units, n_out, inputs.t_stop)
+    return Task(name, parts[0], parts[1], parts[2], inputs.n_units, n_out, inputs.t_stop, images)

@@ -143,7 +143,7 @@ def _image_task(
         centre = images[:, margin : files.MNIST_SIDE - margin, margin : files.MNIST_SIDE - margin]
         parts.append(Dataset(_encode_images(centre, size, how, dtype), torch.from_numpy(labels)))
     train, validation = split(parts[0], n_validation, seed)
-    return task_of(f"{name}-{size}x{size}", [train, validation, parts[1]], n_out)
+    return task_of(f"{name}-{size}x{size}", [train, validation, parts[1]], n_out, how)
 
 
 def resample_area(images: NDArray[np.uint8], size: int) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from .spide.rule import Spide as Spide
 from .spikegrad.rule import SignedNeurons as SignedNeurons
 from .spikegrad.rule import SpikeGrad as SpikeGrad
 from .steps.augment import Augment as Augment
+from .steps.augment import ElasticDeformation as ElasticDeformation
 from .steps.augment import RandomAffine as RandomAffine
 from .steps.deployment import agreement as agreement
 from .steps.deployment import open_network as open_network
@@ -54,6 +55,7 @@ __all__ = [
     "Augment",
     "AvgPool",
     "Conv2d",
+    "ElasticDeformation",
     "Exact",
     "Needs",
     "Neurons",

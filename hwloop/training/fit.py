@@ -10,20 +10,19 @@ import math
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 
-from ..datasets import Task
+from ..datasets import Stimulus, Task
 from ..encoding import thinned
-from ..errors import InputError
 from ..losses import Decision, Loss
 from ..ownership import holds_checkpoints
 from ..record import Record
 from ..rules import Augment, Exact, Rule, Values, ValueTask
 from ..simulate import DEFAULT_FLOOR, FloorPolicy
 from ..spikes import Spikes
+from .augmented import augmented, check_augment
 from .epochs import Epoch, Epochs, OnEpoch
 from .evaluate import Data, Evaluation, evaluate, threads_for
 from .options import (
@@ -112,8 +111,9 @@ def fit(
         Share of the input events (of the values, for a network in steps) left out of every training step, drawn anew
         each time (``seed``).
     augment : callable, optional
-        ``augment(batch, generator) -> batch`` of :class:`hwloop.rules.Values` for every training step of a network in steps,
-        for instance :class:`hwloop.rules.RandomAffine`; its ``repr`` is kept with the checkpoints.
+        ``augment(batch, generator) -> batch`` of :class:`hwloop.rules.Values` for every training step, for instance
+        :class:`hwloop.rules.RandomAffine` or :class:`hwloop.rules.ElasticDeformation`; its ``repr`` is kept with the
+        checkpoints. Image tasks of spikes (``task.images``) are decoded to pixels, changed, and encoded again.
     averaging : float
         Decay a step of an exponential moving average of the weights after each step, which is what is validated and kept;
         0: none.
@@ -144,8 +144,7 @@ def fit(
     check_task(net, task)
     check_trainable(net)
     check_loss(loss)
-    if augment is not None and not isinstance(task, ValueTask):
-        raise InputError(f"augment changes values, and {task.name} has spikes; allowed: tasks of values (ValueTask)")
+    check_augment(augment, task)
     method = resolved(rule, floor, policy, DEFAULT_FLOOR)
     method.check(net)
     decision = decision or method.decision(net)
@@ -166,7 +165,8 @@ def fit(
     weights = Weights(net, [p for p in net.parameters() if p.requires_grad])
     run = Epochs(net, weights, made(optimizer, grouped(net), schedule.lr), options, checkpoint_dir, schedule.averaging)
     run.resumed(resume, schedule.epochs)
-    inputs = _Inputs(method, forward, augment, input_dropout)
+    images = None if isinstance(task, ValueTask) else task.images
+    inputs = _Inputs(method, forward, augment, input_dropout, images)
 
     def train(number: int, on_batch: Callable[[int], None]) -> Evaluation:
         inputs.begin(schedule.seed, number)
@@ -188,8 +188,11 @@ def fit(
 class _Inputs:
     """The ``forward`` of a training step: inputs augmented and thinned, then run by the rule."""
 
-    def __init__(self, method: Rule, forward: Forward | None, augment: Augment | None, dropout: float) -> None:
+    def __init__(
+        self, method: Rule, forward: Forward | None, augment: Augment | None, dropout: float, images: Stimulus | None
+    ) -> None:
         self._method, self._forward, self._augment, self._dropout = method, forward, augment, dropout
+        self._images = images
         self._generator = torch.Generator()
 
     def begin(self, seed: int, number: int) -> None:
@@ -197,7 +200,7 @@ class _Inputs:
         self._generator.manual_seed(int(np.random.default_rng([seed, number, 1]).integers(2**62)))
 
     def __call__(self, net: Model, inputs: Spikes | Values) -> Record:
-        seen = inputs if self._augment is None else self._augment(cast(Values, inputs), self._generator)
+        seen = inputs if self._augment is None else augmented(inputs, self._augment, self._generator, self._images)
         seen = _thinned(seen, self._dropout, self._generator) if self._dropout else seen
         if self._forward is None:
             return self._method.differentiable(net, seen)

@@ -123,6 +123,12 @@ OPTIONS = [
         0.0,
         180,
     ),
+    option(
+        "ElasticDeformation.__post_init__", "alpha = {}; allowed: finite", rules.ElasticDeformation, "alpha", -1.0, 0.0
+    ),
+    option(
+        "ElasticDeformation.__post_init__", "sigma = {}; allowed: finite", rules.ElasticDeformation, "sigma", 0.0, TINY
+    ),
     option("IntegrateFire.__post_init__", "quantum = {}; allowed", IntegrateFire, "quantum", 0.0, TINY),
     option("IntegrateFire.__post_init__", "lower = {}; allowed", IntegrateFire, "lower", math.nan, -math.inf),
     option("IntegrateFire.__post_init__", "allowed: at least the quantum", IntegrateFire, "lower", 0.5, 0.0),
@@ -218,7 +224,7 @@ def image(n: int) -> rules.Values:
 RECTIFIED = IntegrateFire(1.0, 1.0, 0.0, rectified=True)
 
 QUANTITIES = [
-    Case("RandomAffine.__call__", "are no square image; allowed: 28 * 28 = 784, for instance",
+    Case("_square", "are no square image; allowed: 28 * 28 = 784, for instance",
          lambda: rules.RandomAffine()(image(783), torch.Generator()),
          lambda: rules.RandomAffine()(image(784), torch.Generator())),
     Case("poisson_raster", "allowed: 0..1 (lower the rate, or scale the values to 0..1)",

@@ -139,6 +139,15 @@ ENCODING = [
          (lambda: early(times=(0.0, 0.0, 1e-3)), lambda: early(times=(1.0, 1.0, 1.0)))),
     Case("encoding._check", "bias_time = {} s; allowed: 0..{} s", lambda: early(bias=3.0),
          (lambda: early(bias=2.0), lambda: early(bias=0.0))),
+    Case("latency_to_intensity", "allowed: 0 <= t_early < t_late, finite", lambda: encoding.latency_to_intensity(early(), 1.0, 1.0),
+         lambda: encoding.latency_to_intensity(early(), 0.0, 1.0)),
+    Case("latency_to_intensity", "allowed: 1..{}, the units of the spikes",
+         lambda: encoding.latency_to_intensity(early(), 0.0, 1.0, n_units=4),
+         (lambda: encoding.latency_to_intensity(early(), 0.0, 1.0, n_units=1),
+          lambda: encoding.latency_to_intensity(early(), 0.0, 1.0, n_units=3))),
+    Case("latency_to_intensity", "first spike at {} s; allowed: {}..{} s",
+         lambda: encoding.latency_to_intensity(early(torch.ones(1, 2)), 0.0, 0.5),
+         lambda: encoding.latency_to_intensity(early(torch.ones(1, 2)), 0.0, 1.0)),
 ]  # fmt: skip
 
 LABELS = torch.tensor([0, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.checkpoint import save_checkpoint
-from hwloop.datasets import yin_yang
+from hwloop.datasets import Stimulus, yin_yang
 from hwloop.losses import FirstSpike, Loss, SilentHinge
 from hwloop.spikes import Spikes
 from hwloop.training import evaluate, train_epoch
@@ -82,7 +83,9 @@ def values_task() -> rules.ValueTask:
 
 def augmented() -> Any:
     net = rules.StepNetwork([hl.Dense(5, 3), rules.TracedNeurons()], in_shape=5, steps=3)
-    return hl.fit(net, values_task(), rules.ReadoutError(), rule="na", epochs=1, augment=shifted, progress=False)
+    hl.fit(net, values_task(), rules.ReadoutError(), rule="na", epochs=1, augment=shifted, progress=False)
+    images = replace(TASK, images=Stimulus(0.0, TASK.t_stop, TASK.t_stop))
+    return hl.fit(network(), images, LOSS, epochs=1, batch_size=10, augment=shifted, progress=False)
 
 
 UNTIL_1 = math.nextafter(1, 0)
@@ -127,7 +130,7 @@ OPTIONS = [
     option("arguments.whole", "= {}; allowed: a whole number >= {}", hardened, "epochs", 0, 1),
     option("Schedule.__post_init__", "allowed: 0 <= lr_min <= lr", of_lr, "lr_min", 1e-2, 0.0, 1e-3),
     option("_agreed", "allowed: one of the two, or twice the same", lambda rule: fit(rule=rule, floor=0.1), "rule", rules.Exact(floor=0.2), rules.Exact(), rules.Exact(floor=0.1)),
-    Case("fit", "allowed: tasks of values (ValueTask)", lambda: fit(augment=shifted), augmented),
+    Case("check_augment", "augment changes pixels", lambda: fit(augment=shifted), augmented),
     Case("check_trainable", "make some an nn.Parameter that requires a gradient", lambda: fit(frozen(False)), lambda: fit(frozen(True))),
     Case("finetune", "call requires_grad_(True) on those to be trained", lambda: finetune(frozen(False)), lambda: finetune(frozen(True))),
     Case("_check_program", "compile this network", lambda: hardened(compiled=network(hidden=5)), lambda: hardened()),

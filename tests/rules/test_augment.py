@@ -61,6 +61,33 @@ def test_bytes_become_shares_and_the_generator_decides() -> None:
     assert not torch.equal(first, rules.RandomAffine()(batch, _generator(1)).values)
 
 
+def test_an_elastic_deformation_is_the_smoothed_field_of_its_sigma_and_strength() -> None:
+    batch = _image()
+    assert torch.allclose(rules.ElasticDeformation(0.0)(batch, _generator()).values, batch.values, atol=1e-6)
+    field = rules.ElasticDeformation(34.0, 4.0)._field(200, 28, _generator(), torch.float64) * 14
+    # in the middle, away from the border: variance of uniform noise, 1/3, times the sum of squares of the kernel
+    middle = field[:, 13:15, 13:15].std()
+    at = torch.arange(-12, 13, dtype=torch.float64)
+    kernel = torch.exp(-(at**2) / 32) / torch.exp(-(at**2) / 32).sum()
+    assert middle == pytest.approx(34.0 * float((kernel**2).sum()) / 3**0.5, rel=0.1)
+    assert (field[:, 1:] - field[:, :-1]).std() < 0.3 * field.std()  # smooth: neighbours move alike
+
+
+def test_an_elastic_deformation_moves_a_small_blob_by_the_field_where_it_is() -> None:
+    batch = _image()
+    deform = rules.ElasticDeformation(34.0, 6.0)
+    away = _centres(deform(batch, _generator()).values) - _centres(batch.values)
+    field = deform._field(200, 28, _generator(), torch.float32)[:, 11, 17] * 14  # the blob's place: x = +4, y = -2
+    assert torch.corrcoef(torch.stack([away[:, 0], -field[:, 0]]))[0, 1] > 0.9
+    assert torch.corrcoef(torch.stack([away[:, 1], -field[:, 1]]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("options", [{"alpha": -1.0}, {"alpha": float("nan")}, {"sigma": 0.0}, {"sigma": float("inf")}])
+def test_strengths_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} = .*allowed"):
+        rules.ElasticDeformation(**options)
+
+
 @pytest.mark.parametrize("options", [{"shift": -1.0}, {"rotation": 200.0}, {"scale": 1.0}, {"shift": float("inf")}])
 def test_amounts_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(options))} = .*allowed"):
@@ -72,7 +99,7 @@ def test_values_that_are_no_image_and_tasks_of_spikes_are_refused() -> None:
         rules.RandomAffine()(rules.Values(torch.ones(2, 60), torch.arange(2)), _generator())
     task = hl.datasets.yin_yang(sizes=(20, 10, 10))
     net = hl.Network([hl.Dense(5, 3), hl.LIF(3, 10e-3, 5e-3)])
-    with pytest.raises(InputError, match="augment changes values"):
+    with pytest.raises(InputError, match="augment changes pixels, and yin-yang has spikes"):
         hl.fit(net, task, hl.losses.FirstSpike(1e-3), augment=rules.RandomAffine(), epochs=1, progress=False)
 
 
