@@ -13,7 +13,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -23,6 +23,8 @@ from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
 from .experiment_networks import KEYS, NetworkForm, beside, with_form
 from .experiment_sections import (
+    EmnistTask,
+    FashionMnistTask,
     FinetuneSection,
     LossSection,
     MnistTask,
@@ -53,7 +55,7 @@ class Experiment(Section):
     name: _Name
     description: Text = ""
     seed: Seed = 0
-    task: Annotated[YinYangTask | MnistTask, Field(discriminator="name")]
+    task: Annotated[YinYangTask | MnistTask | FashionMnistTask | EmnistTask, Field(discriminator="name")]
     network: NetworkForm
     loss: LossSection
     training: TrainingSection
@@ -66,6 +68,12 @@ class Experiment(Section):
         if not isinstance(document, dict) or "network" not in document:
             return document
         return {**document, "network": with_form(document["network"])}
+
+    @model_validator(mode="after")
+    def _images_to_augment(self) -> Self:
+        if self.training.augment is not None and isinstance(self.task, YinYangTask):
+            raise ValueError(f"training.augment changes images; task {self.task.name!r} has none: leave it out")
+        return self
 
     @classmethod
     def load(cls, experiment: str | Path) -> Experiment:
@@ -133,7 +141,9 @@ class Experiment(Section):
 
     def fit_options(self) -> dict[str, Any]:
         """Options of :func:`hwloop.fit`."""
-        options = self.training.model_dump(exclude_none=True)
+        options = self.training.model_dump(exclude_none=True, exclude={"augment"})
+        if self.training.augment is not None:
+            options["augment"] = self.training.augment.build()
         return {**options, "seed": self.seed, "decision": self.decision}
 
     def finetune_options(self) -> dict[str, Any]:

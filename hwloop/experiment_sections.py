@@ -5,15 +5,17 @@ Strict models: unknown keys, inf, NaN and values of another type are refused.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from . import datasets, losses
+from . import datasets, files, losses
 from .datasets import Stimulus, Task
 from .losses import Loss
 from .membrane_losses import MembraneIntegral, MembraneMaximum
 from .network import LIF, Dense, Network
+from .rules import Augment, ElasticDeformation, RandomAffine
 from .simulate import DEFAULT_FLOOR, FloorPolicy
 
 if TYPE_CHECKING:
@@ -91,12 +93,11 @@ class YinYangTask(Section):
         return datasets.yin_yang(self.data, source=self.source, seed=self.seed, sizes=sizes, stimulus=how)
 
 
-class MnistTask(Section):
-    """MNIST; ``size`` and ``crop`` are sides in pixels, ``train`` and ``test`` keep the first so many samples."""
+class _ImageTask(Section):
+    """Images; ``size`` is their side in pixels, ``train`` and ``test`` keep the first so many samples."""
 
-    name: Literal["mnist"]
+    name: str
     size: Annotated[int, Field(ge=1, le=28)] = 28
-    crop: Annotated[int, Field(ge=2, le=28, multiple_of=2)] | None = None
     data: Text | None = None
     seed: Seed = 0
     validation: Annotated[int, Field(ge=1, le=59_999)] = 5000
@@ -108,18 +109,61 @@ class MnistTask(Section):
     def shape(self) -> tuple[int, int]:
         """Input units and classes."""
         bias = self.stimulus is not None and self.stimulus.bias_time is not None
-        return self.size**2 + bias, 10
+        return self.size**2 + bias, self.classes
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return 10
 
     def build(self) -> Task:
         """Read the data."""
         how = None if self.stimulus is None else self.stimulus.build()
-        task = datasets.mnist(
-            self.data, size=self.size, crop=self.crop, n_validation=self.validation, seed=self.seed, stimulus=how
-        )
+        options = {"size": self.size, "n_validation": self.validation, "seed": self.seed, "stimulus": how}
+        task = self._read(options)
         if self.train is None and self.test is None:
             return task
         n_train, n_test = self.train or len(task.train), self.test or len(task.test)
         return datasets.subset(task, n_train, len(task.validation), n_test)
+
+    @abstractmethod
+    def _read(self, options: dict[str, Any]) -> Task:
+        """The data set, from its files."""
+
+
+class MnistTask(_ImageTask):
+    """MNIST; ``crop`` is the side of the centre that is kept."""
+
+    name: Literal["mnist"]
+    crop: Annotated[int, Field(ge=2, le=28, multiple_of=2)] | None = None
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.mnist(self.data, crop=self.crop, **options)
+
+
+class FashionMnistTask(_ImageTask):
+    """Fashion-MNIST."""
+
+    name: Literal["fashion-mnist"]
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.fashion_mnist(self.data, **options)
+
+
+class EmnistTask(_ImageTask):
+    """A ``subset`` of EMNIST."""
+
+    name: Literal["emnist"]
+    subset: Literal["balanced", "bymerge", "byclass", "letters", "digits", "mnist"] = "balanced"
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        first, last = files.EMNIST_LABELS[self.subset]
+        return last - first + 1
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.emnist(self.data, subset=self.subset, **options)
 
 
 class NetworkSection(Section):
@@ -255,6 +299,31 @@ class IntegralLoss(_MembraneLoss):
 LossSection = Annotated[FirstSpikeLoss | SpikeCountLoss | MaximumLoss | IntegralLoss, Field(discriminator="decision")]
 
 
+class AffineTable(Section):
+    """``hwloop.rules.RandomAffine``: pixels, degrees, a share."""
+
+    kind: Literal["affine"]
+    shift: Annotated[float, Field(ge=0, le=28)] = 1.5
+    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def build(self) -> Augment:
+        """As :func:`hwloop.fit` takes it."""
+        return RandomAffine(self.shift, self.rotation, self.scale)
+
+
+class ElasticTable(Section):
+    """``hwloop.rules.ElasticDeformation`` (pixels)."""
+
+    kind: Literal["elastic"]
+    alpha: Annotated[float, Field(ge=0, le=1e4)] = 34.0
+    sigma: Annotated[float, Field(gt=0, le=100)] = 4.0
+
+    def build(self) -> Augment:
+        """As :func:`hwloop.fit` takes it."""
+        return ElasticDeformation(self.alpha, self.sigma)
+
+
 class TrainingSection(Section):
     """Training in software; without ``clip_norm`` gradients are not clipped."""
 
@@ -268,6 +337,7 @@ class TrainingSection(Section):
     policy: FloorPolicy = "clip"
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: Annotated[AffineTable | ElasticTable, Field(discriminator="kind")] | None = None
 
     @model_validator(mode="after")
     def _falling(self) -> Self:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hwloop as hl
+from hwloop import rules
 from hwloop.errors import DataError, HwloopError, InputError, OptionError
 from hwloop.experiment import MAX_FILE, Experiment, builtin
 from hwloop.losses import DeadHinge, FirstSpike, SilentHinge, SpikeCount, WeightedSum
@@ -114,6 +115,55 @@ def test_mnist_is_read_cropped_resampled_and_cut_to_size(tmp_path: Path) -> None
     task = experiment.build_task()
     assert (len(task.train), len(task.validation), len(task.test)) == (12, 5, 7)
     assert (task.n_in, task.n_out) == experiment.task.shape == (256, 10)
+
+
+def _white_corner(folder: Path, stem: str, labels: list[int]) -> None:
+    for kind, data in (
+        ("images-idx3", np.full((len(labels), 28, 28), 255, np.uint8)),
+        ("labels-idx1", np.uint8(labels)),
+    ):
+        header = bytes([0, 0, 8, data.ndim]) + b"".join(n.to_bytes(4, "big") for n in data.shape)
+        (folder / f"{stem}-{kind}-ubyte").write_bytes(header + data.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("experiment", "stems", "classes"),
+    [
+        ("emnist-784-800-47-count", ("emnist-balanced-train", "emnist-balanced-test"), 47),
+        ("fashion-784-400-400-10-count", ("train", "t10k"), 10),
+    ],
+)
+def test_emnist_and_fashion_mnist_are_ready_to_run_where_their_files_are(
+    tmp_path: Path, experiment: str, stems: tuple[str, str], classes: int
+) -> None:
+    for stem in stems:
+        _white_corner(tmp_path, stem, [0, 1, 2, classes - 1])
+    small = Experiment.load(experiment).changed(
+        task={"data": str(tmp_path), "validation": 1, "size": 4}, training={"epochs": 1}
+    )
+    task, net = small.build_task(), small.build_network()
+    assert (task.n_in, task.n_out) == small.task.shape == (16, classes)
+    done = hl.fit(net, task, small.build_loss(), progress=False, **small.fit_options())
+    assert len(done.history) == 1
+
+
+def test_a_missing_data_set_says_what_it_consists_of(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no emnist data: no file emnist-letters-test-images-idx3-ubyte"):
+        Experiment.load("emnist-784-800-47-count").changed(
+            task={"data": str(tmp_path), "subset": "letters"}
+        ).build_task()
+
+
+def test_images_are_augmented_where_the_file_says_so() -> None:
+    experiment = Experiment.load("mnist-conv-count")
+    assert experiment.fit_options()["augment"] == rules.ElasticDeformation(34.0, 4.0)
+    other = experiment.changed(training={"augment": {"kind": "affine", "shift": 1.0}})
+    assert other.fit_options()["augment"] == rules.RandomAffine(1.0, 10.0, 0.1)
+    assert "augment" not in BASE.fit_options()
+    with pytest.raises(InputError, match=r"training.augment changes images; task 'yin-yang' has none: leave it out"):
+        BASE.changed(training={"augment": {"kind": "affine"}})
+    with pytest.raises(InputError, match=r"alpha"):
+        experiment.changed(training={"augment": {"kind": "elastic", "alpha": -1.0}})
 
 
 def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_back() -> None:
@@ -231,7 +281,7 @@ def test_a_key_in_another_section_is_sent_where_it_belongs() -> None:
     document["loss"]["training"] = document.pop("training")
     with pytest.raises(OptionError, match=r"unknown key 'loss.training'; .*It belongs to the top of the file$"):
         Experiment.from_dict(document, "test")
-    with pytest.raises(OptionError, match=r"'task.source'; known here: name, size.*stimulus$"):
+    with pytest.raises(OptionError, match=r"'task.source'; known here: name, size.*stimulus, crop, subset$"):
         Experiment.from_dict({**BASE.to_dict(), "task": {"name": "mnist", "source": "published"}}, "test")
     document["target"]["t_early"] = document["target"]["colour"] = 1
     with pytest.raises(OptionError, match=r"'target.t_early'; .*\[task.stimulus\]\n  .*'target.colour'.*trial_noise"):
@@ -259,7 +309,7 @@ def test_every_error_of_a_file_is_told_unknown_keys_first() -> None:
         ({"training": {"policy": "clipp"}}, r"'clip', 'skip' or 'raise'. Did you mean 'clip'\?"),
         (
             {"task": {"name": "yinyang"}},
-            r"task.name = 'yinyang'; allowed: 'yin-yang', 'mnist'. Did you mean 'yin-yang'\?",
+            r"task.name = 'yinyang'; allowed: 'yin-yang', 'mnist', 'fashion-mnist', 'emnist'. Did you mean 'yin-yang'\?",
         ),
         ({"network": {"tau_mem": "10ms"}}, r"tau_mem.0 = '10ms'; .* Times are numbers in seconds: write 0.01"),
     ],
