@@ -167,7 +167,10 @@ class EmnistTask(_ImageTask):
 
 
 class NetworkSection(Section):
-    """Fully connected LIF layers. Every list holds one value for all spiking layers, or one for each of them."""
+    """Fully connected LIF layers. Every list holds one value for all spiking layers, or one for each of them.
+
+    ``train``: neuron parameters that are trained with the weights, neuron by neuron.
+    """
 
     form: Literal["chain"] = "chain"
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=20)]
@@ -181,6 +184,7 @@ class NetworkSection(Section):
     max_spikes: _Count | None = None
     init_mean: Annotated[list[_Potential], _OneOrPerLayer, Field(min_length=1)] | None = None
     init_std: Annotated[list[_Weight], _OneOrPerLayer, Field(min_length=1)] | None = None
+    train: list[Literal["tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref"]] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -213,6 +217,8 @@ class NetworkSection(Section):
             if self.init_mean is not None and self.init_std is not None:
                 dense.init_normal_(_of_layer(self.init_mean, k), _of_layer(self.init_std, k), generator)
             values: dict[str, Any] = {name: _of_layer(getattr(self, name), k) for name in _NEURON}
+            for name in self.train:
+                values[name] = torch.nn.Parameter(torch.full((sizes[k + 1],), values[name]))
             layers += [dense, LIF(sizes[k + 1], **values, reset=self.reset, max_spikes=self.max_spikes)]
         return Network(layers)
 

@@ -166,6 +166,23 @@ def test_images_are_augmented_where_the_file_says_so() -> None:
         experiment.changed(training={"augment": {"kind": "elastic", "alpha": -1.0}})
 
 
+def test_neuron_parameters_are_trained_where_the_file_says_so() -> None:
+    experiment = BASE.changed(
+        task={"train": 60, "validation": 20, "test": 20}, network={"hidden": [6], "train": ["v_th", "tau_mem"]},
+        training={"epochs": 1},
+    )  # fmt: skip
+    net = experiment.build_network()
+    neurons = net.blocks[0][1]
+    assert {name for name, _ in neurons.named_parameters()} == {"v_th", "tau_mem"}
+    assert torch.equal(neurons.v_th, torch.ones(6))
+    hl.fit(net, experiment.build_task(), experiment.build_loss(), progress=False, **experiment.fit_options())
+    assert len(set(neurons.v_th.tolist())) > 1
+    assert len(set(neurons.tau_mem.tolist())) > 1
+    assert not list(BASE.build_network().blocks[0][1].parameters())
+    with pytest.raises(InputError, match=r"network.train.0 = 'v_thr'; allowed: 'tau_mem', .*Did you mean 'v_th'"):
+        BASE.changed(network={"train": ["v_thr"]})
+
+
 def test_text_with_quotes_control_characters_and_umlauts_is_written_and_read_back() -> None:
     nasty = {"a": 'quote " and \\ and \x7f \n tab\t é 漢 😀', "b c": {"d.e": [1, 2.5e-10, True, []]}, "f": False}
     assert tomllib.loads(toml_text(nasty)) == nasty
