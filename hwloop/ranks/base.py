@@ -49,7 +49,7 @@ class Ranks:
         yield Share(inputs, labels, 1.0, len(labels))
 
     def mean_gradients(self, trained: Sequence[Tensor], loss: float, weight: float) -> float:
-        """Turn the gradients in ``trained`` and ``loss``, of this rank's share, into those of the whole batch."""
+        """Turn the gradients in ``trained``, of ``weight`` times ``loss``, and ``loss`` into those of the whole batch; return it."""
         return loss
 
     def totals(self, values: Sequence[float]) -> Sequence[float]:

@@ -77,7 +77,7 @@ class JoinedRanks(Ranks):
             yield Share(inputs[part], labels[part], samples / n, samples)
 
     def mean_gradients(self, trained: Sequence[Tensor], loss: float, weight: float) -> float:
-        """Sum of ``weight`` times gradient over the ranks; a tensor that has none on any rank keeps none."""
+        """Sums over the ranks of the gradients, and of ``weight`` times ``loss``; a tensor without a gradient on any rank has none."""
         held = [value.grad for value in trained]
         dtype = torch.float64 if any(value.dtype == torch.float64 for value in trained) else torch.float32
         flat = torch.zeros(1 + len(held) + sum(value.numel() for value in trained), dtype=dtype)
@@ -87,7 +87,7 @@ class JoinedRanks(Ranks):
             for k, (gradient, place) in enumerate(zip(held, places, strict=True)):
                 if gradient is not None:
                     flat[1 + k] = 1
-                    place.copy_(gradient.detach().reshape(-1)).mul_(weight)
+                    place.copy_(gradient.detach().reshape(-1))
         self._sum(flat)
         for k, (value, place) in enumerate(zip(trained, places, strict=True)):
             if not flat[1 + k]:
