@@ -40,6 +40,7 @@ if _TYPE_CHECKING:
     from .errors import HwloopError as HwloopError
     from .errors import InputError as InputError
     from .errors import OptionError as OptionError
+    from .errors import RankError as RankError
     from .errors import TargetError as TargetError
     from .errors import TimeScaleWarning as TimeScaleWarning
     from .mapping import Program as Program
@@ -96,6 +97,7 @@ _HOMES = {
     "OptionError": ".errors",
     "Program": ".mapping",
     "Projection": ".network",
+    "RankError": ".errors",
     "Record": ".record",
     "Recording": ".record",
     "Scale": ".network",
@@ -149,6 +151,7 @@ __all__ = [
     "OptionError",
     "Program",
     "Projection",
+    "RankError",
     "Record",
     "Recording",
     "Scale",

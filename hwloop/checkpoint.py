@@ -153,6 +153,19 @@ def newest_manifest(folder: Path | str) -> Path | None:
     return max(found, key=lambda path: path.name, default=None)
 
 
+def packed(state: dict[str, Tree]) -> tuple[str, bytes]:
+    """``state``, as :func:`save_checkpoint` takes it, as a JSON text and the bytes of its tensors."""
+    tensors: dict[str, Tensor] = {}
+    tree = _pack(state, "state", tensors)
+    return json.dumps(tree), save_tensors(tensors)
+
+
+def unpacked(text: str, data: bytes) -> dict[str, Tree]:
+    """What :func:`packed` was given."""
+    found: dict[str, Tree] = _unpack(json.loads(text), load_tensors(data))
+    return found
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ HwloopError
 ├── CalibrationError             the owner of a calibration: foreign, stale, edited, or of other neurons
 ├── TargetError                  the owner of the target: unknown, not openable, failed while running
 │   └── LinkError                the owner of the line to a board: silent, damaged, taken, or not what it was
+├── RankError                    the owner of the machines: a rank of a run on several processes is lost or has failed
 └── GradientError                the caller: a gradient that the chosen policy refuses
 
 Warnings: CompileWarning (what compiling lost, with the remedy), CalibrationWarning (a foreign or stale calibration in use).
@@ -59,6 +60,10 @@ class TargetError(HwloopError):
 
 class LinkError(TargetError):
     """The line to a board is silent, taken by another process, or the board does not answer as agreed."""
+
+
+class RankError(HwloopError):
+    """A rank of a run on several processes is lost or has failed; the message says which, and how to go on."""
 
 
 class GradientError(HwloopError):

@@ -22,6 +22,7 @@ from .errors import InputError, OptionError
 from .network import Network
 from .network.populations import SpikingPopulation
 from .network.readouts import without_reset
+from .ranks.sharing import summed
 from .record import Record
 from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
@@ -177,7 +178,7 @@ class DeadHinge(Loss):
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Sum over the dead neurons, mean over the batch (membrane units)."""
         population = _population(record, self.layer)
-        dead = population.unit_counts().sum(0) == 0
+        dead = summed(population.unit_counts().sum(0)) == 0  # in the whole batch, where this is one rank's share
         return silent_hinge(net, record, self.layer, self.margin, dead.expand(len(population), -1))
 
 

@@ -22,6 +22,7 @@ import filelock
 from . import storage
 from .errors import CheckpointError, DataError, HwloopError
 from .lock_files import LockFile
+from .ranks.base import ALONE
 
 _log = logging.getLogger(__name__)
 
@@ -81,12 +82,16 @@ def held(folder: Path | str, say: Say = _log.warning, *, name: str | None = None
 
 
 def holds_checkpoints(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` with the folder that its keyword ``checkpoint_dir`` names held for as long as it runs; see :func:`held`."""
+    """``function`` with the folder that its keyword ``checkpoint_dir`` names held for as long as it runs; see :func:`held`.
+
+    Of several ``ranks`` the first holds it.
+    """
 
     @functools.wraps(function)
     def holding(*args: P.args, **kwargs: P.kwargs) -> R:
         folder: Any = kwargs.get("checkpoint_dir")
-        with contextlib.nullcontext() if folder is None else held(folder):
+        ranks: Any = kwargs.get("ranks", ALONE)
+        with contextlib.nullcontext() if folder is None or not ranks.first else held(folder):
             return function(*args, **kwargs)
 
     return holding

@@ -88,16 +88,27 @@ def train(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: out/EXPERIMENT-seedN.")] = None,
     resume: options.Resume = False,
     force: options.Force = False,
+    distributed: Annotated[
+        bool,
+        typer.Option("--distributed", help="As one of several processes that torchrun started; see docs/ranks.md."),
+    ] = False,
+    deadline: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="Longest wait for another process; default: 300.")
+    ] = None,
 ) -> None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
-    from . import work
+    from . import distributed_command, work
     from .folder import opened
 
     chosen = work.experiment_of(experiment, out if resume else None)
     chosen = work.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
     path = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
-    with opened(path, "train", resume=resume, force=force) as folder:
-        work.train(chosen, folder)
+    with distributed_command.ranks_of(distributed, deadline, path) as ranks:
+        if not ranks.first:
+            distributed_command.help_first(chosen, ranks)
+            return
+        with opened(path, "train", resume=resume, force=force) as folder:
+            work.train(chosen, folder, ranks)
 
 
 @_command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
@@ -54,9 +54,13 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; its help and its options have been dealt with before."""
+        from .distributed_command import helps, refuse_torchrun
         from .patience import reporting
 
-        with _threads(), reporting(), _plain_warnings():
+        distributed = bool(ctx.params.get("distributed"))
+        if not distributed:
+            refuse_torchrun(str(self.name))
+        with _threads(), nullcontext() if helps(distributed) else reporting(), _plain_warnings():
             return super().invoke(ctx)
 
 

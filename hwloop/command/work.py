@@ -17,6 +17,7 @@ from ..device.registry import compile as compile_for
 from ..errors import OptionError
 from ..experiment import Experiment
 from ..mapping import Program
+from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated
 from ..training import fit
 from ..training.loop import LoopResult, finetune
@@ -31,16 +32,17 @@ STEP_SAMPLES = 300
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, folder: RunFolder) -> None:
-    """Train in software and save the network."""
+def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE) -> None:
+    """Train in software, as the first of ``ranks``, and save the network."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     folder.begin(experiment)
     with folder.resumable():
         done = fit(
-            net, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **experiment.fit_options()
-        )
+            net, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, ranks=ranks,
+            **experiment.fit_options(),
+        )  # fmt: skip
     folder.save_network(net, done.best_epoch)
     results = [
         simulated("software", net, data, name, experiment.decision)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checkpoint import load_checkpoint, newest_manifest, save_checkpoint
 from ..errors import CheckpointError, InputError
+from ..ranks import ALONE, Ranks
 from .evaluate import Evaluation
 from .options import Model, without_address
 from .weights import Average, Best, Weights, named_values
@@ -49,6 +50,7 @@ class Run(ABC, Generic[E]):
         Where a checkpoint is saved after every epoch.
     averaging : float
         Decay a step of the average that is validated and kept; 0: the weights themselves are.
+    ranks : processes that train together; the first saves, and the others stand where it does
     """
 
     #: Name of the loop, as errors and checkpoints have it.
@@ -62,8 +64,10 @@ class Run(ABC, Generic[E]):
         options: dict[str, Any],
         folder: Path | str | None,
         averaging: float,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.net, self.weights, self.optimizer, self.options, self.folder = net, weights, optimizer, options, folder
+        self.net, self.weights, self.optimizer, self.options, self.ranks = net, weights, optimizer, options, ranks
+        self.folder = folder if ranks.first else None
         self.average = Average(weights, averaging) if averaging else None
         self.best = Best()
         self.history: list[E] = []
@@ -110,6 +114,26 @@ class Run(ABC, Generic[E]):
 
     def resumed(self, resume: bool, epochs: int) -> bool:
         """Go on from the newest checkpoint; false where the run starts anew. Refuses to write over one unasked."""
+        found = self._resumed(resume, epochs) if self.ranks.first else False
+        return self._joined() if self.ranks.size > 1 else found
+
+    def _joined(self) -> bool:
+        """Stand where the first rank does; whether that is after an epoch."""
+        state = self.ranks.from_first(lambda: self.state() if self.finished else {"torch_rng": torch.get_rng_state()})
+        if self.ranks.first:
+            pass
+        elif "history" in state:
+            self.take(state)
+        else:
+            torch.set_rng_state(state["torch_rng"])
+        self.same()
+        return bool(self.finished)
+
+    def same(self) -> None:
+        """Put the first rank's weights into the others: machines that round differently would drift apart."""
+        self.ranks.put_same([*self.net.state_dict().values(), *(() if self.average is None else self.average.values)])
+
+    def _resumed(self, resume: bool, epochs: int) -> bool:
         if self.folder is None:
             if resume:
                 raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")

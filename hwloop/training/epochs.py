@@ -52,9 +52,11 @@ class Epochs(Run[Epoch]):
         on_epoch: OnEpoch | None,
     ) -> None:
         """Run the epochs that are left; ``validate`` is called with the weights that are kept."""
-        with EpochProgress(schedule.epochs, samples, self.finished, progress).shown() as bar:
+        first = self.ranks.first
+        with EpochProgress(schedule.epochs, samples, self.finished, progress if first else False).shown() as bar:
             for number in range(self.finished + 1, schedule.epochs + 1):
                 start, rate = time.perf_counter(), schedule.rate(number)
+                self.same()
                 set_lr(self.optimizer, rate)
                 trained = train(number, bar.advance)
                 with self.kept():
@@ -65,5 +67,6 @@ class Epochs(Run[Epoch]):
                 figures = f"loss {epoch.loss:.4g}, validation {found.accuracy:.2%}"
                 _log.info("epoch %d: %s", number, figures)
                 bar.epoch_done(number, figures)
-                if on_epoch is not None:
+                if on_epoch is not None and first:
                     on_epoch(epoch)
+        self.ranks.wait()  # until the last checkpoint is safe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -16,6 +17,7 @@ from ..errors import InputError
 from ..evaluation import Evaluation as Evaluation
 from ..losses import Decision, Loss, predict, silent_samples
 from ..network import Network
+from ..ranks import ALONE, Ranks
 from ..record import Record
 from ..rules import Rule, StepNetwork, find
 from ..simulate.threads import one_thread
@@ -56,6 +58,7 @@ def evaluate(
     loss: Loss | None = None,
     batch_size: int | None = None,
     rule: str | Rule | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
 
@@ -63,7 +66,8 @@ def evaluate(
     count then. ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward
     pass (default: a network in steps by the rule that its neurons belong to, one in continuous time event by event).
     ``decision`` is the rule's by default, that of the exact rule without one; ``batch_size`` 1000, less for a large network
-    in continuous time, whose spikes all stand in memory.
+    in continuous time, whose spikes all stand in memory. ``ranks`` (:mod:`hwloop.ranks`) share a data set, the same on all of them;
+    batches that come from elsewhere are evaluated by the first.
     """
     net = net_or_device if isinstance(net_or_device, Network | StepNetwork) else None
     if loss is not None and net is None:
@@ -88,6 +92,7 @@ def evaluate(
             decision=decision or ("first" if net is None else find("exact").decision(net)),
             loss=of_record,
             batch_size=_batch_for(net) if batch_size is None else batch_size,
+            ranks=ranks,
         )
 
 
@@ -124,26 +129,58 @@ def score(
     loss: Callable[[Record, Tensor], Tensor] | None = None,
     batch_size: int = EVALUATION_BATCH,
     repeats: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Accuracy of the records that ``run(inputs)`` brings, and their mean ``loss(record, labels)`` if given.
 
-    A record may hold every batch ``repeats`` times, first repeat first: figures are means over the repeats then.
+    A record may hold every batch ``repeats`` times, first repeat first: figures are means over the repeats then. ``ranks``
+    share every batch; the figures are those of all of them.
     """
-    total, right, silent, samples = 0.0, 0, 0, 0
+    if ranks.size > 1 and not hasattr(data, "batches"):  # what a loader yields may differ from rank to rank
+        found = ranks.from_first(
+            lambda: asdict(score(run, data, decision=decision, loss=loss, batch_size=batch_size, repeats=repeats))
+        )
+        return Evaluation(**found)
+    tally = Tally()
     with torch.no_grad():
-        for inputs, labels in batches_of(data, batch_size):
-            targets = labels.repeat(repeats)
-            record = run(inputs)
-            right += count_right(record, targets, decision)
-            silent += silent_samples(record)
-            samples += len(labels)
-            if loss is not None:
-                total += float(loss(record, targets)) * len(labels)
-    if not samples:
+        for batch in batches_of(data, batch_size):
+            with ranks.share(batch) as share:
+                targets = share.labels.repeat(repeats)
+                record = run(share.inputs)
+                value = None if loss is None else float(loss(record, targets))
+            tally.add(share.samples, record, targets, decision, value)
+    if not tally.batches:
         raise InputError("no samples to evaluate: the data are empty, or an iterator that was used up; give a data set")
-    return Evaluation(
-        right / (samples * repeats), samples, silent // repeats, None if loss is None else total / samples
-    )
+    return tally.evaluation(ranks, repeats)
+
+
+class Tally:
+    """Sums over the batches of a pass over data."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._total, self._right, self._silent, self._samples = 0.0, 0, 0, 0
+        self._with_loss = False
+
+    def add(self, samples: int, record: Record, labels: Tensor, decision: Decision, loss: float | None) -> None:
+        """Count ``samples`` of the batch that ``record`` is of; where they are 0, it belongs to others."""
+        self.batches += 1
+        right, silent = count_right(record, labels, decision), silent_samples(record)
+        self._with_loss = self._with_loss or loss is not None
+        if samples:
+            self._right, self._silent, self._samples = (
+                self._right + right,
+                self._silent + silent,
+                self._samples + samples,
+            )
+            self._total += 0.0 if loss is None else loss * samples
+
+    def evaluation(self, ranks: Ranks, repeats: int = 1) -> Evaluation:
+        """Means over all samples of all ``ranks``; every sample was counted ``repeats`` times."""
+        total, *counts = ranks.totals([self._total, self._right, self._silent, self._samples])
+        right, silent, samples = map(int, counts)
+        loss = total / samples if self._with_loss else None
+        return Evaluation(right / (samples * repeats), samples, silent // repeats, loss)
 
 
 def batches_of(data: Data, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Any, Tensor]]:

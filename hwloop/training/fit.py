@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..datasets import Stimulus, Task
-from ..encoding import thinned
+from ..datasets import Task
 from ..losses import Decision, Loss
 from ..ownership import holds_checkpoints
+from ..ranks import ALONE, Ranks
 from ..record import Record
 from ..rules import Augment, Exact, Rule, Values, ValueTask
 from ..simulate import DEFAULT_FLOOR, FloorPolicy
 from ..spikes import Spikes
-from .augmented import augmented, check_augment
+from .augmented import check_augment
 from .epochs import Epoch, Epochs, OnEpoch
 from .evaluate import Data, Evaluation, evaluate, threads_for
 from .options import (
@@ -40,6 +40,8 @@ from .options import (
 )
 from .step import Forward, train_epoch
 from .time_parameters import grouped
+from .together import begin_together
+from .varied import Varied
 from .weights import Weights
 
 
@@ -79,6 +81,7 @@ def fit(
     resume: bool = False,
     progress: bool | None = None,
     on_epoch: OnEpoch | None = None,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Train ``net`` on ``task.train`` and leave it with the weights of the best epoch on the validation set.
 
@@ -129,6 +132,12 @@ def fit(
         Show a progress bar; by default on a terminal, not in a pipe.
     on_epoch : callable, optional
         Called with each finished :class:`Epoch`, after its checkpoint is safe.
+    ranks : Ranks, of :func:`hwloop.ranks.joined`
+        Processes that train together: each calls ``fit`` with the same arguments and takes a share of every batch. Order,
+        dropout and augmentation are those of one process, which draws them for the whole batch; so are the gradients, but for
+        the order of sums. ``loss`` has to be a mean over samples (:func:`hwloop.ranks.summed` for one that looks at the whole
+        batch); a ``forward`` of your own sees the share, and what it draws is its own. The first rank saves, shows progress and
+        calls ``on_epoch``; a run may be resumed by another number of ranks.
 
     Raises
     ------
@@ -138,6 +147,8 @@ def fit(
         A checkpoint of another network or other options, or one that is there without ``resume``.
     GradientError
         Training diverged: names the batch; weights and optimiser are as before it.
+    RankError
+        One of the ``ranks`` is lost or has failed; the checkpoint of the last finished epoch stays.
     """
     schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
     input_dropout = real("input_dropout", input_dropout)
@@ -163,50 +174,39 @@ def fit(
         **used(method, floor, policy, DEFAULT_FLOOR),
     }
     weights = Weights(net, [p for p in net.parameters() if p.requires_grad])
-    run = Epochs(net, weights, made(optimizer, grouped(net), schedule.lr), options, checkpoint_dir, schedule.averaging)
+    if ranks.size > 1:
+        begin_together(ranks, options, net, task.train, held_out, schedule.batch_size, checkpoint_dir)
+    moved = made(optimizer, grouped(net), schedule.lr)
+    run = Epochs(net, weights, moved, options, checkpoint_dir, schedule.averaging, ranks)
     run.resumed(resume, schedule.epochs)
     images = None if isinstance(task, ValueTask) else task.images
-    inputs = _Inputs(method, forward, augment, input_dropout, images)
+    run_step = _Steps(method, forward)
 
     def train(number: int, on_batch: Callable[[int], None]) -> Evaluation:
-        inputs.begin(schedule.seed, number)
         return train_epoch(
-            net, task.train, loss, run.optimizer, batch_size=schedule.batch_size, decision=decision, forward=inputs,
+            net, Varied(task.train, augment, input_dropout, schedule.seed, number, images), loss, run.optimizer,
+            batch_size=schedule.batch_size, decision=decision, forward=run_step,
             generator=np.random.default_rng([schedule.seed, number]), clip_norm=schedule.clip_norm, on_batch=on_batch,
-            on_step=run.moved,
+            on_step=run.moved, ranks=ranks,
         )  # fmt: skip
 
     def validate() -> Evaluation:
         simulated = None if isinstance(method, Exact) else method
-        return evaluate(net, held_out, decision=decision, loss=loss, rule=simulated)
+        return evaluate(net, held_out, decision=decision, loss=loss, rule=simulated, ranks=ranks)
 
     with threads_for(net):
         run.go(schedule, len(task.train), train, validate, progress, on_epoch)
     return FitResult(tuple(run.history), run.best.epoch, run.restore_best())
 
 
-class _Inputs:
-    """The ``forward`` of a training step: inputs augmented and thinned, then run by the rule."""
+class _Steps:
+    """The ``forward`` of a training step: run by the rule, or by ``forward`` in the place of its simulation."""
 
-    def __init__(
-        self, method: Rule, forward: Forward | None, augment: Augment | None, dropout: float, images: Stimulus | None
-    ) -> None:
-        self._method, self._forward, self._augment, self._dropout = method, forward, augment, dropout
-        self._images = images
-        self._generator = torch.Generator()
-
-    def begin(self, seed: int, number: int) -> None:
-        """Draw anew for epoch ``number``."""
-        self._generator.manual_seed(int(np.random.default_rng([seed, number, 1]).integers(2**62)))
+    def __init__(self, method: Rule, forward: Forward | None) -> None:
+        self._method, self._forward = method, forward
 
     def __call__(self, net: Model, inputs: Spikes | Values) -> Record:
-        seen = inputs if self._augment is None else augmented(inputs, self._augment, self._generator, self._images)
-        seen = _thinned(seen, self._dropout, self._generator) if self._dropout else seen
         if self._forward is None:
-            return self._method.differentiable(net, seen)
-        record = self._forward(net, seen)
-        return record if isinstance(self._method, Exact) else self._method.differentiable(net, seen, record)
-
-
-def _thinned(inputs: Spikes | Values, share: float, generator: torch.Generator) -> Spikes | Values:
-    return thinned(inputs, share, generator) if isinstance(inputs, Spikes) else inputs.dropped(share, generator)
+            return self._method.differentiable(net, inputs)
+        record = self._forward(net, inputs)
+        return record if isinstance(self._method, Exact) else self._method.differentiable(net, inputs, record)

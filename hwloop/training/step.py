@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..errors import GradientError, InputError
-from ..losses import Decision, Loss, silent_samples
+from ..losses import Decision, Loss
 from ..network import Network
+from ..ranks import ALONE, Ranks
 from ..record import Record
-from .evaluate import Evaluation, Samples, batches_of, count_right, where_it_is
+from .evaluate import Evaluation, Samples, Tally, batches_of, where_it_is
 from .options import Model, real
 from .time_parameters import UNIT, Bounds, units
 
@@ -35,22 +36,31 @@ class Descent:
     optimizer : moves the parameters that it holds
     clip_norm : float, > 0
         Largest norm of the gradient over all parameters of the optimiser.
+    ranks : processes that share every batch; norm, clipping and whether a step is taken are those of the whole batch
     """
 
-    def __init__(self, net: Model, loss: Loss, optimizer: torch.optim.Optimizer, clip_norm: float = math.inf) -> None:
-        self._net, self._loss, self._optimizer = net, loss, optimizer
+    def __init__(
+        self,
+        net: Model,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        clip_norm: float = math.inf,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._net, self._loss, self._optimizer, self._ranks = net, loss, optimizer, ranks
         self._clip_norm = real("clip_norm", clip_norm)
         names = {id(value): name for name, value in net.named_parameters()}
         held = [value for group in optimizer.param_groups for value in group["params"]]
         self._trained = [(names.get(id(value), "a parameter"), value) for value in held]
         self._all = list({id(value): value for value in [*net.parameters(), *held]}.values())
+        self._moving = [value for value in self._all if value.requires_grad]
         self._units = units(optimizer)
         self._bounds = Bounds(net, max(self._units.values())) if self._units else None
         self._gradients: list[Tensor] = []
         self._norm: Tensor | None = None
 
-    def differentiate(self, record: Record, labels: Tensor, batch: int) -> float:
-        """Loss of the batch; its gradients are in the parameters, checked.
+    def differentiate(self, record: Record, labels: Tensor, batch: int, weight: float = 1.0) -> float:
+        """Loss of ``record``; the gradients of the batch, of which it is the share ``weight``, are in the parameters, checked.
 
         Raises :class:`GradientError` naming the ``batch`` where loss or gradient is NaN or infinite; no weight has moved then.
         """
@@ -61,9 +71,10 @@ class Descent:
         for parameter in self._all:
             parameter.grad = None
         if value.requires_grad:
-            value.backward()  # type: ignore[no-untyped-call]
+            # the share goes in before: rules that pass errors back by spikes are not linear in their size
+            (value if weight == 1 else weight * value).backward()  # type: ignore[no-untyped-call]
         found = float(value.item())
-        self._check(found, batch)
+        self._check(self._ranks.mean_gradients(self._moving, found, weight), batch)
         return found
 
     def step(self) -> bool:
@@ -130,12 +141,14 @@ def train_epoch(
     clip_norm: float = math.inf,
     on_batch: Callable[[int], None] | None = None,
     on_step: Callable[[], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """One pass over ``data`` in an order drawn from ``generator``, one optimiser step a batch.
 
     A batch whose loss passes no gradient (every output silent) makes no step. A gradient whose norm over all
     parameters exceeds ``clip_norm`` is scaled down to it: near grazing, ``dT ~ 1/D`` is unbounded. ``on_step`` is called
-    after every batch, when the weights have moved, ``on_batch`` with its number of samples.
+    after every batch, when the weights have moved, ``on_batch`` with its number of samples. ``ranks`` share every batch; all have
+    to give the same ``data`` and ``generator``.
 
     Returns
     -------
@@ -146,17 +159,15 @@ def train_epoch(
     GradientError
         The loss or a gradient is NaN or infinite, naming the batch; weights and optimiser are as before that batch.
     """
-    descent = Descent(net, loss, optimizer, clip_norm)
-    total, right, silent, samples = 0.0, 0, 0, 0
-    for number, (inputs, labels) in enumerate(batches_of(data, batch_size, generator)):
-        record = forward(net, where_it_is(net, inputs))
-        total += descent.differentiate(record, labels, number) * len(labels)
+    descent, tally = Descent(net, loss, optimizer, clip_norm, ranks), Tally()
+    for number, batch in enumerate(batches_of(data, batch_size, generator)):
+        with ranks.share(batch) as share:
+            record = forward(net, where_it_is(net, share.inputs))
+            found = descent.differentiate(record, share.labels, number, share.weight)
         descent.step()
         if on_step is not None:
             on_step()
-        right += count_right(record, labels, decision)
-        silent += silent_samples(record)
-        samples += len(labels)
+        tally.add(share.samples, record, share.labels, decision, found)
         if on_batch is not None:
-            on_batch(len(labels))
-    return Evaluation(right / samples, samples, silent, total / samples)
+            on_batch(len(batch[1]))
+    return tally.evaluation(ranks)
