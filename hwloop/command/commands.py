@@ -89,7 +89,8 @@ def train(
     resume: options.Resume = False,
     force: options.Force = False,
     distributed: Annotated[
-        bool, typer.Option("--distributed", help="As one of several processes that torchrun started; see docs/ranks.md.")
+        bool,
+        typer.Option("--distributed", help="As one of several processes that torchrun started; see docs/ranks.md."),
     ] = False,
     deadline: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Longest wait for another process; default: 300.")

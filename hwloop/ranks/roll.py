@@ -76,7 +76,9 @@ class Roll:
                     waiting.discard(rank)
         found = [(rank, "no longer answers: it was ended, or its machine or network failed") for rank in waiting]
         # a rank that ended because of another says nothing new, and one that has done its work nothing wrong
-        found += [(rank, f"has failed: {note}") for rank, note in notes.items() if note and not note.startswith("RankError")]
+        found += [
+            (rank, f"has failed: {note}") for rank, note in notes.items() if note and not note.startswith("RankError")
+        ]
         found = found or [(rank, note or "has left, its work done") for rank, note in notes.items()]
         return "; ".join(f"rank {rank} (process {before[rank]['process']} on {before[rank]['host']}) {what}"
                          for rank, what in sorted(found))  # fmt: skip

@@ -168,7 +168,11 @@ class Tally:
         right, silent = count_right(record, labels, decision), silent_samples(record)
         self._with_loss = self._with_loss or loss is not None
         if samples:
-            self._right, self._silent, self._samples = self._right + right, self._silent + silent, self._samples + samples
+            self._right, self._silent, self._samples = (
+                self._right + right,
+                self._silent + silent,
+                self._samples + samples,
+            )
             self._total += 0.0 if loss is None else loss * samples
 
     def evaluation(self, ranks: Ranks, repeats: int = 1) -> Evaluation:

@@ -31,7 +31,8 @@ def mostly_silent(data: Task) -> Task:
     """Of every four samples three without an event: shares of a batch in which nothing spikes, and so no gradient is."""
     samples = [data.train.inputs[k] for k in range(len(data.train))]
     events = [
-        (s.times[0, : s.counts[0]], s.units[0, : s.counts[0]]) if k % 4 == 0 else ([], []) for k, s in enumerate(samples)
+        (s.times[0, : s.counts[0]], s.units[0, : s.counts[0]]) if k % 4 == 0 else ([], [])
+        for k, s in enumerate(samples)
     ]
     spikes = hl.Spikes.from_events(events, n_units=5, t_stop=data.t_stop, dtype=torch.float64)
     return replace(data, train=Dataset(spikes, data.train.labels))
@@ -83,7 +84,9 @@ def test_a_loss_that_looks_at_the_whole_batch_needs_the_other_shares() -> None:
     # what the dead hinge of LOSS would do with the shares alone: the equality above has to fail for it
     net, (inputs, labels) = network(), DATA.train[:24]
     whole = float(DeadHinge(margin=0.2)(net, net(inputs), labels).detach())
-    parts = [float(DeadHinge(margin=0.2)(net, net(inputs[k : k + 2]), labels[k : k + 2]).detach()) for k in range(0, 24, 2)]
+    parts = [
+        float(DeadHinge(margin=0.2)(net, net(inputs[k : k + 2]), labels[k : k + 2]).detach()) for k in range(0, 24, 2)
+    ]
     assert abs(sum(parts) / 12 - whole) > 1e-3
 
 
@@ -108,7 +111,12 @@ def test_ranks_train_networks_in_steps_with_augmentation_and_dropout_as_one_proc
 
 def step_network() -> rules.StepNetwork:
     generator = torch.Generator().manual_seed(5)
-    layers = [hl.Dense(9, 8, generator=generator), rules.RateNeurons(), hl.Dense(8, 3, generator=generator), rules.RateNeurons()]
+    layers = [
+        hl.Dense(9, 8, generator=generator),
+        rules.RateNeurons(),
+        hl.Dense(8, 3, generator=generator),
+        rules.RateNeurons(),
+    ]
     return rules.StepNetwork(layers, in_shape=9, steps=8).double()
 
 
@@ -183,7 +191,12 @@ def test_a_folder_in_use_ends_all_ranks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options, names",
-    [({"lr": 0.02}, "lr"), ({"seed": 3}, "seed"), ({"net": network(hidden=9)}, "network"), ({"data": task(60)}, "training data")],
+    [
+        ({"lr": 0.02}, "lr"),
+        ({"seed": 3}, "seed"),
+        ({"net": network(hidden=9)}, "network"),
+        ({"data": task(60)}, "training data"),
+    ],
     ids=["lr", "seed", "network", "data"],
 )
 def test_ranks_that_were_given_different_things_are_refused_by_name(options: dict[str, Any], names: str) -> None:
@@ -194,7 +207,7 @@ def test_ranks_that_were_given_different_things_are_refused_by_name(options: dic
 
     for error in together(2, work):
         assert isinstance(error, InputError), error
-        assert f"rank 1 of 2 differs from rank 0 in " in str(error)
+        assert "rank 1 of 2 differs from rank 0 in " in str(error)
         assert names in str(error)
 
 
