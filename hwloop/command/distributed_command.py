@@ -49,8 +49,8 @@ def ranks_of(distributed: bool, deadline: float | None, path: Path) -> Iterator[
             f"{path} keeps the last finished epoch: go on with the same command and --resume, with any number of processes, or "
             "without torchrun and --distributed"
         )
-        ranks.end_on_sigterm()
-        yield ranks
+        with ranks.ending_on_sigterm():
+            yield ranks
 
 
 def help_first(experiment: Experiment, ranks: Ranks) -> None:

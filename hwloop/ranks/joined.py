@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -181,33 +181,36 @@ class JoinedRanks(Ranks):
 
     @contextmanager
     def _all_there(self, what: str) -> Iterator[None]:
-        """Torch's errors as one that says which rank is missing."""
+        """Turn errors of torch into one that says which rank is missing."""
         try:
             yield
         except RuntimeError as error:
             self._asking = True
-            raise self._lost(what, error) from error
+            why = (str(error).splitlines() or [""])[0][:200]
+            self._end(
+                f"the {self.size} ranks {what} within {self._deadline:g} s ({why}); see that all run and reach each other"
+            )
 
-    def _lost(self, what: str, error: Exception | None = None) -> RankError:
+    def _end(self, otherwise: str) -> NoReturn:
+        """Raise what the roll says of the other ranks; ``otherwise`` where all of them are at work."""
         roll = getattr(self, "_roll", None)
         missing = "" if roll is None else roll.missing()
-        if not missing:
-            why = "" if error is None else f" ({str(error).splitlines()[0][:200]})"
-            missing = (
-                f"the {self.size} ranks {what} within {self._deadline:g} s{why}; see that all run and reach each other"
-            )
-        return RankError(f"{missing}. Rank {self.rank} ends too. {self.remedy}".rstrip())
+        raise RankError(f"{missing or otherwise}. Rank {self.rank} ends too. {self.remedy}".rstrip())
 
-    def end_on_sigterm(self) -> None:
-        """Let SIGTERM, by which torchrun ends the other ranks once one is lost, raise the error that says which."""
+    @contextmanager
+    def ending_on_sigterm(self) -> Iterator[None]:
+        """SIGTERM, by which torchrun ends the other ranks once one is lost, raises the error that says which inside."""
 
         def end(number: int, frame: Any) -> None:
-            if self._asking:  # it ends already, within the patience of the roll
-                return
-            self._asking = True
-            raise self._lost("were told to end (SIGTERM), all of them at work: the time is not up")
+            if not self._asking:  # else it ends already, within the patience of the roll
+                self._asking = True
+                self._end("this process was told to end (SIGTERM), and no other rank is lost")
 
-        signal.signal(signal.SIGTERM, end)
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -242,7 +245,7 @@ def joined(deadline: float = DEADLINE) -> Iterator[JoinedRanks]:
                 f"{deadline:g} s ({str(error).splitlines()[0][:200]}); see that all were started, and that the address is right"
             ) from error
     try:
-        store = dist.PrefixStore(f"hwloop/{next(_numbers)}", dist.distributed_c10d._get_default_store())
+        store = dist.PrefixStore(f"hwloop/{next(_numbers)}", dist.distributed_c10d._get_default_store())  # type: ignore[attr-defined]
         ranks = JoinedRanks(store, dist.get_rank(), dist.get_world_size(), deadline)
         try:
             yield ranks

@@ -112,13 +112,12 @@ class Run(ABC, Generic[E]):
 
     # -- checkpoints --------------------------------------------------------------------------
 
-    def resumed(self, resume: bool, epochs: int) -> bool:
-        """Go on from the newest checkpoint; false where the run starts anew. Refuses to write over one unasked."""
-        found = self._resumed(resume, epochs) if self.ranks.first else False
-        return self._joined() if self.ranks.size > 1 else found
-
-    def _joined(self) -> bool:
-        """Stand where the first rank does; whether that is after an epoch."""
+    def begin_with_others(self, resume: bool, epochs: int) -> None:
+        """Begin, or go on from the newest checkpoint: the first rank by :meth:`resumed`, the others where it stands then."""
+        if self.ranks.first:
+            self.resumed(resume, epochs)
+        if self.ranks.size == 1:
+            return
         state = self.ranks.from_first(lambda: self.state() if self.finished else {"torch_rng": torch.get_rng_state()})
         if self.ranks.first:
             pass
@@ -127,13 +126,13 @@ class Run(ABC, Generic[E]):
         else:
             torch.set_rng_state(state["torch_rng"])
         self.same()
-        return bool(self.finished)
 
     def same(self) -> None:
         """Put the first rank's weights into the others: machines that round differently would drift apart."""
         self.ranks.put_same([*self.net.state_dict().values(), *(() if self.average is None else self.average.values)])
 
-    def _resumed(self, resume: bool, epochs: int) -> bool:
+    def resumed(self, resume: bool, epochs: int) -> bool:
+        """Go on from the newest checkpoint; false where the run starts anew. Refuses to write over one unasked."""
         if self.folder is None:
             if resume:
                 raise InputError("resume=True without checkpoint_dir; name the folder that holds the checkpoints")

@@ -178,7 +178,7 @@ def fit(
         begin_together(ranks, options, net, task.train, held_out, schedule.batch_size, checkpoint_dir)
     moved = made(optimizer, grouped(net), schedule.lr)
     run = Epochs(net, weights, moved, options, checkpoint_dir, schedule.averaging, ranks)
-    run.resumed(resume, schedule.epochs)
+    run.begin_with_others(resume, schedule.epochs)
     images = None if isinstance(task, ValueTask) else task.images
     run_step = _Steps(method, forward)
 

@@ -13,7 +13,11 @@ _HERE = "tests/remedies/test_mapping.py::"
 
 _GOT = "tests/remedies/test_stored_files.py::test_a_damaged_file_is_read_once_it_is_got_again_or_made_anew"
 
+_LOST = "tests/ranks/test_processes.py::test_a_lost_rank_ends_the_other_which_says_so_and_one_process_goes_on"
+
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("JoinedRanks._end", "{}. Rank {} ends too. {}", _LOST),
+    ("joined.joined", "see that all were started, and that the address is right", "tests/ranks/test_processes.py::test_two_processes_by_torchrun_have_the_weights_of_one"),
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_features", "build the layer with max_spikes=None", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_delay", "build Dense without delay", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
