@@ -8,6 +8,7 @@
     python examples/studies.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
     python examples/studies.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
     python examples/studies.py yield --out out/studies           # 30 chips by every strategy; also out/studies/yield/
+    python examples/studies.py noise --out out/studies           # 10 chips: single runs, repeats until sure; out/studies/noise.svg
     python examples/studies.py table --out out/studies           # what is there so far
 
 Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
@@ -25,6 +26,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import noise_rows
 import rule_rows
 import torch
 import yield_rows
@@ -55,6 +57,8 @@ def main() -> None:
                 _run_all(stage, arguments)
     print(_table(arguments.out))
     if (found := yield_rows.report(arguments.out, experiment_of("yin-yang", arguments.data, 0))) is not None:
+        print(f"\n{found}")
+    if (found := noise_rows.report(arguments.out)) is not None:
         print(f"\n{found}")
 
 
@@ -202,6 +206,8 @@ RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "counting": rule_rows.train_counting,
     "counting-chip": rule_rows.counting_on_chip,
     "yield": _yield_row,
+    "noise-base": noise_rows.train,
+    "noise": noise_rows.on_chip_row,
 }
 
 

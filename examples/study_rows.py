@@ -135,6 +135,11 @@ def _yield() -> list[list[Row]]:
     return [[software], [experiment], [{**experiment, "chip": chip} for chip in yield_rows.CHIPS]]
 
 
+def _noise() -> list[list[Row]]:
+    base: Row = {"study": "noise-base", "experiment": "yin-yang", "seed": 0}
+    return [[base], [{**base, "study": "noise", "chip": chip} for chip in CHIPS]]
+
+
 STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "yin-yang": _yin_yang,
     "chips": _chips,
@@ -144,4 +149,5 @@ STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "loihi": _fixed_point,
     "lava": _real_lava,
     "yield": _yield,
+    "noise": _noise,
 }

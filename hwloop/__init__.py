@@ -31,6 +31,8 @@ if _TYPE_CHECKING:
     from .device.registry import available as available
     from .device.registry import compile as compile
     from .device.registry import open as open
+    from .device.repeats import UntilSure as UntilSure
+    from .device.repeats import sure_on as sure_on
     from .errors import CalibrationError as CalibrationError
     from .errors import CheckpointError as CheckpointError
     from .errors import CompileError as CompileError
@@ -108,6 +110,7 @@ _HOMES = {
     "TargetError": ".errors",
     "Task": ".datasets",
     "TimeScaleWarning": ".errors",
+    "UntilSure": ".device.repeats",
     "available": ".device.registry",
     "calibrate": "hwloop_calibration",
     "compare": ".compare",
@@ -122,6 +125,7 @@ _HOMES = {
     "record_session": ".session_log",
     "run_on": ".device.deploy",
     "save_bundle": ".bundle",
+    "sure_on": ".device.repeats",
 }
 
 __all__ = [
@@ -162,6 +166,7 @@ __all__ = [
     "TargetError",
     "Task",
     "TimeScaleWarning",
+    "UntilSure",
     "available",
     "calibrate",
     "compare",
@@ -176,6 +181,7 @@ __all__ = [
     "record_session",
     "run_on",
     "save_bundle",
+    "sure_on",
 ]
 
 if not _TYPE_CHECKING:  # a checker is to refuse unknown names

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from .class_scores import reading
 from .datasets import Task
 from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
@@ -75,6 +76,15 @@ class Experiment(Section):
             raise ValueError(f"training.augment changes images; task {self.task.name!r} has none: leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _one_readout(self) -> Self:
+        if self.finetune.loss is not None and self.finetune.loss.reads != self.loss.reads:
+            raise ValueError(
+                f"finetune.loss decides by {self.finetune.loss.reads!r}, loss by {self.loss.reads!r}; allowed: the same decision, "
+                "neurons and pool in both"
+            )
+        return self
+
     @classmethod
     def load(cls, experiment: str | Path) -> Experiment:
         """A built-in experiment by name, or one from a TOML file.
@@ -116,8 +126,8 @@ class Experiment(Section):
 
     @property
     def decision(self) -> Decision:
-        """How an output is read."""
-        return self.loss.decision
+        """How an output is read, with the output neurons of each class where they are several."""
+        return self.loss.reads
 
     def build_task(self) -> Task:
         """The data, generated or read; raises :class:`DataError` where files are missing or malformed."""
@@ -125,7 +135,7 @@ class Experiment(Section):
 
     def build_network(self, seed: int | None = None) -> Network:
         """The untrained network; its first weights are drawn from ``seed``, by default the experiment's."""
-        return self.network.build(*self.task.shape, self.seed if seed is None else seed)
+        return self.network.build(*self._sizes, self.seed if seed is None else seed)
 
     def build_loss(self) -> Loss:
         """The loss of training in software."""
@@ -136,8 +146,14 @@ class Experiment(Section):
         return self._built(self.finetune.loss or self.loss)
 
     def _built(self, loss: LossSection) -> Loss:
-        hidden = self.network.hidden_populations(*self.task.shape) if loss.dead_hinge else 0
+        hidden = self.network.hidden_populations(*self._sizes) if loss.dead_hinge else 0
         return loss.build(hidden)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        """Inputs and outputs of the network."""
+        n_in, classes = self.task.shape
+        return n_in, classes * reading(self.decision).neurons
 
     def fit_options(self) -> dict[str, Any]:
         """Options of :func:`hwloop.fit`."""

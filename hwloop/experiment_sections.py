@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from . import datasets, files, losses
+from .class_scores import Decision, Pool, decision_of
 from .datasets import Stimulus, Task
 from .losses import Loss
+from .margin_losses import FirstSpikeMargin
 from .membrane_losses import MembraneIntegral, MembraneMaximum
 from .network import LIF, Dense, Network
 from .rules import Augment, ElasticDeformation, RandomAffine
@@ -231,42 +233,76 @@ def _of_layer(values: list[float], k: int) -> float:
 
 
 class _Hinges(Section):
-    """Weights and margins (membrane units) of the hinges: label outputs that stay silent, hidden neurons that are dead."""
+    """Weights and margins (membrane units) of the hinges: label outputs that stay silent, hidden neurons that are dead.
+
+    ``neurons``: output neurons of each class.
+    """
 
     label_hinge: _Weight = 0.0
     label_margin: _Weight = 0.0
     dead_hinge: _Weight = 0.0
     dead_margin: _Weight = 0.05
 
+    neurons: Annotated[int, Field(ge=1, le=1000)] = 1
+
     def _hinged(self, loss: Loss, hidden: int) -> Loss:
         if self.label_hinge:
-            loss = loss + self.label_hinge * losses.SilentHinge(margin=self.label_margin, only_label=True)
+            loss = loss + self.label_hinge * losses.SilentHinge(
+                margin=self.label_margin, only_label=True, neurons=self.neurons
+            )
         for layer in range(hidden if self.dead_hinge else 0):
             loss = loss + self.dead_hinge * losses.DeadHinge(layer, self.dead_margin)
         return loss
 
 
 class FirstSpikeLoss(_Hinges):
-    """The earliest output spike decides; ``temperature`` (s) of its cross-entropy."""
+    """The earliest output spike decides; ``temperature`` (s) of its cross-entropy.
+
+    With several ``neurons`` a class the earliest mean of their first spikes, or the earliest of all (``pool``). ``lead_hinge`` is
+    the weight of a hinge that asks the label for a ``lead`` over the other classes, in units of ``noise`` (s).
+    """
 
     decision: Literal["first"]
     temperature: _Positive
+    pool: Pool = "mean"
+    lead_hinge: _Weight = 0.0
+    lead: _Positive = 3.0
+    noise: _Positive | None = None
+
+    @model_validator(mode="after")
+    def _lead_of_noise(self) -> Self:
+        if self.lead_hinge and self.noise is None:
+            raise ValueError(f"lead_hinge = {self.lead_hinge:g} without noise; state noise, the s that lead counts in")
+        return self
+
+    @property
+    def reads(self) -> Decision:
+        """How the output is read."""
+        return decision_of("first" if self.neurons == 1 else self.pool, self.neurons)
 
     def build(self, hidden: int) -> Loss:
         """The loss of a network of ``hidden`` hidden layers."""
-        return self._hinged(losses.FirstSpike(self.temperature), hidden)
+        loss: Loss = losses.FirstSpike(self.temperature, self.neurons, self.pool)
+        if self.lead_hinge and self.noise is not None:
+            loss = loss + self.lead_hinge * FirstSpikeMargin(self.lead, self.noise, self.neurons, self.pool)
+        return self._hinged(loss, hidden)
 
 
 class SpikeCountLoss(_Hinges):
-    """The largest spike count decides; ``wanted`` spikes of the label, ``others`` of the rest."""
+    """The largest spike count decides, summed over ``neurons`` a class; ``wanted`` spikes of each of the label's, ``others`` of the rest."""
 
     decision: Literal["count"]
     wanted: _Weight = 15.0
     others: _Weight = 3.0
 
+    @property
+    def reads(self) -> Decision:
+        """How the output is read."""
+        return decision_of("count", self.neurons)
+
     def build(self, hidden: int) -> Loss:
         """The loss of a network of ``hidden`` hidden layers."""
-        return self._hinged(losses.SpikeCount(self.wanted, self.others), hidden)
+        return self._hinged(losses.SpikeCount(self.wanted, self.others, self.neurons), hidden)
 
 
 class _MembraneLoss(Section):
@@ -287,6 +323,11 @@ class MaximumLoss(_MembraneLoss):
 
     decision: Literal["maximum"]
 
+    @property
+    def reads(self) -> Decision:
+        """How the output is read."""
+        return self.decision
+
     def build(self, hidden: int) -> Loss:
         """The loss of a network of ``hidden`` hidden layers."""
         return self._with_hinges(MembraneMaximum(self.scale), hidden)
@@ -296,6 +337,11 @@ class IntegralLoss(_MembraneLoss):
     """The largest integral of an output's membrane decides."""
 
     decision: Literal["integral"]
+
+    @property
+    def reads(self) -> Decision:
+        """How the output is read."""
+        return self.decision
 
     def build(self, hidden: int) -> Loss:
         """The loss of a network of ``hidden`` hidden layers."""

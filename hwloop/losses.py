@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from . import simulate
+from .arguments import whole
+from .class_scores import Decision as Decision
+from .class_scores import Pool, Reading, class_scores, class_times, leaders, reading
 from .errors import InputError, OptionError
 from .network import Network
 from .network.populations import SpikingPopulation
@@ -30,9 +33,6 @@ from .spikes import Spikes
 if TYPE_CHECKING:
     from .simulate.readout import Membranes
 
-#: How an output is read: the earliest spike wins, or the largest count, or the largest readout of the training rule; of an
-#: output that does not spike the largest maximum or integral of its membranes.
-Decision: TypeAlias = Literal["first", "count", "readout", "maximum", "integral"]
 #: Prediction for a sample without any output spike; it equals no label, so it counts as wrong.
 UNDECIDED = -1
 
@@ -66,27 +66,46 @@ class WeightedSum(Loss):
         return sum(weight * loss(net, record, labels) for weight, loss in self.terms)  # type: ignore[return-value]
 
 
+def neurons_of(loss: Any) -> set[int]:
+    """Output neurons a class that the terms of ``loss`` are of; empty where none says so (functions, losses of hidden layers)."""
+    if isinstance(loss, WeightedSum):
+        return {number for _, term in loss.terms for number in neurons_of(term)}
+    if isinstance(loss, SilentHinge) and not loss.only_label:
+        return set()
+    number = getattr(loss, "neurons", None) if isinstance(loss, Loss) else None
+    return set() if number is None else {int(number)}
+
+
 def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
     return loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),)
 
 
 @dataclass(frozen=True)
 class FirstSpike(Loss):
-    """Cross-entropy of ``softmax(-t_first / temperature)`` over the output neurons; ``temperature`` in s.
+    """Cross-entropy of ``softmax(-t_first / temperature)`` over the classes; ``temperature`` in s.
 
     A neuron without a spike counts as spiking at ``t_stop`` and passes no gradient. So a sample without any output
-    spike costs ``ln n_out`` and has zero gradient; :func:`silent_samples` counts those. Exact in the spike times.
+    spike costs ``ln n_classes`` and has zero gradient; :func:`silent_samples` counts those. Exact in the spike times.
+    With several ``neurons`` a class, ``t_first`` is the mean of theirs, or the earliest (``pool``): as ``"mean:3"`` or
+    ``"first:3"`` decides (:mod:`hwloop.class_scores`).
     """
 
     temperature: float
+    neurons: int = 1
+    pool: Pool = "mean"
 
     def __post_init__(self) -> None:
         _positive("temperature", self.temperature, "s")
+        check_pool(self.neurons, self.pool)
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the batch (nat)."""
-        labels = class_labels(labels, len(record.output), record.output.n_units)
-        return first_spike_cross_entropy(record.output, labels, self.temperature)
+        output = record.output
+        labels = class_labels(labels, len(output), Reading(self.pool, self.neurons).classes(output.n_units))
+        if self.neurons == 1:
+            return first_spike_cross_entropy(output, labels, self.temperature)
+        times = class_times(output, self.neurons, self.pool)
+        return torch.nn.functional.cross_entropy(-times / self.temperature, labels.to(times.device))
 
 
 @dataclass(frozen=True)
@@ -96,22 +115,24 @@ class SpikeCount(Loss):
     A count is a step function of the spike times, its true gradient is zero. By the convention of Bacho & Chu every
     spike is given ``d count / d T := -1`` (a later spike is on its way out of the window), so each spike of neuron j
     gets ``dL/dT = target_j - count_j``. Exact is everything upstream of that. A silent neuron passes no gradient; a
-    sample without any output spike has a defined loss and zero gradient.
+    sample without any output spike has a defined loss and zero gradient. With several ``neurons`` a class, each of the
+    label's is to have ``wanted`` spikes.
     """
 
     wanted: float = 15.0
     others: float = 3.0
+    neurons: int = 1
 
     def __post_init__(self) -> None:
+        check_pool(self.neurons)
         for name in ("wanted", "others"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} = {getattr(self, name)} spikes; allowed: finite and >= 0")
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean squared error over the batch (spikes squared)."""
-        labels = class_labels(labels, len(record.output), record.output.n_units)
         counts = differentiable_counts(record.output)
-        target = torch.full_like(counts, self.others).scatter(1, labels.to(counts.device)[:, None], self.wanted)
+        target = torch.where(_of_label(record.output, labels, self.neurons), self.wanted, self.others).to(counts.dtype)
         return 0.5 * (counts - target).square().sum(1).mean()
 
 
@@ -140,23 +161,21 @@ class CountBounds(Loss):
 
 @dataclass(frozen=True)
 class SilentHinge(Loss):
-    """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neuron alone."""
+    """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neurons alone, ``neurons`` a class."""
 
     layer: int = -1
     margin: float = 0.0
     only_label: bool = False
+    neurons: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:
             raise InputError(f"margin = {self.margin}; allowed: finite and >= 0 (membrane units)")
+        check_pool(self.neurons)
 
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean over the batch (membrane units)."""
-        mask = None
-        if self.only_label:
-            population = _population(record, self.layer)
-            labels = class_labels(labels, len(population), population.n_units)
-            mask = torch.nn.functional.one_hot(labels, population.n_units).bool()
+        mask = _of_label(_population(record, self.layer), labels, self.neurons) if self.only_label else None
         return silent_hinge(net, record, self.layer, self.margin, mask)
 
 
@@ -264,26 +283,28 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
     spikes; of equal counts, the one that spiked first, then the lowest unit. ``"readout"``: the largest readout, of equal
     ones the lowest unit; for records that have one (:mod:`hwloop.rules`). ``"maximum"``, ``"integral"``: the largest maximum
     or integral of the membranes of an output that does not spike.
+
+    With several output neurons a class (:mod:`hwloop.class_scores`): ``"first:3"``, the class of the earliest spike;
+    ``"mean:3"``, that whose first spikes are earliest in the mean, a silent neuron counting as spiking at ``t_stop``;
+    ``"count:3"``, that with most spikes. Ties as above.
     """
-    if decision not in get_args(Decision):
-        raise OptionError(f"decision = {decision!r}; allowed: {', '.join(map(repr, get_args(Decision)))}")
-    if decision == "readout":
+    kind, neurons = reading(decision)
+    if kind == "readout":
         if not isinstance(output, Record) or output.readout is None:
             raise InputError('decision = "readout" of spikes without one; allowed for them: "first", "count"')
         readout = output.readout.detach()
         return torch.argmax(
             readout.sum(1) if readout.ndim == 3 else readout, 1
         )  # [batch, steps, n_out]: over all steps
-    if decision in ("maximum", "integral"):
+    if kind in ("maximum", "integral"):
         with torch.no_grad():
             held = membranes_of(output)
-            return torch.argmax(held.maximum() if decision == "maximum" else held.integral(), 1)
+            return torch.argmax(held.maximum() if kind == "maximum" else held.integral(), 1)
     spikes = (output.output if isinstance(output, Record) else output).detach()
-    if decision == "first":
+    if kind == "first" and neurons == 1:
         return first_units(spikes)
-    counts = spikes.unit_counts()
-    first = torch.where(counts == counts.max(1, keepdim=True).values, spikes.first_times(), math.inf)
-    return torch.where(spikes.counts == 0, UNDECIDED, torch.argmin(first, 1))
+    earliest = -class_times(spikes, neurons, "first")
+    return torch.where(spikes.counts == 0, UNDECIDED, leaders(class_scores(spikes, decision), earliest))
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -315,6 +336,20 @@ def membranes_of(output: Spikes | Record) -> Membranes:
 def _positive(name: str, value: float, unit: str) -> None:
     if not 0 < value < math.inf:
         raise InputError(f"{name} = {value} {unit}; allowed: finite and > 0")
+
+
+def check_pool(neurons: int, pool: str = "mean") -> None:
+    """Refuse a number of neurons a class that is none, and a pool that is not known."""
+    whole("neurons", neurons)
+    if pool not in ("mean", "first"):
+        raise OptionError(f"pool = {pool!r}; allowed: 'mean', 'first'")
+
+
+def _of_label(output: Spikes, labels: Any, neurons: int) -> Tensor:
+    """``[batch, n_units]`` bool: the output neurons of each sample's label."""
+    classes = Reading("count", neurons).classes(output.n_units)
+    known = class_labels(labels, len(output), classes).to(output.times.device)
+    return torch.nn.functional.one_hot(known, classes).bool().repeat_interleave(neurons, 1)
 
 
 def class_labels(labels: Any, samples: int, classes: int) -> Tensor:

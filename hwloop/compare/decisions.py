@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ..class_scores import reading
 from ..errors import InputError
 from ..losses import Decision, predict
 from ..spikes import Spikes
@@ -20,7 +21,7 @@ class Decisions:
 
     Attributes
     ----------
-    rule : "first" | "count"
+    rule : "first" | "count" | with several output neurons a class "mean:3", "first:3", "count:3"
     simulated, measured : ``[batch]`` int64
         Class, or -1 where no output neuron spiked.
     labels : ``[batch]`` int64 | None
@@ -88,12 +89,13 @@ def compare_decisions(
 ) -> Decisions:
     """Decisions of two output layers; raises :class:`InputError` where batches or labels do not fit.
 
-    ``rule``: "first" spike or spike "count", ties as in :func:`hwloop.losses.predict`.
+    ``rule``: "first" spike or spike "count", ties and several output neurons a class as in :func:`hwloop.losses.predict`.
     """
     check_alike(simulated, measured, "output layer")
-    known = None if labels is None else _check_labels(labels, len(simulated), simulated.n_units)
+    classes = reading(rule).classes(simulated.n_units)
+    known = None if labels is None else _check_labels(labels, len(simulated), classes)
     ours, theirs = (predict(spikes, rule).cpu().numpy() for spikes in (simulated, measured))
-    return Decisions(rule, ours, theirs, known, simulated.n_units)
+    return Decisions(rule, ours, theirs, known, classes)
 
 
 def _check_labels(labels: torch.Tensor | Ints | list[int], batch: int, n_classes: int) -> Ints:

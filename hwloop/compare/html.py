@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..class_scores import reading
 from ..errors import InputError
 from .decisions import Decisions
 from .map_figures import MapPanel, Matrix, confusion, neuron_map
@@ -130,7 +131,9 @@ def _maps(p: PopulationComparison, n_samples: int) -> list[MapPanel]:
 
 def _decision_section(report: Report, comparison: Comparison, sources: list[Source]) -> None:
     decisions = comparison.decisions
-    rule = "first spike" if decisions.rule == "first" else "most spikes"
+    kind, neurons = reading(decisions.rule)
+    rule = {"first": "first spike", "mean": "earliest mean of first spikes"}.get(kind, "most spikes")
+    rule += "" if neurons == 1 else f" of {neurons} neurons a class"
     tables = []
     if len(decisions.flipped):
         tables = [_table(flip_table(comparison), "Changed decisions, most frequent first.", sources)]

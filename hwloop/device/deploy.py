@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import overload
 
 import torch
 
 from ..arguments import whole
 from ..datasets import Dataset
 from ..errors import CompileError, CompileWarning, InputError
-from ..evaluation import Evaluation
-from ..losses import Decision, accuracy, predict, silent_samples
+from ..evaluation import Evaluation, SequentialEvaluation
+from ..losses import UNDECIDED, Decision, accuracy, predict, silent_samples
 from ..mapping import Program, ScaleRule
 from ..mapping.partition import PartitionedProgram
 from ..network import Network
@@ -20,6 +21,7 @@ from ..record import Recording
 from ..simulate.threads import one_thread
 from ..spikes import Spikes
 from .registry import Device, compile_quietly
+from .repeats import UntilSure, decide
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +40,30 @@ def run_on(device: Device, spikes: Spikes, repeats: int = 1) -> Recording:
     return device.run(spikes, repeats=repeats)
 
 
+@overload
+def measure(
+    device: Device, data: Dataset, *, decision: Decision = ..., repeats: UntilSure, batch_size: int = ...
+) -> SequentialEvaluation: ...
+
+
+@overload
+def measure(
+    device: Device, data: Dataset, *, decision: Decision = ..., repeats: int = ..., batch_size: int = ...
+) -> Evaluation: ...
+
+
 @one_thread()
 def measure(
-    device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
+    device: Device, data: Dataset, *, decision: Decision = "first", repeats: int | UntilSure = 1, batch_size: int = 1000
 ) -> Evaluation:
-    """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs."""
+    """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs.
+
+    With ``repeats=UntilSure(...)`` one answer a sample: those that are unsure run again, and the scores of a sample's runs
+    are added up (:mod:`hwloop.device.repeats`). What that took is in the result, :class:`SequentialEvaluation`. A device
+    without noise is noticed at the first samples that run again.
+    """
+    if isinstance(repeats, UntilSure):
+        return _until_sure(device, data, decision, repeats, batch_size)
     repeats = whole("repeats", repeats)
     right, silent = 0.0, 0
     for inputs, labels in data.batches(batch_size):
@@ -50,6 +71,17 @@ def measure(
         right += accuracy(predict(recording, decision), labels.repeat(repeats)) * len(labels)
         silent += silent_samples(recording)
     return Evaluation(right / len(data), len(data), silent // repeats)
+
+
+def _until_sure(
+    device: Device, data: Dataset, decision: Decision, repeats: UntilSure, batch_size: int
+) -> SequentialEvaluation:
+    found = [decide(device, inputs, repeats, decision=decision) for inputs, _ in data.batches(batch_size)]
+    decisions, runs = (torch.cat([getattr(one, name) for one in found]) for name in ("decisions", "runs"))
+    return SequentialEvaluation(
+        accuracy(decisions, data.labels), len(data), int((decisions == UNDECIDED).sum()), decisions=decisions, runs=runs,
+        unsure=sum(int(one.unsure.sum()) for one in found), deterministic=any(one.deterministic for one in found),
+    )  # fmt: skip
 
 
 @one_thread()

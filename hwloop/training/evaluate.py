@@ -81,7 +81,7 @@ def evaluate(
         run = partial(method.forward, net)
         decision = decision or method.decision(net)
     if loss is not None:
-        check_loss(loss)
+        check_loss(loss, decision)
     if isinstance(net, Network):
         run = _moving(run, net)
     of_record = None if loss is None or net is None else partial(loss, cast(Network, net))

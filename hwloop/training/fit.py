@@ -105,7 +105,8 @@ def fit(
         torch's optimisers take them, where the network trains times.
     seed : int
         Order of the samples. Same seed, machine, versions and thread count: same result, bit for bit.
-    decision : ``"first"``, ``"count"`` or ``"readout"``; see :func:`hwloop.losses.predict`; default: the rule's
+    decision : ``"first"``, ``"count"`` or ``"readout"``; see :func:`hwloop.losses.predict`; default: the rule's.
+        ``"mean:3"`` and the like: the network has three output neurons a class (:mod:`hwloop.class_scores`)
     floor, policy : of the exact rule; see :meth:`hwloop.network.Network.forward`
         By default those of ``rule`` where it is an ``Exact(...)`` with its own, else 1e-3 and ``"clip"``.
     validation : Dataset, or batches of ``(inputs, labels)`` such as a torch ``DataLoader``, optional
@@ -152,9 +153,9 @@ def fit(
     """
     schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
     input_dropout = real("input_dropout", input_dropout)
-    check_task(net, task)
+    check_task(net, task, decision)
     check_trainable(net)
-    check_loss(loss)
+    check_loss(loss, decision)
     check_augment(augment, task)
     method = resolved(rule, floor, policy, DEFAULT_FLOOR)
     method.check(net)

@@ -7,8 +7,8 @@ codes, and the best epoch is chosen by validation under the same noise. No devic
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import whole
-from ..datasets import Task
+from ..datasets import Dataset, Task
+from ..device.base import repeat
 from ..errors import InputError
 from ..losses import Decision, Loss
 from ..mapping import Program
@@ -81,6 +82,7 @@ def harden(
     lr_decay: float = 0.85,
     lr_min: float = 0.0,
     clip_norm: float = 1.0,
+    repeats: int = 1,
     averaging: float = 0.99,
     floor: float = FLOOR,
     policy: FloorPolicy = "clip",
@@ -106,6 +108,8 @@ def harden(
     task, loss, epochs, batch_size, lr, lr_decay, lr_min, clip_norm, optimizer, seed, decision : as in :func:`hwloop.training.fit`
     noise : NoiseModel
         Drawn anew for every batch; ``noise.spread`` makes every batch run on another chip.
+    repeats : int
+        Draws of the noise for every batch, whose gradients are averaged: a step costs as many simulations.
     averaging : float
         Decay a step of an exponential moving average of the weights, which is what is validated and kept; 0: none.
     floor, policy : see :meth:`hwloop.network.Network.forward`
@@ -123,17 +127,19 @@ def harden(
         Training diverged: names the batch; weights and optimiser are as before it.
     """
     schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
-    repeats, floor = whole("validation_repeats", validation_repeats), real("floor", floor)
+    draws, repeats = whole("repeats", repeats), whole("validation_repeats", validation_repeats)
+    floor = real("floor", floor)
     _check_program(net, program)
-    check_task(net, task)
+    check_task(net, task, decision)
     check_trainable(net)
-    check_loss(loss)
+    check_loss(loss, decision)
     weights = HeldWeights(net)
     noisy = NoisyForward(noise, program=program, seed=schedule.seed, floor=floor, policy=policy)
     options = {
         "task": task.name, "samples": len(task.train), "loss": without_address(repr(loss)), "noise": repr(noise),
         "scales": list(program.scales), "optimizer": getattr(optimizer, "__name__", "custom"), "decision": decision,
-        "validation_repeats": repeats, "floor": floor, "policy": policy, **schedule.recorded(),
+        "validation_repeats": repeats, "floor": floor, "policy": policy, **({"repeats": draws} if draws > 1 else {}),
+        **schedule.recorded(),
     }  # fmt: skip
     run = _Hardening(
         net,
@@ -145,17 +151,19 @@ def harden(
         noisy.generator,
     )
     run.resumed(resume, schedule.epochs)
+    data = _Repeated(task.train, draws)
 
     def moved() -> None:
         weights.limit(program)
         run.moved()
 
     def train(number: int, on_batch: Callable[[int], None]) -> Evaluation:
-        return train_epoch(
-            net, task.train, loss, run.optimizer, batch_size=schedule.batch_size, decision=decision, forward=noisy,
-            generator=np.random.default_rng([schedule.seed, number]), clip_norm=schedule.clip_norm, on_batch=on_batch,
-            on_step=moved,
+        found = train_epoch(
+            net, data, loss, run.optimizer, batch_size=schedule.batch_size, decision=decision, forward=noisy,
+            generator=np.random.default_rng([schedule.seed, number]), clip_norm=schedule.clip_norm,
+            on_batch=lambda ran: on_batch(ran // draws), on_step=moved,
         )  # fmt: skip
+        return replace(found, samples=len(task.train), silent=found.silent // draws)
 
     def validate() -> Evaluation:
         runner = NoisyRunner(net, noise, program, schedule.seed + VALIDATION_SEED)
@@ -167,6 +175,21 @@ def harden(
     best = run.restore_best()
     weights.limit(program)
     return HardenResult(tuple(run.history), run.best.epoch, best, program.with_weights(net))
+
+
+class _Repeated:
+    """A data set whose batches hold every sample ``draws`` times, first draw first."""
+
+    def __init__(self, data: Dataset, draws: int) -> None:
+        self._data, self._draws = data, draws
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def batches(self, size: int, generator: np.random.Generator | None = None) -> Iterator[tuple[Spikes, Tensor]]:
+        """Batches of ``size`` samples, each of them ``draws`` times."""
+        for inputs, labels in self._data.batches(size, generator):
+            yield repeat(inputs, self._draws), labels.repeat(self._draws)
 
 
 class _Hardening(Epochs):

@@ -120,8 +120,8 @@ def finetune(
     """
     schedule = Schedule(epochs, batch_size, lr, lr_decay, lr_min, clip_norm, averaging, seed)
     repeats, validation_repeats = whole("repeats", repeats), whole("validation_repeats", validation_repeats)
-    check_task(net, task)
-    check_loss(loss)
+    check_task(net, task, decision)
+    check_loss(loss, decision)
     method = resolved(rule, floor, policy, LOOP_FLOOR)
     method.check(net)
     decision = decision or method.decision(net)

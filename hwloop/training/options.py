@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import is_bool, shown, whole
+from ..class_scores import Decision, reading
 from ..errors import InputError
+from ..losses import neurons_of
 from ..network import Network
 from ..rules import Exact, Rule, StepNetwork, find
 from ..simulate import FloorPolicy
@@ -133,17 +135,23 @@ def used(method: Rule, floor: float | None, policy: FloorPolicy | None, default_
     return {"floor": default_floor if floor is None else real("floor", floor), "policy": policy or "clip"}
 
 
-def check_task(net: Model, task: Any) -> None:
-    """Refuse what is no task, or one that does not fit the network."""
+def check_task(net: Model, task: Any, decision: Decision | None = None) -> None:
+    """Refuse what is no task, or one that does not fit the network, with the output neurons a class of ``decision``."""
+    neurons = 1 if decision is None else reading(decision).neurons
     if any(not hasattr(task, name) for name in ("name", "train", "validation", "n_in", "n_out")):
         raise InputError(
             f"task is a {type(task).__name__}; expected a hwloop.Task (or rules.ValueTask), whose train, validation and test are "
             "data sets with labels. A DataLoader is taken by evaluate, and as validation= of fit"
         )
-    if (net.n_in, net.n_out) != (task.n_in, task.n_out):
+    if (net.n_in, net.n_out) != (task.n_in, task.n_out * neurons):
+        each = (
+            ""
+            if neurons == 1
+            else f" ({task.n_out} classes of {neurons} output neurons, as decision = {decision!r} says)"
+        )
         raise InputError(
             f"the network has {net.n_in} inputs and {net.n_out} outputs; "
-            f"task {task.name} needs {task.n_in} and {task.n_out}"
+            f"task {task.name} needs {task.n_in} and {task.n_out * neurons}{each}"
         )
 
 
@@ -153,12 +161,21 @@ def check_trainable(net: Model) -> None:
         raise InputError("the network has no trainable parameter; make some an nn.Parameter that requires a gradient")
 
 
-def check_loss(loss: Any) -> None:
-    """Refuse what cannot be called as ``loss(net, record, labels)``, before anything has run."""
+def check_loss(loss: Any, decision: Decision | None = None) -> None:
+    """Refuse what cannot be called as ``loss(net, record, labels)``, before anything has run.
+
+    Nor what is of another number of output neurons a class than ``decision``, by default one.
+    """
     expected = "expected loss(net, record, labels), which returns a scalar tensor, e.g. hwloop.losses.FirstSpike(1e-3)"
     if isinstance(loss, type) or not callable(loss):
         what = f"the class {loss.__name__}" if isinstance(loss, type) else shown(loss)
         raise InputError(f"loss is {what}; {expected}")
+    wanted = 1 if decision is None else reading(decision).neurons
+    if other := neurons_of(loss) - {wanted}:
+        raise InputError(
+            f"the loss is of {min(other)} output neurons a class, decision = {decision!r} of {wanted}; allowed: as many in both, "
+            f"neurons={wanted} in each term of the loss, or a decision such as 'mean:{min(other)}'"
+        )
     called = loss.forward if isinstance(loss, nn.Module) else loss
     try:
         signature = inspect.signature(called)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hwloop.arguments import whole
+from hwloop.class_scores import reading
 from hwloop.datasets import Task
 from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, InputError
@@ -131,12 +132,13 @@ class Upkeep:
         self._schedule = Schedule(
             self.epochs, self.batch_size, self.lr, self.lr_decay, clip_norm=self.clip_norm, seed=self.seed
         )
-        check_loss(self.loss)
+        check_loss(self.loss, self.decision)
+        n_out = self.task.n_out * reading(self.decision).neurons
         sizes, held = [lif.n for _, lif in self.net.blocks], [layer.n_out for layer in self.program.layers]
-        if sizes != held or (self.net.n_in, self.net.n_out) != (self.task.n_in, self.task.n_out):
+        if sizes != held or (self.net.n_in, self.net.n_out) != (self.task.n_in, n_out):
             raise InputError(
                 f"the network has {self.net.n_in} inputs and layers of {sizes}, the program layers of {held}, task {self.task.name} "
-                f"{self.task.n_in} inputs and {self.task.n_out} classes; give the program and the task of this network"
+                f"{self.task.n_in} inputs and {n_out} outputs; give the program and the task of this network"
             )
         self.device.load(self.program)
         self.reference = self._validated().accuracy

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hwloop.arguments import whole
+from hwloop.class_scores import reading
 from hwloop.datasets import Dataset, Task
 from hwloop.device.deploy import deploy, measure, run_on, silent_neurons
 from hwloop.device.registry import Device
@@ -78,14 +79,20 @@ def perturbed(
         whole("directions", directions),
         whole("batch_size", batch_size),
     )
-    check_task(net, task)
+    check_task(net, task, decision)
     if not (size_lsb > 0 and lr_lsb > 0):
         raise InputError(f"size_lsb = {size_lsb}, lr_lsb = {lr_lsb}; allowed: > 0 (weight codes)")
     program = deploy(net, device, validation=task.validation, decision=decision, mask=mask)
     silent = [neuron for layer in silent_neurons(net, device, program, task.validation) for neuron in layer]
     if silent:  # as fine-tuning does: placed around them
         program = deploy(net, device, weight_scale=list(program.scales), mask=(*mask, *silent))
-    search = _Search(net, device, program, loss or FirstSpike(TEMPERATURE), np.random.default_rng([seed, 77]))
+    search = _Search(
+        net,
+        device,
+        program,
+        loss or FirstSpike(TEMPERATURE, reading(decision).neurons),
+        np.random.default_rng([seed, 77]),
+    )
     optimizer = torch.optim.Adam(search.codes, lr=lr_lsb)
     history, ran, best = [], 0, search.kept(measure(device, task.validation, decision=decision))
     every = max(1, steps // LOOKS)

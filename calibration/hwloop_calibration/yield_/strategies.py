@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from hwloop.class_scores import class_scores
 from hwloop.datasets import Dataset, Task
 from hwloop.device.deploy import deploy, run_on
 from hwloop.device.registry import Device, repetitions
@@ -23,7 +23,6 @@ from hwloop.experiment import Experiment
 from hwloop.losses import Decision, accuracy, predict
 from hwloop.mapping import Capabilities, Program
 from hwloop.network import Network
-from hwloop.record import Recording
 from hwloop.training.harden import harden
 from hwloop.training.loop import finetune
 from hwloop.training.noise import NoiseModel
@@ -216,16 +215,8 @@ def averaged_accuracy(device: Device, data: Dataset, runs: int, decision: Decisi
     """
     recording = run_on(device, data.inputs, runs)
     single = accuracy(predict(recording, decision), data.labels.repeat(runs))
-    score = torch.stack([_score(part, decision) for part in repetitions(recording, runs)]).mean(0)
+    score = torch.stack([class_scores(part.output, decision) for part in repetitions(recording, runs)]).mean(0)
     return single, accuracy(score.argmax(1), data.labels)
-
-
-def _score(recording: Recording, decision: Decision) -> Tensor:
-    """What decides, ``[batch, n_out]``, the larger the better."""
-    if decision == "count":
-        return recording.output.unit_counts().double()
-    first = recording.output.first_times()
-    return -torch.where(torch.isinf(first), recording.output.t_stop, first).double()
 
 
 # -- parts ----------------------------------------------------------------------------------------
