@@ -24,18 +24,15 @@ from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
 from .experiment_networks import KEYS, NetworkForm, beside, with_form
 from .experiment_sections import (
-    EmnistTask,
-    FashionMnistTask,
     FinetuneSection,
     LossSection,
-    MnistTask,
     Section,
     Seed,
     TargetSection,
     Text,
     TrainingSection,
-    YinYangTask,
 )
+from .experiment_tasks import EmnistTask, FashionMnistTask, MnistTask, YinYangTask
 from .experiments import builtin as builtin
 from .losses import Decision, Loss
 from .network import Network

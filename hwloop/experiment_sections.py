@@ -5,14 +5,12 @@ Strict models: unknown keys, inf, NaN and values of another type are refused.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from . import datasets, files, losses
+from . import losses
 from .class_scores import Decision, Pool, decision_of
-from .datasets import Stimulus, Task
 from .losses import Loss
 from .margin_losses import FirstSpikeMargin
 from .membrane_losses import MembraneIntegral, MembraneMaximum
@@ -23,10 +21,10 @@ from .simulate import DEFAULT_FLOOR, FloorPolicy
 if TYPE_CHECKING:
     from .device.registry import Target
 
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-_Seconds = Annotated[float, Field(ge=0, le=100)]
-_Positive = Annotated[float, Field(gt=0, le=100)]
+Seconds = Annotated[float, Field(ge=0, le=100)]
+Positive = Annotated[float, Field(gt=0, le=100)]
 _Potential = Annotated[float, Field(ge=-1000, le=1000)]
 _Weight = Annotated[float, Field(ge=0, le=1e6)]
 _Rate = Annotated[float, Field(gt=0, le=10)]
@@ -48,126 +46,6 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
-class StimulusSection(Section):
-    """When values spike: earliest and latest value spike, end of the window, bias spike (s)."""
-
-    t_early: _Seconds
-    t_late: _Seconds
-    t_stop: _Positive
-    bias_time: _Seconds | None = None
-
-    def build(self) -> Stimulus:
-        """As the data sets take it."""
-        return Stimulus(self.t_early, self.t_late, self.t_stop, self.bias_time)
-
-
-class YinYangTask(Section):
-    """Yin-Yang; ``train``, ``validation`` and ``test`` are sample counts, for generated data only."""
-
-    name: Literal["yin-yang"]
-    source: Literal["generated", "published"] = "generated"
-    data: Text | None = None
-    seed: Seed = 0
-    train: _Count | None = None
-    validation: _Count | None = None
-    test: _Count | None = None
-    stimulus: StimulusSection | None = None
-
-    @model_validator(mode="after")
-    def _sizes_of_generated_data(self) -> Self:
-        given = [name for name in ("train", "validation", "test") if getattr(self, name) is not None]
-        if self.source == "published" and given:
-            raise ValueError(f'{given[0]} is fixed for published data; allowed: with source = "generated"')
-        if self.source == "generated" and self.data is not None:
-            raise ValueError('data names a folder of files; allowed: with source = "published"')
-        return self
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Input units and classes."""
-        bias = self.stimulus is None or self.stimulus.bias_time is not None
-        return 4 + bias, len(datasets.YIN_YANG_CLASSES)
-
-    def build(self) -> Task:
-        """Generate or read the data."""
-        how = None if self.stimulus is None else self.stimulus.build()
-        sizes = (self.train or 5000, self.validation or 1000, self.test or 1000)
-        return datasets.yin_yang(self.data, source=self.source, seed=self.seed, sizes=sizes, stimulus=how)
-
-
-class _ImageTask(Section):
-    """Images; ``size`` is their side in pixels, ``train`` and ``test`` keep the first so many samples."""
-
-    name: str
-    size: Annotated[int, Field(ge=1, le=28)] = 28
-    data: Text | None = None
-    seed: Seed = 0
-    validation: Annotated[int, Field(ge=1, le=59_999)] = 5000
-    train: _Count | None = None
-    test: _Count | None = None
-    stimulus: StimulusSection | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Input units and classes."""
-        bias = self.stimulus is not None and self.stimulus.bias_time is not None
-        return self.size**2 + bias, self.classes
-
-    @property
-    def classes(self) -> int:
-        """Number of labels."""
-        return 10
-
-    def build(self) -> Task:
-        """Read the data."""
-        how = None if self.stimulus is None else self.stimulus.build()
-        options = {"size": self.size, "n_validation": self.validation, "seed": self.seed, "stimulus": how}
-        task = self._read(options)
-        if self.train is None and self.test is None:
-            return task
-        n_train, n_test = self.train or len(task.train), self.test or len(task.test)
-        return datasets.subset(task, n_train, len(task.validation), n_test)
-
-    @abstractmethod
-    def _read(self, options: dict[str, Any]) -> Task:
-        """The data set, from its files."""
-
-
-class MnistTask(_ImageTask):
-    """MNIST; ``crop`` is the side of the centre that is kept."""
-
-    name: Literal["mnist"]
-    crop: Annotated[int, Field(ge=2, le=28, multiple_of=2)] | None = None
-
-    def _read(self, options: dict[str, Any]) -> Task:
-        return datasets.mnist(self.data, crop=self.crop, **options)
-
-
-class FashionMnistTask(_ImageTask):
-    """Fashion-MNIST."""
-
-    name: Literal["fashion-mnist"]
-
-    def _read(self, options: dict[str, Any]) -> Task:
-        return datasets.fashion_mnist(self.data, **options)
-
-
-class EmnistTask(_ImageTask):
-    """A ``subset`` of EMNIST."""
-
-    name: Literal["emnist"]
-    subset: Literal["balanced", "bymerge", "byclass", "letters", "digits", "mnist"] = "balanced"
-
-    @property
-    def classes(self) -> int:
-        """Number of labels."""
-        first, last = files.EMNIST_LABELS[self.subset]
-        return last - first + 1
-
-    def _read(self, options: dict[str, Any]) -> Task:
-        return datasets.emnist(self.data, subset=self.subset, **options)
-
-
 class NetworkSection(Section):
     """Fully connected LIF layers. Every list holds one value for all spiking layers, or one for each of them.
 
@@ -176,14 +54,14 @@ class NetworkSection(Section):
 
     form: Literal["chain"] = "chain"
     hidden: Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=20)]
-    tau_mem: Annotated[list[_Positive], _OneOrPerLayer, Field(min_length=1)]
-    tau_syn: Annotated[list[_Positive], _OneOrPerLayer, Field(min_length=1)]
+    tau_mem: Annotated[list[Positive], _OneOrPerLayer, Field(min_length=1)]
+    tau_syn: Annotated[list[Positive], _OneOrPerLayer, Field(min_length=1)]
     v_th: Annotated[list[_Potential], _OneOrPerLayer, Field(min_length=1)] = [1.0]
     v_leak: Annotated[list[_Potential], _OneOrPerLayer, Field(min_length=1)] = [0.0]
     v_reset: Annotated[list[_Potential], _OneOrPerLayer, Field(min_length=1)] = [0.0]
-    t_ref: Annotated[list[_Seconds], _OneOrPerLayer, Field(min_length=1)] = [0.0]
+    t_ref: Annotated[list[Seconds], _OneOrPerLayer, Field(min_length=1)] = [0.0]
     reset: Literal["value", "subtract"] = "value"
-    max_spikes: _Count | None = None
+    max_spikes: Count | None = None
     init_mean: Annotated[list[_Potential], _OneOrPerLayer, Field(min_length=1)] | None = None
     init_std: Annotated[list[_Weight], _OneOrPerLayer, Field(min_length=1)] | None = None
     train: list[Literal["tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref"]] = []
@@ -263,11 +141,11 @@ class FirstSpikeLoss(_Hinges):
     """
 
     decision: Literal["first"]
-    temperature: _Positive
+    temperature: Positive
     pool: Pool = "mean"
     lead_hinge: _Weight = 0.0
-    lead: _Positive = 3.0
-    noise: _Positive | None = None
+    lead: Positive = 3.0
+    noise: Positive | None = None
 
     @model_validator(mode="after")
     def _lead_of_noise(self) -> Self:
@@ -308,7 +186,7 @@ class SpikeCountLoss(_Hinges):
 class _MembraneLoss(Section):
     """Losses of an output that does not spike (``li``); ``scale`` (membrane units) of their cross-entropy."""
 
-    scale: _Positive = 1.0
+    scale: Positive = 1.0
     dead_hinge: _Weight = 0.0
     dead_margin: _Weight = 0.05
 
@@ -379,12 +257,12 @@ class ElasticTable(Section):
 class TrainingSection(Section):
     """Training in software; without ``clip_norm`` gradients are not clipped."""
 
-    epochs: _Count
-    batch_size: _Count
+    epochs: Count
+    batch_size: Count
     lr: _Rate
     lr_decay: _Decay = 1.0
     lr_min: _Share = 0.0
-    clip_norm: _Positive | None = None
+    clip_norm: Positive | None = None
     floor: _Share = DEFAULT_FLOOR
     policy: FloorPolicy = "clip"
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -425,14 +303,14 @@ class TargetSection(Section):
 class FinetuneSection(Section):
     """Fine-tuning in the loop; without a loss of its own, that of the experiment."""
 
-    epochs: _Count
-    batch_size: _Count
+    epochs: Count
+    batch_size: Count
     lr: _Rate
     lr_decay: _Decay = 1.0
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     validation_repeats: Annotated[int, Field(ge=1, le=1000)] = 2
     floor: _Share = 0.1
     policy: FloorPolicy = "clip"
-    clip_norm: _Positive = 1.0
+    clip_norm: Positive = 1.0
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     loss: LossSection | None = None

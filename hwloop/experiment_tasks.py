@@ -1,0 +1,132 @@
+"""Tasks of an experiment file: which data, encoded how. Strict, as all sections (:mod:`hwloop.experiment_sections`)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from . import datasets, files
+from .datasets import Stimulus, Task
+from .experiment_sections import Count, Positive, Seconds, Section, Seed, Text
+
+
+class StimulusSection(Section):
+    """When values spike: earliest and latest value spike, end of the window, bias spike (s)."""
+
+    t_early: Seconds
+    t_late: Seconds
+    t_stop: Positive
+    bias_time: Seconds | None = None
+
+    def build(self) -> Stimulus:
+        """As the data sets take it."""
+        return Stimulus(self.t_early, self.t_late, self.t_stop, self.bias_time)
+
+
+class YinYangTask(Section):
+    """Yin-Yang; ``train``, ``validation`` and ``test`` are sample counts, for generated data only."""
+
+    name: Literal["yin-yang"]
+    source: Literal["generated", "published"] = "generated"
+    data: Text | None = None
+    seed: Seed = 0
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
+    stimulus: StimulusSection | None = None
+
+    @model_validator(mode="after")
+    def _sizes_of_generated_data(self) -> Self:
+        given = [name for name in ("train", "validation", "test") if getattr(self, name) is not None]
+        if self.source == "published" and given:
+            raise ValueError(f'{given[0]} is fixed for published data; allowed: with source = "generated"')
+        if self.source == "generated" and self.data is not None:
+            raise ValueError('data names a folder of files; allowed: with source = "published"')
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Input units and classes."""
+        bias = self.stimulus is None or self.stimulus.bias_time is not None
+        return 4 + bias, len(datasets.YIN_YANG_CLASSES)
+
+    def build(self) -> Task:
+        """Generate or read the data."""
+        how = None if self.stimulus is None else self.stimulus.build()
+        sizes = (self.train or 5000, self.validation or 1000, self.test or 1000)
+        return datasets.yin_yang(self.data, source=self.source, seed=self.seed, sizes=sizes, stimulus=how)
+
+
+class _ImageTask(Section):
+    """Images; ``size`` is their side in pixels, ``train`` and ``test`` keep the first so many samples."""
+
+    name: str
+    size: Annotated[int, Field(ge=1, le=28)] = 28
+    data: Text | None = None
+    seed: Seed = 0
+    validation: Annotated[int, Field(ge=1, le=59_999)] = 5000
+    train: Count | None = None
+    test: Count | None = None
+    stimulus: StimulusSection | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Input units and classes."""
+        bias = self.stimulus is not None and self.stimulus.bias_time is not None
+        return self.size**2 + bias, self.classes
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return 10
+
+    def build(self) -> Task:
+        """Read the data."""
+        how = None if self.stimulus is None else self.stimulus.build()
+        options = {"size": self.size, "n_validation": self.validation, "seed": self.seed, "stimulus": how}
+        task = self._read(options)
+        if self.train is None and self.test is None:
+            return task
+        n_train, n_test = self.train or len(task.train), self.test or len(task.test)
+        return datasets.subset(task, n_train, len(task.validation), n_test)
+
+    @abstractmethod
+    def _read(self, options: dict[str, Any]) -> Task:
+        """The data set, from its files."""
+
+
+class MnistTask(_ImageTask):
+    """MNIST; ``crop`` is the side of the centre that is kept."""
+
+    name: Literal["mnist"]
+    crop: Annotated[int, Field(ge=2, le=28, multiple_of=2)] | None = None
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.mnist(self.data, crop=self.crop, **options)
+
+
+class FashionMnistTask(_ImageTask):
+    """Fashion-MNIST."""
+
+    name: Literal["fashion-mnist"]
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.fashion_mnist(self.data, **options)
+
+
+class EmnistTask(_ImageTask):
+    """A ``subset`` of EMNIST."""
+
+    name: Literal["emnist"]
+    subset: Literal["balanced", "bymerge", "byclass", "letters", "digits", "mnist"] = "balanced"
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        first, last = files.EMNIST_LABELS[self.subset]
+        return last - first + 1
+
+    def _read(self, options: dict[str, Any]) -> Task:
+        return datasets.emnist(self.data, subset=self.subset, **options)
