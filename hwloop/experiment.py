@@ -74,12 +74,11 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_readout(self) -> Self:
-        if self.finetune.loss is not None and self.finetune.loss.reads != self.loss.reads:
-            raise ValueError(
-                f"finetune.loss decides by {self.finetune.loss.reads!r}, loss by {self.loss.reads!r}; allowed: the same decision, "
-                "neurons and pool in both"
-            )
+    def _neurons_a_class(self) -> Self:
+        if self.finetune.loss is not None:
+            tuned, trained = (reading(loss.reads).neurons for loss in (self.finetune.loss, self.loss))
+            if tuned != trained:
+                raise ValueError(f"finetune.loss has {tuned} neurons a class, loss {trained}; allowed: as many in both")
         return self
 
     @classmethod

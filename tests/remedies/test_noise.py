@@ -99,7 +99,7 @@ CASES = [
          (lambda: measured("first", until()), lambda: measured("mean:2", until()), lambda: measured("count", until()), lambda: measured("first", 2))),
     Case("sure_on", "measure once, repeats=1", lambda: sure(False), (once, lambda: sure(True))),
     Case("FirstSpikeLoss._lead_of_noise", "state noise, the s that lead counts in", lambda: experiment(lead_hinge=1.0), lambda: experiment(lead_hinge=1.0, noise=1e-4)),
-    Case("Experiment._one_readout", "allowed: the same decision, neurons and pool in both", lambda: tuned(1), lambda: tuned(3)),
+    Case("Experiment._neurons_a_class", "allowed: as many in both", lambda: tuned(1), lambda: tuned(3)),
 ]  # fmt: skip
 
 
