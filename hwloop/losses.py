@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor
@@ -20,13 +20,13 @@ from torch import Tensor
 from . import simulate
 from .errors import InputError, OptionError
 from .network import Network
-from .network.populations import SpikingPopulation
 from .network.readouts import without_reset
 from .record import Record
 from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
 
 if TYPE_CHECKING:
+    from .network.populations import SpikingPopulation
     from .simulate.readout import Membranes
 
 #: How an output is read: the earliest spike wins, or the largest count, or the largest readout of the training rule; of an
@@ -226,9 +226,8 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
 
 def _hinge_of_graph(net: Network, record: Record, index: int, margin: float, wanted: Tensor) -> Tensor:
     name = net.structure.populations[index]
-    node = net.structure.nodes[name]
-    top = without_reset(net, record, name).maximum()
-    v_th = node.acting_parameters()["v_th"] if isinstance(node, SpikingPopulation) else top.new_zeros(node.n)
+    node = cast("SpikingPopulation", net.structure.nodes[name])  # a record counts populations that spike
+    top, v_th = without_reset(net, record, name).maximum(), node.acting_parameters()["v_th"]
     return torch.where(wanted, torch.relu(v_th + margin - top), 0.0).sum(1).mean()
 
 
