@@ -76,6 +76,16 @@ def test_a_start_at_the_leak_potential_is_none() -> None:
     assert started(0.25).v_init is not None
 
 
+def test_neurons_without_a_time_constant_have_one_second_in_its_place() -> None:
+    nodes = {"in": hl.Input(1), "d": hl.DeltaLIF(1, tau_mem=1e-2), "i": hl.IF(1)}
+    net = hl.Network.graph(nodes, [hl.Projection("in", "d", dense([[1.0]])), hl.Projection("d", "i", dense([[1.0]]))])
+    d, i = network_values(net)
+    assert (d.kind, i.kind) == ("DeltaLIF", "IF")
+    assert d.parameters["tau_mem"].tolist() == pytest.approx([1e-2])
+    assert [one.parameters["tau_syn"].tolist() for one in (d, i)] == [[1.0], [1.0]]
+    assert i.parameters["tau_mem"].tolist() == [1.0]
+
+
 def test_paths_between_the_same_units_add_up() -> None:
     net = hl.Network.graph(
         {"in": hl.Input(2), "n": hl.LIF(1, **TAUS)},
