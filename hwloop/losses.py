@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,6 @@ from .class_scores import Decision as Decision
 from .class_scores import Pool, Reading, class_scores, class_times, leaders, reading
 from .errors import InputError, OptionError
 from .network import Network
-from .network.populations import SpikingPopulation
 from .network.readouts import without_reset
 from .ranks.sharing import summed
 from .record import Record
@@ -31,6 +30,7 @@ from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
 
 if TYPE_CHECKING:
+    from .network.populations import SpikingPopulation
     from .simulate.readout import Membranes
 
 #: Prediction for a sample without any output spike; it equals no label, so it counts as wrong.
@@ -246,9 +246,8 @@ def silent_hinge(net: Network, record: Record, layer: int, margin: float, mask: 
 
 def _hinge_of_graph(net: Network, record: Record, index: int, margin: float, wanted: Tensor) -> Tensor:
     name = net.structure.populations[index]
-    node = net.structure.nodes[name]
-    top = without_reset(net, record, name).maximum()
-    v_th = node.acting_parameters()["v_th"] if isinstance(node, SpikingPopulation) else top.new_zeros(node.n)
+    node = cast("SpikingPopulation", net.structure.nodes[name])  # a record counts populations that spike
+    top, v_th = without_reset(net, record, name).maximum(), node.acting_parameters()["v_th"]
     return torch.where(wanted, torch.relu(v_th + margin - top), 0.0).sum(1).mean()
 
 

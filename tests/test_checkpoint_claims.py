@@ -350,9 +350,10 @@ def test_text_of_a_file_is_shown_escaped_and_cut(tmp_path: Path) -> None:
     assert r"Saved: \x1b[31m" in str(caught.value)
     # 2000 characters of it, then dots: the escape takes eight
     assert "n" * (2000 - 8) + "..." in str(caught.value)
-    rewrite(manifest, network="m" * 2000)
-    with pytest.raises(CheckpointError, match="m{2000}[.] This network"):
-        load_checkpoint(tmp_path, net())
+    for length, shown in ((2000, "m{2000}"), (2001, "m{2000}[.][.][.]")):
+        rewrite(manifest, network="m" * length)
+        with pytest.raises(CheckpointError, match=rf"Saved: {shown}[.] This network"):
+            load_checkpoint(tmp_path, net())
 
 
 # -- of which network -----------------------------------------------------------------------------

@@ -311,6 +311,7 @@ def test_labels_are_whole_numbers_of_an_output_each(loss: Loss) -> None:
         (torch.tensor([0]), r"labels are torch.int64 \(1,\); expected whole numbers, one for each of 2"),
         (torch.tensor([[0, 1]]), r"labels are torch.int64 \(1, 2\)"),
         (torch.tensor([0.0, 1.0]), "labels are torch.float32"),
+        (torch.tensor([0j, 1j]), "labels are torch.complex64"),
     ):
         with pytest.raises(InputError, match=message):
             loss(NET, record, labels)

@@ -141,6 +141,8 @@ def test_a_layer_without_a_word_resets_to_a_value_and_lost_nothing_in_rounding()
         None,
     )
     assert (plain.saturated, plain.zeroed, plain.rounding_rms) == (0, 0, 0.0)
+    assert (plain.blocks, plain.synapses, plain.bias, plain.v_init) == ((), None, None, None)
+    assert (plain.filtered, plain.kind, plain.name) == (False, "LIF", "")
 
 
 def layer(**changes: Any) -> LayerProgram:

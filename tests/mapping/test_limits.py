@@ -15,8 +15,10 @@ from hwloop.mapping import (
     compile_network,
     dense_name,
     lif_name,
+    network_values,
 )
 from hwloop.mapping.capabilities import GRAPH_LIMITS
+from hwloop.mapping.constraints import _factor_in_words
 
 from .small_chip import CHIP, limits, network, refused
 
@@ -29,6 +31,10 @@ def test_without_a_word_a_target_has_real_weights_at_model_speed_and_no_extras()
     assert (plain.reset_kinds, plain.delays, plain.recurrent, plain.spike_cap) == (("value",), False, False, False)
     assert (plain.ranges, plain.uniform, plain.max_delay, plain.max_events) == ({}, (), None, None)
     assert (plain.refractory_min, plain.time_step, plain.latency) == (0.0, 0.0, 0.0)
+    assert (plain.populations, plain.graphs, plain.synaptic_delays) == (("LIF",), False, False)
+    assert (plain.bias, plain.initial_membrane, plain.joined) == (False, False, 1)
+    # a latency on the device is so many times longer in the model
+    assert Capabilities("t", 1, 2, speedup=1000.0, latency=2e-6).model_latency == 2e-3
 
 
 @pytest.mark.parametrize(("bits", "top"), [(2, 1), (3, 3), (6, 31), (8, 127), (16, 32767)])
@@ -166,6 +172,35 @@ def test_the_slack_itself_is_within() -> None:
     )
     chip = limits(ranges={"tau_mem": Range(0.5, 1.0, "device_s")}, speedup=1.0)
     compile_network(network(tau_mem=[end, 0.5 - 1e-6]), chip)
+
+
+@pytest.mark.parametrize(
+    ("taus", "factor"),
+    [
+        # the shortest asks for 1.34 at least, what the longest leaves is that but for float32's rounding: 5e-7
+        ((2e-3 / 1.34, 0.1 / 1.34 * (1 + 3e-7)), 1.34),
+        ((2e-3 / 1.34, 0.1 / 1.34 * (1 + 7e-7)), None),
+        ((2e-3 / 1.34 * (1 - 3e-7), 0.1 / 1.34), 1.34),
+        ((2e-3 / 1.34 * (1 - 7e-7), 0.1 / 1.34), None),
+        ((2e-3, 0.25), None),  # what shortens the longest makes the shortest too short
+        ((5e-3, 0.25), 0.4),
+        ((1e-3, 1e-2), 2.0),
+    ],
+)
+def test_a_factor_of_all_times_is_named_where_one_suits_them_all(taus: tuple[float, ...], factor: float | None) -> None:
+    values = network_values(network(tau_mem=list(taus)))
+    words = "" if factor is None else f", or multiply all times of the model, and of its inputs, by {factor:g}"
+    assert _factor_in_words(values, limits(**TAU_MEM)) == words
+
+
+def test_the_factor_of_all_times_keeps_the_longest_delay_within_its_limit() -> None:
+    chip = limits(delays=True, max_delay=5e-6, **TAU_MEM)
+    late = network(tau_mem=1e-3, delay=torch.tensor([1e-3, 3e-3], dtype=torch.float64))
+    assert _factor_in_words(network_values(late), chip) == ""  # 2 for the time constants, 5/3 at most for the delays
+    soon = network(tau_mem=1e-3, delay=torch.tensor([0.0, 2.5e-3], dtype=torch.float64))
+    assert _factor_in_words(network_values(soon), chip).endswith("by 2")
+    for without in (network(), network(delay=0.0)):
+        assert _factor_in_words(network_values(without), chip) == ""  # all is well as it is
 
 
 def test_reset_and_cap_are_carried_where_the_target_has_them() -> None:

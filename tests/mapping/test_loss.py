@@ -161,6 +161,50 @@ def test_a_rule_that_the_target_refuses_is_not_named() -> None:
     assert "No scale rule keeps them" in text
 
 
+def test_of_the_rules_that_keep_the_weights_the_one_that_loses_least_is_named() -> None:
+    class Values:
+        weight = np.array([[7.0, 0.9, 0.9, 0.9]])
+        weights_at = "layer 0 (Dense)"
+
+    # a layer that loses most of its weights; what other rules keep of it: all and cut off half, all but one, too little
+    kept = {
+        "quantile:0.999": layer([[1, 0, 0, 0]]), "quantile:0.99": layer([[7, 1, 1, 1]], 1.0), "quantile:0.95": layer([[3, 1, 1, 1]], 0.9, 3),
+    }  # fmt: skip
+    (text,) = weight_losses([Values()], [layer([[7, 0, 0, 0]], 1.0)], ["max"], lambda index, rule: kept.get(str(rule)))  # type: ignore[list-item]
+    assert text == (
+        "layer 0 (Dense): 0 of 4 weights became 0 at 1 a code; they bring 28% of an average neuron's input. "
+        "With 'quantile:0.99' 0 become 0 and 0 saturate (tried): compile with weight_scale='quantile:0.99'"
+    )
+
+
+def test_a_rule_has_to_halve_the_loss() -> None:
+    class Values:
+        weight = np.array([[6.0, 1.0, 1.0, 1.0, 1.0]])
+        weights_at = "layer 0 (Dense)"
+
+    def found(saturated: float) -> str:
+        """A rule that keeps the small weights, and cuts off so much of the large one."""
+        other = layer([[7, 1, 1, 1, 1]], (6.0 - saturated) / 7.5)
+        return weight_losses([Values()], [layer([[7, 0, 0, 0, 0]])], ["max"], lambda index, rule: other)[0]  # type: ignore[list-item]
+
+    # .4 of the input is lost: less than .2, which is 2 of the 10, has to go
+    assert "With 'quantile:0.999'" in found(1.9)
+    assert "No scale rule keeps them" in found(2.1)
+
+
+def test_a_rule_that_loses_a_tenth_to_zero_is_no_remedy() -> None:
+    class Values:
+        weight = np.array([[4.0, 3.0, 2.0, 1.0]])
+        weights_at = "layer 0 (Dense)"
+
+    def found(codes: list[int]) -> str:
+        other = layer([codes], 1.0)
+        return weight_losses([Values()], [layer([[7, 0, 0, 0]])], ["max"], lambda index, rule: other)[0]  # type: ignore[list-item]
+
+    assert "With 'quantile:0.999'" in found([4, 3, 2, 0])  # a tenth itself
+    assert "No scale rule keeps them" in found([4, 3, 0, 1])
+
+
 def test_recompiling_with_the_scales_of_a_program_is_silent() -> None:
     net = outlier()
     for target in ("loihi", "emulator:0"):
@@ -189,6 +233,14 @@ def test_distances_from_ticks() -> None:
         "layer 2 (Dense): 2 of 3 delays are rounded by more than a tenth of a tick of 0.0001 s, that of input unit 2, "
         "0.000125 s, by 0.25"
     )
+
+
+def test_a_delay_a_tenth_of_a_tick_off_is_not_far() -> None:
+    (one,) = network_values(delayed(1e-4, 2e-4))
+    assert far_delays(one, np.array([0.1, 0.1]), DT) is None
+    text = far_delays(one, np.array([0.1, 0.1001]), DT)
+    assert text is not None
+    assert text.startswith("layer 0 (Dense): 1 of 2 delays are rounded by more than a tenth of a tick of 0.0001 s")
 
 
 @pytest.mark.parametrize(
@@ -294,6 +346,8 @@ def test_deploying_probes_with_the_validation_data_and_keeps_its_candidates_quie
         ([0, 0, 0], [10, 10, 0], "saturates in 2 neurons"),
         ([10, 9, 0], [0, 0, 0], None),
         ([10, 10, 0], [0, 0, 0], "falls silent"),
+        ([1] * 20, [0] * 20, "falls silent"),
+        ([1] * 19, [0] * 19, None),
     ],
 )
 def test_a_layer_is_told_where_more_than_half_of_its_neurons_changed(

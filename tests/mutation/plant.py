@@ -144,6 +144,8 @@ def _try_all(
     copies: queue.SimpleQueue[Copy], parts: Sequence[Part], chosen: Sequence[Drawn], jobs: int
 ) -> list[tuple[str, Outcome]]:
     needed = [part for part in parts if any(drawn.part == part.name for drawn in chosen)]
+    order = [part.name for part in needed]
+    chosen = sorted(chosen, key=lambda drawn: order.index(drawn.part))  # the tests of a part are collected once
     coverage = {part.name: _covered(copies, part) for part in needed}
 
     def one(numbered: tuple[int, Drawn]) -> tuple[str, Outcome]:

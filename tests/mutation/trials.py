@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -39,8 +40,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Seconds of every test of a module, and the lines of its sources that each runs."""
+    """Seconds of every test of a part, and the lines of its sources that each runs."""
 
+    files: tuple[str, ...]
+    sources: tuple[str, ...]
     seconds: dict[str, float]
     tests_of: dict[tuple[str, int], frozenset[str]]
 
@@ -74,6 +77,7 @@ class Copy:
         except filelock.Timeout:
             raise BrokenError(f"another run is using {folder}; name another folder with --keep") from None
         self.folder, self.output = folder / "tree", folder / "output.txt"
+        self._held: Coverage | None = None
         self._cold = not (folder / "numba").exists()
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(root, self.folder, ignore=LEFT_OUT, symlinks=True)  # keeps times, which Numba's cache goes by
@@ -101,32 +105,54 @@ class Copy:
         self._lock.release()
 
     def coverage(self, files: Sequence[str], sources: Sequence[str]) -> Coverage:
-        """Run all tests of ``files`` unchanged; in a new folder twice, since the first run compiles what is used."""
-        if self._cold:
-            self._run(files, None, None, FIRST_RUN)
-        answer = self._run(files, None, sources, FIRST_RUN)
-        if answer["status"] != 0:
-            raise BrokenError(
-                f"the tests fail without any change: {answer['failed'] or self.output.read_text()[-2000:]}"
-            )
+        """Run all tests of ``files`` unchanged; in a new folder twice, since the first run compiles what is used.
+
+        What came of it is kept in the folder for as long as no file of the project changes.
+        """
+        kept = self.folder.parent / f"coverage-{self._state(files, sources)}.json"
+        if not kept.exists():
+            if self._cold:
+                self._run(files, None, None, FIRST_RUN)
+            answer = self._run(files, None, sources, FIRST_RUN)
+            if answer["status"] != 0:
+                raise BrokenError(
+                    f"the tests fail without any change: {answer['failed'] or self.output.read_text()[-2000:]}"
+                )
+            kept.write_text(json.dumps(answer))
+        answer = json.loads(kept.read_text())
         tests_of: dict[tuple[str, int], set[str]] = defaultdict(set)
         for name, lines in answer["lines"].items():
             for path, line in lines:
                 tests_of[path, line].add(name)
-        return Coverage(answer["seconds"], {place: frozenset(names) for place, names in tests_of.items()})
+        found = {place: frozenset(names) for place, names in tests_of.items()}
+        return Coverage(tuple(files), tuple(sources), answer["seconds"], found)
+
+    def _state(self, files: Sequence[str], sources: Sequence[str]) -> str:
+        """Digest of what the tests of a part depend on: every file of the project."""
+        digest = hashlib.sha256(json.dumps([sys.version, list(files), list(sources), self.options]).encode())
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(self.folder)}\0".encode() + path.read_bytes())
+        return digest.hexdigest()[:16]
 
     def outcome(self, mutant: Mutant, text: str, coverage: Coverage) -> Outcome:
         """Plant ``text``, the changed file, run the tests that run the place, put the file back."""
         tests = coverage.tests(mutant.place)
         if not tests:
             return Outcome(mutant, False, "no test runs this line")
+        if self._held is not coverage:
+            self._send({"hold": coverage.files, "sources": coverage.sources, **self._common()})
+            self._held = coverage
         path = self.folder / mutant.place.path
         before, times = path.read_bytes(), path.stat()
         path.write_text(text)
         os.utime(path, (times.st_atime, times.st_mtime + 2))  # another time than any compiled file of it has
         try:
             limit = CPU_MORE + CPU_FACTOR * sum(coverage.seconds[name] for name in tests)
-            answer = self._run(sorted({name.split("::")[0] for name in tests}), tests, None, limit)
+            files, anew = sorted({name.split("::")[0] for name in tests}), {"status": "anew"}
+            change = {"path": mutant.place.path, "text": text}
+            answer = self._run(files, tests, None, limit, change) if mutant.place.lines else anew
+            if answer["status"] == "anew":
+                answer = self._run(files, tests, None, limit)
         finally:
             path.write_bytes(before)
             os.utime(path, (times.st_atime, times.st_mtime))
@@ -143,12 +169,18 @@ class Copy:
             raise BrokenError(f"{quickest} no longer passes without any change: {self.output.read_text()[-2000:]}")
 
     def _run(
-        self, files: Sequence[str], tests: list[str] | None, trace: Sequence[str] | None, limit: float
-    ) -> dict[str, Any]:
-        job = {
-            "files": list(files), "options": self.options, "tests": tests, "trace": None if trace is None else list(trace),
-            "cpu_s": int(limit), "wall_s": WALL_FACTOR * limit, "output": str(self.output),
-        }  # fmt: skip
+        self, files: Sequence[str], tests: list[str] | None, trace: Sequence[str] | None, limit: float,
+        change: dict[str, str] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        return self._send({
+            "files": list(files), "tests": tests, "trace": None if trace is None else list(trace),
+            "cpu_s": int(limit), "wall_s": WALL_FACTOR * limit, "change": change, **self._common(),
+        })  # fmt: skip
+
+    def _common(self) -> dict[str, Any]:
+        return {"options": self.options, "output": str(self.output)}
+
+    def _send(self, job: dict[str, Any]) -> dict[str, Any]:
         self._server.stdin.write(json.dumps(job) + "\n")  # type: ignore[union-attr]
         self._server.stdin.flush()  # type: ignore[union-attr]
         line = self._server.stdout.readline()  # type: ignore[union-attr]
