@@ -18,12 +18,15 @@ import torch
 
 from hwloop.errors import CompileError
 from hwloop.mapping import rounded_up
-from hwloop.rules import StepNetwork, Values
+from hwloop.network import Sparse
+from hwloop.rules import Stage, StepNetwork, Values
 from hwloop.rules.spide.rule import limited, rate_neurons
 from hwloop.rules.spikegrad.rule import input_counts, neurons_of
 from hwloop.rules.steps.synapse_lists import synapses
 from hwloop_fixed_point.registers import BIAS_EXPONENT, BIAS_MANTISSA, MAX_STATE, MAX_THRESHOLD, STATE_SHIFT, Array
 from hwloop_fixed_point.soft_reset import SoftPopulation
+
+from .step_codes import dense_weight
 
 #: Largest even code of mixed sign that is also the negative of a code.
 TOP_CODE = 254
@@ -108,9 +111,9 @@ def spikegrad_codes(net: StepNetwork, *, signed: bool) -> SoftCodes:
     """
     held = copy.deepcopy(net).double()
     worth, populations, scales = 1.0 / neurons_of(net.stages[0]).levels, [], []
-    for stage, kept in zip(net.stages[:-1], held.stages[:-1], strict=True):
-        neurons, listed = neurons_of(kept), synapses(kept)
-        weight = kept.connection.weight.detach().numpy() * listed.share
+    for k, stage in enumerate(net.stages[:-1]):
+        neurons = neurons_of(held.stages[k])
+        weight = _asked(held.stages[k])
         relative = neurons.theta / worth
         scale = min(_scale(weight), power_of_two(MAX_THRESHOLD / relative))
         codes, vth = _codes(weight, scale), round(relative * scale)
@@ -121,13 +124,9 @@ def spikegrad_codes(net: StepNetwork, *, signed: bool) -> SoftCodes:
                 layer=stage.name,
                 fix=f"raise theta to {rounded_up(worth / scale, 3):g} or more",
             )
-        kept.connection.weight.data.copy_(torch.from_numpy(codes / (scale * listed.share)))
-        dense = np.zeros((kept.n_out, kept.n_in), np.int32)
-        dense[listed.targets, np.repeat(np.arange(kept.n_in), np.diff(listed.starts))] = codes.reshape(-1)[
-            listed.parameters
-        ]
+        dense = _hold(held, k, codes, scale)
         unit = scale / worth * 2**STATE_SHIFT
-        start = np.zeros(kept.n_out)
+        start = np.zeros(stage.n_out)
         if neurons.bias is not None:
             rounded = torch.round(neurons.bias.detach() * unit).clamp(1 - MAX_STATE // 2, MAX_STATE // 2 - 1)
             neurons.bias.data.copy_(rounded / unit)
@@ -139,6 +138,34 @@ def spikegrad_codes(net: StepNetwork, *, signed: bool) -> SoftCodes:
         scales.append(scale)
         worth = neurons.theta
     return SoftCodes(tuple(populations), held, tuple(scales))
+
+
+def _written_out(stage: Stage) -> bool:
+    """Whether the synapses of ``stage`` have a code each: factors make those of one weight differ, and two may meet."""
+    return stage.scaled or isinstance(stage.connection, Sparse)
+
+
+def _asked(stage: Stage) -> Array:
+    """The weights that become codes: those of the connection, over pooling windows, or all synapses ``[n_out, n_in]``."""
+    if _written_out(stage):
+        return dense_weight(stage)
+    weight: Array = stage.connection.weight.detach().numpy() * synapses(stage).share
+    return weight
+
+
+def _hold(held: StepNetwork, k: int, codes: Array, scale: float) -> Array:
+    """Give stage ``k`` of ``held`` what its ``codes`` stand for; the codes of all synapses ``[n_out, n_in]``."""
+    stage = held.stages[k]
+    if _written_out(stage):
+        held.hold_matrix(k, torch.from_numpy(codes / scale))
+        return codes
+    listed = synapses(stage)
+    stage.connection.weight.data.copy_(torch.from_numpy(codes / (scale * listed.share)))
+    dense = np.zeros((stage.n_out, stage.n_in), np.int32)
+    dense[listed.targets, np.repeat(np.arange(stage.n_in), np.diff(listed.starts))] = codes.reshape(-1)[
+        listed.parameters
+    ]
+    return dense
 
 
 def spread_events(values: Values, levels: int, ticks: int) -> Array:

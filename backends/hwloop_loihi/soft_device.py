@@ -25,6 +25,7 @@ from hwloop_fixed_point.soft_reset import SoftRun, run_population
 from .held_network import HeldNetwork, warn_of_zeros
 from .soft_codes import SoftCodes, bias_currents, spide_codes, spikegrad_codes, spread_events
 from .step_amounts import higher_theta, weaker_volley
+from .step_codes import dense_weight
 
 #: Ticks in which SpikeGrad's input events arrive, ticks in which potentials may come to rest at first, and at most.
 INPUT_TICKS, SETTLING, MOST_TICKS = 32, 32, 4096
@@ -57,7 +58,7 @@ class SoftDevice(HeldNetwork, ABC):
         self.write(net)
         if net.rule == "spikegrad":
             held = zip(net.stages[:-1], self.codes.net.stages[:-1], strict=True)
-            warn_of_zeros((stage.name, _weights(stage), _weights(kept)) for stage, kept in held)
+            warn_of_zeros((stage.name, *_weights(stage, kept)) for stage, kept in held)
 
     @abstractmethod
     def _population(self, index: int, inputs: Array, bias: Array) -> SoftRun:
@@ -150,8 +151,12 @@ class SoftDevice(HeldNetwork, ABC):
         )
 
 
-def _weights(stage: Stage) -> Array:
-    return np.asarray(stage.connection.weight.detach().double().numpy())
+def _weights(stage: Stage, kept: Stage) -> tuple[Array, Array]:
+    """Weights of ``stage`` and of what holds it; synapse by synapse where that has another connection."""
+    if type(stage.connection) is not type(kept.connection) or stage.scaled:
+        return dense_weight(stage), dense_weight(kept)
+    weight, held = (np.asarray(one.connection.weight.detach().double().numpy()) for one in (stage, kept))
+    return weight, held
 
 
 class EmulatedSoftDevice(SoftDevice):

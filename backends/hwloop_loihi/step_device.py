@@ -11,8 +11,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 
-from hwloop.errors import InputError, TargetError
-from hwloop.network import Dense
+from hwloop.errors import TargetError
 from hwloop.record import RanOn
 from hwloop.rules import HM2BP, NA, LeakyNeurons, StepNetwork, StepRecord, Values, find
 from hwloop.rules.hm2bp.step_simulation import counts
@@ -89,13 +88,12 @@ class EmulatedStepDevice(HeldNetwork):
     def expected(self, values: Values) -> StepRecord:
         """What the rule's own simulation makes of ``values`` with the weights that the codes stand for."""
         held = deepcopy(self.net)
-        stages = held.stages if self.net.rule == "hm2bp" else held.stages[1:]
-        for stage, layer in zip(stages, self.layers, strict=True):
-            if not isinstance(stage.connection, Dense) or stage.pools:
-                raise InputError(f"{stage.name}: expected() compares dense stages alone; compare accuracies instead")
-            stage.connection.weight.copy_(torch.from_numpy(layer.weight))
-            if isinstance(stage.neurons, LeakyNeurons):
-                stage.neurons.lateral = layer.lateral
+        first = 0 if self.net.rule == "hm2bp" else 1
+        for k, layer in enumerate(self.layers, first):
+            held.hold_matrix(k, torch.from_numpy(layer.weight))
+            neurons = held.stages[k].neurons
+            if isinstance(neurons, LeakyNeurons):
+                neurons.lateral = layer.lateral
         return find(held.rule).forward(held, values)  # type: ignore[return-value]  # in steps: a StepRecord
 
     def _timed(self, values: Values) -> list[torch.Tensor]:

@@ -26,7 +26,6 @@ from hwloop_fixed_point.ticks import TickSpikes
 from hwloop_loihi import Emulator, FixedGraph, FixedLayer, Synapses, choose_dt, read_netx, write_netx
 from hwloop_loihi.discretise import float_graph
 from hwloop_loihi.soft_codes import spikegrad_codes
-from hwloop_loihi.step_device import EmulatedStepDevice
 
 from .step_networks import N_IN, N_OUT, stepped, values
 from .support import Case, Said, option, refused
@@ -125,22 +124,6 @@ def closed() -> Any:
     return device
 
 
-def expected(*layers: Any, in_shape: Any) -> Any:
-    net = rules.StepNetwork(layers, in_shape=in_shape, steps=3)
-    device = EmulatedStepDevice(net, "loihi")
-    return device, rules.Values(values(net.n_in).values.float(), values().keys)
-
-
-def compared(*layers: Any, in_shape: Any) -> Any:
-    device, batch = expected(*layers, in_shape=in_shape)
-    return device.expected(batch)
-
-
-def accuracies(*layers: Any, in_shape: Any) -> Any:
-    device, batch = expected(*layers, in_shape=in_shape)
-    return device.run(batch)
-
-
 def neurons() -> rules.TracedNeurons:
     return rules.TracedNeurons(tau_m=4.0)
 
@@ -155,15 +138,6 @@ HELD = [
 @pytest.mark.parametrize("case", [*GRAPHS, *HELD], ids=str)
 def test_what_fixed_point_asks_for_is_accepted(case: Case) -> None:
     case.follow()
-
-
-def test_a_convolution_is_compared_by_its_accuracy() -> None:
-    def layers() -> list[Any]:
-        return [rules.Conv2d(1, 1, 3), neurons(), rules.Conv2d(1, 1, 3), neurons()]
-
-    message = "expected() compares dense stages alone; compare accuracies instead"
-    refused("EmulatedStepDevice.expected", message, lambda: compared(*layers(), in_shape=(1, 6, 6)))
-    accuracies(*layers(), in_shape=(1, 6, 6))
 
 
 def test_a_runaway_layer_is_held_by_each_of_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

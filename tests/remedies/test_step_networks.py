@@ -34,6 +34,7 @@ def of_steps(**options: Any) -> rules.StepNetwork:
 
 
 SHARED = rules.TracedNeurons()
+FACTOR = torch.nn.Parameter(torch.ones(4))
 
 SHAPES = [
     option("arguments.whole", "{} = {}; allowed: a whole number >= {}", of_steps, "steps", 0, 1),
@@ -54,11 +55,13 @@ SHAPES = [
     Case("_pooled", "windows side by side on maps whose sides they divide",
          lambda: network(rules.AvgPool(2), hl.Dense(9, 2), rules.TracedNeurons(), in_shape=(1, 7, 7)),
          lambda: network(rules.AvgPool(2), hl.Dense(9, 2), rules.TracedNeurons(), in_shape=(1, 6, 6))),
-    Case("build_stages", "expected {} here (a stage is pools, one connection, neurons)",
+    Case("build_stages", "expected {} here (a stage is pools and Scales, one connection, Scales, neurons)",
          lambda: network(hl.Dense(4, 2), hl.Dense(2, 2), rules.TracedNeurons()),
          lambda: network(hl.Dense(4, 2), rules.TracedNeurons(), hl.Dense(2, 2), rules.TracedNeurons())),
     Case("build_stages", "a network's last layer is a population of neurons", lambda: network(*dense(), hl.Dense(2, 2)),
          lambda: network(*dense(), hl.Dense(2, 2), rules.TracedNeurons())),
+    Case("_check_scale", "whose rules train weights and biases alone; give its values: hl.Scale({}, factor.detach())",
+         lambda: network(hl.Scale(4, FACTOR), *dense()), lambda: network(hl.Scale(4, FACTOR.detach()), *dense())),
     Case("_out_shape", "build {} without delay", lambda: network(hl.Dense(4, 2, delay=1e-3), rules.TracedNeurons()),
          lambda: network(hl.Dense(4, 2), rules.TracedNeurons())),
     Case("_out_shape", "build {} without bias", lambda: network(hl.Dense(4, 2, bias=True), rules.TracedNeurons()),

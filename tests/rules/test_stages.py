@@ -109,7 +109,7 @@ def test_mnist_as_values_has_the_split_of_mnist_as_spikes(mnist_folder: object) 
     ("layers", "in_shape", "message"),
     [
         ([hl.Dense(4, 3)], 4, "end without neurons"),
-        ([rules.TracedNeurons()], 4, "expected AvgPool2d, SumPool2d, Dense, Conv2d or Sparse here"),
+        ([rules.TracedNeurons()], 4, "expected AvgPool2d, SumPool2d, Scale, Dense, Conv2d or Sparse here"),
         ([hl.Dense(4, 3), hl.Dense(3, 3)], 4, "expected neurons here"),
         ([hl.Dense(5, 3), rules.TracedNeurons()], 4, "takes 5 inputs, the units before it are"),
         ([rules.Conv2d(1, 2, 3), rules.TracedNeurons()], 16, "takes maps, .channels, height, width."),
@@ -117,6 +117,14 @@ def test_mnist_as_values_has_the_split_of_mnist_as_spikes(mnist_folder: object) 
         ([rules.AvgPool(3), hl.Dense(4, 3), rules.TracedNeurons()], (1, 4, 4), "whose sides they divide"),
         ([hl.Dense(4, 3, delay=1e-3), rules.TracedNeurons()], 4, "build Dense without delay"),
         ([hl.Conv2d(1, 2, 2, bias=True), rules.TracedNeurons()], (1, 4, 4), "build Conv2d without bias"),
+        ([hl.Scale(3, 2.0), hl.Dense(4, 3), rules.TracedNeurons()], 4, r"build Scale\(4"),
+        ([hl.Dense(4, 3), hl.Scale(4, 2.0), rules.TracedNeurons()], 4, r"build Scale\(3"),
+        (
+            [hl.Scale(4, torch.nn.Parameter(torch.ones(4))), hl.Dense(4, 3), rules.TracedNeurons()],
+            4,
+            "a trained factor",
+        ),
+        ([hl.Scale(4, 2.0)], 4, "end without neurons"),
         ([hl.SumPool2d(3, 1), hl.Dense(4, 3), rules.TracedNeurons()], (1, 4, 4), "windows side by side"),
         (
             [hl.Dense(4, 3), rules.TracedNeurons(), hl.Dense(3, 2), rules.LeakyNeurons(1.0)],

@@ -61,7 +61,7 @@ def population(stage: Stage, inputs: Tensor, kept: Tensor | None = None) -> Tens
     from .map_kernels import lif_driven
     from .step_kernels import lif_steps
 
-    neurons, weight = _neurons(stage), stage.connection.weight.detach()
+    neurons, weight = _neurons(stage), _acting(stage)
     kind = weight.numpy().dtype.type
     spikes = np.zeros((*inputs.shape[:2], stage.n_out), np.uint8)
     constants = kind(neurons.v_th - SLACK), kind(neurons.tau_m), kind(neurons.tau_s), neurons.t_ref
@@ -177,13 +177,13 @@ def _sparse_gradient(
     """One Dense stage on one batch, by its spikes."""
     from .step_kernels import Constants, gradient_steps
 
-    n, weight = _neurons(stage), np.ascontiguousarray(stage.connection.weight.detach().numpy())
+    n, weight = _neurons(stage), np.ascontiguousarray(_acting(stage).numpy())
     gradient = np.zeros_like(weight)
     back = np.zeros((len(pre), weight.shape[1] if want_below else 0), weight.dtype)
     arrays = [np.ascontiguousarray(part.numpy()) for part in (post, o, delta, side)]
     constants = Constants(n.v_th, n.t_ref, n.tau_m, n.tau_s)
     gradient_steps(pre.numpy(), weight, *arrays, constants, gradient, back)
-    return torch.from_numpy(gradient), torch.from_numpy(back)
+    return _with_gains(stage, torch.from_numpy(gradient)), torch.from_numpy(back)
 
 
 def _mapped_gradient(
@@ -227,6 +227,8 @@ def _mapped_part(
     potentials(sent.numpy(), n.tau_m, n.tau_s, True)
     place, share = stage.places
     gathered(pre.numpy(), sent.numpy(), place.numpy(), share, back.numpy())
+    if stage.gain is not None:
+        back *= stage.gain
 
 
 def _parts(stage: Stage, inputs: Tensor) -> list[slice]:
@@ -271,6 +273,19 @@ def _neurons(stage: Stage) -> LeakyNeurons:
 
 def _sparse(stage: Stage) -> bool:
     return isinstance(stage.connection, Dense) and not stage.pools
+
+
+def _acting(stage: Stage) -> Tensor:
+    """The weight of a stage's connection; of one that runs by its spikes, with the factors beside it."""
+    weight = stage.connection.weight.detach()
+    return _with_gains(stage, weight) if _sparse(stage) else weight
+
+
+def _with_gains(stage: Stage, weight: Tensor) -> Tensor:
+    """``h_i w_ij g_j`` of a Dense without pools; the same chain rule brings a gradient back."""
+    gain, after = stage.gain, stage.gain_after
+    weight = weight if gain is None else weight * gain
+    return weight if after is None else weight * after[:, None]
 
 
 def _pre_major(weight: Tensor) -> np.ndarray:

@@ -245,17 +245,20 @@ def update_events(
     """Weight gradients from ``errors``, one addition for each error spike and active synapse; then one scale a layer.
 
     The scale (worth of an error spike over ``alpha``, the mean over the batch, pooling windows) is a constant that a chip
-    folds into its learning rate.
+    folds into its learning rate; a factor of a unit (``Scale``) is one of its synapses' learning rates.
     """
     found: dict[str, Tensor] = {}
     total = Operations()
     for stage, error, x in zip(net.stages, errors, activities(net, record), strict=True):
         listed = synapses(stage).transposed(stage.n_out)
-        weight, ops = np.zeros(stage.connection.weight.numel()), np.zeros(5, dtype=np.int64)
+        n_weights, ops = stage.connection.weight.numel(), np.zeros(5, dtype=np.int64)
+        # with factors, synapses that share a weight learn at several rates: each is counted on its own
+        places = listed.parameters if listed.gain is None else np.arange(len(listed.parameters))
+        weight = np.zeros(n_weights if listed.gain is None else len(places))
         whole = error.numpy().astype(np.int64)
-        event_kernel.accumulate(
-            listed.starts, listed.targets, listed.parameters, whole, x.double().numpy(), weight, ops
-        )
+        event_kernel.accumulate(listed.starts, listed.targets, places, whole, x.double().numpy(), weight, ops)
+        if listed.gain is not None:
+            weight = np.bincount(listed.parameters, weight * listed.gain, n_weights)
         scale = neurons_of(stage).theta_bp / rule.scale(record)
         parameter = stage.connection.weight
         found[net.parameter_name(parameter)] = (

@@ -6,8 +6,8 @@
     )
     record = net(values)                  # StepRecord: record.readout [batch, 10], rasters of every population
 
-A *stage* is pools, one connection (``Dense`` or ``Conv2d``) and one population; the connection and the pools are one
-linear map (:class:`hwloop.rules.steps.stages.Stage`). Feedback, where a rule knows it, is one more ``Dense`` from the last
+A *stage* is pools and factors (``Scale``), one connection (``Dense``, ``Conv2d`` or ``Sparse``), factors, and one population;
+all maps of a stage are one linear map together (:class:`hwloop.rules.steps.stages.Stage`). Feedback, where a rule knows it, is one more ``Dense`` from the last
 hidden population to the first. What a step is worth in seconds (``dt``) matters only where the network leaves the
 simulation: spikes of step ``t`` (from 0) are at ``t dt``.
 
@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...arguments import whole
 from ...errors import InputError
-from ...network import Dense
+from ...network import Dense, Flatten
 from .input_values import Values
 from .stages import Shape, Stage, build_stages
 from .step_record import StepRecord
@@ -37,7 +39,8 @@ class StepNetwork(nn.Module):
     Parameters
     ----------
     layers : sequence of modules
-        Pools, ``Dense`` or ``Conv2d``, neurons, pools, ...; all neurons of one rule.
+        Pools and ``Scale``, one ``Dense``, ``Conv2d`` or ``Sparse``, ``Scale``, neurons, ...; all neurons of one rule. Factors are
+        constants: rules in steps train weights and biases.
     in_shape : int, or ``(channels, height, width)``
         Values of one sample.
     steps : int, >= 1
@@ -110,6 +113,20 @@ class StepNetwork(nn.Module):
     def parameter_name(self, parameter: Tensor) -> str:
         """Name of a parameter, as :meth:`named_parameters` has it."""
         return next(name for name, value in self.named_parameters() if value is parameter)
+
+    @torch.no_grad()
+    def hold_matrix(self, k: int, weight: Tensor) -> None:
+        """Let ``weight [n_out, n_in]`` stand for all maps of stage ``k``, as one Dense: pools and factors are part of it."""
+        stage = self._stages[k]
+        dense = Dense(stage.n_in, stage.n_out).to(stage.connection.weight)
+        dense.weight.copy_(weight)
+        end = next(place for place, layer in enumerate(self.layers) if layer is stage.neurons)
+        first = 0
+        if k:
+            first = 1 + next(place for place, layer in enumerate(self.layers) if layer is self._stages[k - 1].neurons)
+        for place in range(first, end):
+            self.layers[place] = dense if self.layers[place] is stage.connection else Flatten()
+        self._stages[k] = replace(stage, before=(), connection=dense, after=())
 
     def _check_feedback(self, feedback: Dense) -> None:
         if len(self._stages) < 2:

@@ -1,7 +1,8 @@
 """Synapse lists: what an event of one unit reaches, for event-driven simulation of stages of any map.
 
-A stage's pools are part of its connection: an input event reaches through its pooling windows, and its weight is that of
-the kernel, over the window where the pool is a mean. So a stage is a list of synapses whatever it is made of.
+A stage's pools and factors are part of its connection: an input event reaches through its pooling windows, and its weight is
+that of the kernel, over the window where the pool is a mean, times the factors on its way. So a stage is a list of synapses
+whatever it is made of.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Conv2d, Sparse
+from ...network import Conv2d, Scale, Sparse
 from ...network.composition import Composition
 from .stages import Stage
 
@@ -31,12 +32,15 @@ class Synapses:
     parameters : ``[synapses]`` int64, where each synapse's weight stands in the flattened weight of the connection
     share : float
         What of that weight an event carries: 1, or 1 over the area of the pooling windows.
+    gain : ``[synapses]`` float64
+        Product of the factors (``Scale``) on each synapse's way; None: there is none.
     """
 
     starts: Array
     targets: Array
     parameters: Array
     share: float
+    gain: Array | None = None
 
     @property
     def n_in(self) -> int:
@@ -47,19 +51,28 @@ class Synapses:
         """The same synapses sorted by target: what a backward event of each of ``n_out`` neurons reaches."""
         sources = np.repeat(np.arange(self.n_in), np.diff(self.starts))
         order = np.argsort(self.targets, kind="stable")
-        return Synapses(_starts(self.targets, n_out), sources[order], self.parameters[order], self.share)
+        gain = None if self.gain is None else self.gain[order]
+        return Synapses(_starts(self.targets, n_out), sources[order], self.parameters[order], self.share, gain)
 
     def weights(self, stage: Stage) -> Array:
         """``[synapses]`` float64: what an event of value 1 adds to each target."""
         flat = stage.connection.weight.detach().double().numpy().reshape(-1)
-        return flat[self.parameters] * self.share
+        found: Array = flat[self.parameters] * self.share
+        return found if self.gain is None else found * self.gain
 
 
 def synapses(stage: Stage) -> Synapses:
     """The synapses of ``stage``."""
-    paths = Composition([*stage.pools, stage.connection], stage.in_shape, stage.name).paths
-    ((_, parameters),) = paths.weights
-    return Synapses(_starts(paths.sources, stage.n_in), paths.targets, parameters, paths.share)
+    paths = Composition([*stage.before, stage.connection, *stage.after], stage.in_shape, stage.name).paths
+    gain: Array | None = None
+    parameters = np.zeros(0, np.int64)
+    for layer, place in paths.weights:
+        if isinstance(layer, Scale):
+            factor = layer.factor.detach().double().numpy()[place]
+            gain = factor if gain is None else gain * factor
+        else:
+            parameters = place
+    return Synapses(_starts(paths.sources, stage.n_in), paths.targets, parameters, paths.share, gain)
 
 
 def backward_synapses(connection: Conv2d | Sparse, in_shape: tuple[int, ...]) -> tuple[Array, Array, Array]:

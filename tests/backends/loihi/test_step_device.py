@@ -108,13 +108,17 @@ def test_a_convolution_is_written_out() -> None:
     net = rules.StepNetwork([conv, neurons[0], rules.AvgPool(2), out, neurons[1]], in_shape=(1, 6, 6), steps=6)
     given = values(20, 36)
     with open_network(net, "loihi") as chip:
-        measured = chip.run(given)
+        measured, expected = chip.run(given), chip.device.expected(given)
     simulated = rules.NA().forward(net, given)
+    assert expected.rasters is not None
     assert measured.rasters is not None
     assert simulated.rasters is not None
     # weights of the output are rounded to 1 part of 127 here; the first population's are not
     assert float((measured.rasters[0] != simulated.rasters[0]).double().mean()) < 1e-3
     assert float((measured.rasters[1] != simulated.rasters[1]).double().mean()) < 0.1
+    # the rule's own simulation with the rounded weights, conv and pool written out
+    for found, wanted in zip(measured.rasters, expected.rasters, strict=True):
+        assert float((found != wanted).double().mean()) < 1e-3
 
 
 @pytest.mark.parametrize(
