@@ -80,20 +80,8 @@ def to_json(
     }
 
 
-COLUMNS = (
-    "peer",
-    "version",
-    "steps",
-    "dtype",
-    "gradient",
-    "spikes/neuron",
-    "samples/s",
-    "ratio",
-    "quartiles",
-    "goal",
-    "reached",
-)
-NUMBERS = COLUMNS[6:]
+COLUMNS = ("peer", "steps", "dtype", "gradient", "spikes/neuron", "samples/s", "ratio (quartiles)", "goal", "reached")
+NUMBERS = COLUMNS[5:]
 EXACTNESS_COLUMNS = ("peer", "dtype", "steps", "gradient", "lost", "invented", "gradient error", "remark")
 
 
@@ -113,15 +101,18 @@ def cells(row: Row) -> list[str]:
     """A row as it is printed."""
     goal = "-" if row.goal is None else f"{'<=' if row.peer == VARIANT else '>='} {row.goal:g}"
     if row.description is None:
-        return [row.peer, *["-"] * 8, goal, "not run"]
+        return [row.peer, *["-"] * 6, goal, "not run"]
     d = row.description
-    ratio = "1 (reference)" if row.peer == REFERENCE else f"{row.quartiles[1]:.3g}" if row.quartiles else "-"
-    spread = f"{row.quartiles[0]:.3g} - {row.quartiles[2]:.3g}" if row.quartiles and row.peer != REFERENCE else "-"
+    ratio = "1 (reference)" if row.peer == REFERENCE else "-"
+    if row.quartiles and row.peer != REFERENCE:
+        low, middle, high = row.quartiles
+        ratio = f"{middle:.3g} ({low:.3g} - {high:.3g})"
     rates = " ".join(f"{r:.2f}" for r in row.rates) or "-"
     reached = "-" if row.reached is None else "yes" if row.reached else "NO"
     speed = "-" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
     steps = "none" if d.steps is None else str(d.steps)
-    return [row.peer, d.version, steps, d.dtype, d.gradient, rates, speed, ratio, spread, goal, reached]
+    name = row.peer if row.peer in (REFERENCE, VARIANT) else f"{row.peer} {d.version}"
+    return [name, steps, d.dtype, d.gradient, rates, speed, ratio, goal, reached]
 
 
 def remark(row: Row) -> str:

@@ -45,7 +45,9 @@ class ExactAdjoint:
         self._labels = torch.from_numpy(problem.inputs.labels[:batch])
         self._initial = [w.to(torch.float32) * (MS / TAU_MEM) for w in problem.weights]
         self._layers = [
-            ExactAdjointLinear(w.shape[1], w.shape[0], tau_m=TAU_MEM / MS, tau_s=TAU_SYN / MS, theta=1.0, t_max=self._stop)
+            ExactAdjointLinear(
+                w.shape[1], w.shape[0], tau_m=TAU_MEM / MS, tau_s=TAU_SYN / MS, theta=1.0, t_max=self._stop
+            )
             for w in self._initial
         ]
         self.scale([1.0] * len(self._initial))

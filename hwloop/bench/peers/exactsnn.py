@@ -9,4 +9,6 @@ class ExactSnn:
     """Says that it is missing, wherever it is asked for."""
 
     def __init__(self, problem: Problem) -> None:
-        raise Unavailable("not installed: ExactSNN-nn is not to be had from the package registry, and has no adapter here")
+        raise Unavailable(
+            "not installed: ExactSNN-nn is not to be had from the package registry, and has no adapter here"
+        )
