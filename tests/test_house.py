@@ -22,7 +22,7 @@ _JOINT = "simulate/joint does for a component with loops what the file of that n
 _BACKENDS = "one a backend"
 _RULES = "one a rule"
 _OF_FOLDER = "that of the package it stands in"
-_PEER = "tests/benchmarks: the package timed; tests/interop: networks to and from it"
+_PEER = "hwloop/bench: the package timed; tests/interop: networks to and from it"
 _TABLE = "tests/interop: of its table of packages"
 _BENCHMARK = "tests/benchmarks: what is timed, and how, beside the source"
 
@@ -66,7 +66,6 @@ SHARED_NAMES = {
     "report.py": f"{_OF_FOLDER}: of a comparison, a program, a calibration, a yield study",
     "results.py": _BENCHMARK,
     "rule.py": _RULES,
-    "run.py": "the command of tests/benchmarks, and that of tests/interop",
     "server.py": "board: of a device on a line; tests/mutation: of forked test runs",
     "silicon.py": _EMULATOR,
     "snntorch.py": _PEER,

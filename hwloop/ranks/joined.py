@@ -245,7 +245,8 @@ def joined(deadline: float = DEADLINE) -> Iterator[JoinedRanks]:
                 f"{deadline:g} s ({str(error).splitlines()[0][:200]}); see that all were started, and that the address is right"
             ) from error
     try:
-        store = dist.PrefixStore(f"hwloop/{next(_numbers)}", dist.distributed_c10d._get_default_store())  # type: ignore[attr-defined]
+        c10d: Any = dist.distributed_c10d
+        store = c10d.PrefixStore(f"hwloop/{next(_numbers)}", c10d._get_default_store())
         ranks = JoinedRanks(store, dist.get_rank(), dist.get_world_size(), deadline)
         try:
             yield ranks

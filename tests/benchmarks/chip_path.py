@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .pinning import pin_to_one_core
+from hwloop.bench.pinning import pin_to_one_core
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("shared", "per-neuron", "refractory")

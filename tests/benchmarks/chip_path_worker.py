@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-import tests.benchmarks.peers.hwloop as peers
-from tests.benchmarks.peers import tune
-from tests.benchmarks.workloads import WORKLOADS, make_inputs, make_weights
+try:
+    import hwloop.bench.peers.hwloop as peers
+    from hwloop.bench.peers import Problem, tune
+    from hwloop.bench.workloads import WORKLOADS
+except ModuleNotFoundError:  # a checkout in which the benchmark was not part of the package yet
+    import tests.benchmarks.peers.hwloop as peers  # type: ignore[no-redef]
+    from tests.benchmarks.peers import tune  # type: ignore[no-redef]
+    from tests.benchmarks.workloads import WORKLOADS, make_inputs, make_weights  # type: ignore[no-redef]
+
+    Problem = None  # type: ignore[assignment, misc]
 
 #: CPU seconds of one answer.
 SLICE = 0.3
@@ -35,8 +42,11 @@ def step_of(name: str) -> tuple[Callable[[], None], int]:
     if float(rate) > 0:
         workload = dataclasses.replace(workload, rate=float(rate), max_spikes=None)
     build: Any = peers.SharedTaus if kind == "shared" else peers.PerNeuronTaus
-    weights = [torch.from_numpy(w) for w in make_weights(workload, 0)]
-    peer = build(weights, make_inputs(workload, 0), workload.max_spikes)
+    if Problem is None:
+        weights = [torch.from_numpy(w) for w in make_weights(workload, 0)]
+        peer = build(weights, make_inputs(workload, 0), workload.max_spikes)
+    else:
+        peer = build(Problem.of(workload, 0))
     if kind == "refractory":
         generator = np.random.default_rng(0)
         for _, lif in peer._network.blocks:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from .peers import tune
-from .peers.hwloop import SharedTaus
-from .workloads import WORKLOADS, Workload, make_inputs, make_weights
+from hwloop.bench.peers import Problem, tune
+from hwloop.bench.peers.hwloop import SharedTaus
+from hwloop.bench.workloads import WORKLOADS, Workload
 
 NAMES = ("YY", "TTFS150", "MULTI")
 
@@ -67,8 +67,7 @@ def gpu_clock() -> float:
 
 def measure(workload: Workload, seconds: float, device: torch.device, seed: int = 0) -> Row:
     """Both engines on the same network and batch."""
-    inputs = make_inputs(workload, seed)
-    network = SharedTaus([torch.from_numpy(w) for w in make_weights(workload, seed)], inputs, workload.max_spikes)
+    network = SharedTaus(Problem.of(workload, seed))
     tune(network, workload.rate)
     spikes = [round(r * workload.batch * n) for r, n in zip(network.rates(), workload.layers[1:], strict=True)]
     cpu = rate(network.step, workload.batch, seconds, time.process_time)

@@ -16,16 +16,15 @@ import statistics
 import sys
 from collections.abc import Callable
 
-from .pinning import pin_to_one_core
+from hwloop.bench.pinning import pin_to_one_core
 
 pin_to_one_core()
 
 import torch  # noqa: E402 (after the threads are set)
 
 import hwloop as hl  # noqa: E402
+from hwloop.bench.timing import interleave  # noqa: E402
 from hwloop.network.trains import merged  # noqa: E402
-
-from .timing import interleave  # noqa: E402
 
 TAUS = (10e-3, 5e-3)
 EVENTS, WINDOW = 150, 40e-3

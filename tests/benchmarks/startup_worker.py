@@ -28,7 +28,7 @@ def import_time(module: str) -> dict[str, float]:
 
 def tuned_factors(name: str) -> dict[str, list[float]]:
     """Weight factors that give the workload its spike rate (found here so that no other worker has to search)."""
-    from .peers import tune
+    from hwloop.bench.peers import tune
 
     peer, workload = _network(name)
     return {"factors": tune(peer, workload.rate)}
@@ -59,11 +59,11 @@ def peak_memory(name: str, *factors: str) -> dict[str, float]:
 
 
 def _network(name: str) -> tuple[Any, Any]:
-    from .peers import REFERENCE, build
-    from .workloads import WORKLOADS, make_inputs
+    from hwloop.bench.peers import REFERENCE, build
+    from hwloop.bench.workloads import WORKLOADS
 
     workload = WORKLOADS[name]
-    return build(REFERENCE, workload, make_inputs(workload, SEED), SEED), workload
+    return build(REFERENCE, workload, SEED), workload
 
 
 def _memory(key: str) -> int:

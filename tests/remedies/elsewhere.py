@@ -90,7 +90,24 @@ _ON_THE_BOARD = "a board's answer MALFORMED to what hwloop never sends; as a boa
 _ANEW = "the session opens the line anew; what it says where that fails names the remedy, and this text in brackets"
 _UNREACHABLE = "no caller gets here: what would lead here is refused before"
 
+_ROW = "becomes the row of that peer in a table of `hwloop bench`: nobody has to do anything"
+
 INTERNAL: tuple[tuple[str, str, str], ...] = (
+    ("Problem.plain_for", "{} has no {}", _ROW),
+    ("peers.made", "not installed (no module {})", _ROW),
+    ("peers.made", "cannot be imported: {}", _ROW),
+    ("Clocked.__init__", "its layers have no delays", _ROW),
+    ("Clocked.looped", "its neurons of this kind have no loop", _ROW),
+    ("DenseNetwork.__init__", "a network without time has no loops or delays", _ROW),
+    ("DenseNetwork.fired", "does not spike", _ROW),
+    ("JaxSnn.__init__", "set up here for one hidden layer", _ROW),
+    ("ExactSnn.__init__", "not installed: ExactSNN-nn is not to be had", _ROW),
+    ("ExactAdjoint.__init__", "set up here for one spike a neuron; with several a step takes minutes", _ROW),
+    ("ExactAdjoint.__init__", "a step of more than {} neurons takes minutes", _ROW),
+    ("Eventax.__init__", "set up here for one spike a neuron", _ROW),
+    ("Eventax.__init__", "a step of more than {} neurons takes minutes", _ROW),
+    ("forty_digits._difference", "the number of spikes changes within the step", "for whoever writes a test of golden values"),
+    ("forty_digits._root", "no convergence", _UNREACHABLE),
     ("Network.from_nir", "{}: {}", "puts the name of the file before what the reader says"),
     ("hwloop.__getattr__", "module {} has no attribute {}", "Python's own wording, for hasattr and tab completion"),
     ("Dataset.__getitem__", "sample {} of {}", "ends an iteration by index, as Python's protocol has it"),

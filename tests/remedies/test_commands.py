@@ -14,6 +14,7 @@ import hwloop as hl
 from hwloop.checkpoint import save_checkpoint
 from hwloop.cli import app
 from hwloop.command import listing, work
+from hwloop.command.bench_command import bench
 from hwloop.command.folder import load_trained, prepare
 from hwloop.command.target_choice import TargetChoice
 from hwloop.experiment import MAX_FILE, Experiment, builtin
@@ -286,3 +287,21 @@ def test_a_nir_file_that_exists_is_replaced_or_another_is_named(trained: Path, t
     said(Said("nir_command.export", "exists; name another --out, or replace it with --force"), *export)
     done(*export, "--force")
     done("nir", "export", trained, "--out", tmp_path / "another.nir")
+
+
+def test_a_benchmark_of_what_does_not_exist_lists_what_does(tmp_path: Path) -> None:
+    def run(part: str) -> None:
+        bench(
+            part=[part],
+            workload=None,
+            peer=["cumsum"],
+            rounds=1,
+            quick=True,
+            seed=0,
+            json=tmp_path / "bench.json",
+            out=None,
+        )
+
+    message = refused("bench_command._chosen", "{} {}; allowed: {}", lambda: run("speeed"))
+    assert "exactness" in message
+    run("exactness")

@@ -9,12 +9,12 @@ import mpmath as mp
 import numpy as np
 import pytest
 
+from hwloop.bench import forty_digits as mp_reference
+from hwloop.bench.forty_digits import Setting
 from hwloop.simulate import cpu
 from hwloop.simulate.contract import Trace
 from hwloop.simulate.reference import layer as reference
 
-from . import mp_reference
-from .mp_reference import Setting
 from .support import EXACT, Case, events, layer
 
 ENGINES = pytest.mark.parametrize("engine", [cpu, reference], ids=["cpu", "reference"])

@@ -1,4 +1,4 @@
-"""Rows of the result: ratios with their spread, held against the goals; as a table and as JSON."""
+"""Rows of the result: ratios with their spread, held against the goals; as cells of a table and as JSON."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from .exactness import Exactness
 from .peers import REFERENCE, VARIANT, Description
 from .peers.base import COMPARABLE
+from .scaling import Point
 from .workloads import Workload
+
+FORMAT, VERSION = "hwloop-bench", 2
 
 #: The general path may cost this many times the fast path.
 GENERAL_PATH_LIMIT = 3.0
-
-#: A table narrower than this breaks its rows.
-TABLE_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -68,50 +66,70 @@ def goal_of(workload: Workload, peer: str) -> float | None:
     return GENERAL_PATH_LIMIT if peer == VARIANT else workload.goals.get(peer)
 
 
-def to_json(rows: Sequence[Row], machine: dict[str, Any]) -> dict[str, Any]:
+def to_json(
+    rows: Sequence[Row], exactness: Sequence[Exactness], scaling: Sequence[Point], machine: dict[str, Any]
+) -> dict[str, Any]:
     """All rows with every ratio, and what they were measured on."""
-    return {"format": "hwloop-bench", "version": 1, "machine": machine, "rows": [asdict(row) for row in rows]}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "machine": machine,
+        "rows": [asdict(row) for row in rows],
+        "exactness": [asdict(row) for row in exactness],
+        "scaling": [asdict(point) for point in scaling],
+    }
 
 
-def print_table(workload: Workload, events: float, rows: Sequence[Row], console: Console) -> None:
-    """One table for a workload."""
+COLUMNS = ("peer", "steps", "dtype", "gradient", "spikes/neuron", "samples/s", "ratio (quartiles)", "goal", "reached")
+NUMBERS = COLUMNS[5:]
+EXACTNESS_COLUMNS = ("peer", "dtype", "steps", "gradient", "lost", "invented", "gradient error", "remark")
+
+
+def title(workload: Workload, events: float) -> str:
+    """What a workload is, in a line."""
     shape = "-".join(map(str, workload.layers))
     cap = "one spike a neuron" if workload.max_spikes == 1 else "any number of spikes"
-    table = Table(
-        title=f"{workload.name}: {shape}, batch {workload.batch}, {events:.0f} input events, "
-        f"{workload.rate:g} spikes/neuron wanted ({cap})",
-        title_justify="left",
+    kind = {"plain": "", "conv": ", the first layer a convolution", "recurrent": ", the hidden layer with a loop",
+            "delays": ", a delay at every input of a layer"}[workload.kind]  # fmt: skip
+    return (
+        f"{workload.name}: {shape}{kind}, batch {workload.batch}, {events:.0f} input events, "
+        f"{workload.rate:g} spikes/neuron wanted ({cap})"
     )
-    for name in ("peer", "version", "steps", "dtype", "gradient", "spikes/neuron", "samples/s"):
-        table.add_column(name, justify="right" if name == "samples/s" else "left", no_wrap=True)
-    for name in ("ratio", "quartiles", "goal", "reached"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
-    for row in rows:
-        if remark := _remark(row):
-            console.print(f"  {row.peer}: {remark}", highlight=False)
 
 
-def _cells(row: Row) -> list[str]:
+def cells(row: Row) -> list[str]:
+    """A row as it is printed."""
     goal = "-" if row.goal is None else f"{'<=' if row.peer == VARIANT else '>='} {row.goal:g}"
     if row.description is None:
-        return [row.peer, *["-"] * 8, goal, "not run"]
+        return [row.peer, *["-"] * 6, goal, "not run"]
     d = row.description
-    ratio = "1 (reference)" if row.peer == REFERENCE else f"{row.quartiles[1]:.3g}" if row.quartiles else "-"
-    spread = f"{row.quartiles[0]:.3g} - {row.quartiles[2]:.3g}" if row.quartiles and row.peer != REFERENCE else "-"
+    ratio = "1 (reference)" if row.peer == REFERENCE else "-"
+    if row.quartiles and row.peer != REFERENCE:
+        low, middle, high = row.quartiles
+        ratio = f"{middle:.3g} ({low:.3g} - {high:.3g})"
     rates = " ".join(f"{r:.2f}" for r in row.rates) or "-"
     reached = "-" if row.reached is None else "yes" if row.reached else "NO"
     speed = "-" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
     steps = "none" if d.steps is None else str(d.steps)
-    return [row.peer, d.version, steps, d.dtype, d.gradient, rates, speed, ratio, spread, goal, reached]
+    name = row.peer if row.peer in (REFERENCE, VARIANT) else f"{row.peer} {d.version}"
+    return [name, steps, d.dtype, d.gradient, rates, speed, ratio, goal, reached]
 
 
-def _remark(row: Row) -> str:
+def remark(row: Row) -> str:
+    """What has to be known beside the figures."""
     if row.description is None:
         return f"not run: {row.reason}"
     return "; ".join(filter(None, (row.description.note, row.caveat)))
+
+
+def exactness_cells(row: Exactness) -> list[str]:
+    """A row of exactness as it is printed."""
+    if row.census is None:
+        return [row.peer, *["-"] * 6, row.remark]
+    steps = "none" if row.steps is None else str(row.steps)
+    error = "-" if row.gradient_error is None else f"{row.gradient_error:.1e}"
+    of = f" of {row.census}"
+    return [row.peer, row.dtype, steps, row.gradient, f"{row.lost}{of}", f"{row.invented}{of}", error, row.remark]
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

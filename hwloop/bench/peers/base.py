@@ -1,10 +1,17 @@
-"""What a peer has to offer, and the tuning that brings all peers to the same spike rate."""
+"""What a peer is given, what it has to offer, and the tuning that brings all peers to the same spike rate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..workloads import Inputs, Kind, Workload, make_delays, make_inputs, make_loop, make_weights
 
 #: Weight scales that the tuning tries, and how many bisection steps it takes (in the logarithm).
 SCALE_RANGE, TUNING_STEPS = (1e-3, 1e4), 16
@@ -14,6 +21,48 @@ RATE_TOLERANCE = 0.02
 
 #: Beyond this relative distance from the target a peer's work is not comparable, and its row says so.
 COMPARABLE = 0.15
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One network and one batch, for any peer.
+
+    Attributes
+    ----------
+    weights : ``[n_out, n_in]`` a layer, before scaling; ``[maps, 1, side, side]`` of a convolution
+    loop : ``[n, n]`` of the hidden population onto itself, in a recurrent network
+    delays : ``[n_in]`` (s) a layer, in a network with delays
+    """
+
+    inputs: Inputs
+    weights: list[Tensor]
+    max_spikes: int | None = None
+    kind: Kind = "plain"
+    loop: Tensor | None = None
+    delays: list[Tensor] | None = None
+
+    @classmethod
+    def of(cls, workload: Workload, seed: int) -> Problem:
+        """The problem that ``workload`` is."""
+        return cls(
+            make_inputs(workload, seed),
+            [torch.from_numpy(weight) for weight in make_weights(workload, seed)],
+            workload.max_spikes,
+            workload.kind,
+            torch.from_numpy(make_loop(workload, seed)) if workload.kind == "recurrent" else None,
+            [torch.from_numpy(d) for d in make_delays(workload, seed)] if workload.kind == "delays" else None,
+        )
+
+    @property
+    def batch(self) -> int:
+        """Samples."""
+        return len(self.inputs.times)
+
+    def plain_for(self, peer: str) -> None:
+        """Raise :class:`Unavailable` where the network is more than layers one after the other."""
+        lacking = {"conv": "convolutions", "recurrent": "loops", "delays": "delays"}.get(self.kind)
+        if lacking is not None:
+            raise Unavailable(f"{peer} has no {lacking}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +94,12 @@ class Peer(Protocol):
 
     def step(self) -> None:
         """One forward and backward pass over the batch: gradients of all weights."""
+
+    def fired(self) -> NDArray[np.bool_]:
+        """Which neurons of the first spiking layer spike, ``[batch, n]``, at the present weights."""
+
+    def gradients(self) -> list[NDArray[Any]] | None:
+        """Gradients of the weights, ``[n_out, n_in]`` a layer, that the last step found; None of a surrogate."""
 
 
 class Unavailable(Exception):

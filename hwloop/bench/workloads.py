@@ -1,13 +1,14 @@
-"""The four workloads: synthetic spikes of realistic rates, and the goals each peer is held against.
+"""The workloads: synthetic spikes of realistic rates, and the goals each peer is held against.
 
-Sizes, rates and goals are those of the project's performance page: a Yin-Yang network, two first-spike
-MNIST networks (sparse and dense input), and the sparse one with several spikes a neuron.
+A Yin-Yang network, two first-spike MNIST networks (sparse and dense input), the sparse one with several spikes a neuron; and
+three that not every peer has: a convolution, a population with a loop, and axonal delays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,20 @@ DRIVE = 2.0
 STEPS = 100
 
 
+#: What is special about a network: nothing; its first layer is a convolution; its hidden layer also drives itself; spikes of its
+#: inputs and hidden neurons arrive late, each by a delay of its own.
+Kind: TypeAlias = Literal["plain", "conv", "recurrent", "delays"]
+
+#: Side of the images of the convolution, its maps and the side of its kernels.
+SIDE, MAPS, KERNEL = 14, 8, 3
+
+#: Weights of the loop in units of those into the population, whose neurons all drive each other.
+LOOP_SHARE = 0.3
+
+#: Longest delay (s).
+LONGEST_DELAY = TAU_SYN
+
+
 @dataclass(frozen=True)
 class Workload:
     """One network, one batch, one spike rate.
@@ -35,12 +50,13 @@ class Workload:
     """
 
     name: str
-    layers: tuple[int, int, int]
+    layers: tuple[int, ...]
     batch: int
     events: int
     rate: float
     max_spikes: int | None
     goals: Mapping[str, float] = field(default_factory=dict)
+    kind: Kind = "plain"
 
 
 WORKLOADS = {
@@ -53,7 +69,17 @@ WORKLOADS = {
             5,
             0.7,
             1,
-            {"norse": 40, "snntorch": 40, "spikingjelly": 25, "jaxsnn": 18, "cumsum": 4, "dense": 0.12},
+            {
+                "norse": 40,
+                "snntorch": 40,
+                "spikingjelly": 25,
+                "jaxsnn": 18,
+                "cumsum": 4,
+                "exactsnn": 35,
+                "exact-adjoint": 400,
+                "eventax": 500,
+                "dense": 0.12,
+            },
         ),
         Workload(
             "TTFS150",
@@ -74,6 +100,9 @@ WORKLOADS = {
             None,
             {"norse": 6, "snntorch": 6, "spikingjelly": 5, "dense": 0.08},
         ),
+        Workload("CONV", (SIDE**2, MAPS * (SIDE - KERNEL + 1) ** 2, 10), 20, 60, 0.8, None, kind="conv"),
+        Workload("RECURRENT", (40, 120, 10), 50, 40, 2.0, None, kind="recurrent"),
+        Workload("DELAYS", (100, 200, 10), 50, 50, 1.0, None, kind="delays"),
     )
 }
 
@@ -111,8 +140,24 @@ def make_weights(workload: Workload, seed: int) -> list[NDArray[np.float64]]:
     weights: list[NDArray[np.float64]] = []
     for n_out, n_in in zip(workload.layers[1:], workload.layers[:-1], strict=True):
         active = min(workload.events, n_in) if not weights else n_in * min(workload.rate, 1.0)
-        weights.append((rng.standard_normal((n_out, n_in)) + DRIVE * active**-0.5) * active**-0.5)
+        shape = (n_out, n_in)
+        if workload.kind == "conv" and not weights:  # [maps, 1, side, side]: a neuron sees so many inputs
+            shape, active = (MAPS, 1, KERNEL, KERNEL), max(active * KERNEL**2 / n_in, 1.0)  # type: ignore[assignment]
+        weights.append((rng.standard_normal(shape) + DRIVE * active**-0.5) * active**-0.5)
     return weights
+
+
+def make_loop(workload: Workload, seed: int) -> NDArray[np.float64]:
+    """Weights ``[n, n]`` of the hidden population onto itself, which are not scaled."""
+    n = workload.layers[1]
+    drawn: NDArray[np.float64] = np.random.default_rng([seed, 3]).standard_normal((n, n)) * LOOP_SHARE * n**-0.5
+    return drawn
+
+
+def make_delays(workload: Workload, seed: int) -> list[NDArray[np.float64]]:
+    """Delays ``[n_in]`` (s) of the inputs of each layer."""
+    rng = np.random.default_rng([seed, 4])
+    return [rng.uniform(0.0, LONGEST_DELAY, n) for n in workload.layers[:-1]]
 
 
 def raster(inputs: Inputs) -> NDArray[np.float32]:

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-import torch
+from ..workloads import Workload
+from .base import Description, Peer, Problem, Unavailable, tune
 
-from ..workloads import Inputs, Workload, make_weights
-from .base import Description, Peer, Unavailable, tune
-
-__all__ = ["PEERS", "REFERENCE", "VARIANT", "Description", "Peer", "Unavailable", "build", "tune"]
+__all__ = [
+    "AHEAD_OF",
+    "DOUBLE",
+    "PEERS",
+    "REFERENCE",
+    "VARIANT",
+    "Description",
+    "Peer",
+    "Problem",
+    "Unavailable",
+    "build",
+    "made",
+    "tune",
+]
 
 #: What every other row is held against.
 REFERENCE = "hwloop"
 
 #: hwloop's general path: taus of its own in every neuron.
 VARIANT = "hwloop-per-neuron"
+
+#: hwloop in float64, in the table of exactness alone.
+DOUBLE = "hwloop-float64"
 
 #: Peer name to (module, class). The order is that of the table.
 PEERS: dict[str, tuple[str, str]] = {
@@ -27,8 +41,14 @@ PEERS: dict[str, tuple[str, str]] = {
     "spikingjelly": ("spikingjelly", "SpikingJelly"),
     "jaxsnn": ("jaxsnn", "JaxSnn"),
     "cumsum": ("cumsum", "SortedCumsum"),
+    "exactsnn": ("exactsnn", "ExactSnn"),
+    "exact-adjoint": ("exact_adjoint", "ExactAdjoint"),
+    "eventax": ("eventax", "Eventax"),
     "dense": ("dense", "DenseNetwork"),
 }
+
+#: Spiking peers: those that hwloop is to be ahead of.
+AHEAD_OF = tuple(name for name in PEERS if name not in (REFERENCE, VARIANT, "dense"))
 
 #: Why a peer is not run on a workload, by (peer, workload).
 NOT_COMPARABLE = {
@@ -37,20 +57,24 @@ NOT_COMPARABLE = {
 }
 
 
-def build(name: str, workload: Workload, inputs: Inputs, seed: int) -> Peer:
+def build(name: str, workload: Workload, seed: int) -> Peer:
     """The peer ``name`` set up for ``workload``, untuned.
 
-    Raises :class:`Unavailable` with the reason where it cannot be imported or cannot run this workload.
+    Raises :class:`Unavailable` with the reason where it is not installed or cannot run this workload.
     """
     reason = NOT_COMPARABLE.get((name, workload.name))
     if reason is not None:
         raise Unavailable(reason)
-    module, class_name = PEERS[name]
+    return made(name, Problem.of(workload, seed))
+
+
+def made(name: str, problem: Problem) -> Peer:
+    """The peer ``name`` on ``problem``; raises :class:`Unavailable` with the reason."""
+    module, class_name = ("hwloop", "DoublePrecision") if name == DOUBLE else PEERS[name]
     try:
-        constructor: Callable[..., Peer] = getattr(import_module(f".{module}", __name__), class_name)
+        constructor: Callable[[Problem], Peer] = getattr(import_module(f".{module}", __name__), class_name)
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"not installed (no module {error.name})") from error
     except ImportError as error:
         raise Unavailable(f"cannot be imported: {error}") from error
-    weights = [torch.from_numpy(w) for w in make_weights(workload, seed)]
-    if module == "hwloop":
-        return constructor(weights, inputs, workload.max_spikes)
-    return constructor(weights, inputs)
+    return constructor(problem)

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..workloads import T_STOP, TAU_MEM, TAU_SYN, Inputs
-from .base import Description
+from ..workloads import T_STOP, TAU_MEM, TAU_SYN
+from .base import Description, Problem
 
 #: Floor under square root and logarithm in lanes that are masked out afterwards (autograd visits them too).
 TINY = 1e-12
@@ -56,7 +59,9 @@ def first_spikes(times: Tensor, weight: Tensor, t_stop: float) -> Tensor:
 class SortedCumsum:
     """Two first-spike layers and a cross-entropy on first spike times."""
 
-    def __init__(self, weights: Sequence[Tensor], inputs: Inputs) -> None:
+    def __init__(self, problem: Problem) -> None:
+        problem.plain_for("this code")
+        inputs, weights = problem.inputs, problem.weights
         self._times = torch.from_numpy(inputs.times / TAU_SYN).to(torch.float32)
         self._labels = torch.from_numpy(inputs.labels)
         self._initial = [w.to(torch.float32) for w in weights]
@@ -83,6 +88,16 @@ class SortedCumsum:
         """See :class:`Peer`."""
         with torch.no_grad():
             return [float(torch.isfinite(t).to(torch.float32).mean()) for t in self.forward()]
+
+    def fired(self) -> NDArray[np.bool_]:
+        """See :class:`Peer`."""
+        with torch.no_grad():
+            found: NDArray[np.bool_] = torch.isfinite(self.forward()[0]).numpy()
+        return found
+
+    def gradients(self) -> list[NDArray[Any]] | None:
+        """See :class:`Peer`."""
+        return [weight.grad.numpy() for weight in self._weights if weight.grad is not None]
 
     def step(self) -> None:
         """See :class:`Peer`; cross-entropy on first spike times, silence counting as the end of the window."""

@@ -18,10 +18,10 @@ from jaxsnn.event.modules import LIF, Linear, Source
 from jaxsnn.event.modules.lif.lif import LIFParameters
 from jaxsnn.event.topology import Topology
 from jaxsnn.event.types import Spike
-from torch import Tensor
+from numpy.typing import NDArray
 
-from ..workloads import T_STOP, TAU_MEM, TAU_SYN, Inputs
-from .base import Description
+from ..workloads import T_STOP, TAU_MEM, TAU_SYN
+from .base import Description, Problem, Unavailable
 
 logging.getLogger("jaxsnn").setLevel(logging.ERROR)  # it warns that its hardware package is missing
 
@@ -35,7 +35,11 @@ LARGE_LAYER, SMALL_BATCH = 400, 4
 class JaxSnn:
     """Source - LIF - LIF with EventProp gradients."""
 
-    def __init__(self, weights: Sequence[Tensor], inputs: Inputs) -> None:
+    def __init__(self, problem: Problem) -> None:
+        problem.plain_for("jaxsnn, as set up here,")
+        if len(problem.weights) != 2:
+            raise Unavailable("set up here for one hidden layer")
+        inputs, weights = problem.inputs, problem.weights
         self._initial = [jnp.asarray(w.numpy().T, jnp.float32) for w in weights]
         n_hidden, n_out = (w.shape[1] for w in self._initial)
         batch = SMALL_BATCH if n_hidden > LARGE_LAYER else len(inputs.times)
@@ -69,7 +73,15 @@ class JaxSnn:
 
     def step(self) -> None:
         """See :class:`Peer`; cross-entropy on first spike times."""
-        jax.block_until_ready(self._gradient(self._parameters, self._spikes))
+        _, self._found = jax.block_until_ready(self._gradient(self._parameters, self._spikes))
+
+    def fired(self) -> NDArray[np.bool_]:
+        """See :class:`Peer`."""
+        return np.asarray(jnp.isfinite(self._first_times(self._parameters, self._spikes)[0]))
+
+    def gradients(self) -> list[NDArray[Any]] | None:
+        """See :class:`Peer`."""
+        return [np.asarray(self._found[name]).T for name in ("syn1", "syn2")]
 
 
 def _network(n_in: int, n_hidden: int, n_out: int, n_events: int) -> tuple[Any, Any]:

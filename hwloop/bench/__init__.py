@@ -1,0 +1,1 @@
+"""Speed and exactness beside the tools that users would pick instead: what ``hwloop bench`` measures."""
