@@ -28,6 +28,7 @@ from .experiment_sections import (
     MnistTask,
     Section,
     Seed,
+    SpokenDigitsTask,
     TargetSection,
     Text,
     TrainingSection,
@@ -53,7 +54,7 @@ class Experiment(Section):
     name: _Name
     description: Text = ""
     seed: Seed = 0
-    task: Annotated[YinYangTask | MnistTask, Field(discriminator="name")]
+    task: Annotated[YinYangTask | MnistTask | SpokenDigitsTask, Field(discriminator="name")]
     network: NetworkForm
     loss: LossSection
     training: TrainingSection
