@@ -38,7 +38,7 @@ def read_events(path: Path | str) -> Spikes:
     data = read_bytes(path, MAX_BYTES)
     if data.startswith(_HDF5):
         return _of_nir(Path(path))
-    arrays = _unpacked(data, str(path))
+    arrays = unpacked(data, str(path), members=len(FIELDS), most=MAX_UNPACKED, of="spikes, .npz or NIRData")
     if set(arrays) != set(FIELDS):
         found = ", ".join(map(printable, arrays))
         raise malformed(
@@ -69,17 +69,22 @@ def write_events(path: Path | str, trains: Mapping[str, Spikes], provenance: Map
     write_bytes(path, content.getvalue())
 
 
-def _unpacked(data: bytes, where: str) -> dict[str, Array]:
-    """Arrays of an ``.npz`` by name; what they declare is compared with limits before it is unpacked."""
+def unpacked(data: bytes, where: str, *, members: int, most: int, of: str) -> dict[str, Array]:
+    """Arrays of an ``.npz`` by name; what they declare is compared with limits before it is unpacked.
+
+    ``data`` holds up to ``members`` arrays of ``most`` bytes together; ``of`` says what such a file is.
+
+    Raises :class:`~hwloop.errors.DataError` naming ``where`` for any other.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-            if len(entries) > len(FIELDS) or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
+            if len(entries) > members or sum(entry.file_size for entry in entries) > most:
                 raise ValueError(f"{len(entries)} members of {sum(entry.file_size for entry in entries)} bytes")
             found = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in entries}
     except ZIP_DAMAGE as error:
         raise malformed(
-            where, "the file", f"no archive of spikes ({error})", f".npz up to {MAX_UNPACKED} bytes, or NIRData"
+            where, "the file", f"no archive ({error})", f"a file of {of}, up to {members} arrays of {most} bytes in all"
         ) from None
     return {name: parse_npy(content, f"{where}: {printable(name)}") for name, content in found.items()}
 

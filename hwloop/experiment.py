@@ -32,7 +32,7 @@ from .experiment_sections import (
     Text,
     TrainingSection,
 )
-from .experiment_tasks import EmnistTask, FashionMnistTask, MnistTask, YinYangTask
+from .experiment_tasks import EmnistTask, FashionMnistTask, MnistTask, SpokenDigitsTask, YinYangTask
 from .experiments import builtin as builtin
 from .losses import Decision, Loss
 from .network import Network
@@ -53,7 +53,9 @@ class Experiment(Section):
     name: _Name
     description: Text = ""
     seed: Seed = 0
-    task: Annotated[YinYangTask | MnistTask | FashionMnistTask | EmnistTask, Field(discriminator="name")]
+    task: Annotated[
+        YinYangTask | MnistTask | FashionMnistTask | EmnistTask | SpokenDigitsTask, Field(discriminator="name")
+    ]
     network: NetworkForm
     loss: LossSection
     training: TrainingSection
@@ -69,7 +71,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _images_to_augment(self) -> Self:
-        if self.training.augment is not None and isinstance(self.task, YinYangTask):
+        if self.training.augment is not None and isinstance(self.task, (YinYangTask, SpokenDigitsTask)):
             raise ValueError(f"training.augment changes images; task {self.task.name!r} has none: leave it out")
         return self
 

@@ -130,3 +130,33 @@ class EmnistTask(_ImageTask):
 
     def _read(self, options: dict[str, Any]) -> Task:
         return datasets.emnist(self.data, subset=self.subset, **options)
+
+
+class SpokenDigitsTask(Section):
+    """Spoken digits; ``held_out`` names a speaker to test with, the other options are those of the filter bank.
+
+    ``smoothing`` and ``area`` are seconds of the recording, ``t_stop`` of the events, ``span`` dB, ``low`` and ``high`` Hz.
+    """
+
+    name: Literal["spoken-digits"]
+    data: Text | None = None
+    held_out: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    channels: Annotated[int, Field(ge=1, le=1000)] = 40
+    low: Annotated[float, Field(ge=1, le=1e6)] = 100.0
+    high: Annotated[float, Field(ge=1, le=1e6)] = 3800.0
+    smoothing: Annotated[float, Field(ge=8e-3, le=1)] = 10e-3
+    span: Annotated[float, Field(ge=1, le=120)] = 40.0
+    area: Annotated[float, Field(ge=1e-3, le=10)] = 20e-3
+    speedup: Annotated[float, Field(ge=1e-3, le=1e6)] = 10.0
+    t_stop: Positive = 0.3
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Input units and classes."""
+        return self.channels, 10
+
+    def build(self) -> Task:
+        """Read and encode the data."""
+        how = self.model_dump(exclude={"name", "data", "held_out", "t_stop"})
+        encoder = datasets.FilterBank(**how)
+        return datasets.spoken_digits(self.data, held_out=self.held_out, encoder=encoder, t_stop=self.t_stop)

@@ -32,9 +32,15 @@ class MembraneMaximum(Loss):
 
 @dataclass(frozen=True)
 class MembraneIntegral(Loss):
-    """Cross-entropy of ``softmax(1/T int u dt / scale)`` over the output, T the window; ``scale`` in membrane units. Exact."""
+    """Cross-entropy of ``softmax(1/T int u dt / scale)`` over the output, T the window; ``scale`` in membrane units. Exact.
+
+    ``fading``: of ``softmax(1/T int u (1 - t/T) dt / scale)``. How much a spike adds to the plain integral does not depend on
+    when it arrives, so that the gradient in its time, which is all that reaches hidden layers, is next to none. In the fading
+    one an earlier spike adds more, and what makes a neuron spike earlier makes it spike more often.
+    """
 
     scale: float = 1.0
+    fading: bool = False
 
     def __post_init__(self) -> None:
         _positive("scale", self.scale)
@@ -42,7 +48,8 @@ class MembraneIntegral(Loss):
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the batch (nat)."""
         held = membranes_of(record)
-        return _cross_entropy(held.integral() / (held.t_stop * self.scale), labels)
+        integral = held.fading_integral() if self.fading else held.integral()
+        return _cross_entropy(integral / (held.t_stop * self.scale), labels)
 
 
 @dataclass(frozen=True)

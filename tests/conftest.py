@@ -98,3 +98,9 @@ class Interruption:
 def interruption() -> type[Interruption]:
     """See :class:`Interruption`."""
     return Interruption
+
+
+@pytest.fixture(scope="session")
+def spoken_digits_folder() -> Path:
+    """Folder of the recordings of spoken digits; the test is skipped where there is none."""
+    return _real("spoken_digits", "spoken_digits.npz")

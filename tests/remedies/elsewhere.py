@@ -55,7 +55,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("bundle.files._graph", "{}", _GOT),
     ("_check_digests", "{}", _GOT),
     ("read_events", "{}", _GOT),
-    ("event_files._unpacked", "{}", _GOT),
+    ("event_files.unpacked", "{}", _GOT),
     ("event_files._spikes", "{}", _GOT),
     ("event_files._of_nir", "{}", _GOT),
     ("files.parse_npy", "{}", _GOT),

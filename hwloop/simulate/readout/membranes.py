@@ -86,15 +86,34 @@ class Membranes:
         By the equation of the membrane, with ``u`` from the asymptote a and ``W`` the sum of the weights that arrived:
         ``a t_stop + tau_syn (W - i(t_stop)) - tau_mem (u(t_stop) - u(0))``, or ``a t_stop - tau_mem (u(t_stop) - u(0) - W)``.
         """
+        return (self._asymptote * self.t_stop + self._integral()[0]).to(self._dtype)
+
+    def fading_integral(self) -> Tensor:
+        """The time integral of the membrane times ``1 - t / t_stop``, ``[batch, n_out]`` (membrane units times s).
+
+        :meth:`integral` does not depend on when a spike arrives, only on whether, but for the end of the window: its gradient
+        in the times is next to none. Here a spike adds more the earlier it comes. With J(t) the integral up to t this is
+        ``1/t_stop int J dt``, and the equations of current and membrane, integrated twice, give it:
+        ``int J = int I - tau_mem (J(t_stop) - t_stop u(0))``, ``int I = tau_syn (sum w (t_stop - t) - I(t_stop))``.
+        """
+        total, current = self._integral()
+        pulses = self._arrived(self.t_stop - self._times) @ self._weight.t()
+        if self._setting.jump:
+            twice = self._tau_mem * (self._start * self.t_stop + pulses - total)
+        else:
+            twice = self._tau_syn * (pulses - current) + self._tau_mem * (self._start * self.t_stop - total)
+        return (self._asymptote * (self.t_stop / 2) + twice / self.t_stop).to(self._dtype)
+
+    def _integral(self) -> tuple[Tensor, Tensor]:
+        """Integrals of membrane, from the asymptote, and current over the window; of ``jump`` neurons the second is 0."""
         end = torch.tensor([[self.t_stop]], dtype=torch.float64)
         u, i = _apply(_Reading, self._setting, end, *self._inputs())
-        arrived = self._arrived() @ self._weight.t()
+        arrived = self._arrived(torch.ones_like(self._times)) @ self._weight.t()
         moved = self._start - u[:, 0]
         if self._setting.jump:
-            total = self._tau_mem * (moved + arrived)
-        else:
-            total = self._tau_syn * (arrived - i[:, 0]) + self._tau_mem * moved
-        return (self._asymptote * self.t_stop + total).to(self._dtype)
+            return self._tau_mem * (moved + arrived), torch.zeros_like(arrived)
+        current = self._tau_syn * (arrived - i[:, 0])
+        return current + self._tau_mem * moved, current
 
     def at(self, times: Tensor) -> Tensor:
         """The membrane at ``times`` (s), ``[m]`` or ``[batch, m]``, in any order: ``[batch, m, n_out]``.
@@ -113,12 +132,12 @@ class Membranes:
     def _inputs(self) -> tuple[Tensor, ...]:
         return self._times, self._weight, self._tau_mem, self._tau_syn, self._start
 
-    def _arrived(self) -> Tensor:
-        """How often each unit spiked before the end, ``[batch, n_in]`` float64."""
+    def _arrived(self, value: Tensor) -> Tensor:
+        """Sum of ``value [batch, events]`` over the spikes of each unit before the end, ``[batch, n_in]`` float64."""
         times, n_in = self._times.detach(), self._weight.shape[1]
         counted = (torch.arange(times.shape[1]) < self._setting.counts[:, None]) & (times < self.t_stop)
         result = torch.zeros((len(times), n_in), dtype=torch.float64)
-        return result.scatter_add_(1, self._setting.units, counted.double())
+        return result.scatter_add(1, self._setting.units, torch.where(counted, value, 0.0))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,31 @@ def integral(cells: Integrators, inputs: Events, t_stop: float) -> FloatArray:
     return result
 
 
+def fading_integral(cells: Integrators, inputs: Events, t_stop: float) -> FloatArray:
+    """Time integrals of ``(1 - t / t_stop) u``, ``[batch, n]``: of every term k the integral of ``(s - x) k(x)`` over 0..s.
+
+    Of ``e^(-x/tau)`` that is ``tau s - tau^2 (1 - e^(-s/tau))``. Of g, which ``tau_mem g' = -g + e^(-x/tau_syn)`` defines, it
+    is the one of ``e^(-x/tau_syn)`` less ``tau_mem`` times the plain integral of g.
+    """
+    result = np.empty((len(inputs.counts), len(cells.tau_mem)))
+    for b, j in np.ndindex(result.shape):
+        tm, rest = float(cells.tau_mem[j]), float(cells.v_leak[j] + cells.bias[j])
+        total = rest * t_stop**2 / 2 + (float(cells.v_init[j]) - rest) * _fading(t_stop, tm)
+        for t, w in _arrivals(cells, inputs, t_stop, b, j):
+            s = t_stop - t
+            if cells.tau_syn is None:
+                total += w * _fading(s, tm)
+            else:
+                ts = float(cells.tau_syn[j])
+                total += w * (_fading(s, ts) + tm * (ts * np.expm1(-s / ts) + tm * response(s, tm, ts)))
+        result[b, j] = total / t_stop
+    return result
+
+
+def _fading(s: float, tau: float) -> float:
+    return float(tau * s + tau**2 * np.expm1(-s / tau))
+
+
 def maximum(cells: Integrators, inputs: Events, t_stop: float) -> FloatArray:
     """Largest membranes over ``[0, t_stop]``, ``[batch, n]``."""
     rest, shape = cells.v_leak + cells.bias, (len(inputs.counts), len(cells.tau_mem))

@@ -57,7 +57,10 @@ def membranes(values: dict[str, Tensor], kind: Any) -> Membranes:
 
 def readings(values: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     found = membranes(values, kind)
-    return {"maximum": found.maximum(), "integral": found.integral(), "at": found.at(values.get("at", AT))}
+    return {
+        "maximum": found.maximum(), "integral": found.integral(), "fading_integral": found.fading_integral(),
+        "at": found.at(values.get("at", AT)),
+    }  # fmt: skip
 
 
 def specified(values: dict[str, Tensor], kind: str) -> tuple[plain.Integrators, Events]:
@@ -75,6 +78,8 @@ def test_all_readings_agree_with_the_sums_of_the_specification(kind: str, taus: 
     at = np.broadcast_to(AT.numpy(), (BATCH, len(AT)))
     np.testing.assert_allclose(found["at"], plain.at(cells, inputs, T_STOP, at), rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(found["integral"], plain.integral(cells, inputs, T_STOP), rtol=1e-10, atol=1e-14)
+    fading = plain.fading_integral(cells, inputs, T_STOP)
+    np.testing.assert_allclose(found["fading_integral"], fading, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(found["maximum"], plain.maximum(cells, inputs, T_STOP), rtol=1e-11, atol=1e-13)
 
 
@@ -84,14 +89,17 @@ def test_maximum_and_integral_are_those_of_many_values(kind: str, taus: str | No
     grid = torch.linspace(0, T_STOP, 4001, dtype=torch.float64)
     values = found.at(grid)
     dt = T_STOP / 4000  # trapezoids err by dt^2 u'' / 12, and by a jump times dt
-    assert (found.integral() - torch.trapezoid(values, grid, dim=1)).abs().max() < (1e-4 if kind == "jump" else 1e-6)
+    within = 1e-4 if kind == "jump" else 1e-6
+    assert (found.integral() - torch.trapezoid(values, grid, dim=1)).abs().max() < within
+    fading = values * (1 - grid / T_STOP)[:, None]
+    assert (found.fading_integral() - torch.trapezoid(fading, grid, dim=1)).abs().max() < within
     short = found.maximum() - values.max(1).values
     assert short.min() >= -1e-12
     assert short.max() < 2 * dt / 3e-3  # |u'| is below 2 / tau
 
 
 @EVERY
-@pytest.mark.parametrize("reading", ["maximum", "integral", "at"])
+@pytest.mark.parametrize("reading", ["maximum", "integral", "fading_integral", "at"])
 def test_gradients_agree_with_differences(kind: str, taus: str | None, reading: str) -> None:
     values = case(kind, taus)
     if reading == "at":
