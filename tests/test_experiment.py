@@ -326,7 +326,7 @@ def test_every_error_of_a_file_is_told_unknown_keys_first() -> None:
         ({"training": {"policy": "clipp"}}, r"'clip', 'skip' or 'raise'. Did you mean 'clip'\?"),
         (
             {"task": {"name": "yinyang"}},
-            r"task.name = 'yinyang'; allowed: 'yin-yang', 'mnist', 'fashion-mnist', 'emnist'. Did you mean 'yin-yang'\?",
+            r"task.name = 'yinyang'; allowed: 'yin-yang', 'mnist', 'fashion-mnist', 'emnist', 'spoken-digits'. Did you mean 'yin-yang'\?",
         ),
         ({"network": {"tau_mem": "10ms"}}, r"tau_mem.0 = '10ms'; .* Times are numbers in seconds: write 0.01"),
     ],
