@@ -3,6 +3,7 @@
     python examples/studies.py yin-yang --out out/studies        # software, 5 seeds, published test set
     python examples/studies.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
     python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
+    python examples/studies.py full-scale --out out/studies      # the seed paper's experiments; --rows picks some of them
     python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
     python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
     python examples/studies.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", choices=[*STUDIES, "table", []], help="default: all")
     parser.add_argument("--out", type=Path, default=Path("out/studies"))
     parser.add_argument("--data", default=None, help="folder with mnist/ and yin_yang/ (default: HWLOOP_DATA)")
+    parser.add_argument("--rows", default="", help="only rows whose name has this in it")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,7 @@ def main() -> None:
 
 def _run_all(rows: list[Row], arguments: argparse.Namespace) -> None:
     """Run the rows that have no file yet, ``--jobs`` at a time."""
-    missing = [row for row in rows if not path_of(arguments.out, row).exists()]
+    missing = [row for row in rows if arguments.rows in name_of(row) and not path_of(arguments.out, row).exists()]
     if arguments.jobs == 1:
         for row in missing:
             _run(row, arguments.out, arguments.data)
@@ -88,9 +90,11 @@ def _software(row: Row, out: Path, data: str | None) -> Row:
     """Train in software; keep the network for the rows that deploy it."""
     experiment = experiment_of(row["experiment"], data, row["seed"])
     task, net = experiment.build_task(), experiment.build_network()
-    start = time.perf_counter()
-    result = hl.fit(net, task, experiment.build_loss(), **experiment.fit_options(), progress=False)
-    seconds = time.perf_counter() - start
+    kept = out / "training" / f"{row['experiment']}-{row['seed']}"
+    result = hl.fit(
+        net, task, experiment.build_loss(), **experiment.fit_options(), progress=False, checkpoint_dir=kept, resume=True
+    )
+    seconds = sum(epoch.seconds for epoch in result.history)
     save_checkpoint(
         network_folder(out, row["experiment"], row["seed"]), net, {"weights": dict(net.state_dict())}, step=0
     )

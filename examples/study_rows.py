@@ -14,7 +14,7 @@ from hwloop.checkpoint import load_checkpoint
 from hwloop.experiment import Experiment
 
 SEEDS, BASES, CHIPS, QUIET_CHIPS, SPREADS = range(5), range(3), range(10), range(5), (0.1, 0.2)
-MNIST_CHIPS = range(3)
+MNIST_CHIPS, FULL_SCALE_SEEDS = range(3), range(3)
 #: Steps (s) on the fixed-point target beside the one that is measured to be best: coarse ones are what the loop repairs.
 COARSE = (1e-3, 4e-4)
 #: Runs of the test set on a chip: its noise adds to the sampling error of one run.
@@ -73,6 +73,15 @@ def _chips() -> list[list[Row]]:
 
 def _mnist() -> list[list[Row]]:
     return [[{"study": "software", "experiment": "mnist-784-350-10", "seed": 0}]]
+
+
+def _full_scale() -> list[list[Row]]:
+    """The experiments of Bacho & Chu on MNIST; those on EMNIST and Fashion-MNIST run by their files, where the data are."""
+    dense = ("mnist-784-800-10-count", "mnist-784-350-10-augmented", "mnist-784-800-10-augmented")
+    rows: list[Row] = [
+        {"study": "software", "experiment": name, "seed": seed} for name in dense for seed in FULL_SCALE_SEEDS
+    ]
+    return [[*rows, {"study": "software", "experiment": "mnist-conv-count", "seed": 0}]]
 
 
 def _mnist_16() -> list[list[Row]]:
@@ -144,6 +153,7 @@ STUDIES: dict[str, Callable[[], list[list[Row]]]] = {
     "yin-yang": _yin_yang,
     "chips": _chips,
     "mnist": _mnist,
+    "full-scale": _full_scale,
     "mnist-16": _mnist_16,
     "rules": _rules,
     "loihi": _fixed_point,
