@@ -58,6 +58,28 @@ def peak_memory(name: str, *factors: str) -> dict[str, float]:
     return {"above import": _memory("VmHWM") - after_import, "after import": after_import}
 
 
+def conv_memory() -> dict[str, float]:
+    """The same of the seed paper's convolutional network, a batch of 20 images of which 19 % of the pixels are lit."""
+    import torch
+
+    import hwloop as hl
+    import hwloop.training
+    from hwloop.experiment import Experiment
+
+    after_import = _memory("VmRSS")
+    experiment = Experiment.load("mnist-conv-count")
+    net, loss, generator = experiment.build_network(), experiment.build_loss(), torch.Generator().manual_seed(SEED)
+    how, spikes = experiment.task.stimulus.build(), 0.0
+    for _ in range(MEMORY_STEPS):
+        pixels = torch.rand(20, net.n_in, generator=generator)
+        lit = torch.where(torch.rand(20, net.n_in, generator=generator) < 0.19, pixels, 0.0)
+        inputs = hl.encoding.intensity_to_latency(lit, how.t_early, how.t_late, how.t_stop)
+        record = net(inputs)
+        loss(net, record, torch.arange(20) % 10).backward()
+        spikes = sum(float(layer.counts.double().mean()) for layer in record.populations)
+    return {"above import": _memory("VmHWM") - after_import, "after import": after_import, "spikes": spikes}
+
+
 def _network(name: str) -> tuple[Any, Any]:
     from hwloop.bench.peers import REFERENCE, build
     from hwloop.bench.workloads import WORKLOADS
@@ -72,7 +94,13 @@ def _memory(key: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
-TASKS = {"import": import_time, "factors": tuned_factors, "first": first_step, "memory": peak_memory}
+TASKS = {
+    "import": import_time,
+    "factors": tuned_factors,
+    "first": first_step,
+    "memory": peak_memory,
+    "conv-memory": conv_memory,
+}
 
 if __name__ == "__main__":
     print(json.dumps(TASKS[sys.argv[1]](*sys.argv[2:])))
