@@ -63,7 +63,10 @@ class Roll:
             )
 
     def _missing(self, patience: float) -> str:
-        before = {rank: self._read(rank) for rank in range(self._size) if rank != self._rank}
+        others = [rank for rank in range(self._size) if rank != self._rank]
+        before = {rank: self._read(rank) for rank in others if self._store.check([f"roll/{rank}"])}
+        if absent := [str(rank) for rank in others if rank not in before]:
+            return f"rank {', '.join(absent)} of {self._size} has not come"
         notes: dict[int, str] = {}
         waiting, until = set(before), time.monotonic() + patience
         while waiting and time.monotonic() < until:

@@ -98,6 +98,14 @@ def test_a_rank_that_stands_still_is_missing() -> None:
     rolls[0].end("")
 
 
+def test_a_rank_that_never_came_is_named() -> None:
+    store = dist.HashStore()
+    rolls = [Roll(store, rank, 3) for rank in (0, 2)]
+    assert rolls[0].missing(1.0) == "rank 1 of 3 has not come"
+    for roll in rolls:
+        roll.end("")
+
+
 def test_a_rank_that_has_left_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from .threads import together
 
