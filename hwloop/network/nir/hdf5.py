@@ -195,8 +195,7 @@ def _graph(content: dict[str, Any], name: str, where: str, path: str, depth: int
         )
     inside = f"{name}." if name else ""
     nodes = {key: _node(value, f"{inside}{key}", path, depth + 1) for key, value in content["nodes"].items()}
-    metadata = content.get("metadata", {})
-    return nir.NIRGraph(nodes, pairs, metadata=metadata if isinstance(metadata, dict) else {}, type_check=False)
+    return nir.NIRGraph(nodes, pairs, metadata=content.get("metadata", {}), type_check=False)  # {} for what is none
 
 
 def kinds() -> tuple[str, ...]:

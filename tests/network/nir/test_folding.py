@@ -13,13 +13,14 @@ from torch import Tensor, nn
 import hwloop as hl
 from hwloop.errors import InputError, OptionError
 from hwloop.network.nir.conventions import SpikeMeaning, constant_gain, spike_gain
+from hwloop.network.nir.read import from_nir
 from hwloop.network.nir.receivers import taken_otherwise
 from hwloop.network.nir.resets import resets_of
 from hwloop.network.nir.scaling import rescaled
 from hwloop.network.nir.units import TimeUnit
 from hwloop.network.nir.values import numbers, per_unit, text
 
-from .made import cuba, cubali, integrate_and_fire, li, lif, linear
+from .made import cuba, cubali, integrate_and_fire, li, lif, linear, row
 
 
 def dense(rows: Any, bias: Any = None) -> hl.Dense:
@@ -152,6 +153,18 @@ def test_gains_of_every_kind_of_neuron_for_spikes_and_for_constants() -> None:
     assert (stepped.step, jump.step, SpikeMeaning("jump", 1.0, "", jump).step) == (0.5, None, None)
     assert stepped.of(lif()).kind == "pulse"
     assert stepped.of(cubali()).kind == jump.of(lif()).kind == "jump"
+
+
+def test_the_refusal_of_a_graph_with_and_without_currents_reckons_a_step_in_its_own_unit_of_time() -> None:
+    current, plain = cuba(r=2.0, w_in=3.0, tau_syn=5.0, tau_mem=10.0), lif(r=2.0, tau=10.0)
+    with pytest.raises(InputError) as caught:
+        from_nir(row(linear(), current, linear(2, 2), plain, time_unit="ms"), reset="value")
+    said = str(caught.value)
+    # a step of 1 ms: jumps by 2 x 3 with a current, by 2 (1 - exp(-1 / 10)) without
+    assert "spike=('jump', dt) " in said
+    assert f"weights x {2 * -np.expm1(-0.1):.4g}..6;" in said
+    assert f"weights x {2 * -np.expm1(-0.1):.4g}..1.2 for spike=0.001" in said
+    assert "spike='delta' (NIR's text): weights x 0.2..1.2;" in said
 
 
 # -- values ---------------------------------------------------------------------------------------

@@ -145,6 +145,14 @@ def test_a_graph_of_nodes_alone_has_no_edges_and_odd_metadata_are_none(tmp_path:
     assert read_graph(network_file(tmp_path, replaced("metadata", "text"))).metadata == {}
 
 
+@pytest.mark.parametrize("name", ["nodes", "edges"])
+def test_a_graph_without_the_group_of_later_versions_is_an_old_one(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "x.nir", "w") as opened:
+        opened[name] = np.zeros(2)
+    with pytest.raises(DataError, match="is of a format older than NIR 0.1, without a group 'node'"):
+        read_graph(tmp_path / "x.nir")
+
+
 @pytest.mark.parametrize("edges", [np.array([[b"input", b"dense_0", b"lif_0"]]), np.array([[b"input"]])])
 def test_edges_are_pairs(tmp_path: Path, edges: Any) -> None:
     path = network_file(tmp_path, replaced("edges", edges))
