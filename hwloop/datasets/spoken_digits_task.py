@@ -6,6 +6,7 @@ set. The harder split holds one speaker out: all his recordings are the test set
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def spoken_digits(
     parts = split_of(found, held_out)
     longest = float(np.diff(found.start).max()) / found.rate / how.speedup
     if longest > t_stop:
-        raise InputError(f"t_stop = {t_stop:g} s; allowed: >= {longest:.3g} s, the longest recording at this speed-up")
+        least = math.ceil(1e4 * longest) / 1e4
+        raise InputError(f"t_stop = {t_stop:g} s; allowed: >= {least:g} s, the longest recording at this speed-up")
     name = "spoken-digits" if held_out is None else f"spoken-digits-without-{held_out}"
     return task_of(name, [_encoded(found, part, how, t_stop, dtype) for part in parts], WORDS)
 

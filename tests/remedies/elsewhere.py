@@ -56,6 +56,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("_check_digests", "{}", _GOT),
     ("read_events", "{}", _GOT),
     ("event_files.unpacked", "{}", _GOT),
+    ("read_recordings", "{}", _GOT),
     ("event_files._spikes", "{}", _GOT),
     ("event_files._of_nir", "{}", _GOT),
     ("files.parse_npy", "{}", _GOT),

@@ -13,7 +13,7 @@ import pytest
 from hwloop import datasets, files
 from hwloop.download import download_mnist
 
-from .data_files import idx, idx_files
+from .data_files import RATE, idx, idx_files, members, written
 from .support import Said, option, refused
 
 
@@ -185,3 +185,47 @@ def test_mnist_is_not_taken_for_fashion(tmp_path: Path, mnist_folder: Path) -> N
     own.mkdir()
     idx_files(own, train=6, test=2)
     assert datasets.fashion_mnist(tmp_path, n_validation=2).name == "fashion-mnist-28x28"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "allowed"),
+    [
+        ("low", 0.5, (1.0, 3799.0)), ("high", 2e6, (101.0, 1e6)), ("smoothing", 1e-3, (8e-3, 1.0)), ("span", 0.0, (1.0, 120.0)),
+        ("area", 0.0, (1e-3, 10.0)), ("speedup", 0.0, (1e-3, 1e6)),
+    ],
+)  # fmt: skip
+def test_a_filter_bank_takes_what_it_allows(name: str, wrong: float, allowed: tuple[float, ...]) -> None:
+    option("filter_bank._between", "{} = {}; allowed: {}..{}", datasets.FilterBank, name, wrong, *allowed).follow()
+
+
+def test_bands_are_put_in_order_and_below_half_the_rate() -> None:
+    refused("__post_init__", "allowed: low < high", lambda: datasets.FilterBank(low=500, high=400))
+    datasets.FilterBank(low=400, high=500)
+    encode = lambda high: datasets.FilterBank(high=high).encode([np.ones(400)], RATE)  # noqa: E731
+    said = refused("FilterBank._checked", "allowed: below {} Hz", lambda: encode(4000.0))
+    encode(float(said.split("below ")[1].split(" Hz")[0]) - 1)
+
+
+def test_sound_in_one_row_is_heard() -> None:
+    bank = datasets.FilterBank()
+    refused(
+        "_sound", "allowed: finite numbers [samples >= 1] in one row", lambda: bank.levels(np.zeros((2, 800)), RATE)
+    )
+    bank.levels(np.zeros((2, 800))[0], RATE)
+
+
+def test_recordings_are_split_by_a_speaker_and_in_a_window_as_said(tmp_path: Path) -> None:
+    run = lambda **options: datasets.spoken_digits(written(tmp_path), **options)  # noqa: E731
+    said = refused("split_of", "held_out = {}; allowed: one of {}, and not all", lambda: run(held_out="eve"))
+    for speaker in said.split("one of ")[1].split(", and")[0].split(", "):
+        assert len(run(held_out=speaker).test) == 24
+    said = refused("spoken_digits", "t_stop = {} s; allowed: >= {} s, the longest recording", lambda: run(t_stop=1e-3))
+    run(t_stop=float(said.split(">= ")[1].split(" s")[0]))
+
+
+def test_recordings_with_the_takes_that_are_named_are_split(tmp_path: Path) -> None:
+    few = members(takes=10)
+    refused(
+        "split_of", "files with takes 0..4, 5..9 and above", lambda: datasets.spoken_digits(written(tmp_path, **few))
+    )
+    datasets.spoken_digits(written(tmp_path, **members(takes=11)))

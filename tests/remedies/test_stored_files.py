@@ -15,11 +15,13 @@ from hwloop import storage
 from hwloop.bundle.archive import pack_members, unpack_members
 from hwloop.bundle.contents import apply_calibration
 from hwloop.bundle.files import MEMBERS
+from hwloop.datasets.recordings import read_recordings
 from hwloop.errors import DataError
 from hwloop.event_files import read_events, write_events
 from hwloop.session_log import read_log, record_session, records
 from hwloop.stored_spikes import pack_spikes
 
+from .data_files import written
 from .support import Case, refused
 
 
@@ -58,6 +60,7 @@ def events(path: Path) -> Path:
 
 FILES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "x.hwb": (bundle, hl.load_bundle), "x.log": (recorded, read_log), "x.npz": (events, read_events),
+    "spoken_digits.npz": (lambda path: written(path.parent) / path.name, read_recordings),
 }  # fmt: skip
 
 
