@@ -11,7 +11,7 @@ Sources: first spike, Goeltz et al., Nature Machine Intelligence 3 (2021); spike
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -66,6 +66,12 @@ class WeightedSum(Loss):
         return sum(weight * loss(net, record, labels) for weight, loss in self.terms)  # type: ignore[return-value]
 
 
+def _options(loss: Any) -> str:
+    """``repr`` of ``loss``, as checkpoints hold it; of one neuron a class nothing is said, as before there could be several."""
+    said = [field.name for field in fields(loss) if loss.neurons > 1 or field.name not in ("neurons", "pool")]
+    return f"{type(loss).__name__}({', '.join(f'{name}={getattr(loss, name)!r}' for name in said)})"
+
+
 def neurons_of(loss: Any) -> set[int]:
     """Output neurons a class that the terms of ``loss`` are of; empty where none says so (functions, losses of hidden layers)."""
     if isinstance(loss, WeightedSum):
@@ -80,7 +86,7 @@ def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
     return loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FirstSpike(Loss):
     """Cross-entropy of ``softmax(-t_first / temperature)`` over the classes; ``temperature`` in s.
 
@@ -93,6 +99,8 @@ class FirstSpike(Loss):
     temperature: float
     neurons: int = 1
     pool: Pool = "mean"
+
+    __repr__ = _options
 
     def __post_init__(self) -> None:
         _positive("temperature", self.temperature, "s")
@@ -108,7 +116,7 @@ class FirstSpike(Loss):
         return torch.nn.functional.cross_entropy(-times / self.temperature, labels.to(times.device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpikeCount(Loss):
     """``1/2 sum (count - target)^2`` over the output neurons; ``wanted`` spikes of the label, ``others`` of the rest.
 
@@ -123,6 +131,8 @@ class SpikeCount(Loss):
     others: float = 3.0
     neurons: int = 1
 
+    __repr__ = _options
+
     def __post_init__(self) -> None:
         check_pool(self.neurons)
         for name in ("wanted", "others"):
@@ -132,7 +142,8 @@ class SpikeCount(Loss):
     def __call__(self, net: Network, record: Record, labels: Tensor) -> Tensor:
         """Mean squared error over the batch (spikes squared)."""
         counts = differentiable_counts(record.output)
-        target = torch.where(_of_label(record.output, labels, self.neurons), self.wanted, self.others).to(counts.dtype)
+        mine = _of_label(record.output, labels, self.neurons)
+        target = torch.full_like(counts, self.others).masked_fill(mine, self.wanted)
         return 0.5 * (counts - target).square().sum(1).mean()
 
 
@@ -159,7 +170,7 @@ class CountBounds(Loss):
         return 0.5 * (excess.square() + lack.square()).sum(1).mean()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SilentHinge(Loss):
     """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neurons alone, ``neurons`` a class."""
 
@@ -167,6 +178,8 @@ class SilentHinge(Loss):
     margin: float = 0.0
     only_label: bool = False
     neurons: int = 1
+
+    __repr__ = _options
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:

@@ -94,6 +94,22 @@ def test_an_option_of_simulated_and_measured_training_is_refused_by_name(
         loop(network(), task, LOSS, **option)
 
 
+@pytest.mark.parametrize("loop", [finetune, hardened])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_repeats_that_are_no_number_of_runs_are_refused(loop: Loop, task: Task, value: Any) -> None:
+    with pytest.raises(InputError, match="repeats = "):
+        loop(network(), task, LOSS, repeats=value)
+
+
+@LOOPS
+def test_output_neurons_that_fit_neither_task_nor_loss_are_refused(loop: Loop, task: Task) -> None:
+    pooled = losses.FirstSpike(1e-3, neurons=2)
+    with pytest.raises(InputError, match=r"(needs 5 and 6 \(3 classes of 2|5 inputs and 6 outputs)"):
+        loop(network(), task, pooled, decision="mean:2")
+    with pytest.raises(InputError, match="the loss is of 2 output neurons a class, decision = 'first' of 1"):
+        loop(network(), task, pooled + LOSS, decision="first")
+
+
 @LOOPS
 def test_numbers_of_numpy_are_numbers(loop: Loop, task: Task) -> None:
     plain, numpy = network(), network()
