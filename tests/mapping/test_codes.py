@@ -113,7 +113,24 @@ def test_a_network_one_neuron_too_large_is_refused_naming_its_largest_layer() ->
     assert error.limit == "4 neurons (6 on the device, 2 masked)"
     assert error.value == "6 neurons in layers of 1, 4, 1"
     assert error.layer == "layer 3 (LIF), the largest"
-    assert "remove 2 neurons" in error.fix
+    assert error.fix == "remove 2 neurons from it, or mask fewer"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_neurons", "fix"),
+    [
+        ([2, 4], 3, "remove 3 neurons from it"),
+        ([2, 4], 2, "remove 4 neurons, all layers together"),
+        ([2, 4], 5, "remove 2 neurons from it"),
+        ([2, 4], 6, "remove 1 neurons from it, or mask fewer"),
+    ],
+)
+def test_what_is_too_much_is_taken_from_the_largest_layer_where_that_is_enough(
+    sizes: list[int], n_neurons: int, fix: str
+) -> None:
+    with pytest.raises(CompileError) as caught:
+        place(sizes, n_neurons, [0] if n_neurons >= 5 else [])
+    assert (caught.value.fix, caught.value.layer) == (fix, "layer 3 (LIF), the largest")
 
 
 # -- the program ----------------------------------------------------------------------------------

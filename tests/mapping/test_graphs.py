@@ -133,6 +133,9 @@ def test_a_compiled_graph_names_its_inputs_and_populations() -> None:
     assert program.inputs == (("a", 2), ("b", 3))
     assert (program.names, program.n_in, program.n_out, program.is_graph) == (("h", "out"), 5, 1, True)
     assert [use.name for use in program.report().layers] == ["h", "out"]
+    assert [use.called for use in program.report().layers] == ["h", "out"]
+    rows = [line.split()[0] for line in str(program.report()).splitlines()]
+    assert rows[-2:] == ["h", "out"]
     assert (program.layers[0].n_synapses, program.layers[0].fan_in) == (5, 3)
 
 

@@ -106,6 +106,14 @@ def test_circuits_are_joined_to_neurons_that_have_more_synapses_than_one() -> No
         cut(chain(), 7, fan_in=2, joined=2)
 
 
+def test_a_neuron_without_synapses_takes_one_circuit() -> None:
+    nodes = {"in": hl.Input(2), "n": hl.LIF(5, **TAUS), "out": hl.LIF(2, **TAUS)}
+    none = hl.Sparse(2, 5, [], [], torch.zeros(0))
+    program = cut(hl.Network.graph(nodes, [hl.Projection("in", "n", none), hl.Projection("n", "out", dense(5, 2))]), 6)
+    assert [piece.parts for piece in program.pieces] == [(Part(0, 0, 5), Part(1, 0, 1)), (Part(1, 1, 1),)]
+    assert program.layers[0].neurons.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_masked_circuits_are_left_out() -> None:
     program = cut(chain(), 6, mask=[3, 0, 3])
     assert [piece.parts for piece in program.pieces] == [(Part(0, 0, 4),), (Part(0, 4, 1), Part(1, 0, 2))]

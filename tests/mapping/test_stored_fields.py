@@ -92,6 +92,13 @@ def test_codes_are_whole_where_there_is_a_largest_and_real_where_there_is_none()
             stored.load(stored.dump(replace(made, layers=(other, made.layers[1]))), made.capabilities)
 
 
+def test_a_graph_that_no_input_drives_is_refused() -> None:
+    made = with_everything()
+    itself = replace(made.layers[0], blocks=(Block(0, 0, 4),))
+    with pytest.raises(DataError, match="no layer takes the input; allowed: one at least"):
+        stored.load(stored.dump(replace(made, layers=(itself, made.layers[1]))), made.capabilities)
+
+
 MOST = 2**31 - 1
 BLOCK = {"source": -1, "start": 0, "size": 1}
 LAYER = {

@@ -17,7 +17,7 @@ from ..elementwise import Delay, Flatten, Scale
 from ..linear_map import LinearMap, Shape, size_of
 from ..pools import AvgPool2d, SumPool2d
 from .units import TimeUnit
-from .values import Array, numbers, per_unit, text
+from .values import Array, is_whole, numbers, per_unit, text
 
 
 def map_of(
@@ -93,7 +93,7 @@ def _convolution(name: str, node: Any, shape: Shape, biased: bool) -> Conv2d:
         )
     if isinstance(node, nir.Conv1d):  # a map of height 1
         weight = weight[:, :, None, :]
-    groups = int(np.asarray(node.groups).reshape(()))
+    groups = _side(name, "groups", node.groups)
     stride, dilation = (_pair(name, key, getattr(node, key), 1, node) for key in ("stride", "dilation"))
     padding = _padding(name, node, weight.shape[2:], stride, dilation)
     bias = _bias(name, node, weight.shape[0], weight.dtype) if biased else None
@@ -116,7 +116,7 @@ def _check_sides(name: str, node: Any, shape: Shape) -> None:
     """The sides that the node states are those of the units before it."""
     if node.input_shape is None:
         return
-    stated = tuple(int(side) for side in np.ravel(node.input_shape))
+    stated = tuple(_side(name, "input_shape", side) for side in np.ravel(node.input_shape))
     if len(shape) == 3 and stated != shape[-len(stated) :]:
         raise InputError(
             f"node {name!r} ({type(node).__name__}): input_shape = {stated}, the units before it are {shape}; "
@@ -139,9 +139,9 @@ def _pair(name: str, key: str, value: Any, other: int = 0, node: Any = None) -> 
 
 
 def _side(name: str, key: str, value: Any) -> int:
-    if np.asarray(value).dtype.kind not in "fiu" or int(value) != value:
+    if not is_whole(value):
         raise InputError(f"node {name!r}: {key} = {value!r}; allowed: whole numbers")
-    return int(value)
+    return int(np.asarray(value).reshape(()))
 
 
 def _padding(

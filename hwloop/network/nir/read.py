@@ -30,7 +30,7 @@ from .resets import Resets, resets_of
 from .scaling import rescaled
 from .shapes import check_output, input_shape, own_shape, settled
 from .units import TimeUnit, time_unit_of
-from .values import per_unit
+from .values import is_whole, per_unit
 
 _log = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ def _neurons(reading: Reading, name: str, node: Any, shape: Shape, biased: bool)
         passes = synapse is not None and filtered
         return LI(size, tau, synapse, value("v_leak", node.v_leak), v_init=start, filtered_bias=passes)
     cap = metadata.get(MAX_SPIKES)
-    if cap is not None and int(cap) != cap:
+    if cap is not None and not is_whole(cap):
         raise InputError(f"metadata {MAX_SPIKES} = {cap!r}; allowed: a whole number >= 1")
     threshold = value("v_threshold", node.v_threshold)
     given = metadata.get(T_REF, np.zeros_like(threshold.numpy()))
@@ -301,7 +301,7 @@ def _neurons(reading: Reading, name: str, node: Any, shape: Shape, biased: bool)
         "v_reset": value("v_reset", node.v_reset),
         "t_ref": value(f"metadata {T_REF}", given, reading.unit.per_second),
         "reset": reading.resets.kinds[name],
-        "max_spikes": None if cap is None else int(cap),
+        "max_spikes": None if cap is None else int(np.asarray(cap).reshape(())),
     }
     if isinstance(node, nir.IF):
         start = torch.zeros_like(threshold) if start is None else start

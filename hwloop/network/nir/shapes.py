@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import InputError
 from ..linear_map import Shape, size_of
 from .flat import Flat
-from .values import numbers
+from .values import is_whole, numbers
 
 #: Maps that work on maps of units.
 SPATIAL = (nir.Conv1d, nir.Conv2d, nir.SumPool2d, nir.AvgPool2d)
@@ -62,7 +62,7 @@ def _readers(flat: Flat, name: str) -> list[Any]:
 
 def _sides(name: str, given: Any) -> tuple[int, ...]:
     sides = np.ravel(numbers(name, "shape", given)) if given is not None else np.zeros(0)
-    if not sides.size or np.any(sides < 1) or np.any(sides != np.floor(sides)):
+    if not sides.size or np.any(sides < 1) or not all(map(is_whole, sides)):
         raise InputError(f"node {name!r} has the shape {given!r}; allowed: whole numbers >= 1")
     return tuple(int(side) for side in sides)
 

@@ -44,6 +44,12 @@ def per_unit(node: str, name: str, value: Any, shape: Shape) -> Array:
     )
 
 
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is one number, and a whole one: neither NaN nor infinite."""
+    array = np.asarray(value)
+    return array.size == 1 and array.dtype.kind in "fiu" and float(array.reshape(())).is_integer()
+
+
 def text(value: Any) -> str:
     """``value`` of metadata as text."""
     if isinstance(value, bytes):

@@ -63,6 +63,8 @@ REFUSED: dict[str, tuple[Callable[[], nir.NIRGraph], str]] = {
     "axes": (lambda: row(linear(2, 32), cuba(), n_in=[2, 2, 2, 4]), r"node 'in' .Input. has the shape \(2, 2, 2, 4\)"),
     "no shape": (made({**W_N, "in": nir.Input({"input": None})}, *ROW), "node 'in' has the shape None; allowed: whole numbers >= 1"),
     "odd shape": (made({**W_N, "in": nir.Input(np.array([0]))}, *ROW), "node 'in' has the shape .*; allowed: whole numbers >= 1"),
+    "endless shape": (made({**W_N, "in": nir.Input(np.array([np.inf]))}, *ROW), "node 'in' has the shape .*; allowed: whole numbers >= 1"),
+    "a shape that is none": (made({**W_N, "in": nir.Input(np.array([np.nan]))}, *ROW), "node 'in' has the shape .*; allowed: whole numbers >= 1"),
     "input size": (made({**W_N, "in": nir.Input(np.array([5]))}, *ROW), r"node 'w': .*takes 2 inputs, the units before it are \(5,\)"),
     "hidden size": (lambda: row(linear(), cuba(), linear(2, 3), cuba()), r"node 'n2': .*takes 3 inputs, the units before it are \(2,\)"),
     "neurons' size": (lambda: row(linear(4, 3), cuba(2)), r"node 'n1' .CubaLIF. has 2 neurons \(2,\), 'n0' before it 4 units \(4,\); allowed: as many"),
@@ -102,6 +104,10 @@ def test_what_does_not_fit_is_refused_by_name(case: str) -> None:
         ((linear(), cuba(v_reset=[0.0, 2.0])), "node 'n1': .*neuron 1: v_th - v_reset"),
         ((linear(), cuba(metadata={"t_ref": np.ones(3)})), r"node 'n1': metadata t_ref has shape \(3,\); allowed: one number"),
         ((linear(), cuba(metadata={"max_spikes": 1.5})), "node 'n1': metadata max_spikes = 1.5; allowed: a whole number"),
+        *(
+            ((linear(), cuba(metadata={"max_spikes": bad})), "node 'n1': metadata max_spikes = .*; allowed: a whole number")
+            for bad in (np.nan, np.inf, True, [1, 2])
+        ),
         ((linear(), cuba(metadata={"max_spikes": 0})), "node 'n1': .*max_spikes"),
         ((nir.Delay(np.array([0.0, -1.0, 0.0])), linear(), cuba()), "node 'n1': Dense: delay of input unit 1 = -1|delay .*-1"),
         ((nir.Delay(np.zeros(2)), linear(), cuba()), r"node 'n0': delay has shape \(2,\); allowed: one number"),
