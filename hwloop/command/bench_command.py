@@ -66,6 +66,9 @@ def _run(
     from . import terminal
 
     rounds = facts["rounds"]
+    for folder in (out, None if json is None else json.parent):
+        if folder is not None:  # before minutes of measuring
+            folder.mkdir(parents=True, exist_ok=True)
     terminal.say(", ".join(f"{key}: {value}" for key, value in facts.items()))
     timed: list[tuple[str, list[Row]]] = []
     exact: list[Exactness] = []
