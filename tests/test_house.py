@@ -24,7 +24,7 @@ _RULES = "one a rule"
 _OF_FOLDER = "that of the package it stands in"
 _PEER = "hwloop/bench: the package timed; tests/interop: networks to and from it"
 _TABLE = "tests/interop: of its table of packages"
-_BENCHMARK = "tests/benchmarks: what is timed, and how, beside the source"
+_BENCHMARK = "hwloop/bench and tests/benchmarks: what is timed, and how, beside the source"
 
 #: Names that may stand in several folders, and what tells them apart. A newcomer finds the room by the folder's name.
 SHARED_NAMES = {
@@ -66,6 +66,7 @@ SHARED_NAMES = {
     "report.py": f"{_OF_FOLDER}: of a comparison, a program, a calibration, a yield study",
     "results.py": _BENCHMARK,
     "rule.py": _RULES,
+    "run.py": "board: one run at a time; the command of tests/interop",
     "server.py": "board: of a device on a line; tests/mutation: of forked test runs",
     "silicon.py": _EMULATOR,
     "snntorch.py": _PEER,

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .exactness import Exactness
+from .growth import Point
 from .peers import REFERENCE, VARIANT, Description
 from .peers.base import COMPARABLE
-from .scaling import Point
 from .workloads import Workload
 
 FORMAT, VERSION = "hwloop-bench", 2

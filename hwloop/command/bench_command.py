@@ -14,8 +14,8 @@ from .exit_status import FAILED
 
 if TYPE_CHECKING:
     from ..bench.exactness import Exactness
+    from ..bench.growth import Point
     from ..bench.results import Row
-    from ..bench.scaling import Point
 
 PARTS = ("speed", "exactness", "scaling")
 
@@ -40,8 +40,8 @@ def bench(
     from ..bench.pinning import one_core
 
     with one_core() as core:  # before anything imports a numerical library
-        from ..bench.measure import QUICK_ROUNDS, ROUNDS, machine
         from ..bench.peers import PEERS, REFERENCE
+        from ..bench.timed_rows import QUICK_ROUNDS, ROUNDS, machine
         from ..bench.workloads import WORKLOADS
 
         parts = _chosen("--part", part or PARTS[:2], PARTS)
@@ -58,14 +58,17 @@ def _run(
     out: Path | None,
 ) -> None:  # fmt: skip
     from .. import storage
-    from ..bench.measure import run_workload, verdict
-    from ..bench.page import page
+    from ..bench.bench_page import page
     from ..bench.peers import REFERENCE
     from ..bench.results import title, to_json
+    from ..bench.timed_rows import run_workload, verdict
     from ..bench.workloads import WORKLOADS, make_inputs
     from . import terminal
 
     rounds = facts["rounds"]
+    for folder in (out, None if json is None else json.parent):
+        if folder is not None:  # before minutes of measuring
+            folder.mkdir(parents=True, exist_ok=True)
     terminal.say(", ".join(f"{key}: {value}" for key, value in facts.items()))
     timed: list[tuple[str, list[Row]]] = []
     exact: list[Exactness] = []
@@ -108,8 +111,8 @@ def _print_speed(heading: str, rows: Sequence[Row]) -> None:
 
 
 def _exactness(names: Sequence[str], seed: int) -> list[Exactness]:
+    from ..bench.bench_page import EXACT
     from ..bench.exactness import examine
-    from ..bench.page import EXACT
     from ..bench.results import EXACTNESS_COLUMNS, exactness_cells
     from . import terminal
 
@@ -120,7 +123,7 @@ def _exactness(names: Sequence[str], seed: int) -> list[Exactness]:
 
 
 def _scaling(names: Sequence[str], rounds: int, seed: int) -> list[Point]:
-    from ..bench.scaling import AXES, NAMES, points
+    from ..bench.growth import AXES, NAMES, points
     from . import terminal
 
     with _bar("scaling", sum(map(len, AXES.values()))) as tick:

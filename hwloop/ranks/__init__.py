@@ -11,7 +11,7 @@ weight, which is wrong where a batch does not split evenly, and wraps ``forward`
 from .base import ALONE as ALONE
 from .base import Ranks as Ranks
 from .base import Share as Share
-from .joined import DEADLINE as DEADLINE
-from .joined import JoinedRanks as JoinedRanks
-from .joined import joined as joined
+from .group import DEADLINE as DEADLINE
+from .group import JoinedRanks as JoinedRanks
+from .group import joined as joined
 from .sharing import summed as summed

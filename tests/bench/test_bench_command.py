@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hwloop.bench import scaling
-from hwloop.bench.measure import run_workload, verdict
+from hwloop.bench import growth
 from hwloop.bench.peers import PEERS, REFERENCE, Unavailable, build, tune
 from hwloop.bench.results import Row
+from hwloop.bench.timed_rows import run_workload, verdict
 from hwloop.bench.workloads import WORKLOADS
 
 from ..cli_runs import done, refused
@@ -78,8 +78,8 @@ def test_rows_where_hwloop_is_behind_are_named() -> None:
 def test_the_command_prints_and_writes_speed_exactness_and_growth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaling, "AXES", {"events": (25, 50), "depth": (1, 3), "batch": (1, 5)})
-    monkeypatch.setattr("hwloop.bench.page.AXES", scaling.AXES)
+    monkeypatch.setattr(growth, "AXES", {"events": (25, 50), "depth": (1, 3), "batch": (1, 5)})
+    monkeypatch.setattr("hwloop.bench.bench_page.AXES", growth.AXES)
     cores, variables = os.sched_getaffinity(0), dict(os.environ)
     result = done("bench", "--part", "speed", "--part", "exactness", "--part", "scaling", "--workload", "YY", "--peer", "cumsum",
                   "--peer", "norse", "--rounds", 2, "--json", tmp_path / "all.json", "--out", tmp_path / "out")  # fmt: skip
@@ -95,7 +95,7 @@ def test_the_command_prints_and_writes_speed_exactness_and_growth(
     assert [row["peer"] for row in document["rows"]] == ["hwloop", "norse", "cumsum"]
     assert [row["peer"] for row in document["exactness"]] == ["hwloop", "hwloop-float64", "norse", "cumsum"]
     points = document["scaling"]
-    assert {(p["axis"], p["value"]) for p in points} == {(a, v) for a, values in scaling.AXES.items() for v in values}
+    assert {(p["axis"], p["value"]) for p in points} == {(a, v) for a, values in growth.AXES.items() for v in values}
     assert all(p["seconds"] > 0 for p in points if p["peer"] == "hwloop")
     page = (tmp_path / "out/report.html").read_text()
     assert page.count("<svg") == 2

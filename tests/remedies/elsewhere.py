@@ -17,7 +17,7 @@ _LOST = "tests/ranks/test_processes.py::test_a_lost_rank_ends_the_other_which_sa
 
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("JoinedRanks._end", "{}. Rank {} ends too. {}", _LOST),
-    ("joined.joined", "see that all were started, and that the address is right", "tests/ranks/test_processes.py::test_two_processes_by_torchrun_have_the_weights_of_one"),
+    ("group.joined", "see that all were started, and that the address is right", "tests/ranks/test_processes.py::test_two_processes_by_torchrun_have_the_weights_of_one"),
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_features", "build the layer with max_spikes=None", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),
     ("_check_delay", "build Dense without delay", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),

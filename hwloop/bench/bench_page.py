@@ -8,9 +8,9 @@ from typing import Any
 from ..compare import plotting
 from ..compare.report import Figure, Report, Source, Table
 from .exactness import CENSUS, NEAR, Exactness
+from .growth import AXES, BASE, NAMES, Point
 from .peers import REFERENCE
 from .results import COLUMNS, EXACTNESS_COLUMNS, Row, cells, exactness_cells, remark
-from .scaling import AXES, BASE, NAMES, Point
 
 _HERE = Source("simulator")
 _COLOURS = (
