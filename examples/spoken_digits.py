@@ -2,7 +2,6 @@
 
     python examples/spoken_digits.py --seeds 3 --out out/digits              # all kinds; an interrupted run goes on
     python examples/spoken_digits.py --kind axonal --held-out theo --out out/digits-theo
-    python examples/spoken_digits.py --kind chip --seeds 1 --chips --out out/digits
 
 A filter bank turns a recording into some 200 events of 40 channels, ten times faster than it was spoken. Every kind has the same
 hidden neurons and a readout that does not spike; what differs is how the hidden neurons look back:
@@ -11,7 +10,6 @@ feed-forward   by their own time constants alone
 axonal         every channel reaches them five times, each time after a trained delay of its own
 synaptic       each hears a part of the channels, every synapse after a trained delay
 recurrent      they drive each other
-chip           as axonal, with an output that spikes: what fits a chip without delays, as the host can send events later
 
 The epoch is chosen on validation data, and the test set is looked at once. Everything is simulated or emulated.
 """
@@ -26,6 +24,7 @@ import torch
 import hwloop as hl
 from hwloop import datasets, storage
 from hwloop.membrane_losses import MembraneIntegral
+from hwloop.training import FitResult
 
 TAU_MEM, TAU_SYN, HIDDEN, EPOCHS = 10e-3, 5e-3, 128, 12
 #: Lines on which every channel reaches a neuron, and the first delays of neighbouring lines (s).
@@ -70,8 +69,8 @@ def network(kind: str, seed: int, n_in: int = 40, hidden: int = HIDDEN) -> hl.Ne
     return hl.Network.graph(nodes, [*projections, hl.Projection("hidden", "digit", readout)])
 
 
-def train(kind: str, seed: int, epochs: int, task: datasets.Task, out: Path) -> dict[str, object]:
-    """One row: trained, the epoch chosen on validation data, tested once."""
+def trained(kind: str, seed: int, epochs: int, task: datasets.Task, out: Path) -> tuple[hl.Network, FitResult]:
+    """The network of the epoch that is best on validation data; read from ``out`` where it was trained before."""
     net = network(kind, seed, task.n_in)
     found = hl.fit(
         net,
@@ -90,6 +89,12 @@ def train(kind: str, seed: int, epochs: int, task: datasets.Task, out: Path) -> 
         checkpoint_dir=out / f"{kind}-{seed}",
         resume=True,
     )
+    return net, found
+
+
+def tested(kind: str, seed: int, epochs: int, task: datasets.Task, out: Path) -> dict[str, object]:
+    """One row: trained, and tested once."""
+    net, found = trained(kind, seed, epochs, task, out)
     test = hl.evaluate(net, task.test, decision="integral")
     row = {
         "kind": kind, "seed": seed, "task": task.name, "epochs": epochs, "epoch": found.best_epoch, "samples": len(task.test),
@@ -116,7 +121,7 @@ def main() -> int:
     out = chosen.out if chosen.held_out is None else chosen.out / chosen.held_out
     for kind in chosen.kind or KINDS:
         for seed in range(chosen.seeds):
-            row = train(kind, seed, chosen.epochs, task, out)
+            row = tested(kind, seed, chosen.epochs, task, out)
             print(
                 f"{task.name}, {kind}, seed {seed}: test {row['test']:.2%} of {row['samples']}, validation "
                 f"{row['validation']:.2%}, epoch {row['epoch']} of {row['epochs']}",

@@ -212,9 +212,10 @@ class MaximumLoss(_MembraneLoss):
 
 
 class IntegralLoss(_MembraneLoss):
-    """The largest integral of an output's membrane decides."""
+    """The largest integral of an output's membrane decides; ``fading``: trained on the one that weighs early spikes more."""
 
     decision: Literal["integral"]
+    fading: bool = False
 
     @property
     def reads(self) -> Decision:
@@ -223,7 +224,7 @@ class IntegralLoss(_MembraneLoss):
 
     def build(self, hidden: int) -> Loss:
         """The loss of a network of ``hidden`` hidden layers."""
-        return self._with_hinges(MembraneIntegral(self.scale), hidden)
+        return self._with_hinges(MembraneIntegral(self.scale, self.fading), hidden)
 
 
 LossSection = Annotated[FirstSpikeLoss | SpikeCountLoss | MaximumLoss | IntegralLoss, Field(discriminator="decision")]

@@ -176,8 +176,9 @@ def test_a_readout_trains_on_its_membrane() -> None:
         {"kind": "dense"},
         {**LIF, "kind": "li"},
     ]
-    for decision in ("maximum", "integral"):
-        experiment = stated({"layers": layers}, loss={"decision": decision, "scale": 0.5, "dead_hinge": 0.1})
+    for how in ({"decision": "maximum"}, {"decision": "integral"}, {"decision": "integral", "fading": True}):
+        experiment = stated({"layers": layers}, loss={**how, "scale": 0.5, "dead_hinge": 0.1})
+        assert how.get("fading", False) == ("fading=True" in repr(experiment.build_loss()))
         done = hl.fit(
             experiment.build_network(), experiment.build_task(), experiment.build_loss(), progress=False,
             **{**experiment.fit_options(), "epochs": 3},

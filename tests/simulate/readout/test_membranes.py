@@ -274,3 +274,16 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> N
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(OptionError, match="kind = 'delta'; allowed: 'current', 'jump'"):
         membranes(case("current", "general"), "delta")
+
+
+def test_times_move_the_fading_integral_and_hardly_the_plain_one() -> None:
+    values = case("current", "general")
+    values["times"] = (values["times"] / 10).requires_grad_()  # long before the end, compared with 5 and 10 ms
+    moved = {}
+    for name in ("integral", "fading_integral"):
+        (values["times"].grad,) = torch.autograd.grad(readings(values, "current")[name].sum(), values["times"])
+        moved[name] = float(values["times"].grad.abs().mean())
+    weight = values["weight"].sum(0)[UNITS].abs().mean() * values["tau_syn"][0]
+    # a spike adds w tau_syn (1 - t/T), T = 50 ms, but for what has not decayed by then
+    assert abs(moved["fading_integral"] - float(weight) / T_STOP) < 0.05 * float(weight) / T_STOP
+    assert moved["integral"] < 0.2 * moved["fading_integral"]
