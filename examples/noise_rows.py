@@ -23,6 +23,7 @@ from hwloop.device.repeats import lead_of, sure_on
 from hwloop.experiment import Experiment
 from hwloop.losses import accuracy, predict
 from hwloop.training import NoiseModel, harden
+from hwloop_calibration.yield_.strategies import Setting, twin_loop
 
 CHIPS = range(10)
 #: The noise of ``bss2``, model seconds: what its preset states.
@@ -39,7 +40,7 @@ RECIPE: dict[str, Any] = {
     "loss": {"neurons": 3, "label_hinge": 10.0},
     "training": {"epochs": 30, "lr_decay": 0.92},
     "finetune": {
-        "epochs": 6, "batch_size": 50, "lr": 3e-3, "lr_decay": 0.6, "validation_repeats": 1,
+        "epochs": 4, "batch_size": 50, "lr": 1e-3, "lr_decay": 0.6,
         "loss": {
             "decision": "first", "neurons": 3, "temperature": 0.4e-3, "label_hinge": 10.0, "label_margin": 1.0, "dead_hinge": 0.1,
         },
@@ -90,21 +91,22 @@ def on_chip_row(row: dict[str, Any], out: Path, data: str | None) -> dict[str, A
 
 
 def on_chip(experiment: Experiment, net: hl.Network, number: int) -> dict[str, Any]:
-    """Tune ``net`` in the loop on chip ``number``, choose the lead on validation data, then look at the test set."""
+    """Calibrate chip ``number``, harden ``net`` on its twin, tune it in the loop, choose the lead; then look at the test set."""
     task, decision = experiment.build_task(), experiment.decision
     with hl.open(f"emulator:{number}", preset="bss2", session=1) as chip:
-        result = hl.finetune(
-            net, chip, task, experiment.build_finetune_loss(), **experiment.finetune_options(), progress=False
-        )
-        rule = sure_on(chip, task.validation, ERROR, decision=decision, most=MOST, replays=1)
+        spent = chip.samples_run
+        setting = Setting(experiment, task, {"software": net, "hardened": net}, chip, NOISE, seed=experiment.seed)
+        program = twin_loop(setting)
+        spent = chip.samples_run - spent
+        tuned = hl.measure(chip, task.validation, decision=decision, repeats=3).accuracy
+        rule = sure_on(chip, task.validation, ERROR, decision=decision, most=MOST)
         sure = hl.measure(chip, task.test, decision=decision, repeats=rule)
         recording = chip.run(task.test.inputs, repeats=RUNS)
     scores = torch.stack([class_scores(part.output, decision) for part in repetitions(recording, RUNS)])
     labels = task.test.labels
     fixed = [accuracy(total.argmax(1), labels) for total in scores.cumsum(0)]
     return {
-        "ran_on": result.ran_on, "device": result.device_id, "validation_as_is": result.as_is.accuracy,
-        "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
+        "ran_on": chip.ran_on, "device": chip.device_id, "program": program.digest, "samples": spent, "validation": tuned,
         "single": accuracy(predict(recording, decision), labels.repeat(RUNS)), "averaged": fixed,
         "lead": rule.lead, "sequential": sure.accuracy, "mean_runs": sure.mean_runs, "unsure": sure.unsure,
         "curve": [replayed(scores, labels, lead) for lead in LEADS],
