@@ -16,7 +16,6 @@ from torch import Tensor
 import hwloop as hl
 from hwloop import storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
-from hwloop.class_scores import class_scores
 from hwloop.compare.plotting import grid, style
 from hwloop.device.registry import find, repetitions
 from hwloop.device.repeats import lead_of, sure_on
@@ -29,8 +28,10 @@ CHIPS = range(10)
 NOISE = NoiseModel(threshold=0.015, jitter=1e-4, time_step=1e-4, event_loss=1e-3)
 #: Stated error rate of sequential repeats, runs at most, and runs of the test set from which the curves are replayed.
 ERROR, MOST, RUNS = 0.01, 10, 10
-#: Leads (s) of the curve.
-LEADS = tuple(1e-4 * 1.5**k for k in range(16))
+#: Of the shares of a run's vote (s): that of the loss, whose probabilities they are.
+TEMPERATURE = 0.4e-3
+#: Leads (votes) of the curve.
+LEADS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.2, 1.5, 2.0, 3.0, 5.0)
 
 
 #: What the experiment ``yin-yang`` is changed to: twice the hidden neurons, three output neurons a class.
@@ -39,7 +40,7 @@ RECIPE: dict[str, Any] = {
     "loss": {"neurons": 3, "label_hinge": 10.0},
     "training": {"epochs": 30, "lr_decay": 0.92},
     "finetune": {
-        "epochs": 6, "batch_size": 50, "lr": 3e-3, "lr_decay": 0.6, "validation_repeats": 1,
+        "epochs": 16, "batch_size": 50, "lr": 4e-3, "lr_decay": 0.83, "validation_repeats": 1,
         "loss": {
             "decision": "first", "neurons": 3, "temperature": 0.4e-3, "label_hinge": 10.0, "label_margin": 1.0, "dead_hinge": 0.1,
         },
@@ -90,20 +91,21 @@ def on_chip_row(row: dict[str, Any], out: Path, data: str | None) -> dict[str, A
 
 
 def on_chip(experiment: Experiment, net: hl.Network, number: int) -> dict[str, Any]:
-    """Tune ``net`` in the loop on chip ``number``, choose the lead on validation data, then look at the test set."""
+    """Tune ``net`` in the loop on chip ``number``, choose the lead on validation data; then look at the test set."""
     task, decision = experiment.build_task(), experiment.decision
     with hl.open(f"emulator:{number}", preset="bss2", session=1) as chip:
         result = hl.finetune(
             net, chip, task, experiment.build_finetune_loss(), **experiment.finetune_options(), progress=False
         )
-        rule = sure_on(chip, task.validation, ERROR, decision=decision, most=MOST, replays=1)
+        spent = chip.samples_run
+        rule = sure_on(chip, task.validation, ERROR, decision=decision, most=MOST, temperature=TEMPERATURE)
         sure = hl.measure(chip, task.test, decision=decision, repeats=rule)
         recording = chip.run(task.test.inputs, repeats=RUNS)
-    scores = torch.stack([class_scores(part.output, decision) for part in repetitions(recording, RUNS)])
+    scores = torch.stack([rule.scores(part, decision) for part in repetitions(recording, RUNS)])
     labels = task.test.labels
     fixed = [accuracy(total.argmax(1), labels) for total in scores.cumsum(0)]
     return {
-        "ran_on": result.ran_on, "device": result.device_id, "validation_as_is": result.as_is.accuracy,
+        "ran_on": chip.ran_on, "device": chip.device_id, "samples": spent, "validation_as_is": result.as_is.accuracy,
         "validation": result.best_validation.accuracy, "best_epoch": result.best_epoch,
         "single": accuracy(predict(recording, decision), labels.repeat(RUNS)), "averaged": fixed,
         "lead": rule.lead, "sequential": sure.accuracy, "mean_runs": sure.mean_runs, "unsure": sure.unsure,

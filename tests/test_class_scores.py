@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hwloop import datasets, losses
 from hwloop.class_scores import class_scores, class_times, decision_of, reading
 from hwloop.compare import compare_decisions
 from hwloop.errors import InputError, OptionError
+from hwloop.experiment import Experiment
 from hwloop.losses import FirstSpike, SilentHinge, SpikeCount, predict
 from hwloop.margin_losses import FirstSpikeMargin
 from hwloop.network import LIF, Dense, Network
@@ -180,3 +182,26 @@ def test_a_network_of_two_neurons_a_class_trains_hardens_and_is_tuned_on_a_chip(
         measured = hl.measure(chip, task.validation, decision="mean:2", repeats=3).accuracy
         # 300 answers of either
         assert measured == pytest.approx(result.best_validation.accuracy, abs=4 * math.sqrt(0.25 / 200))
+
+
+def test_an_experiment_of_several_neurons_a_class_builds_its_network_and_losses() -> None:
+    section = {"decision": "first", "temperature": 1e-3, "neurons": 3, "label_hinge": 10.0}
+    experiment = Experiment.load("demo-quick").changed(
+        loss={"neurons": 3, "lead_hinge": 0.5, "lead": 2.0, "noise": 1e-4}, finetune={"loss": section}
+    )
+    net = experiment.build_network()
+    assert (net.n_in, net.n_out, experiment.decision) == (5, 9, "mean:3")
+    assert experiment.fit_options()["decision"] == experiment.finetune_options()["decision"] == "mean:3"
+    terms: Any = experiment.build_loss()
+    kinds = {type(term): (weight, term) for weight, term in terms.terms}
+    assert kinds[FirstSpikeMargin] == (0.5, FirstSpikeMargin(2.0, 1e-4, 3))
+    assert kinds[FirstSpike][1] == FirstSpike(1e-3, 3)
+    assert kinds[SilentHinge][1].neurons == 3
+    assert losses.neurons_of(terms) == losses.neurons_of(experiment.build_finetune_loss()) == {3}
+    assert Experiment.from_dict(tomllib.loads(experiment.to_toml()), "again") == experiment
+    earliest = experiment.changed(loss={"pool": "first"}, finetune={"loss": {**section, "pool": "first"}})
+    assert earliest.decision == "first:3"
+    counted = {"decision": "count", "neurons": 2}
+    document = Experiment.load("demo-quick").to_dict()
+    document |= {"loss": counted, "finetune": document["finetune"] | {"loss": counted}}
+    assert Experiment.from_dict(document, "counted").build_network().n_out == 6

@@ -176,6 +176,22 @@ def test_an_event_that_is_lost_once_is_outvoted() -> None:
     )
 
 
+def test_shared_votes_are_the_probabilities_of_a_softmax_and_outvote_what_went_wrong() -> None:
+    run = Noisy(torch.tensor([0.1, -0.2]), 0.0).run(samples(2))
+    found = UntilSure(1.0, temperature=0.1).scores(run, "first")
+    expected = [[1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))], [1 / (1 + math.exp(2)), 1 / (1 + math.exp(-2))]]
+    assert torch.allclose(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12)
+    nothing = Recording((Spikes.from_events([([], [])], 2, 1.0, torch.float64),))
+    assert UntilSure(1.0, temperature=0.1).scores(nothing, "first").tolist() == [[0.0, 0.0]]
+    # one lost event of 9 runs, .5 s late, weighs more than the others together unless votes are bounded
+    device = Noisy(torch.full((4000,), 0.02), 0.01, lost=0.05)
+    added = decide(device, samples(4000), UntilSure(math.inf, 9))
+    shared = decide(device, samples(4000), UntilSure(math.inf, 9, temperature=0.01))
+    assert float((added.decisions != 0).double().mean()) > 0.3
+    assert float((shared.decisions != 0).double().mean()) < 0.01
+    assert sure_on(device, Dataset(samples(500), torch.zeros(500, dtype=torch.int64)), 0.02, temperature=0.01).lead < 3  # type: ignore[arg-type]
+
+
 def test_a_sample_without_an_answer_runs_again_and_stays_without_one_if_it_never_answers() -> None:
     class Silent(Noisy):
         def run(self, spikes: Spikes, *, repeats: int = 1) -> Recording:
@@ -257,6 +273,12 @@ def test_a_lead_that_is_none_is_refused(lead: Any) -> None:
 def test_numbers_of_runs_that_are_none_are_refused(most: Any) -> None:
     with pytest.raises(InputError, match="most = "):
         UntilSure(1.0, most)
+
+
+def test_a_temperature_that_is_none_or_stands_beside_votes_is_refused() -> None:
+    for options in ({"temperature": 0.0}, {"temperature": math.nan}, {"temperature": 1e-3, "votes": True}):
+        with pytest.raises(InputError, match="temperature = .*allowed: finite and > 0"):
+            UntilSure(1.0, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [0.0, 0.5, math.nan, True], ids=str)

@@ -43,11 +43,15 @@ class UntilSure:
     ----------
     lead : float
         Sum over the runs of what the best class is ahead of the next: s for first spikes, spikes for ``"count"``, runs
-        for ``votes``. Infinite: always ``most`` runs, whose scores are averaged.
+        or shares of them for ``votes`` and ``temperature``. Infinite: always ``most`` runs, whose scores are averaged.
     most : int
     votes : bool
         Every run gives one vote to the class that it decides for, instead of its scores: what a single run may do is
         bounded then, whatever went wrong in it.
+    temperature : float, optional
+        Every run gives one vote, shared among the classes by ``softmax(scores / temperature)`` (s or spikes): how sure the run
+        is counts, and what it may do is bounded. That of the loss, where the network was trained by cross-entropy: the shares
+        are the probabilities that it learnt. Without it scores are added as they are.
     error : float, optional
         The stated error rate that ``lead`` was made for: of :meth:`for_noise` and :meth:`by_votes` against what very many runs
         would say, of :func:`sure_on` against what ``most`` runs say.
@@ -56,10 +60,16 @@ class UntilSure:
     lead: float
     most: int = 10
     votes: bool = False
+    temperature: float | None = None
     error: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "most", whole("most", self.most, 1, MOST_RUNS))
+        if self.temperature is not None and (self.votes or not 0 < self.temperature < math.inf):
+            raise InputError(
+                f"temperature = {self.temperature}, votes = {self.votes}; allowed: finite and > 0 (s or spikes) with votes=False, or "
+                "temperature=None"
+            )
         if isinstance(self.lead, bool) or not isinstance(self.lead, int | float) or not self.lead > 0:
             raise InputError(
                 f"lead = {shown(self.lead)}; allowed: > 0, s or spikes or votes (infinite: always {self.most} runs)"
@@ -99,6 +109,9 @@ class UntilSure:
     def scores(self, recording: Recording, decision: Decision) -> Tensor:
         """``[batch, classes]`` float64: what one run adds to each class."""
         scores = class_scores(recording.output, decision)
+        if self.temperature is not None:
+            shares = torch.softmax(scores / self.temperature, 1)
+            return torch.where((recording.output.counts == 0)[:, None], 0.0, shares)
         if not self.votes:
             return scores
         decided = predict(recording, decision)
@@ -206,6 +219,7 @@ def sure_on(
     most: int = 10,
     replays: int = 2,
     votes: bool = False,
+    temperature: float | None = None,
     batch_size: int = 1000,
 ) -> UntilSure:
     """The least ``lead`` with which at most ``error`` of the answers on ``data`` differ from those of ``most`` runs each.
@@ -220,7 +234,7 @@ def sure_on(
     data : Dataset
     error : float
         0 < error < .5, a share of the answers.
-    most, votes : as of :class:`UntilSure`
+    most, votes, temperature : as of :class:`UntilSure`
     replays : int
     batch_size : samples at a time
 
@@ -230,7 +244,7 @@ def sure_on(
         The device answers alike every time; options out of range.
     """
     _probability("error", error)
-    rule, replays = UntilSure(math.inf, most, votes, error), whole("replays", replays)
+    rule, replays = UntilSure(math.inf, most, votes, temperature, error), whole("replays", replays)
     reading_of_spikes(decision)
     found: list[Tensor] = []
     noisy = rule.most == 1

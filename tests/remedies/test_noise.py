@@ -92,6 +92,7 @@ CASES = [
     Case("check_task", "task {} needs {} and {}", lambda: fit(2, n_out=3), lambda: fit(2, n_out=6)),
     Case("check_loss", "neurons={} in each term of the loss, or a decision such as 'mean:{}'", lambda: fit(1), (lambda: fit(2), lambda: fit(1, "mean:1", 3))),
     option("UntilSure.__post_init__", "allowed: > 0, s or spikes or votes (infinite: always {} runs)", until, "lead", 0.0, 1e-9, math.inf),
+    option("UntilSure.__post_init__", "with votes=False, or temperature=None", until, "temperature", 0.0, 1e-9, None),
     option("UntilSure.for_noise", "{} = {}; allowed: finite and > 0 (s or spikes)", of_noise, "noise", math.inf, 1e-9, 1e9),
     option("UntilSure.by_votes", "allowed: .5 < agreement < 1", of_votes, "agreement", 1.0, 0.51, 0.99),
     option("repeats._probability", "allowed: 0 < {} < .5 (a share of the answers)", of_noise, "error", 0.5, 1e-9, 0.49),
