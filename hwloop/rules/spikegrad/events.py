@@ -254,11 +254,11 @@ def update_events(
         n_weights, ops = stage.connection.weight.numel(), np.zeros(5, dtype=np.int64)
         # with factors, synapses that share a weight learn at several rates: each is counted on its own
         places = listed.parameters if listed.gain is None else np.arange(len(listed.parameters))
-        weight = np.zeros(n_weights if listed.gain is None else len(places))
+        weight: Array = np.zeros(n_weights if listed.gain is None else len(places))
         whole = error.numpy().astype(np.int64)
         event_kernel.accumulate(listed.starts, listed.targets, places, whole, x.double().numpy(), weight, ops)
         if listed.gain is not None:
-            weight = np.bincount(listed.parameters, weight * listed.gain, n_weights)
+            weight = np.bincount(listed.parameters, weight * listed.gain, n_weights).astype(np.float64)
         scale = neurons_of(stage).theta_bp / rule.scale(record)
         parameter = stage.connection.weight
         found[net.parameter_name(parameter)] = (
