@@ -33,7 +33,8 @@ from ...spikes import Spikes
 from . import events
 
 if TYPE_CHECKING:  # kernels are imported where they are needed: Numba takes a while
-    from .graph_kernels import Trains, Wires
+    from .event_kernels import Trains
+    from .graph_kernels import Wires
 
 
 def check(net: Network) -> None:
@@ -170,7 +171,7 @@ class Into:
 
     def trains(self, sample: int) -> Trains:
         """What one sample receives, by unit."""
-        from .graph_kernels import Trains
+        from .event_kernels import Trains
 
         each = [events.sorted_trains(train, sample) for train in self.received]
         ends = np.cumsum([0, *(len(one.times) for one in each)])
