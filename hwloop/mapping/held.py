@@ -67,7 +67,7 @@ def shapes_of(net: Network) -> list[tuple[int, int]]:
 
 def held_value(tensor: Tensor, place: Place, matrix: Array) -> Tensor:
     """``tensor`` with the values that its synapses have on the device; itself where several weights make one synapse."""
-    found = _alone(place)
+    found = own_synapses(place)
     value = tensor.detach().clone()
     if found is None:
         return value
@@ -81,11 +81,46 @@ def held_value(tensor: Tensor, place: Place, matrix: Array) -> Tensor:
 def largest_weight(place: Place, layer: LayerProgram) -> float:
     """Largest weight of a map that does not saturate in any of its synapses."""
     most = float(np.min(layer.largest_weight()))
-    found = _alone(place)
+    found = own_synapses(place)
     return most if found is None else most / float(np.abs(found[3]).max(initial=0.0) or 1.0)
 
 
-def _alone(place: Place) -> tuple[Array, Array, Array, Array] | None:
+def codes_of(net: Network, program: Program) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """``(weights, model weight of one code, largest code)`` of all that a device holds of ``net``, shapes that broadcast.
+
+    The code is that of the weight's synapse, without the factors of other maps; of a weight that stands for several synapses the
+    coarsest, so that a step of one code moves each of them, and the largest is what saturates none. Where several weights make
+    one synapse, the median of the map's counts for all of its weights.
+    """
+    if net.is_plain_chain:
+        pairs = zip(net.blocks, program.layers, strict=True)
+        return [(dense.weight, torch.as_tensor(layer.lsb()), torch.tensor(_most(layer))) for (dense, _), layer in pairs]
+    return [(tensor, *_codes(tensor, place, program.layers[place.layer])) for tensor, place in places_of(net)]
+
+
+def _most(layer: LayerProgram) -> float:
+    return float("inf") if layer.max_code is None else float(layer.max_code)
+
+
+def _codes(tensor: Tensor, place: Place, layer: LayerProgram) -> tuple[Tensor, Tensor]:
+    lsb = np.broadcast_to(np.asarray(layer.lsb(), np.float64), (layer.n_out, 1))[:, 0]
+    found = own_synapses(place)
+    if found is None:
+        rows, _, _, factor = _synapses(place)
+        unit = float(np.median(lsb[rows] / np.abs(factor))) if len(rows) else float(lsb.max())
+        return torch.tensor(unit), torch.tensor(_most(layer))
+    rows, _, where, factor = found
+    units = lsb[rows] / np.abs(factor)
+    coarsest, finest = np.zeros(tensor.numel()), np.full(tensor.numel(), np.inf)
+    np.maximum.at(coarsest, where, units)
+    np.minimum.at(finest, where, units)
+    without = coarsest == 0  # of no synapse, or behind a factor of 0
+    coarsest[without] = finest[without] = lsb.max()
+    most = torch.from_numpy(_most(layer) * finest / coarsest)
+    return torch.from_numpy(coarsest).reshape(tensor.shape), most.reshape(tensor.shape)
+
+
+def own_synapses(place: Place) -> tuple[Array, Array, Array, Array] | None:
     """``(rows, columns, place in the weights, factor of the other maps)`` of synapses of the map; None where they are shared.
 
     Several weights make one synapse where two maps have weights to be trained, or where several paths lead from one unit to
@@ -97,7 +132,14 @@ def _alone(place: Place) -> tuple[Array, Array, Array, Array] | None:
     paths = composition.paths
     if others or len(np.unique(paths.targets * composition.n_in + paths.sources)) < len(paths.targets):
         return None
-    factor, where = np.full(len(paths.targets), paths.share), None
+    return _synapses(place)
+
+
+def _synapses(place: Place) -> tuple[Array, Array, Array, Array]:
+    """The same of all paths through the map, shared or not."""
+    composition = place.link.composition
+    own, paths = composition.maps[place.index], composition.paths
+    factor, where = np.full(len(paths.targets), paths.share), np.zeros(len(paths.targets), np.int64)
     for part, places in paths.weights:
         if part is own:
             where = places
@@ -105,7 +147,5 @@ def _alone(place: Place) -> tuple[Array, Array, Array, Array] | None:
         values = part.values()
         if values is not None:
             factor = factor * values.detach().double().numpy().reshape(-1)[places]
-    if where is None:
-        return None
     kept = factor != 0
     return paths.targets[kept], paths.sources[kept], where[kept], factor[kept]

@@ -7,11 +7,16 @@ import pytest
 import torch
 
 import hwloop as hl
+from hwloop.datasets import yin_yang
 from hwloop.errors import InputError
 from hwloop.experiment import Experiment
 from hwloop.losses import Loss
+from hwloop.mapping.held import codes_of, places_of
 from hwloop.record import Record
+from hwloop.training.loop_state import weights_of
 from hwloop_calibration.yield_.gradient_free import _Search, perturbed
+
+from .graph_network import looped
 
 
 class Quadratic(Loss):
@@ -85,3 +90,74 @@ def test_options_out_of_range_are_refused(
 ) -> None:
     with hl.open("emulator:0", preset="bss2") as chip, pytest.raises(InputError, match=message):
         perturbed(copied(small), chip, small[0].build_task(), **options)  # type: ignore[arg-type]
+
+
+# -- graphs ---------------------------------------------------------------------------------------
+
+
+class Squares(Loss):
+    """Half the squared norm of all weights that a device holds, of any network."""
+
+    def __call__(self, net: hl.Network, record: Record, labels: torch.Tensor) -> torch.Tensor:
+        """Half the squared norm."""
+        return sum((0.5 * value.square().sum() for value in weights_of(net).tensors), torch.zeros(()))
+
+
+def test_a_weight_of_a_graph_moves_in_codes_of_its_synapses() -> None:
+    net = looped()
+    with hl.open("emulator:2", preset="bss2", session=1) as chip:
+        program = hl.compile(net, chip)
+        held = codes_of(net, program)
+        assert [id(tensor) for tensor, _, _ in held] == [id(tensor) for tensor in weights_of(net).tensors]
+        for (tensor, unit, most), place in zip(held, [place for _, place in places_of(net)], strict=True):
+            layer = program.layers[place.layer]
+            with torch.no_grad():
+                kept = tensor.clone()
+                tensor.copy_((unit * 3).expand(tensor.shape))
+            codes = program.with_weights(net).layers[place.layer].codes
+            columns = slice(place.column, place.column + place.link.composition.n_in)
+            synapses = (
+                layer.synapses[:, columns] if layer.synapses is not None else np.ones_like(codes[:, columns], bool)
+            )
+            # three codes of the coarsest synapse: no fewer in any, and the largest saturates none
+            assert (codes[:, columns][synapses] >= 3).all()
+            with torch.no_grad():
+                tensor.copy_((unit * most).expand(tensor.shape))
+            largest = program.with_weights(net).layers[place.layer]
+            assert (largest.codes[:, columns][synapses] <= layer.max_code).all()
+            assert largest.saturated == 0
+            with torch.no_grad():
+                tensor.copy_(kept)
+
+
+def test_the_estimated_slope_of_a_graph_is_that_of_a_quadratic_on_average() -> None:
+    net, task = looped(), yin_yang(sizes=(20, 10, 10))
+    with hl.open("emulator:0", preset="bss2", session=1) as chip:
+        program = hl.deploy(net, chip, weight_scale="max")
+        search = _Search(net, chip, program, Squares(), np.random.default_rng(1))
+        inputs, labels = task.train.inputs[:2], task.train.labels[:2]
+        total = [torch.zeros_like(code, dtype=torch.float64) for code in search.codes]
+        for _ in range(200):
+            search.slope(inputs, labels, 0.01, 1)
+            for sum_, code in zip(total, search.codes, strict=True):
+                assert code.grad is not None
+                sum_ += code.grad.double() / 200
+        # d/dcode of 1/2 (code lsb)^2
+        exact = [code.double() * lsb.double() ** 2 for code, lsb in zip(search.codes, search._lsb, strict=True)]
+        found, wanted = (torch.cat([x.flatten() for x in part]) for part in (total, exact))
+        # each estimate is the slope plus cross terms of all other weights: variance |slope|^2 / 200 for each of them
+        assert float((found - wanted).norm() / wanted.norm()) == pytest.approx(np.sqrt(len(wanted) / 200), rel=0.3)
+        assert float((found @ wanted) / (wanted @ wanted)) == pytest.approx(1.0, abs=5 * np.sqrt(2 / 200))
+
+
+def test_the_search_takes_a_graph_with_a_loop_a_skip_and_a_convolution() -> None:
+    net, task = looped(), yin_yang(sizes=(200, 200, 50))
+    with hl.open("emulator:2", preset="bss2", session=1) as chip:
+        before = [value.clone() for value in weights_of(net).copies()]
+        result = perturbed(net, chip, task, steps=6, batch_size=50)
+        assert chip.program is not None  # type: ignore[attr-defined]
+        assert chip.program.digest == result.program.digest == hl.compile(net, chip, like=result.program).digest  # type: ignore[attr-defined]
+    assert result.best_validation.accuracy >= max(accuracy for _, accuracy in result.history)
+    assert [samples for samples, _ in result.history] == [200 * k for k in range(1, 7)]
+    moved = [not torch.equal(a, b) for a, b in zip(before, weights_of(net).tensors, strict=True)]
+    assert all(moved) or not any(moved)  # none where the start was the best

@@ -36,12 +36,29 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A cell that is right, once more with a fault made on purpose (:mod:`.wrong_imports`): ``gaps`` as of the cell.
+
+    ``seen``: whether the judgement called it wrong; ``wanted``: whether it has to.
+    """
+
+    package: str
+    direction: Literal["in", "out"]
+    kind: str
+    fault: str
+    seen: bool
+    wanted: bool
+    gaps: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Results:
-    """All cells, the versions they hold for, and how many times as fine the steps of each run were."""
+    """All cells, the versions they hold for, how many times as fine the steps of each run were, and the controls."""
 
     versions: Mapping[str, str]
     fineness: Sequence[int]
     cells: Sequence[Cell]
+    controls: Sequence[Control] = ()
 
 
 def write(results: Results, path: Path) -> None:
@@ -52,5 +69,10 @@ def write(results: Results, path: Path) -> None:
 def read(path: Path) -> Results:
     """The results that ``path`` keeps."""
     held = json.loads(path.read_text(encoding="utf-8"))
-    cells = [Cell(**{**cell, "gaps": tuple(tuple(gap) for gap in cell["gaps"])}) for cell in held["cells"]]
-    return Results(held["versions"], held["fineness"], cells)
+    cells = [Cell(**{**cell, "gaps": _tuples(cell["gaps"])}) for cell in held["cells"]]
+    controls = [Control(**{**one, "gaps": _tuples(one["gaps"])}) for one in held["controls"]]
+    return Results(held["versions"], held["fineness"], cells, controls)
+
+
+def _tuples(gaps: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(gap) for gap in gaps)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ def package(name: str) -> Package:
 
 
 def main() -> int:
-    """1 where a cell is wrong and nothing says so."""
+    """1 where a cell is wrong and nothing says so, or a fault made on purpose is not called wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--page", type=Path)
@@ -35,20 +36,26 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(1)
     found: list[cells.Cell] = []
+    controls: list[cells.Control] = []
     for name in given.only:
         torch.manual_seed(0)
-        for cell in (*inward(package(name)), *outward(package(name))):
+        for compared in chain(inward(package(name)), outward(package(name))):
+            cell = compared.cell
             print(
                 f"{cell.package:13} {cell.direction:4} {cell.kind:32} {cell.outcome:12} {cell.slope} {cell.gaps} {cell.says[:300]}",
                 flush=True,
             )
             found.append(cell)
+            for control in compared.controls():
+                verdict = "WRONG" if control.seen else "not seen"
+                print(f"{'':18} {control.fault:48} {verdict:12} {control.gaps}", flush=True)
+                controls.append(control)
     versions = {name: version(name) for name in ("nir", "nirtorch", *given.only, "torch")}
-    results = cells.Results(versions, FINENESS, found)
+    results = cells.Results(versions, FINENESS, found, controls)
     cells.write(results, given.results)
     if given.page:
         given.page.write_text(page.text(results), encoding="utf-8")
-    return int(any(cell.outcome == "WRONG" for cell in found))
+    return int(any(cell.outcome == "WRONG" for cell in found) or any(c.wanted and not c.seen for c in controls))
 
 
 if __name__ == "__main__":

@@ -41,10 +41,26 @@ def test_no_cell_is_wrong_without_a_word(results: cells.Results) -> None:
                 assert cell.slope == pytest.approx(slope_of(results.fineness, found, cell.spiking), abs=0.02)
 
 
+def test_no_fault_made_on_purpose_passed_for_right(results: cells.Results) -> None:
+    """By the figures that are kept; every cell that is called right was tried."""
+    for control in results.controls:
+        found = [Gap(int(a), int(b), float(c), int(d)) for a, b, c, d in control.gaps]
+        of = next(c for c in results.cells if (c.package, c.direction, c.kind) == _place(control))
+        assert control.seen == (not agree(results.fineness, found, of.spiking)), control
+        assert control.seen or not control.wanted, control
+    tried = {_place(control) for control in results.controls if control.wanted}
+    assert tried in (set(), {_place(c) for c in results.cells if c.outcome == "right" or c.option})
+
+
+def _place(of: cells.Cell | cells.Control) -> tuple[str, str, str]:
+    return of.package, of.direction, of.kind
+
+
 def test_results_are_read_as_they_were_written(results: cells.Results, tmp_path: Path) -> None:
     cells.write(results, tmp_path / "again.json")
     again = cells.read(tmp_path / "again.json")
     assert list(again.cells) == list(results.cells)
+    assert list(again.controls) == list(results.controls)
     assert again.versions == results.versions
 
 

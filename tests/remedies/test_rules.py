@@ -12,6 +12,8 @@ import torch
 import hwloop as hl
 from hwloop import rules
 from hwloop.rules.hm2bp.events import gradients as event_gradients
+from hwloop.rules.hm2bp.graph_events import effects as graph_effects
+from hwloop.rules.hm2bp.graph_events import gradients as graph_gradients
 from hwloop.rules.spide.adjoint import implicit_adjoint
 from hwloop.rules.spide.rule import equilibrium
 from hwloop.rules.spikegrad.events import forward_events
@@ -186,10 +188,24 @@ def of_quanta(first: float, second: float) -> rules.StepNetwork:
     return rules.StepNetwork([*layers, hl.Dense(4, N_OUT), rules.RateNeurons()], in_shape=N_IN, steps=5)
 
 
+def wired(out: Any = None, *, loop: bool = False, **hidden: Any) -> hl.Network:
+    """Both the inputs and a hidden population, which has a bias, drive the output."""
+    n = SPIKES.n_units
+    last = hl.LIF(3, 1e-2, 5e-3) if out is None else out
+    projections = [
+        hl.Projection("in", "hidden", hl.Dense(n, 4, bias=True)), hl.Projection("hidden", "out", hl.Dense(4, 3)),
+        hl.Projection("in", "out", hl.Dense(n, 3)),
+    ]  # fmt: skip
+    if loop:
+        projections.append(hl.Projection("out", "hidden", hl.Dense(3, 4)))
+    nodes = {"in": hl.Input(n), "hidden": hl.LIF(4, 1e-2, 5e-3, **hidden), "out": last}
+    return hl.Network.graph(nodes, projections, "out")
+
+
 NETWORKS = [
     Case("Exact.check", "trains a Network of Dense and LIF in continuous time",
          lambda: rules.Exact().check(stepped("na")), lambda: rules.Exact().check(timed())),
-    Case("HM2BP.check", "trains a Network of Dense and LIF, or a StepNetwork of LeakyNeurons",
+    Case("HM2BP.check", "trains a feed-forward Network of LIF, or a StepNetwork of LeakyNeurons",
          lambda: rules.HM2BP().check(stepped("na")),
          (lambda: rules.HM2BP().check(timed()), lambda: rules.HM2BP(teacher=5).check(stepped("hm2bp")))),
     Case("HM2BP.check", "knows no feedback; build the StepNetwork without it",
@@ -198,6 +214,22 @@ NETWORKS = [
     Case("HM2BP.check", "allowed: one a step at most", lambda: rules.HM2BP(teacher=6).check(stepped("hm2bp")),
          lambda: rules.HM2BP(teacher=5).check(stepped("hm2bp"))),
     Case("hm2bp.events.check", "set v_reset = v_leak", lambda: rules.HM2BP().check(ODD), at_rest),
+    Case("graph_events.check", "use rule='exact', which trains loops, or leave out a projection of the loop",
+         lambda: rules.HM2BP().check(wired(loop=True)),
+         (lambda: rules.Exact().check(wired(loop=True)), lambda: rules.HM2BP().check(wired()))),
+    Case("graph_events.check", "build it of LIF", lambda: rules.HM2BP().check(wired(hl.IF(3))),
+         lambda: rules.HM2BP().check(wired(hl.LIF(3, 1e-2, 5e-3)))),
+    Case("graph_events.check", "set v_reset = v_leak", lambda: rules.HM2BP().check(wired(v_reset=-0.5)),
+         lambda: rules.HM2BP().check(wired(v_reset=-0.5, v_leak=-0.5))),
+    Case("graph_events.check", "leave v_init out", lambda: rules.HM2BP().check(wired(v_init=0.5)),
+         lambda: rules.HM2BP().check(wired())),
+    Case("graph_events.check", "build it with filtered_bias=False", lambda: rules.HM2BP().check(wired(filtered_bias=True)),
+         lambda: rules.HM2BP().check(wired(filtered_bias=False))),
+    Case("graph_events.trains_of", "the record holds no inputs",
+         lambda: graph_gradients(wired(), hl.Record((SPIKES, SPIKES)), torch.ones(4, 3), 4),
+         lambda: loss_gradient(rules.HM2BP(), wired().to(SPIKES.times.dtype), SPIKES)),
+    Case("graph_events.effects", "name a LIF", lambda: graph_effects(wired(), hl.Record((SPIKES, SPIKES), SPIKES), "in"),
+         lambda: graph_effects(wired(), rules.HM2BP().forward(wired().to(SPIKES.times.dtype), SPIKES), "hidden")),
     Case("NA.check", "trains a StepNetwork of TracedNeurons", lambda: rules.NA().check(timed()),
          lambda: rules.NA().check(stepped("na"))),
     Case("NA.check", "knows no feedback; build the StepNetwork without it",

@@ -3,8 +3,9 @@
 Where all neurons of the network can be used as before, its program is loaded again. Where some cannot (they left their trim
 range, or answer no more), only these are moved, each to a sound neuron that is free; all others stay where they are. The
 weights of a moved neuron are divided by the factors of its new synapses and multiplied by those of its old ones, so that what
-acts stays what was trained. Then the device itself says, on validation data, whether that was enough; where it was not, the
-twin of the new placement is trained on, epoch by epoch, as long as validation on the device gains from it.
+acts stays what was trained; a weight of several synapses, as in a convolution, takes what is best for all of them. Then the
+device itself says, on validation data, whether that was enough; where it was not, the twin of the new placement is trained on,
+epoch by epoch, as long as validation on the device gains from it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hwloop.arguments import whole
 from hwloop.class_scores import reading
@@ -24,22 +24,21 @@ from hwloop.datasets import Task
 from hwloop.device.registry import Device
 from hwloop.errors import CalibrationError, InputError
 from hwloop.losses import Decision, Loss
-from hwloop.mapping import LayerProgram, Program
-from hwloop.network import Dense, Network
+from hwloop.mapping import Program
+from hwloop.mapping.held import shapes_of
+from hwloop.network import Network
 from hwloop.simulate.threads import one_thread
 from hwloop.training import Best, Evaluation, Forward, set_lr, simulate_forward, train_epoch
 from hwloop.training.harden import FLOOR
 from hwloop.training.loop_state import validated, weights_of
 from hwloop.training.noise import NoiseModel, NoisyForward
 from hwloop.training.options import Schedule, check_loss, made, real
-from hwloop.training.weights import within
 
 from ..document.calibration import Calibration
 from ..extent import check_covers
 from ..twin import deviate, is_twin
+from .acting import acting_weights, keep_acting
 
-#: Iterations for a weight whose factor depends on it by some per cent: each gains two digits.
-SOLVED = 4
 #: What was done: the same program again, or some neurons moved.
 Action: TypeAlias = Literal["reload", "move"]
 
@@ -80,8 +79,8 @@ class Upkeep:
     Parameters
     ----------
     net : Network
-        What was deployed: a device twin (:meth:`hwloop.Network.with_twin`), which learns of every re-calibration, or a plain
-        network. Its weights move.
+        What was deployed, a chain or any graph: a device twin (:meth:`hwloop.Network.with_twin`), which learns of every
+        re-calibration, or a network that is none. Its weights move.
     device : opened device, with ``program`` loaded
     program : Program, of ``net``
     task, loss : as in :func:`hwloop.training.fit`; the test set is not touched
@@ -134,7 +133,7 @@ class Upkeep:
         )
         check_loss(self.loss, self.decision)
         n_out = self.task.n_out * reading(self.decision).neurons
-        sizes, held = [lif.n for _, lif in self.net.blocks], [layer.n_out for layer in self.program.layers]
+        sizes, held = [n for n, _ in shapes_of(self.net)], [layer.n_out for layer in self.program.layers]
         if sizes != held or (self.net.n_in, self.net.n_out) != (self.task.n_in, n_out):
             raise InputError(
                 f"the network has {self.net.n_in} inputs and layers of {sizes}, the program layers of {held}, task {self.task.name} "
@@ -172,17 +171,14 @@ class Upkeep:
         :attr:`program` is then the one to load. Raises :class:`CalibrationError` where no sound neuron is free.
         """
         moved = replacements(self.program, calibration)
-        acting = [dense.acting_weight().detach().clone() for dense, _ in self.net.blocks]
+        acting = acting_weights(self.net)
         leaving = [np.flatnonzero(np.isin(layer.neurons, list(moved))) for layer in self.program.layers]
         if moved:
             neurons = [np.array([moved.get(int(n), int(n)) for n in layer.neurons]) for layer in self.program.layers]
             self.program = self.program.placed(neurons)
         if is_twin(self.net):
             deviate(self.net, calibration, self.program)
-            for (dense, _), rows, wanted, layer in zip(
-                self.net.blocks, leaving, acting, self.program.layers, strict=True
-            ):
-                _keep_acting(dense, torch.from_numpy(rows), wanted, layer)
+            keep_acting(self.net, acting, leaving, self.program)
         self.program = self.program.with_weights(self.net)
         return moved
 
@@ -267,19 +263,6 @@ def replacements(program: Program, calibration: Calibration) -> dict[int, int]:
         chosen[neuron] = min(free, key=cost)
         free.remove(chosen[neuron])
     return chosen
-
-
-@torch.no_grad()
-def _keep_acting(dense: Dense, rows: Tensor, acting: Tensor, layer: LayerProgram) -> None:
-    """Weights of neurons ``rows`` such that what acts is ``acting`` again, as far as codes and live synapses allow it."""
-    for _ in range(SOLVED):
-        now = dense.transmitted(dense.weight)
-        # a synapse without effect cannot be made up for
-        factor = torch.where(now != 0, now / torch.where(dense.weight != 0, dense.weight, 1.0), 0.0)
-        asked = torch.where(factor > 0, acting / torch.where(factor > 0, factor, 1.0), dense.weight)
-        dense.weight[rows] = asked[rows]
-    if len(rows):
-        dense.weight.copy_(within(dense.weight, layer.largest_weight()))
 
 
 __all__ = ["Action", "Followed", "Upkeep", "replacements"]

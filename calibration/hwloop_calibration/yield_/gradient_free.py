@@ -8,7 +8,6 @@ arXiv:1703.03864). Nothing of the model is used, so nothing of it can be wrong: 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from hwloop.device.registry import Device
 from hwloop.errors import InputError
 from hwloop.losses import Decision, FirstSpike, Loss
 from hwloop.mapping import Program
+from hwloop.mapping.held import codes_of
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.training import Evaluation, set_lr
@@ -62,7 +62,7 @@ def perturbed(
 
     Parameters
     ----------
-    net, device, task : the network whose weights move, where it runs, what it is to do
+    net, device, task : the network whose weights move, a chain or any graph, where it runs, what it is to do
     steps, directions : steps, and directions measured in each (two runs of a batch a direction)
     batch_size : samples a batch
     size_lsb, lr_lsb : size of the perturbation and of the first step of Adam, in weight codes
@@ -114,15 +114,15 @@ def perturbed(
 
 
 class _Search:
-    """Weights in units of codes, one tensor a layer, and the device that they are measured on."""
+    """Weights in units of codes, one tensor a layer or map, and the device that they are measured on."""
 
     def __init__(
         self, net: Network, device: Device, program: Program, loss: Loss, generator: np.random.Generator
     ) -> None:
         self.net, self.device, self.program, self.loss, self._generator = net, device, program, loss, generator
-        self._weights = weights_of(net)
-        _ = net.blocks  # refuses what is no chain: a weight of a graph is no code of its own
-        self._lsb = [torch.as_tensor(layer.lsb(), dtype=torch.get_default_dtype()) for layer in program.layers]
+        self._weights, held = weights_of(net), codes_of(net, program)
+        self._lsb = [unit.to(torch.get_default_dtype()) for _, unit, _ in held]
+        self._largest = [most for _, _, most in held]
         self.codes = [value / lsb.to(value) for value, lsb in zip(self._weights.copies(), self._lsb, strict=True)]
 
     def slope(self, inputs: Spikes, labels: Tensor, size: float, directions: int) -> None:
@@ -144,9 +144,8 @@ class _Search:
 
     def load(self, codes: list[Tensor]) -> None:
         """Write ``codes`` to the device, by way of the network's weights."""
-        limits = [math.inf if layer.max_code is None else layer.max_code for layer in self.program.layers]
-        parts = zip(codes, limits, self._lsb, strict=True)
-        self._weights.put([code.clamp(-limit, limit) * lsb.to(code) for code, limit, lsb in parts])
+        parts = zip(codes, self._largest, self._lsb, strict=True)
+        self._weights.put([code.clamp(-most.to(code), most.to(code)) * lsb.to(code) for code, most, lsb in parts])
         self.program = self.program.with_weights(self.net)
         self.device.load(self.program)
 

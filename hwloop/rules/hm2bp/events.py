@@ -1,5 +1,7 @@
 """HM2-BP on the event simulator in continuous time: spike lists alone, simulated or measured.
 
+Chains of Dense and LIF stand here, matrix by matrix; other feed-forward graphs in :mod:`.graph_events`, synapse by synapse.
+
 Here the macro relation is exact: in steady refractory-cut kernels ``sum_j w_ij e_i|j = (v_th - v_leak) o_i`` for every
 neuron that the model itself made fire, whatever the weights, for both resets.
 """
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...network import LIF, Dense, Network
+from ...network.trains import merged
 from ...record import Record
 from ...simulate.contract import FloatArray
 from ...spikes import Spikes
@@ -33,16 +36,20 @@ def check(net: Network) -> None:
             )
 
 
-def forward(net: Network, inputs: Spikes, measured: Record | None) -> Record:
+def forward(net: Network, inputs: Spikes | Mapping[str, Spikes], measured: Record | None) -> Record:
     """Simulate, or take the measured spikes; the readout is the output's spike counts."""
+    structure = net.structure
+    names = structure.populations
     if measured is None:
-        populations = tuple(population.detach() for population in net(inputs).populations)
+        run = net(inputs)
+    elif len(measured) != len(names):
+        raise InputError(f"the measurement has {len(measured)} populations; the network has {len(names)}")
     else:
-        if len(measured) != len(net.blocks):
-            raise InputError(f"the measurement has {len(measured)} populations; the network has {len(net.blocks)}")
-        populations = tuple(population.detach() for population in measured.populations)
-    counts = populations[-1].unit_counts().to(net.blocks[0][0].weight.dtype)
-    return Record(populations, inputs.detach(), readout=counts)
+        run = measured
+    given = inputs if isinstance(inputs, Spikes) else merged([inputs[name] for name in structure.inputs])
+    populations = tuple(population.detach() for population in run.populations)
+    dtype = next((d for link in structure.links if (d := link.composition.dtype) is not None), torch.float32)
+    return Record(populations, given.detach(), readout=populations[-1].unit_counts().to(dtype), names=names)
 
 
 def gradients(net: Network, record: Record, grad: Tensor, teacher: int) -> dict[str, Tensor]:
@@ -83,7 +90,7 @@ def effects(pre: Spikes, post: Spikes, lif: LIF) -> FloatArray:
 
     found = np.zeros((len(pre), lif.n, pre.n_units))
     for b in range(len(pre)):
-        effects_of(_sorted(pre, b), _sorted(post, b), _constants(lif.acting_parameters()), found[b])
+        effects_of(sorted_trains(pre, b), sorted_trains(post, b), constants_of(lif.acting_parameters()), found[b])
     return found
 
 
@@ -116,12 +123,20 @@ def _layer(
     effect = np.empty(w.shape)
     for b in range(len(pre)):
         layer_gradient(
-            _sorted(pre, b), _sorted(post, b), _constants(params), w, threshold, rows[b], effect, gradient, below[b]
+            sorted_trains(pre, b),
+            sorted_trains(post, b),
+            constants_of(params),
+            w,
+            threshold,
+            rows[b],
+            effect,
+            gradient,
+            below[b],
         )
     return torch.from_numpy(gradient).to(weight.dtype)
 
 
-def _sorted(spikes: Spikes, sample: int) -> Trains:
+def sorted_trains(spikes: Spikes, sample: int) -> Trains:
     """Spike times of one sample grouped by unit, float64."""
     from .event_kernels import Trains
 
@@ -133,7 +148,7 @@ def _sorted(spikes: Spikes, sample: int) -> Trains:
     return Trains(times[order], starts)
 
 
-def _constants(params: Mapping[str, Tensor]) -> Constants:
+def constants_of(params: Mapping[str, Tensor]) -> Constants:
     """Time constants and hold of each neuron (s), float64."""
     from .event_kernels import Constants
 

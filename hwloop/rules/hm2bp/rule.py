@@ -12,7 +12,8 @@ so every quantity of the rule is a product of matrices, without a backward loop 
     dL/dw_ij = delta_i e_i|j (1 + (1/v_th) sum_l w_il e_i|l / o_i) lateral_i
 
 Two forward passes: the published simulation in steps (:class:`StepNetwork` of :class:`LeakyNeurons`), and the event
-simulator in continuous time (:class:`hwloop.network.Network`), where ``sum_j w_ij e_i|j = v_th o_i`` holds exactly.
+simulator in continuous time (:class:`hwloop.network.Network`, a chain or any graph without loops), where
+``sum_j w_ij e_i|j = v_th o_i`` holds exactly.
 
 Silent trains: ``e/o`` is 1/2 in the bracket where ``o = 0``, and ``empty`` in the hidden error where either train is empty:
 1 as published, which revives neurons and lets errors pass through silent ones as if they fired; 0 stops them there, which
@@ -40,6 +41,7 @@ from ..base import Needs, Rule
 from ..steps.network import StepNetwork
 from ..steps.step_record import StepRecord
 from . import events as hm2bp_event
+from . import graph_events as hm2bp_graph
 from . import step_simulation as hm2bp_step
 from .neurons import LeakyNeurons as LeakyNeurons
 
@@ -77,12 +79,12 @@ class HM2BP(Rule):
         return "count" if isinstance(net, Network) else "readout"
 
     def check(self, net: nn.Module) -> None:
-        """A Network whose neurons reset to rest, or a StepNetwork of LeakyNeurons."""
+        """A feed-forward Network whose neurons reset to rest, or a StepNetwork of LeakyNeurons."""
         if isinstance(net, Network):
-            hm2bp_event.check(net)
+            _continuous(net).check(net)
             return
         if not isinstance(net, StepNetwork) or net.rule != self.name:
-            raise InputError("rule 'hm2bp' trains a Network of Dense and LIF, or a StepNetwork of LeakyNeurons")
+            raise InputError("rule 'hm2bp' trains a feed-forward Network of LIF, or a StepNetwork of LeakyNeurons")
         if net.feedback is not None:
             raise InputError("rule 'hm2bp' knows no feedback; build the StepNetwork without it")
         if self.teacher > net.steps:
@@ -104,7 +106,12 @@ class HM2BP(Rule):
         """Weight gradients from the loss gradient on the counts."""
         if isinstance(record, StepRecord):
             return hm2bp_step.gradients(net, record, grad, self.teacher, self.empty)
-        return hm2bp_event.gradients(net, record, grad, self.teacher)
+        return _continuous(net).gradients(net, record, grad, self.teacher)
+
+
+def _continuous(net: Network) -> Any:
+    """The module for ``net`` in continuous time: chains matrix by matrix, other graphs synapse by synapse."""
+    return hm2bp_event if net.is_plain_chain else hm2bp_graph
 
 
 @dataclass(frozen=True)

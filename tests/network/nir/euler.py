@@ -27,10 +27,11 @@ def simulate(
     reset: str = "value",
     per_second: float = 1.0,
     width: int = 1,
+    membranes: dict[str, list[np.ndarray[Any, Any]]] | None = None,
 ) -> tuple[dict[str, list[np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]:
     """Spike times (s) of every neuron of every node, and the membranes at the end; times in s, ``area`` in the graph's unit.
 
-    A spike is a pulse of ``width`` steps.
+    A spike is a pulse of ``width`` steps. ``membranes`` takes those of every step, by node.
     """
     area = area / width
     nodes, edges = _flat(graph)
@@ -61,6 +62,10 @@ def simulate(
                     train[j].append(k * dt)
             else:
                 value[name] = _map(node, total, state.setdefault(name, {}), dt * per_second)
+        if membranes is not None:
+            for name, held in state.items():
+                if "v" in held:
+                    membranes.setdefault(name, []).append(np.array(held["v"]))
     found = {name: [np.array(times) for times in trains] for name, trains in spikes.items()}
     return found, {name: held["v"] for name, held in state.items() if "v" in held}
 
