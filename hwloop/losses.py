@@ -23,6 +23,7 @@ from .network import Network
 from .network.populations import SpikingPopulation
 from .network.readouts import without_reset
 from .record import Record
+from .simulate.checks import span
 from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
 
@@ -277,9 +278,10 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
         with torch.no_grad():
             held = membranes_of(output)
             return torch.argmax(held.maximum() if decision == "maximum" else held.integral(), 1)
-    spikes = (output.output if isinstance(output, Record) else output).detach()
+    spikes = output.output if isinstance(output, Record) else output
     if decision == "first":
         return first_units(spikes)
+    spikes = spikes.detach()
     counts = spikes.unit_counts()
     first = torch.where(counts == counts.max(1, keepdim=True).values, spikes.first_times(), math.inf)
     return torch.where(spikes.counts == 0, UNDECIDED, torch.argmin(first, 1))
@@ -329,7 +331,7 @@ def class_labels(labels: Any, samples: int, classes: int) -> Tensor:
         )
     found = found.long()
     if samples:
-        lowest, largest = map(int, torch.aminmax(found))
+        lowest, largest = span(found.contiguous().numpy()) if found.is_cpu else map(int, torch.aminmax(found))
         if lowest < 0 or largest >= classes:
             raise InputError(f"labels {lowest}..{largest}; allowed: 0..{classes - 1}")
     return found

@@ -14,7 +14,7 @@ from ..errors import GradientError, InputError
 from ..losses import Decision, Loss, silent_samples
 from ..network import Network
 from ..record import Record
-from .evaluate import Evaluation, Samples, batches_of, count_right, where_it_is
+from .evaluate import Evaluation, Samples, batches_of, count_right, device_of, moved_to
 from .options import Model, real
 from .time_parameters import UNIT, Bounds, units
 
@@ -147,9 +147,10 @@ def train_epoch(
         The loss or a gradient is NaN or infinite, naming the batch; weights and optimiser are as before that batch.
     """
     descent = Descent(net, loss, optimizer, clip_norm)
+    device = device_of(net)
     total, right, silent, samples = 0.0, 0, 0, 0
     for number, (inputs, labels) in enumerate(batches_of(data, batch_size, generator)):
-        record = forward(net, where_it_is(net, inputs))
+        record = forward(net, moved_to(device, inputs))
         total += descent.differentiate(record, labels, number) * len(labels)
         descent.step()
         if on_step is not None:
