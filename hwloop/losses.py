@@ -26,6 +26,7 @@ from .network import Network
 from .network.readouts import without_reset
 from .ranks.sharing import summed
 from .record import Record
+from .simulate.checks import span
 from .simulate.first_spikes import first_spike_cross_entropy, first_units
 from .spikes import Spikes
 
@@ -312,9 +313,10 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
         with torch.no_grad():
             held = membranes_of(output)
             return torch.argmax(held.maximum() if kind == "maximum" else held.integral(), 1)
-    spikes = (output.output if isinstance(output, Record) else output).detach()
+    spikes = output.output if isinstance(output, Record) else output
     if kind == "first" and neurons == 1:
         return first_units(spikes)
+    spikes = spikes.detach()
     earliest = -class_times(spikes, neurons, "first")
     return torch.where(spikes.counts == 0, UNDECIDED, leaders(class_scores(spikes, decision), earliest))
 
@@ -377,7 +379,7 @@ def class_labels(labels: Any, samples: int, classes: int) -> Tensor:
         )
     found = found.long()
     if samples:
-        lowest, largest = map(int, torch.aminmax(found))
+        lowest, largest = span(found.contiguous().numpy()) if found.is_cpu else map(int, torch.aminmax(found))
         if lowest < 0 or largest >= classes:
             raise InputError(f"labels {lowest}..{largest}; allowed: 0..{classes - 1}")
     return found

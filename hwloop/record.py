@@ -133,7 +133,8 @@ class Record:
         """Samples in which no output neuron spiked; 0 where the output does not spike at all."""
         if self.output_name in self.readouts:
             return 0
-        return int((self.output.counts == 0).sum())
+        counts = self.output.counts
+        return len(counts) - int(torch.count_nonzero(counts))
 
     def tensors(self) -> list[Tensor]:
         """All tensors that the record holds, in a fixed order."""

@@ -70,6 +70,10 @@ class Spikes:
         self.__dict__.update(times=times, units=units, counts=counts, n_units=n_units, t_stop=t_stop)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what else a batch holds are views of its tensors, no part of a copy or of a file."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
     # -- constructors -------------------------------------------------------------------------
 
     @classmethod

@@ -132,14 +132,19 @@ def module_names(nodes: Mapping[str, Population]) -> list[str]:
 
 def why_no_plain_chain(net: Network) -> str | None:
     """Why a network is no chain of Dense and LIF alone, with nothing that its layers' pairs do not say; None where it is."""
-    if "layers" not in net._modules:
-        return "the network is a graph"
-    for k, layer in enumerate(net.layers):
-        kind = LIF if k % 2 else Dense
-        if not isinstance(layer, kind):
+    return why_no_pairs(net.layers) if "layers" in net._modules else "the network is a graph"
+
+
+def why_no_pairs(layers: Iterable[nn.Module]) -> str | None:
+    """Why ``layers`` are not Dense and LIF by turns, with nothing that these pairs do not say; None where they are."""
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, LIF if k % 2 else Dense):
             return f"layer {k} of the network is {type(layer).__name__}"
-        if isinstance(layer, Dense) and (layer.bias is not None or (layer.delay is not None and layer.delay.ndim == 2)):
-            return f"layer {k} (Dense) of the network has {'a bias' if layer.bias is not None else 'synaptic delays'}"
-        if isinstance(layer, LIF) and (layer.v_init is not None or len(layer.shape) > 1):
+        if isinstance(layer, Dense):
+            if layer.bias is not None or (layer.delay is not None and layer.delay.ndim == 2):
+                return (
+                    f"layer {k} (Dense) of the network has {'a bias' if layer.bias is not None else 'synaptic delays'}"
+                )
+        elif layer.v_init is not None or len(layer.shape) > 1:
             return f"layer {k} (LIF) of the network has {'v_init' if layer.v_init is not None else 'the shape of maps'}"
     return None

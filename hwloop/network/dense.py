@@ -94,7 +94,10 @@ class Dense(LinearMap):
 
     def acting_weight(self) -> Tensor:
         """``[n_out, n_in]``: what the neurons feel. The weight itself, or in a device twin :meth:`transmitted`."""
-        return self.weight if self.mismatch is None else self.transmitted(self.weight)
+        held = self._buffers  # an attribute of a module takes ten times as long
+        weight = self._parameters.get("weight")
+        weight = self.weight if weight is None else weight  # a parametrised one is no longer a parameter
+        return weight if held.get("mismatch", self) is None else self.transmitted(weight)
 
     def transmitted(self, weight: Tensor) -> Tensor:
         """What the synapses of a device make of ``weight [n_out, n_in]``: the same where this is no device twin.

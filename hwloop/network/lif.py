@@ -81,7 +81,7 @@ class LIF(SpikingPopulation):
 
     def parameters_dict(self) -> dict[str, Tensor]:
         """The six neuron parameters by name, each ``[n]``."""
-        held = {**self._buffers, **self._parameters}  # an attribute of a module takes ten times as long
+        held = self._buffers  # an attribute of a module takes ten times as long
         return {name: getattr(self, name) if held.get(name) is None else held[name] for name in PARAMETERS}  # type: ignore[misc]
 
     def acting_parameters(self) -> dict[str, Tensor]:
@@ -91,10 +91,10 @@ class LIF(SpikingPopulation):
         potentials in units of the asked ``v_th - v_reset``).
         """
         asked = self.parameters_dict()
-        if self.mismatch is None:
+        if self._buffers.get("mismatch", self) is None:
             return asked
         swing = asked["v_th"] - asked["v_reset"]
-        scale, shift = (part.to(swing.dtype) for part in self.mismatch)
+        scale, shift = (part.to(swing.dtype) for part in self.mismatch)  # type: ignore[union-attr]  # not None, or it would be that buffer
         return {
             name: asked[name] * scale[k] + (shift[k] * swing if name.startswith("v_") else shift[k])
             for k, name in enumerate(PARAMETERS)

@@ -15,7 +15,7 @@ from ..record import Health, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
 from ..simulate.autograd import LayerCall
 from ..spikes import Spikes
-from .chain import chain_of, check_graph, module_names, why_no_plain_chain
+from .chain import chain_of, check_graph, module_names, why_no_pairs, why_no_plain_chain
 from .dense import Dense
 from .differences import RanLayer
 from .habits import as_layers, check_input
@@ -92,8 +92,8 @@ class Network(nn.Module):
 
     def _parts(self) -> list[nn.Module]:
         """The modules that the structure is built of, as they stand now."""
-        if "layers" in self._modules:
-            return list(self.layers)
+        if (layers := self._modules.get("layers")) is not None:
+            return list(layers._modules.values())  # type: ignore[arg-type]  # a ModuleList holds no None
         projections = cast(Iterable[Projection], self.projections)
         return [*self.nodes.values(), *(layer for projection in projections for layer in projection.maps)]
 
@@ -140,11 +140,7 @@ class Network(nn.Module):
                 f"{refusal}; what was called carries chains of Dense and LIF alone. Allowed: such a chain, without bias, "
                 "synaptic delays and v_init"
             )
-        return self._pairs()
-
-    def _pairs(self) -> list[tuple[Dense, LIF]]:
-        layers = list(self.layers)  # a slice of a ModuleList is a new module: 20 us
-        return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
+        return _pairs(list(self.layers))  # a slice of a ModuleList is a new module: 20 us
 
     @property
     def n_in(self) -> int:
@@ -189,10 +185,10 @@ class Network(nn.Module):
             Policy ``raise`` and a spike below the floor.
         """
         runner = self._current()
-        if not self.is_plain_chain:
+        if "layers" not in self._modules or why_no_pairs(self._built_of) is not None:
             check_input(spikes, self)
             return runner.run(spikes, measured, Options(floor=floor, policy=policy, engine=engine))
-        blocks = self._pairs()
+        blocks = _pairs(self._built_of)
         if not isinstance(spikes, Spikes) or blocks[0][0].weight.dtype not in DTYPES:
             check_input(spikes, self)
         return self._run_chain(blocks, runner.only(spikes), measured, floor, policy, engine)
@@ -297,6 +293,10 @@ class Network(nn.Module):
         if kwargs.get("measured", args[1] if len(args) > 1 else None) is None:
             warn_of_scales(self, result)
         return result
+
+
+def _pairs(layers: list[nn.Module]) -> list[tuple[Dense, LIF]]:
+    return list(zip(layers[::2], layers[1::2], strict=True))  # type: ignore[arg-type]
 
 
 #: Equal options are made and checked once.

@@ -16,6 +16,7 @@ from ..errors import TimeScaleWarning
 from ..record import Record
 from ..spikes import Spikes
 from .lif import LIF
+from .structure import Structure
 
 if TYPE_CHECKING:
     from .model import Network
@@ -44,21 +45,21 @@ def warn_of_scales(net: Network, record: Record) -> None:
     received = record.inputs
     if received is None or record.health is None:
         return
-    layers = _layers(net)
     if not net.has_run:
         net.has_run = True
-        for lif, _, where in layers.values():
+        for lif, _, where in _layers(net).values():
             _warn(_refractory(lif, where, received.t_stop))
     if received.t_stop >= LONG:
         _warn(_too_fine(net, received))
-    elif all(layer.used for layer in record.health.layers):
+    elif 0 not in [layer.used for layer in record.health.layers]:
         return
-    for k, (name, health) in enumerate(zip(net.structure.populations, record.health.layers, strict=True)):
-        if name in layers and health.used == 0 and int(received.counts.sum()):
-            lif, delays, where = layers[name]
-            reason = _late(delays, received.t_stop) or _slow(lif, received.t_stop)
-            reason = reason or (_sparse(lif, received) if k == 0 else None)
-            _warn(reason and f"{where} is silent: {reason}")
+    structure = net.structure
+    for k, (name, health) in enumerate(zip(structure.populations, record.health.layers, strict=True)):
+        node = structure.nodes[name]
+        if health.used == 0 and isinstance(node, LIF) and int(received.counts.sum()):
+            reason = _late(_delays(structure, name), received.t_stop) or _slow(node, received.t_stop)
+            reason = reason or (_sparse(node, received) if k == 0 else None)
+            _warn(reason and f"{name_of(net, name)} is silent: {reason}")
         received = record.populations[k]
 
 
@@ -68,12 +69,12 @@ def _layers(net: Network) -> dict[str, tuple[LIF, list[Tensor], str]]:
     for name in net.structure.populations:
         node = net.structure.nodes[name]
         if isinstance(node, LIF):
-            result[name] = (node, _delays(net, name), name_of(net, name))
+            result[name] = (node, _delays(net.structure, name), name_of(net, name))
     return result
 
 
-def _delays(net: Network, name: str) -> list[Tensor]:
-    maps = [layer for link in net.structure.links if link.target == name for layer in link.composition.maps]
+def _delays(structure: Structure, name: str) -> list[Tensor]:
+    maps = [layer for link in structure.links if link.target == name for layer in link.composition.maps]
     return [delay for delay in (layer.delays() for layer in maps) if delay is not None]
 
 

@@ -15,8 +15,9 @@ from ..neurons import PARAMETERS, ResetKind
 from ..spikes import Spikes
 from .autograd import DEFAULT_FLOOR as DEFAULT_FLOOR
 from .autograd import FloorPolicy as FloorPolicy
-from .autograd import LayerCall, MembraneMaximum, SpikingLayer, to_events
+from .autograd import LayerCall, MembraneMaximum, SpikingLayer
 from .autograd import Options as Options
+from .event_arrays import remember, remembered, to_events
 from .gpu.place import runs_on_device
 
 __all__ = ["DEFAULT_FLOOR", "FloorPolicy", "Options", "layer_call", "membrane_maximum", "run"]
@@ -55,8 +56,7 @@ def layer_call(
     GradientError
         A derivative below the floor under policy ``raise``.
     """
-    n_out = weight.shape[0]
-    _check_inputs(inputs, weight, where)
+    n_out = _check_inputs(inputs, weight, where)
     neurons = [params[name] for name in PARAMETERS]
     function: Any = SpikingLayer
     if _on_device(where, options.engine, inputs, weight, neurons):
@@ -70,8 +70,15 @@ def layer_call(
     call = LayerCall(inputs.units, inputs.counts, inputs.t_stop, options, given, where)
     if True not in [tensor.requires_grad for tensor in neurons]:
         call.neurons, neurons = neurons, []
-    times = function.apply(call, _in(weight.dtype, inputs.times), weight, *neurons)
-    return call.spikes(times, n_out), call
+    if function is not SpikingLayer:
+        return call.spikes(function.apply(call, _in(weight.dtype, inputs.times), weight, *neurons), n_out), call
+    if inputs.times.dtype is weight.dtype:
+        call.arrived = remembered(inputs)
+    times: Tensor = SpikingLayer.apply(call, _in(weight.dtype, inputs.times), weight, *neurons)  # type: ignore[no-untyped-call]
+    spikes = call.spikes(times, n_out)
+    if call.trace is not None:
+        remember(spikes, call.trace.spikes)
+    return spikes, call
 
 
 def run(
@@ -123,7 +130,7 @@ def membrane_maximum(
 
 def _on_device(where: str, engine: str, inputs: Spikes, weight: Tensor, neurons: Sequence[Tensor]) -> bool:
     """Whether the GPU runs the layer; see :func:`.gpu.place.runs_on_device`."""
-    if weight.is_cpu and inputs.times.is_cpu and engine != "gpu" and all(value.is_cpu for value in neurons):
+    if weight.is_cpu and inputs.times.is_cpu and engine != "gpu" and False not in [value.is_cpu for value in neurons]:
         return False
     return runs_on_device(
         where, engine, weight, {"input times": inputs.times} | dict(zip(PARAMETERS, neurons, strict=True))
@@ -135,19 +142,24 @@ def _in(dtype: torch.dtype, times: Tensor) -> Tensor:
     return times if times.dtype is dtype else times.to(dtype)
 
 
-def _check_inputs(inputs: Spikes, weight: Tensor, where: str) -> None:
-    if weight.ndim != 2 or not weight.shape[0]:
-        raise InputError(f"{where}: weights {tuple(weight.shape)}; allowed: [n_out >= 1, n_in]")
-    if inputs.n_units != weight.shape[1]:
-        raise InputError(f"the input has {inputs.n_units} units; the layer takes {weight.shape[1]}")
-    if not inputs.times.shape[0]:
+def _check_inputs(inputs: Spikes, weight: Tensor, where: str) -> int:
+    """The neurons of a layer of ``weight``, once it and ``inputs`` are found to fit."""
+    shape, times = weight.shape, inputs.times
+    if len(shape) != 2 or not shape[0]:
+        raise InputError(f"{where}: weights {tuple(shape)}; allowed: [n_out >= 1, n_in]")
+    if inputs.n_units != shape[1]:
+        raise InputError(f"the input has {inputs.n_units} units; the layer takes {shape[1]}")
+    if not len(times):
         raise InputError("a batch of no samples; give at least one")
-    for what, tensor in (("weights", weight), ("input times", inputs.times)):
+    if weight.dtype in DTYPES and times.dtype in DTYPES:
+        return shape[0]
+    for what, tensor in (("weights", weight), ("input times", times)):
         if tensor.dtype not in DTYPES:
             raise InputError(
                 f"{where}: {what} have dtype {str(tensor.dtype).removeprefix('torch.')}; allowed: float32 or float64. "
                 "Spike times are exact to rounding: use net.float() or net.double(), and spikes.to(torch.float32)"
             )
+    return shape[0]
 
 
 def _check_measured(inputs: Spikes, measured: Spikes, n_out: int) -> None:

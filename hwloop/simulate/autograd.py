@@ -19,6 +19,8 @@ from ..spikes import Spikes
 from .checks import below_floor, masked, within
 from .contract import Events, FloatArray, Floor, Layer, Sensitivities, Trace
 from .endless import calm_sum, refuse_endless
+from .event_arrays import events_of
+from .parameter_values import Recent
 from .threads import begin
 
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
@@ -87,8 +89,13 @@ def to_layer(
     """
     w = np.ascontiguousarray(weight.numpy().T)
     if params[_V_TH].ndim == 1:
-        values = torch.cat(tuple(params)).numpy().astype(w.dtype, copy=False)
-        neurons = neurons_of(values, params, w.shape[1], options, t_stop, where)
+        kept = where, w.shape[1], w.dtype.char, options.reset, options.max_spikes, t_stop
+        found = _recent.find(kept, params)
+        if found is None:
+            values = torch.cat(tuple(params)).numpy().astype(w.dtype, copy=False)
+            found = neurons_of(values, params, w.shape[1], options, t_stop, where)
+            _recent.keep(kept, values.reshape(len(params), -1), found)
+        neurons = found
     else:
         given = [np.array(p.detach().numpy(), w.dtype) for p in params]
         neurons = _derive(given, options.reset, options.max_spikes, t_stop)
@@ -116,6 +123,10 @@ class Neurons(NamedTuple):
     allowed: bool
     calm: float
     layer: Layer
+
+
+#: Neurons of the latest call of every layer, which are the next one's unless a parameter has changed.
+_recent: Recent[Neurons] = Recent(KEPT_NEURONS)
 
 
 @lru_cache(maxsize=KEPT_NEURONS)
@@ -151,25 +162,12 @@ def _refuse_values(weight: Tensor, params: dict[str, Tensor], where: str) -> Non
         )
 
 
-def to_events(spikes: Spikes, dtype: Any) -> Events:
-    """Arrays of ``spikes`` with times in ``dtype`` (None: theirs): views wherever they are so already."""
-    return _events(spikes.times.detach(), spikes.units, spikes.counts, dtype)
-
-
-def _events(times: Tensor, units: Tensor, counts: Tensor, dtype: Any) -> Events:
-    """Arrays of events without a gradient."""
-    return Events(
-        np.ascontiguousarray(times.numpy(), dtype),
-        np.ascontiguousarray(units.numpy()),
-        np.ascontiguousarray(counts.numpy()),
-    )
-
-
 @dataclass
 class LayerCall:
     """All that one call of a layer is about besides the tensors autograd follows; receives what it finds.
 
     ``neurons`` are the parameters where none of them needs a gradient: autograd is handed as few tensors as possible.
+    ``arrived`` are the inputs as arrays, where they are known already.
     """
 
     units: Tensor
@@ -179,6 +177,7 @@ class LayerCall:
     measured: Events | None
     where: str = "layer"
     neurons: Sequence[Tensor] = ()
+    arrived: Events | None = None
     trace: Trace | None = None
     found: tuple[Tensor, Tensor] | None = None
     below_floor: int = 0
@@ -209,7 +208,9 @@ class SpikingLayer(torch.autograd.Function):
         ran = weight.detach()  # the same values and count of changes, and these also when weight.data becomes another
         options, units, counts = call.options, call.units, call.counts
         layer, calm = to_layer(ran, params or call.neurons, options, call.t_stop, call.where, times.shape[1])
-        inputs, run = _events(times.detach(), units, counts, layer.weight.dtype), engine(options.engine)
+        run, inputs = engine(options.engine), call.arrived
+        if inputs is None:
+            inputs = events_of(times.detach(), units, counts, layer.weight.dtype)
         if not calm and call.measured is None:
             refuse_endless(layer, inputs, call.t_stop, call.where, run)
         trace: Trace = run.forward(layer, inputs, call.t_stop, call.measured)
@@ -235,9 +236,9 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     weight, times, units, counts, *answer = ctx.saved_tensors[:7]  # refuses what was changed
     needs, dtype = ctx.needs_input_grad, layer.weight.dtype
     if weight is not ran:  # hooks of saved tensors: everything may lie elsewhere by now
-        inputs = _events(times.detach(), units, counts, dtype)
+        inputs = events_of(times.detach(), units, counts, dtype)
         layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
-        trace = replace(trace, spikes=_events(answer[0].detach(), answer[1], answer[2], dtype))
+        trace = replace(trace, spikes=events_of(answer[0].detach(), answer[1], answer[2], dtype))
     floor = _floor(options.floor, options.policy == "skip")
     run = engine(options.engine)
     upstream = _upstream(grad, trace, layer)
@@ -328,7 +329,7 @@ class MembraneMaximum(torch.autograd.Function):
         ctx: Any, spikes: Spikes, mask: Tensor, times: Tensor, weight: Tensor, *params: Tensor
     ) -> Tensor:  # fmt: skip
         layer, _ = to_layer(weight.detach(), params, Options(), spikes.t_stop)
-        inputs = _events(times.detach(), spikes.units, spikes.counts, layer.weight.dtype)
+        inputs = events_of(times.detach(), spikes.units, spikes.counts, layer.weight.dtype)
         v_leak = params[_V_LEAK]
         value, when = engine().membrane_maximum(layer, inputs, spikes.t_stop, np.ascontiguousarray(mask.numpy()))
         if any(ctx.needs_input_grad):
@@ -344,7 +345,7 @@ class MembraneMaximum(torch.autograd.Function):
         t_stop, layer, when = ctx.ran
         times, units, counts, mask, weight = ctx.saved_tensors[:5]
         layer = layer.with_weight(np.ascontiguousarray(weight.numpy().T))
-        inputs = _events(times.detach(), units, counts, layer.weight.dtype)
+        inputs = events_of(times.detach(), units, counts, layer.weight.dtype)
         upstream = torch.where(mask, grad, 0.0).double().numpy()
         d_weight, d_times, d_mem, d_syn = engine().membrane_maximum_gradient(layer, inputs, t_stop, when, upstream)
         cast = layer.weight.dtype

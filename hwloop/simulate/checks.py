@@ -50,6 +50,15 @@ def masked(values, counts, result):  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def span(values):  # type: ignore[no-untyped-def]
+    """The lowest and the largest of ``values``, of which there is one at least."""
+    lowest = largest = values[0]
+    for k in range(1, len(values)):
+        lowest, largest = min(lowest, values[k]), max(largest, values[k])
+    return lowest, largest
+
+
+@kernel()
 def widest(counts):  # type: ignore[no-untyped-def]
     """The largest of ``counts``."""
     width = 0

@@ -23,6 +23,9 @@ from .threads import spread
 #: Synaptic operations (events x neurons) below which a second thread costs more than it brings.
 PARALLEL_WORK = 1_000_000
 
+#: What zeros of any dtype are made of that take no memory; nobody may write to them.
+_ZERO = bytes(8)
+
 #: Output events that one call may hold (64 Mi events, some 3 GB); more is a runaway network.
 MAX_EVENTS = 1 << 26
 
@@ -51,11 +54,11 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
     found = borrow(batch, room, dtype, plan.holding is not None, measured is not None)
     release = found.release_time, found.release_current
     out = found.times, found.units, counts, found.current, *release, found.residual
-
-    def work(lo: int, hi: int) -> None:
-        forward_range(lo, hi, plan.kind, arrived, weight, neurons, plan.tau, plan.holding, replayed, out)
-
-    _spread(work, inputs, weight.shape[1])
+    what = plan.kind, arrived, weight, neurons, plan.tau, plan.holding, replayed, out
+    if _is_small(inputs, weight.shape[1]):
+        forward_range(0, batch, *what)
+    else:
+        _spread(lambda lo, hi: forward_range(lo, hi, *what), inputs, weight.shape[1])
     times, units = (found.times, found.units) if measured is None else (measured.times, measured.units)
     shape = batch, widest(counts)
     width, spikes = shape[1], Events(np.empty(shape, dtype), np.empty(shape, np.int64), counts)
@@ -65,7 +68,7 @@ def _forward(layer: Layer, inputs: Events, t_stop: float, measured: Events | Non
     if plan.holding:
         release = copied(counts, room, found.release_time, width), copied(counts, room, found.release_current, width)
     if measured is None:
-        residual = np.ndarray(shape, dtype, np.zeros(1, dtype), strides=(0, 0))  # zeros that take no memory
+        residual = np.ndarray(shape, dtype, _ZERO, strides=(0, 0))  # zeros that take no memory
     else:
         residual = copied(counts, room, found.residual, width)
     give_back(found)
@@ -95,14 +98,17 @@ def backward(
     plan, weight = _plan(layer)
     d_times = np.zeros(inputs.times.shape if want_times else (1, 1), layer.weight.dtype)
     arrived, neurons, spikes = arriving(inputs, t_stop), (plan.table, plan.threshold), _spikes(trace)
+    what = plan.kind, arrived, weight, neurons, plan.tau, plan.holding, spikes
     parts: dict[int, FloatArray] = {}
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros(weight.shape, weight.dtype)
-        grads = grad, floor.share, floor.skip, want_times, part, d_times
-        backward_range(lo, hi, plan.kind, arrived, weight, neurons, plan.tau, plan.holding, spikes, grads)
+        backward_range(lo, hi, *what, (grad, floor.share, floor.skip, want_times, part, d_times))
 
-    _spread(work, inputs, n)
+    if _is_small(inputs, n):
+        work(0, len(inputs.counts))
+    else:
+        _spread(work, inputs, n)
     d_weight = parts.pop(0)
     for lo in sorted(parts):  # a fixed order of summation
         d_weight += parts[lo]
@@ -233,10 +239,15 @@ def _check_room(batch: int, room: int) -> None:
         )
 
 
+def _is_small(inputs: Events, lanes: int) -> bool:
+    """Whether a batch is too little work for a second thread, where a sample's work is its events times ``lanes``."""
+    return inputs.times.size * lanes <= PARALLEL_WORK
+
+
 def _spread(work: Callable[[int, int], None], inputs: Events, lanes: int) -> None:
-    """Run ``work(lo, hi)`` over the batch, where a sample's work is its events times ``lanes``."""
+    """Run ``work(lo, hi)`` over the batch, in threads where there is work for them."""
     batch = len(inputs.counts)
-    if inputs.times.size * lanes <= PARALLEL_WORK:
+    if _is_small(inputs, lanes):
         work(0, batch)
     else:
         spread(work, batch, int(inputs.counts.sum()) * lanes, PARALLEL_WORK)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .autograd import to_events
 from .compile_kernel import kernel
 from .contract import FloatArray, IntArray
+from .event_arrays import to_events
 
 if TYPE_CHECKING:
     from ..spikes import Spikes

@@ -98,10 +98,20 @@ def evaluate(
 
 def where_it_is(net: Model, inputs: Any) -> Any:
     """``inputs`` on the device of the weights of ``net``: data sets stay where they are, batch after batch is moved."""
+    return moved_to(device_of(net), inputs)
+
+
+def device_of(net: Model) -> torch.device | None:
+    """Where the weights of ``net`` are; None where there are none."""
     first = next(net.parameters(), None)
-    if not isinstance(inputs, Spikes) or first is None or first.device == inputs.times.device:
+    return None if first is None else first.device
+
+
+def moved_to(device: torch.device | None, inputs: Any) -> Any:
+    """``inputs`` on ``device``; values, which networks in steps move themselves, as they are."""
+    if device is None or not isinstance(inputs, Spikes) or inputs.times.device == device:
         return inputs
-    return inputs.to(first.device)
+    return inputs.to(device)
 
 
 def _moving(run: Callable[[Any], Record], net: Network) -> Callable[[Any], Record]:

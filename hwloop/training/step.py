@@ -15,7 +15,7 @@ from ..losses import Decision, Loss
 from ..network import Network
 from ..ranks import ALONE, Ranks
 from ..record import Record
-from .evaluate import Evaluation, Samples, Tally, batches_of, where_it_is
+from .evaluate import Evaluation, Samples, Tally, batches_of, device_of, moved_to
 from .options import Model, real
 from .time_parameters import UNIT, Bounds, units
 
@@ -159,10 +159,10 @@ def train_epoch(
     GradientError
         The loss or a gradient is NaN or infinite, naming the batch; weights and optimiser are as before that batch.
     """
-    descent, tally = Descent(net, loss, optimizer, clip_norm, ranks), Tally()
+    descent, tally, device = Descent(net, loss, optimizer, clip_norm, ranks), Tally(), device_of(net)
     for number, batch in enumerate(batches_of(data, batch_size, generator)):
         with ranks.share(batch) as share:
-            record = forward(net, where_it_is(net, share.inputs))
+            record = forward(net, moved_to(device, share.inputs))
             found = descent.differentiate(record, share.labels, number, share.weight)
         descent.step()
         if on_step is not None:

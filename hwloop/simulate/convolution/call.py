@@ -15,8 +15,9 @@ from torch.autograd.function import once_differentiable
 from ...arguments import DTYPES
 from ...errors import InputError, OptionError
 from ...spikes import Spikes
-from ..autograd import LayerCall, Options, _counted, _events, _savable, _upstream, to_events
+from ..autograd import LayerCall, Options, _counted, _savable, _upstream
 from ..contract import FloatArray, Floor, Trace
+from ..event_arrays import events_of, to_events
 from ..gpu.place import runs_on_device
 from ..threads import begin
 from . import engine, unrolled
@@ -113,7 +114,7 @@ class SpikingConvolution(torch.autograd.Function):
         neurons = params or call.neurons or ()
         found = population(call.names, neurons, geometry, weight.dtype, options.reset, options.max_spikes, call.where)
         layer = Convolution(geometry, _array(weight), found.neurons)
-        inputs = _events(times, call.units, call.counts, layer.weight.dtype)
+        inputs = events_of(times, call.units, call.counts, layer.weight.dtype)
         trace: Trace = _implementation(options).forward(layer, inputs, call.t_stop, call.measured)
         spikes = trace.spikes
         result, units, counts = map(torch.from_numpy, (spikes.times, spikes.units, spikes.counts))
@@ -133,8 +134,8 @@ class SpikingConvolution(torch.autograd.Function):
         times, units, counts, weight, *answer = ctx.saved_tensors[:7]  # refuses what was changed
         params, needs = ctx.saved_tensors[7:], ctx.needs_input_grad
         layer = Convolution(call.geometry, _array(weight), found.neurons)
-        inputs = _events(times, units, counts, layer.weight.dtype)
-        trace = replace(trace, spikes=_events(answer[0], answer[1], answer[2], layer.weight.dtype))
+        inputs = events_of(times, units, counts, layer.weight.dtype)
+        trace = replace(trace, spikes=events_of(answer[0], answer[1], answer[2], layer.weight.dtype))
         floor = Floor(call.options.floor, call.options.policy == "skip")
         run, upstream = _implementation(call.options), _upstream(grad, trace, found.neurons)
         d_weight = d_times = None
