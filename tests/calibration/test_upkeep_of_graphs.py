@@ -100,7 +100,7 @@ def test_a_shared_weight_takes_the_value_that_is_best_for_all_its_synapses(deplo
     def error() -> float:
         return float((composition.weight().detach() - acting).square().sum())
 
-    best, inside = error(), [k for k in range(2) if abs(float(weight[0, 0, 0, k])) < most * (1 - 1e-3)]
+    best, inside = error(), [k for k in range(2) if abs(float(weight.detach()[0, 0, 0, k])) < most * (1 - 1e-3)]
     assert inside
     for place in inside:
         for step in (-2e-3, 2e-3):

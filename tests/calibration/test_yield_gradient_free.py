@@ -159,5 +159,6 @@ def test_the_search_takes_a_graph_with_a_loop_a_skip_and_a_convolution() -> None
         assert chip.program.digest == result.program.digest == hl.compile(net, chip, like=result.program).digest  # type: ignore[attr-defined]
     assert result.best_validation.accuracy >= max(accuracy for _, accuracy in result.history)
     assert [samples for samples, _ in result.history] == [200 * k for k in range(1, 7)]
-    moved = [not torch.equal(a, b) for a, b in zip(before, weights_of(net).tensors, strict=True)]
-    assert all(moved) or not any(moved)  # none where the start was the best
+    # a step is half a code; into codes and back is a rounding. None has moved where the start was the best
+    moved = [not torch.allclose(a, b, rtol=1e-5) for a, b in zip(before, weights_of(net).copies(), strict=True)]
+    assert all(moved) or not any(moved)
