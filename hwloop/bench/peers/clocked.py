@@ -47,7 +47,7 @@ class Clocked:
         """See :class:`Peer`."""
         with torch.no_grad():
             for layer, initial, factor in zip(self._maps, self._initial, factors, strict=True):
-                layer.weight.copy_(initial * factor)  # type: ignore[operator, union-attr]
+                layer.weight.copy_(initial * factor)  # type: ignore[operator]
 
     def forward(self) -> list[Tensor]:
         """Spikes of every layer."""
