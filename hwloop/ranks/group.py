@@ -195,7 +195,8 @@ class JoinedRanks(Ranks):
         """Raise what the roll says of the other ranks; ``otherwise`` where all of them are at work."""
         roll = getattr(self, "_roll", None)
         missing = "" if roll is None else roll.missing()
-        raise RankError(f"{missing or otherwise}. Rank {self.rank} ends too. {self.remedy}".rstrip())
+        remedy = self.remedy or "Start all of them again"
+        raise RankError(f"{missing or otherwise}. Rank {self.rank} ends too. {remedy}")
 
     @contextmanager
     def ending_on_sigterm(self) -> Iterator[None]:
