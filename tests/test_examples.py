@@ -15,8 +15,11 @@ import pytest
 import torch
 
 import hwloop as hl
+from hwloop.datasets import Dataset, Task
 from hwloop.device import registry as target
 from hwloop.errors import CompileError, InputError, OptionError, TargetError
+
+from .remedies.data_files import written
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BACKEND = EXAMPLES / "third_party_backend"
@@ -154,3 +157,35 @@ def test_a_loop_learns_what_a_layer_cannot(capsys: pytest.CaptureFixture[str], m
     accuracy = [float(line.split("accuracy ")[1].split("%")[0]) for line in (with_loop, without)]
     assert accuracy[0] > 85
     assert accuracy[1] < 75
+
+
+def test_spoken_digits_are_learnt_by_every_kind_of_network_and_a_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWLOOP_DATA", str(written(tmp_path)))
+    monkeypatch.setattr(
+        sys, "argv", ["spoken_digits.py", "--seeds", "1", "--epochs", "1", "--held-out", "bob", "--out", str(tmp_path)]
+    )
+    example = load(EXAMPLES / "spoken_digits.py")
+    assert example.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[1] for line in lines] == list(example.KINDS)
+    assert all("of 24, validation" in line for line in lines)
+    assert example.main() == 0
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_delays_that_moved_into_the_data_leave_every_hidden_spike_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example, chips = (importlib.import_module(name) for name in ("spoken_digits", "spoken_digits_chips"))
+    rng = np.random.default_rng(0)
+    events = [(np.sort(rng.uniform(0, 0.25, 150)), rng.integers(0, 40, 150)) for _ in range(4)]
+    data = Dataset(hl.Spikes.from_events(events, 40, 0.3, torch.float64), torch.arange(4))
+    task = Task("drawn", data, data, data, 40, 10, 0.3)
+    net = example.network("axonal", 0).double()
+    chain, on_lines = chips.for_chips(net, task)
+    expected, found = net(data.inputs)[0], chain.double()(on_lines.train.inputs)[0]
+    assert int(expected.counts.min()) > 50
+    assert torch.equal(expected.unit_counts(), found.unit_counts())
+    # the same sums of weights, in another order where events come at one time
+    torch.testing.assert_close(found.times[found.valid], expected.times[expected.valid], rtol=1e-9, atol=1e-12)
