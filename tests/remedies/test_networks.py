@@ -242,7 +242,7 @@ LOSSES = [
     Case("silent_hinge", "mask is {}; expected {} bool", lambda: hinge(mask=torch.ones(2, 2)),
          lambda: hinge(mask=torch.ones(2, 2, dtype=torch.bool))),
     Case("silent_hinge", "record them", lambda: hinge(inputs=False), lambda: hinge(inputs=True)),
-    Case("losses.predict", "decision = {}; allowed: {}", lambda: losses.predict(RECORD, "last"),
+    Case("class_scores.reading", "decision = {}; allowed: {}", lambda: losses.predict(RECORD, "last"),
          (lambda: losses.predict(RECORD, "first"), lambda: losses.predict(RECORD, "count"),
           lambda: losses.predict(RECORD.with_readout(torch.zeros(2, 2)), "readout"))),
     Case("losses.predict", 'allowed for them: "first", "count"', lambda: losses.predict(RECORD, "readout"),
