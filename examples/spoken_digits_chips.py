@@ -84,10 +84,12 @@ def on_bss2(net: hl.Network, task: Task, chip_number: int, mismatch: bool, epoch
         )  # fmt: skip
         row["in the loop"] = measure(chip, task.test, decision="count").accuracy
         row["validation in the loop"] = loop.best_validation.accuracy
-        if mismatch:
+        print(row, flush=True)
+        if mismatch:  # the longest part: hundreds of neurons are measured
             hl.calibrate(chip, program, repeats=10, synapses=False)
             deploy(net, chip, validation=task.validation, decision="count")
             row["calibrated"] = measure(chip, task.test, decision="count").accuracy
+            print(row, flush=True)
     return row
 
 
@@ -125,7 +127,6 @@ def main() -> int:
     for number in range(chosen.chips):
         for mismatch in (False, True):
             rows.append(on_bss2(net, lines, number, mismatch, chosen.loop_epochs, out))
-            print(rows[-1], flush=True)
     storage.write_json(out / "rows.json", {"rows": rows}, kind="hwloop-spoken-digits-chips", version=1)
     return 0
 
