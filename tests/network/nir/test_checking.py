@@ -201,3 +201,25 @@ def test_only_time_constants_a_thousand_times_too_short_look_like_norse_s() -> N
     assert "as norse writes them" in refused(1e-3, 1e-7 * (1 + 1e-9))  # 1 s and 1e-4 s once a thousand times as long
     for tau_mem, tau_syn in ((1.1e-3, 5e-6), (10e-6, 0.9e-7)):
         assert "fit none of s, ms, us" in refused(tau_mem, tau_syn)
+
+
+def test_a_bias_of_which_some_are_zero_is_named_too() -> None:
+    import nir
+
+    from .made import cuba, linear, row
+
+    biased = nir.Affine(np.ones((2, 3)), np.array([0.0, 1.0]))
+    for nodes, name in (((biased, cuba(w_in=1.0)), "n0"), ((linear(3, 3), biased, cuba(w_in=1.0)), "n1")):
+        with pytest.raises(InputError, match=f"node '{name}' has a bias, which has no size where spikes are jumps"):
+            hl.Network.from_nir(row(*nodes, time_unit="s", spike="jump"))
+
+
+def test_a_bias_that_was_changed_in_the_file_counts_and_not_what_its_metadata_said() -> None:
+    net = hl.Network([hl.Dense(2, 2, bias=True), hl.LIF(2, **TAUS)])
+    with torch.no_grad():
+        net.layers[0].bias.copy_(torch.tensor([0.3, -0.7]))  # type: ignore[union-attr, operator]
+    graph = net.to_nir()
+    assert hl.Network.from_nir(graph).layers[0].bias.tolist() == net.layers[0].bias.tolist()  # type: ignore[union-attr, operator]
+    graph.nodes["dense_0"].bias = 2 * graph.nodes["dense_0"].bias
+    found = hl.Network.from_nir(graph).layers[0].bias  # type: ignore[union-attr]
+    assert found.tolist() == pytest.approx([0.6, -1.4], rel=1e-6)  # type: ignore[operator, union-attr]

@@ -288,3 +288,9 @@ def test_delays_of_a_source_are_written_and_those_of_synapses_refused() -> None:
         InputError, match=r"delays that differ between synapses of one source, .*; allowed: one delay a"
     ):
         written(other)
+
+
+def test_what_an_exporter_means_moves_as_much_as_it_means() -> None:
+    for exporter, factor in (("hwloop", 1.0), ("rockpool", 5e-3), ("norse", 5e-3)):
+        net = from_nir(row(linear(), cuba(), time_unit="s", exporter=exporter))  # r = 1, w_in = tau_syn = 5e-3
+        np.testing.assert_allclose(net.layers[0].weight.detach(), factor, rtol=1e-12)  # type: ignore[union-attr, operator]
