@@ -27,7 +27,7 @@ CHIPS = range(10)
 #: The noise of ``bss2``, model seconds: what its preset states.
 NOISE = NoiseModel(threshold=0.015, jitter=1e-4, time_step=1e-4, event_loss=1e-3)
 #: Stated error rate of sequential repeats, runs at most, and runs of the test set from which the curves are replayed.
-ERROR, MOST, RUNS = 0.01, 10, 10
+ERROR, MOST, RUNS = 0.003, 10, 10
 #: Of the shares of a run's vote (s): that of the loss, whose probabilities they are.
 TEMPERATURE = 0.4e-3
 #: Leads (votes) of the curve.
