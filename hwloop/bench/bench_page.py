@@ -96,7 +96,7 @@ def ratios(rows: Sequence[Row]) -> Figure:
                 markersize=5,
             )
         axes.axhline(1.0, color=plotting.INK, linewidth=0.8)
-        axes.set_yscale("log")
+        _logarithmic(axes.yaxis)
         axes.set_xticks(range(len(names)), names)
         axes.set_ylabel("hwloop's samples/s over the peer's")
         axes.grid(axis="y")
@@ -126,14 +126,23 @@ def growth(points: Sequence[Point]) -> Figure:
                         label=peer,
                         markersize=4,
                     )
-            panel.set_xscale("log")
-            panel.set_yscale("log")
+            _logarithmic(panel.xaxis)
+            _logarithmic(panel.yaxis)
             panel.set_xlabel(NAMES[axis])
             panel.grid()
         row[0].set_ylabel("CPU time a sample (s)")
         figure.legend(*row[0].get_legend_handles_labels(), ncols=6, fontsize=7, loc="outside lower center")
         svg = plotting.to_svg(figure)
     return Figure(svg, "CPU time of a sample, forward and backward, as one thing grows.", _HERE)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A logarithmic axis with plain numbers at its decades: the report's style sets text as it is, and so powers of ten as code."""
+    from matplotlib.ticker import NullFormatter
+
+    axis._set_axes_scale("log")
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _points(points: Sequence[Point]) -> Table:
