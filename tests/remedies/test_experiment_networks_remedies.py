@@ -57,7 +57,14 @@ LAYERS = [
          (lambda: layers(DENSE, {**LIF, "v_th": [1.0]}), lambda: layers(DENSE, {**LIF, "v_th": [1.0] * 6}))),
 ]  # fmt: skip
 
+
+def augmented(**training: Any) -> Experiment:
+    return BASE.changed(training=training)
+
+
 NETWORKS = [
+    Case("Experiment._images_to_augment", "training.augment changes images; task {} has none: leave it out",
+         lambda: augmented(augment={"kind": "affine"}), augmented),
     Case("_Built.build", "network: its inputs have {} units; the task has {}", lambda: from_nir(4), from_nir),
     Case("_Built.build", "network: its output {} has {} units; the task has {} classes", lambda: layers(last=[DENSE, LIF]),
          lambda: layers(last=[{**DENSE, "n": 3}, LIF])),
