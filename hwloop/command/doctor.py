@@ -16,7 +16,10 @@ from . import terminal
 #: Packages whose versions decide what a run gives.
 PACKAGES = ("hwloop", "torch", "numpy", "numba", "nir", "h5py")
 #: Data sets that are read from files: name and what their folder holds.
-DATA = (("mnist", "train-images-idx3-ubyte*"),)
+DATA = (
+    ("yin_yang", "test_samples.npy"), ("mnist", "t10k-images-idx3-ubyte*"), ("spoken_digits", "spoken_digits.npz"),
+    ("emnist", "emnist-*-test-images-idx3-ubyte*"), ("fashion_mnist", "t10k-images-idx3-ubyte*"),
+)  # fmt: skip
 
 COLUMNS = ("what", "found", "to do")
 
