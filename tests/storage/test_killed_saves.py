@@ -140,7 +140,7 @@ def test_a_log_keeps_all_records_after_a_kill_at_any_time(tmp_path: Path) -> Non
         assert len(found) >= before
         assert all(body == body[: len(body) // 2_000] * 2_000 for _, body in found)
         before = len(found)
-    assert before > 0  # how many records fit between kills is the speed of the machine
+    assert before > RANDOM // 4
 
 
 def test_a_recorded_run_is_in_the_log_before_anybody_has_it(tmp_path: Path) -> None:
