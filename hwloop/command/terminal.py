@@ -13,15 +13,17 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ..results import Result
 
-#: Columns of standard output that is no terminal; a terminal has its own width.
+#: Columns of text on standard output that is no terminal; a terminal has its own width.
 PIPE_WIDTH = 132
+#: Columns that a table may have there: its rows are not broken, so that a search finds what stands in one.
+TABLE_WIDTH = 10_000
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console(*, stderr: bool = False, piped: int = PIPE_WIDTH) -> Console:
     # markup and highlighting off: a device may be called [red]
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
+        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=piped)
     return console
 
 
@@ -71,7 +73,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: Seq
         drawn.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
-    _console().print(drawn)
+    _console(piped=TABLE_WIDTH).print(drawn)
 
 
 def results(found: Sequence[Result]) -> None:

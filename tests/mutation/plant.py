@@ -146,7 +146,8 @@ def _try_all(
     needed = [part for part in parts if any(drawn.part == part.name for drawn in chosen)]
     order = [part.name for part in needed]
     chosen = sorted(chosen, key=lambda drawn: order.index(drawn.part))  # the tests of a part are collected once
-    coverage = {part.name: _covered(copies, part) for part in needed}
+    with ThreadPoolExecutor(jobs) as pool:
+        coverage = dict(zip(order, pool.map(lambda part: _covered(copies, part), needed), strict=True))
 
     def one(numbered: tuple[int, Drawn]) -> tuple[str, Outcome]:
         number, drawn = numbered

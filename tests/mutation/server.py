@@ -23,6 +23,7 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -39,8 +40,10 @@ import pytest
 QUIET = ("-W", "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning")
 #: Longest address space of a child (bytes): a changed size must not take the machine's memory.
 MEMORY = 16 * 2**30
-#: Longest time (s) in which the tests of a part are collected.
-COLLECTING = 600.0
+#: How often it is looked whether somebody still asks (s).
+LOOK = 0.5
+#: How long a process that nobody asks any more may take to end (s).
+ENDING = 5.0
 
 
 class Chosen:
@@ -198,7 +201,7 @@ class Holder:
                     answer = {"status": "anew", "failed": None}
                 Path(job["output"] + ".json").write_text(json.dumps(answer))
 
-            print(json.dumps(answer_of(job, run)), file=self.answers, flush=True)
+            print(json.dumps(answer_of(job, run, self.jobs.fileno())), file=self.answers, flush=True)
         return True
 
     def _run(self, items: list[pytest.Item]) -> int:
@@ -231,6 +234,10 @@ class Held:
         pytest.main([*arguments(job, "--capture=no"), *job["hold"]], plugins=[Holder(job["sources"], jobs, answers)])
 
     def _read(self) -> dict[str, Any]:
+        while not select.select([self.answers], [], [], LOOK)[0]:
+            if nobody_asks(0):
+                self.close()
+                sys.exit()
         line = self.answers.readline()
         return json.loads(line) if line else {"status": None, "failed": None}
 
@@ -242,13 +249,17 @@ class Held:
         return {"status": None, "failed": None}
 
     def close(self) -> None:
-        """End the process."""
+        """End the process: it ends its child and itself once nobody asks, and is ended where it does not."""
         with contextlib.suppress(BrokenPipeError):
             self.jobs.close()
+        end = time.monotonic() + ENDING
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                break
+            time.sleep(0.01)
         self.answers.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -266,25 +277,35 @@ def child(run: Any) -> None:
         os._exit(1)
 
 
-def answer_of(job: dict[str, Any], run: Any) -> dict[str, Any]:
+def nobody_asks(jobs: int) -> bool:
+    """Whether the other end of the file from which jobs are read has ended (it was killed, say)."""
+    poll = select.poll()
+    poll.register(jobs, 0)
+    return bool(poll.poll(0))
+
+
+def answer_of(job: dict[str, Any], run: Any, jobs: int) -> dict[str, Any]:
     """What ``run`` wrote in a child of its own; status None where it ended without."""
     result = Path(job["output"] + ".json")
     result.unlink(missing_ok=True)
     pid = os.fork()
     if pid == 0:
         child(run)
-    wait(pid, job["wall_s"])
+    wait(pid, job["wall_s"], jobs)
     return json.loads(result.read_text()) if result.exists() else {"status": None, "failed": None}
 
 
-def wait(pid: int, wall_s: float) -> None:
-    """Wait for the child, end its whole session where it takes longer than ``wall_s``."""
+def wait(pid: int, wall_s: float, jobs: int) -> None:
+    """Wait for the child; end its whole session where it takes longer than ``wall_s``, or nobody asks any more."""
     end = time.monotonic() + wall_s
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        if time.monotonic() > end:
+        alone = nobody_asks(jobs)
+        if alone or time.monotonic() > end:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+            if alone:
+                sys.exit()
             return
         time.sleep(0.01)
 
@@ -306,7 +327,7 @@ def main() -> None:
         elif job.get("change") and held is not None:
             answer = held.run(job)
         else:
-            answer = answer_of(job, lambda job=job: run_tests(job))
+            answer = answer_of(job, lambda job=job: run_tests(job), 0)
         print(json.dumps(answer), flush=True)
     if held is not None:
         held.close()
