@@ -14,7 +14,7 @@ import hwloop as hl
 from hwloop import datasets
 from hwloop.class_scores import class_scores
 from hwloop.datasets import Dataset
-from hwloop.device.repeats import UntilSure, chosen_lead, decide, lead_of, replayed_error, sure_on
+from hwloop.device.repeats import UntilSure, affordable_lead, chosen_lead, decide, lead_of, replayed_error, sure_on
 from hwloop.errors import InputError
 from hwloop.losses import predict
 from hwloop.record import Recording
@@ -135,6 +135,27 @@ def test_the_least_lead_that_keeps_the_error_is_chosen() -> None:
         assert replayed_error(ahead, decided, float(lower[-len(lower) // 100])) > error  # 400 leads are tried
     assert chosen_lead(scores, 0.2) < chosen_lead(scores, 0.1) < chosen_lead(scores, 0.05)
     assert chosen_lead(torch.zeros(3, 5, 2), 0.1) == math.inf  # nobody ever leads
+
+
+def test_the_largest_lead_that_the_budget_affords_is_chosen_and_keeps_it_on_other_data() -> None:
+    def device(seed: int, n: int) -> Any:
+        return Noisy(torch.from_numpy(np.random.default_rng(seed).normal(0, 0.05, n)), 0.02, seed=seed + 1)
+
+    data = Dataset(samples(4000), torch.zeros(4000, dtype=torch.int64))
+    free, tight = (sure_on(device(1, 4000), data, mean_runs=budget, most=20) for budget in (3.0, 1.5))
+    assert free.lead > tight.lead
+    assert 0 <= free.error < tight.error < 0.1  # type: ignore[operator]
+    for budget, rule in ((3.0, free), (1.5, tight)):
+        found = decide(device(5, N), samples(N), rule)
+        spread = float(found.runs.double().std()) * math.sqrt(1 / N + 1 / 8000)
+        assert found.mean_runs == pytest.approx(budget, abs=4 * spread + 0.02)  # 400 leads are tried
+    assert sure_on(device(1, 4000), data, mean_runs=20, most=20).lead == math.inf
+    nobody_leads = torch.zeros(4, 5, 2, dtype=torch.float64)
+    with pytest.raises(
+        InputError, match=r"mean_runs = 2: samples without any lead run 4 times.*allowed: more runs, or a smaller"
+    ):
+        affordable_lead(nobody_leads, 2)
+    assert affordable_lead(nobody_leads, 4) == affordable_lead(nobody_leads[:2], 2) == (math.inf, 0.0)
 
 
 # -- what runs ----------------------------------------------------------------------------------------
@@ -300,3 +321,9 @@ def test_other_things_that_make_no_test_are_refused(validation: Dataset) -> None
             hl.measure(device, validation, decision="maximum", repeats=UntilSure(1.0))
         with pytest.raises(InputError, match="replays = 0"):
             sure_on(device, validation, 0.01, replays=0)
+        for aims in ({}, {"error": 0.01, "mean_runs": 2.0}):
+            with pytest.raises(InputError, match="allowed: one of the two"):
+                sure_on(device, validation, **aims)
+        for runs in (0.5, 11.0, math.nan, True, "2"):
+            with pytest.raises(InputError, match="mean_runs = .*allowed: 1 <= mean_runs <= most = 10"):
+                sure_on(device, validation, mean_runs=runs)  # type: ignore[arg-type]

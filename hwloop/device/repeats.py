@@ -213,8 +213,9 @@ def _same(before: Recording, again: Recording, rows: Tensor) -> bool:
 def sure_on(
     device: Device,
     data: Dataset,
-    error: float,
+    error: float | None = None,
     *,
+    mean_runs: float | None = None,
     decision: Decision = "first",
     most: int = 10,
     replays: int = 2,
@@ -223,6 +224,9 @@ def sure_on(
     batch_size: int = 1000,
 ) -> UntilSure:
     """The least ``lead`` with which at most ``error`` of the answers on ``data`` differ from those of ``most`` runs each.
+
+    With ``mean_runs`` instead of ``error``: the largest lead that costs at most so many runs of a sample on average; the
+    rule's ``error`` is what it comes to on ``data``.
 
     Every sample runs ``replays * most`` times, sure or not; what would have been answered early is compared with what all of
     its ``most`` runs say. No assumption is made on the noise, and no label is looked at. Give validation data, not those
@@ -234,6 +238,8 @@ def sure_on(
     data : Dataset
     error : float
         0 < error < .5, a share of the answers.
+    mean_runs : float
+        1 <= mean_runs <= most. State a little less than what there is: data that are answered later run as often up to chance.
     most, votes, temperature : as of :class:`UntilSure`
     replays : int
     batch_size : samples at a time
@@ -241,10 +247,10 @@ def sure_on(
     Raises
     ------
     InputError
-        The device answers alike every time; options out of range.
+        The device answers alike every time; options out of range; both of ``error`` and ``mean_runs``, or none.
     """
-    _probability("error", error)
     rule, replays = UntilSure(math.inf, most, votes, temperature, error), whole("replays", replays)
+    _one_aim(error, mean_runs, rule.most)
     reading_of_spikes(decision)
     found: list[Tensor] = []
     noisy = rule.most == 1
@@ -258,30 +264,69 @@ def sure_on(
             f"{device.device_id} gives the same spikes in each of {rule.most} runs: it has no noise that repeats average; measure "
             "once, repeats=1"
         )
-    return replace(rule, lead=chosen_lead(torch.cat(found, 1), error))
+    scores = torch.cat(found, 1)
+    if mean_runs is None:
+        return replace(rule, lead=chosen_lead(scores, error))  # type: ignore[arg-type]  # one of the two is given
+    lead, error = affordable_lead(scores, mean_runs)
+    return replace(rule, lead=lead, error=error)
 
 
 def chosen_lead(scores: Tensor, error: float) -> float:
     """The least lead with which at most ``error`` of the answers by ``scores [runs, n, classes]`` differ from those of all runs."""
-    total = scores.cumsum(0)
-    ahead, decided = lead_of(total), total.argmax(2)
-    seen = ahead[ahead > 0].sort().values
-    places = torch.linspace(0, 1, CANDIDATES, dtype=torch.float64) * max(0, len(seen) - 1)
+    ahead, decided = _after_each(scores)
     best = math.inf
-    for lead in reversed(torch.unique(seen[places.long()] if len(seen) else seen).tolist()):
+    for lead in reversed(_candidates(ahead)):
         if replayed_error(ahead, decided, lead) > error:
             break
         best = lead
     return best
 
 
+def affordable_lead(scores: Tensor, mean_runs: float) -> tuple[float, float]:
+    """The largest lead that costs at most ``mean_runs`` on average, and its error, by ``scores [runs, n, classes]``."""
+    ahead, decided = _after_each(scores)
+    for lead in [math.inf, *reversed(_candidates(ahead))]:
+        if float((_stops(ahead, lead) + 1).double().mean()) <= mean_runs:
+            return lead, replayed_error(ahead, decided, lead)
+    raise InputError(
+        f"mean_runs = {mean_runs:g}: samples without any lead run {len(scores)} times, which costs more on average; allowed: more "
+        f"runs, or a smaller most than {len(scores)}"
+    )
+
+
+def _after_each(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """After each run: what the best class is ahead, and which it is, each ``[runs, n]``."""
+    total = scores.cumsum(0)
+    return lead_of(total), total.argmax(2)
+
+
+def _candidates(ahead: Tensor) -> list[float]:
+    """Leads to try, ascending: quantiles of those that were seen."""
+    seen = ahead[ahead > 0].sort().values
+    places = torch.linspace(0, 1, CANDIDATES, dtype=torch.float64) * max(0, len(seen) - 1)
+    return torch.unique(seen[places.long()] if len(seen) else seen).tolist()  # type: ignore[no-any-return]
+
+
+def _stops(ahead: Tensor, lead: float) -> Tensor:
+    """Index of each sample's last run at ``lead``, ``[n]``."""
+    sure = ahead >= lead
+    return torch.where(sure.any(0), sure.to(torch.uint8).argmax(0), len(ahead) - 1)
+
+
 def replayed_error(ahead: Tensor, decided: Tensor, lead: float) -> float:
     """Share of samples whose answer at ``lead`` is not that of all runs; ``ahead`` and ``decided [runs, n]`` after each run."""
-    sure = ahead >= lead
-    stop = torch.where(sure.any(0), sure.to(torch.uint8).argmax(0), len(ahead) - 1)
-    return float((decided.gather(0, stop[None])[0] != decided[-1]).double().mean())
+    return float((decided.gather(0, _stops(ahead, lead)[None])[0] != decided[-1]).double().mean())
 
 
 def _probability(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 0.5:
         raise InputError(f"{name} = {shown(value)}; allowed: 0 < {name} < .5 (a share of the answers)")
+
+
+def _one_aim(error: float | None, mean_runs: float | None, most: int) -> None:
+    if (error is None) == (mean_runs is None):
+        raise InputError(f"error = {error}, mean_runs = {mean_runs}; allowed: one of the two, the other None")
+    if error is not None:
+        _probability("error", error)
+    elif isinstance(mean_runs, bool) or not isinstance(mean_runs, int | float) or not 1 <= mean_runs <= most:
+        raise InputError(f"mean_runs = {shown(mean_runs)}; allowed: 1 <= mean_runs <= most = {most}")
