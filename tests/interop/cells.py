@@ -63,7 +63,12 @@ class Results:
 
 def write(results: Results, path: Path) -> None:
     """Keep ``results`` in ``path``."""
-    path.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    parts = []
+    for name, part in asdict(results).items():
+        lines = [json.dumps(entry, ensure_ascii=False) for entry in part] if name in ("cells", "controls") else []
+        text = "[\n" + ",\n".join(lines) + "\n]" if lines else json.dumps(part, ensure_ascii=False)
+        parts.append(f"{json.dumps(name)}: {text}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")  # a cell a line: changes are seen
 
 
 def read(path: Path) -> Results:

@@ -66,13 +66,20 @@ def _figures(cell: Cell) -> list[str]:
 
 
 def controls(found: Sequence[Control]) -> Iterable[str]:
-    """One line for each cell that was tried with faults."""
-    yield "| package | way | kind | called wrong | not seen |"
-    yield "| --- | --- | --- | --- | --- |"
+    """One line for each fault; then one for each cell that was tried with them."""
+    faults = dict.fromkeys(c.fault for c in found)
+    yield "| fault | tried | called wrong |"
+    yield "| --- | --- | --- |"
+    for fault in faults:
+        own = [c for c in found if c.fault == fault]
+        yield f"| {fault} | {len(own)} | {sum(c.seen for c in own)} |"
+    yield ""
+    yield "| package | way | kind | faults tried | called wrong | not seen |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for package, direction, kind in dict.fromkeys((c.package, c.direction, c.kind) for c in found):
         own = [c for c in found if (c.package, c.direction, c.kind) == (package, direction, kind)]
-        lists = ("; ".join(c.fault for c in own if c.seen is seen) for seen in (True, False))
-        yield f"| {package} | {direction} | {kind} | " + " | ".join(lists) + " |"
+        missed = "; ".join(c.fault for c in own if not c.seen)
+        yield f"| {package} | {direction} | {kind} | {len(own)} | {sum(c.seen for c in own)} | {missed} |"
 
 
 HEAD = """# Exchange with five packages of the field
