@@ -26,6 +26,7 @@ import resource
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import defaultdict
@@ -88,11 +89,13 @@ class Lines:
     @contextlib.contextmanager
     def _into(self, found: set[tuple[str, int]]) -> Iterator[None]:
         self.now = found
+        threading.settrace(self._call)  # of threads that are started from now on
         sys.settrace(self._call)
         try:
             yield
         finally:
             sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]  # documented, missing in the stubs
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:

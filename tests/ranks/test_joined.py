@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch.distributed as dist
 import hwloop as hl
 from hwloop.errors import InputError, RankError
 from hwloop.ranks import JoinedRanks
+from hwloop.ranks import roll as roll_module
 from hwloop.ranks.roll import Roll
 
 from ..cli_runs import TINY, content, done, file_of, refused
@@ -85,6 +87,18 @@ def test_a_rank_that_works_is_not_missing_and_one_that_ended_says_why() -> None:
     assert "rank 1" in found
     assert "has failed: InputError: no such label" in found
     assert "rank 2" not in found
+    rolls[0].end("")
+
+
+def test_nobody_is_waited_for_who_is_known_to_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.HashStore()
+    rolls = [Roll(store, rank, 2) for rank in range(2)]
+    assert "hwloop-roll" in {thread.name for thread in threading.enumerate()}  # found by its name where a process hangs
+    rolls[1].end("InputError: no such label")
+    slept: list[float] = []
+    monkeypatch.setattr(roll_module.time, "sleep", slept.append)
+    assert "no such label" in rolls[0].missing(0.5)
+    assert len(slept) == 1
     rolls[0].end("")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from hwloop.record import Health, LayerHealth, Record
 from hwloop.spikes import Spikes
 from hwloop.training.checkpointed import Run
 from hwloop.training.loop_figures import HEALTH_BATCHES, LoopEpoch, Tally
+from hwloop.training.loop_state import Loop
 from hwloop.training.weights import Average, Best, Weights, named_values, within
 
 
@@ -276,3 +278,24 @@ def test_a_state_of_another_kind_is_refused_and_changes_nothing(tmp_path: Path, 
     with pytest.raises(CheckpointError, match=message):
         other.resumed(True, 1)
     assert (other.history, other.best.validation) == ([], None)
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_where_the_device_moved_the_best_begins_anew_however_good_it_was(averaged: bool) -> None:
+    net, happened = network(), []
+    best = Best(2, Evaluation(0.9, 4, 0), {"layers.0.weight": torch.zeros(3, 2, dtype=torch.float64)})
+
+    def validated(data: Any, repeats: int) -> Evaluation:
+        happened.append(f"validated {data} {repeats}")
+        return Evaluation(0.5, 4, 0)
+
+    run: Any = SimpleNamespace(
+        net=net, best=best, finished=3, program="before", validated=validated,
+        average=SimpleNamespace(restart=lambda: happened.append("restarted")) if averaged else None,
+        load=lambda: happened.append(f"loaded on {run.program}"), save=lambda: happened.append("saved"),
+    )  # fmt: skip
+    Loop.move(run, "trimmed anew", "data", 2)  # type: ignore[arg-type]
+    assert happened == ["restarted"] * averaged + ["loaded on trimmed anew", "validated data 2", "saved"]
+    assert (best.epoch, best.validation) == (3, Evaluation(0.5, 4, 0))
+    assert best.weights is not None
+    assert torch.equal(best.weights["layers.0.weight"], net.blocks[0][0].weight)  # type: ignore[union-attr]
