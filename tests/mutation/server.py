@@ -3,9 +3,9 @@
 Run as a script in the root of a copy of the project; its arguments name the packages to import. Reads one JSON object a
 line from standard input, ``{"hold": [...], "sources": [...]}`` or::
 
-    {"files": [...], "options": [...], "tests": [...] | null, "trace": [...] | null, "cpu_s": 60, "wall_s": 300, "output": path}
+    {"files": [...], "options": [...], "tests": {...} | null, "trace": [...] | null, "cpu_s": 60, "wall_s": 300, "output": path}
 
-``tests`` are the node ids to run, in this order; null: all of ``files``. With ``trace``, the source files named in it are
+``tests`` are the node ids to run, in this order, each with the CPU seconds that it may take; null: all of ``files``. With ``trace``, the source files named in it are
 traced: which lines each test ran. Answers with one line: exit status of pytest (null where the child was ended), the
 test that failed first, seconds of each test, lines of each test.
 
@@ -48,9 +48,13 @@ ENDING = 5.0
 
 
 class Chosen:
-    """pytest plugin: runs the named tests in the order given, and notes how each ended and how long it took."""
+    """pytest plugin: runs the named tests in the order given, and notes how each ended and how long it took.
 
-    def __init__(self, tests: list[str] | None) -> None:
+    A test that takes more than its CPU seconds ends the process.
+    """
+
+    def __init__(self, tests: dict[str, float] | None) -> None:
+        self.limits = tests or {}
         self.order = None if tests is None else {name: i for i, name in enumerate(tests)}
         self.seconds: dict[str, float] = defaultdict(float)
         self.failed: str | None = None
@@ -59,6 +63,14 @@ class Chosen:
         if self.order is not None:
             order = self.order
             items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_VIRTUAL, self.limits.get(item.nodeid, 0.0))
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
@@ -197,6 +209,7 @@ class Holder:
 
             def run(job: dict[str, Any] = job, path: str = path) -> None:
                 confine(job)
+                self.chosen.limits = job["tests"]
                 known = all(name in items for name in job["tests"])
                 if known and changed(functions[path], texts.get(path, ""), job["change"]["text"]):
                     answer = {"status": self._run([items[name] for name in job["tests"]]), "failed": self.chosen.failed}

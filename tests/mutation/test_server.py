@@ -94,7 +94,7 @@ def test_all_processes_end_when_nobody_asks_any_more(
     (tmp_path / "toy.py").write_text(PAUSE)
     (tmp_path / "test_toy.py").write_text(SLEEPER)
     common = {"options": [], "output": str(tmp_path / "out")}
-    job = {"files": ["test_toy.py"], "tests": ["test_toy.py::test_sleeps"], "trace": None, "wall_s": 90, **common}
+    job = {"files": ["test_toy.py"], "tests": {"test_toy.py::test_sleeps": 90.0}, "trace": None, "wall_s": 90, **common}
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("server.py"))], cwd=tmp_path, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -21,7 +21,7 @@ from .places import Mutant, Place
 
 #: Not copied: version control, environments, caches, results.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "out", "build", "dist")
-#: A run may take this many times the CPU seconds that its tests take unchanged, and so much more (imports), ...
+#: A run, and a test, may take this many times the CPU seconds that it takes unchanged, and so much more (imports), ...
 CPU_FACTOR, CPU_MORE = 4.0, 30.0
 #: ... and on a busy machine this many times the wall time.
 WALL_FACTOR = 8.0
@@ -136,7 +136,8 @@ class Copy:
 
     def outcome(self, mutant: Mutant, text: str, coverage: Coverage) -> Outcome:
         """Plant ``text``, the changed file, run the tests that run the place, put the file back."""
-        tests = coverage.tests(mutant.place)
+        names = coverage.tests(mutant.place)
+        tests = {name: CPU_MORE + CPU_FACTOR * coverage.seconds[name] for name in names}
         if not tests:
             return Outcome(mutant, False, "no test runs this line")
         if self._held is not coverage:
@@ -158,18 +159,20 @@ class Copy:
             os.utime(path, (times.st_atime, times.st_mtime))
         if answer["status"] is None:
             self._check(coverage)
-            return Outcome(mutant, True, f"no end within {limit:.0f} s, or the process ended")
+            return Outcome(
+                mutant, True, f"no end within {limit:.0f} s of all or its limit of one test, or the process ended"
+            )
         failed = answer["failed"] or f"exit status {answer['status']} of pytest"
         return Outcome(mutant, answer["status"] != 0, failed if answer["status"] else f"{len(tests)} tests passed")
 
     def _check(self, coverage: Coverage) -> None:
         """A run without an answer says something about a change only where runs without one still answer."""
         quickest = min(coverage.seconds, key=lambda name: coverage.seconds[name])
-        if self._run([quickest.split("::")[0]], [quickest], None, CPU_MORE)["status"] != 0:
+        if self._run([quickest.split("::")[0]], {quickest: CPU_MORE}, None, CPU_MORE)["status"] != 0:
             raise BrokenError(f"{quickest} no longer passes without any change: {self.output.read_text()[-2000:]}")
 
     def _run(
-        self, files: Sequence[str], tests: list[str] | None, trace: Sequence[str] | None, limit: float,
+        self, files: Sequence[str], tests: dict[str, float] | None, trace: Sequence[str] | None, limit: float,
         change: dict[str, str] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         return self._send({
