@@ -264,3 +264,7 @@ def test_like_needs_the_same_limits_and_shapes() -> None:
     assert (error.layer, error.value) == ("like", "a program for test/chip")
     with pytest.raises(InputError, match=r"like has layers \[\(2, 2\)\], the network \[\(2, 3\)\]"):
         compile_network(network(n_in=3), CHIP, like=program)
+
+
+def test_the_digest_of_limits_stays_what_stored_programs_have() -> None:
+    assert CHIP.digest == "6d35df3ddd85fd7f5238e5c412973ae6644d5f482c32632364dff6d4efe8b08c"

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,19 @@ def stale(root: Path, parts: Sequence[Part], equivalent: dict[tuple[str, str, st
     return found
 
 
-def draw(root: Path, parts: Sequence[Part], places: int, chance: random.Random) -> Iterator[Drawn]:
-    """Places of all parts in random order, each with one of its changes; ``places`` 0: every change of every place."""
-    sources = [(part.name, SourceFile(root, path)) for part in parts for path in part.sources]
+def draw(
+    root: Path, parts: Sequence[Part], places: int, chance: random.Random, files: Sequence[str] = ("*",)
+) -> Iterator[Drawn]:
+    """Places of all parts in random order, each with one of its changes; ``places`` 0: every change of every place.
+
+    ``files`` are patterns; a source that matches none is left out.
+    """
+    sources = [
+        (part.name, SourceFile(root, path))
+        for part in parts
+        for path in part.sources
+        if any(fnmatch(path, pattern) for pattern in files)
+    ]
     every = [(name, source, place) for name, source in sources for place in source.places]
     chance.shuffle(every)
     for name, source, place in every:
@@ -113,7 +124,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, here: Path =
     equivalent = read_equivalent(here / "equivalent.toml")
     again = None if options.again is None else survivors(options.again)
     chosen, same = [], Counter[str]()
-    for drawn in draw(root, parts, 0 if again else options.places, random.Random(options.seed)):
+    for drawn in draw(root, parts, 0 if again else options.places, random.Random(options.seed), options.files):
         if again is not None and drawn.mutant.key not in again:
             continue
         if drawn.mutant.key in equivalent:
@@ -212,6 +223,9 @@ def _folder(root: Path) -> Path:
 def _parser(names: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--modules", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
+    parser.add_argument(
+        "--files", nargs="+", default=["*"], metavar="PATTERN", help="sources in these alone, as */nir/*.py"
+    )
     parser.add_argument(
         "--places", type=int, default=100, help="places to change, one change each; 0: all, every change"
     )

@@ -94,6 +94,11 @@ def test_the_seed_alone_chooses_the_places(project: Path) -> None:
     assert len(chosen[0]) == 3  # type: ignore[arg-type]
 
 
+def test_files_are_chosen_by_patterns(project: Path) -> None:
+    assert len(run(project, "--places", "2", "--files", "t?y.py")[1]["tried"]) == 2  # type: ignore[arg-type]
+    assert run(project, "--places", "2", "--files", "other/*.py")[1]["tried"] == []
+
+
 def test_tests_that_fail_as_they_are_end_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "test_toy.py").write_text(TEST.replace("10, 3", "10, 4"))
     assert run(project)[0] == 2

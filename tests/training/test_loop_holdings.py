@@ -157,6 +157,9 @@ def test_figures_of_an_epoch_add_up_and_only_its_first_batches_are_compared_with
     epoch = tally.epoch(8, 0.1, validation, 6, 2, 1.5)
     assert epoch == LoopEpoch(8, 0.1, 2.0, 9 / 12, 3, validation, epoch.health, 5, 4, 3, 1.5)
     assert vars(epoch.health) == {"spikes": 120, "below_floor": 0.2, "missing": 12 / 90, "extra": 18 / 90}
+    once = Tally()
+    once.spikes = once.floored = 1
+    assert once.epoch(1, 0.1, validation, 1, 1, 0.0).health.below_floor == 1.0
     silent = Tally().epoch(1, 0.1, validation, 1, 1, 0.0).health
     assert vars(silent) == {"spikes": 0, "below_floor": 0.0, "missing": 0.0, "extra": 0.0}
 

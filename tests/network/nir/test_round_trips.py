@@ -233,13 +233,19 @@ def test_the_graphs_are_ones_that_nir_accepts() -> None:
         assert nir.NIRGraph(graph.nodes, graph.edges, metadata=graph.metadata, type_check=make is not convolutional)
 
 
+def test_maps_are_flattened_to_one_row_whatever_their_shape() -> None:
+    flat = convolutional(0).to_nir().nodes
+    (node,) = (node for node in flat.values() if isinstance(node, nir.Flatten))
+    assert node.output_type["output"].tolist() == [int(np.prod(node.input_type["input"]))]
+
+
 def test_direct_edges_and_names_that_are_taken() -> None:
     nodes = {"output": Input(2), "n": LIF(2, 10e-3, 5e-3)}
     twice = [Projection("output", "n", []), Projection("output", "n", []), Projection("n", "n", [])]
     graph = Network.graph(nodes, twice).to_nir()
     assert set(graph.nodes) == {"output", "n", "output_n_scale", "output_"}
     back = Network.from_nir(graph)
-    assert back.structure.links[0].composition.weight().tolist() == [1.0, 1.0]
+    assert [link.composition.weight().tolist() for link in back.structure.links] == [[1.0, 1.0]] * 3
     assert len(back.structure.links) == 3
 
 
