@@ -1,6 +1,6 @@
 # `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow soak lint format bench mutants studies clean
+.PHONY: help venv demo test test-slow soak lint format docs notebooks bench mutants studies clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c "$(SUPPORTED)" >/dev/null 2>&1 && { echo $$p; exit; }; done)
 RUN := $(VENV)/bin/python
 # a comma may not stand in the arguments of $(call); a package that is new in a source root has to be installed once
-EXTRAS := [test,lint]
+EXTRAS := [test,lint,docs]
 PACKAGES := $(wildcard backends/*/__init__.py calibration/*/__init__.py)
 
 define create
@@ -64,10 +64,16 @@ format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+docs: $(VENV)/.installed  ## the documentation as a site, in out/docs; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict --site-dir $(OUT)/docs
+
+notebooks: $(VENV)/.installed  ## the tutorials as notebooks, in out/notebooks, each executed once
+	$(RUN) docs/tools/notebooks.py --out $(OUT)/notebooks --execute
+
 mutants: $(VENV)/.installed  ## a slip of the pen in each of 100 places of the source: the share that the tests notice
 	nice $(RUN) -m tests.mutation.plant $(MUTANTS_ARGS)
 
-studies: $(VENV)/.installed  ## the long experiments behind the figures of the README (hours)
+studies: $(VENV)/.installed  ## the long experiments behind the figures of the docs (hours)
 	$(RUN) examples/studies.py --out $(OUT)/studies
 
 clean:  ## remove what the other targets made, environments included

@@ -130,7 +130,10 @@ steps of .1 ms. Two rows are chips: `lava_loihi_fixed` (Loihi) and `spinnaker2`.
 
 NIR does not say what a spike is, nor how a neuron is reset. Read here as
 
-    net = hl.Network.from_nir("lif_norse.nir", spike=1e-4, reset="value")
+<!-- no-run: needs the paper's file -->
+```python
+net = hl.Network.from_nir("lif_norse.nir", spike=1e-4, reset="value")
+```
 
 which `net.nir_evidence` keeps: {evidence}.
 

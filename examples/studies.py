@@ -1,4 +1,4 @@
-"""The long experiments behind the figures of the README: every row is one JSON file, so an interrupted run goes on.
+"""The long experiments behind the figures of docs/figures.md: every row is one JSON file, so an interrupted run goes on.
 
     python examples/studies.py yin-yang --out out/studies        # software, 5 seeds, published test set
     python examples/studies.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
