@@ -60,7 +60,9 @@ def demo() -> Figure:
 def neuron() -> Figure:
     """The network of the page of five minutes: membrane, threshold and spikes of one hidden neuron."""
     torch.manual_seed(1)
-    net = hl.Network([hl.Dense(3, 4), hl.LIF(4, TAU_MEM, TAU_SYN, v_th=1.0), hl.Dense(4, 2), hl.LIF(2, TAU_MEM, TAU_SYN)])
+    net = hl.Network(
+        [hl.Dense(3, 4), hl.LIF(4, TAU_MEM, TAU_SYN, v_th=1.0), hl.Dense(4, 2), hl.LIF(2, TAU_MEM, TAU_SYN)]
+    )
     spikes = hl.Spikes.from_events([([1e-3, 3e-3, 7e-3], [0, 1, 2])], n_units=3, t_stop=40e-3)
     hidden = net(spikes)[0].detach()
     fired = hidden.times[0][hidden.units[0] == 3].numpy()
@@ -98,7 +100,10 @@ def compare() -> Figure:
     with torch.no_grad():
         simulated = net(inputs)
     made, (ax,) = figure(7, 3.2)
-    for record, color, size, label in ((simulated, SIMULATED, 9, "simulated"), (measured, MEASURED, 4, "emulated chip")):
+    for record, color, size, label in (
+        (simulated, SIMULATED, 9, "simulated"),
+        (measured, MEASURED, 4, "emulated chip"),
+    ):
         times, units = record[0].to_events()[0]
         ax.plot(1e3 * times, units, "|", color=color, ms=size, mew=1.4, label=label)
     ax.set(xlabel="time, ms", ylabel="hidden neuron")
@@ -132,7 +137,15 @@ def flow() -> Figure:
     for text, x, y, color in BOXES.values():
         half = 0.055 if "\n" not in text else 0.082
         ax.add_patch(
-            FancyBboxPatch((x - half, y - 0.13), 2 * half, 0.26, boxstyle="round,pad=0,rounding_size=0.02", fc="white", ec=color, lw=1.5)
+            FancyBboxPatch(
+                (x - half, y - 0.13),
+                2 * half,
+                0.26,
+                boxstyle="round,pad=0,rounding_size=0.02",
+                fc="white",
+                ec=color,
+                lw=1.5,
+            )
         )
         ax.text(x, y, text, ha="center", va="center", fontsize=9, color=color)
     for start, end in ARROWS:
@@ -144,7 +157,11 @@ def flow() -> Figure:
             up = 1 if y1 > y0 else -1
             ends = (x0, y0 + 0.135 * up), (x1, y1 - 0.135 * up)
         loop = (start, end) == ("recording", "record")
-        ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, color=MEASURED if loop else SOFT, lw=2 if loop else 1.2))
+        ax.add_patch(
+            FancyArrowPatch(
+                *ends, arrowstyle="-|>", mutation_scale=11, color=MEASURED if loop else SOFT, lw=2 if loop else 1.2
+            )
+        )
     ax.text(0.83, 0.46, "takes its place", fontsize=9, color=MEASURED)
     ax.text(0.45, 0.46, "compile", fontsize=9, color=INK)
     return made
@@ -162,7 +179,9 @@ def main(argv: list[str] | None = None) -> None:
     # the same file from run to run; text stays text
     with mpl.rc_context({"svg.hashsalt": "hwloop", "svg.fonttype": "none", "font.family": "sans-serif"}):
         for name in options.names or PICTURES:
-            PICTURES[name]().savefig(options.out / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None})
+            PICTURES[name]().savefig(
+                options.out / f"{name}.svg", format="svg", metadata={"Date": None, "Creator": None}
+            )
 
 
 if __name__ == "__main__":

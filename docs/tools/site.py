@@ -1,20 +1,25 @@
-"""What mkdocs is told about these pages: files that stand elsewhere in the repository, and formulas as MathML.
+"""What mkdocs is told about these pages: files that stand elsewhere in the repository, and how formulas are drawn.
 
 A page links to ``../CHANGELOG.md`` or ``../examples/delays.py`` as the repository has them, so that the link works there
-too. Here the same link leads to a copy inside the site. Formulas become MathML when the page is made; no script is loaded.
+too. Here the same link leads to a copy inside the site. A page that would load anything from the network is an error.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+# a hook is loaded by its path; what stands beside it is no package
+sys.path.insert(0, str(Path(__file__).parent))
+from formulas import drawn
 
 ROOT = Path(__file__).parents[2]
 #: Pages that stand elsewhere in the repository: path there, and in the site.
@@ -25,6 +30,7 @@ SHOWN = ("examples", "hwloop/experiments", "backends/hwloop_emulator/presets", "
 KINDS = (".py", ".toml", ".md")
 
 _LINK = re.compile(r"(?<=\]\()(?P<up>(?:\.\./)+)(?P<path>[\w./-]+)")
+_FETCHED = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="?(?P<url>(?:https?:)?//[^" >]+)')
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
@@ -74,10 +80,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as MathML."""
+    """Formulas as pictures in the page."""
 
-    def drawn(match: re.Match[str]) -> str:
-        display = "block" if match["open"] == "[" else "inline"
-        return convert(html.unescape(match["latex"]), display=display)
+    def picture(match: re.Match[str]) -> str:
+        latex = html.unescape(match["latex"])
+        if match["open"] == "(":
+            return drawn(latex)
+        # a line of its own has room for fractions of full size
+        return '<div class="formula">' + drawn(latex.replace("\\frac", "\\dfrac")) + "</div>"
 
-    return _FORMULA.sub(drawn, content)
+    return _FORMULA.sub(picture, content)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse what a reader's browser would fetch from elsewhere."""
+    fetched = _FETCHED.search(output)
+    if fetched is not None:
+        raise PluginError(f"{page.file.src_uri} would load {fetched['url']} from the network")
+    return output

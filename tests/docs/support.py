@@ -40,7 +40,9 @@ def python_blocks(page: Path) -> Iterator[Block]:
     for fence, following in zip(fences, [*fences, None][1:], strict=True):
         if fence["kind"] != "python":
             continue
-        shown = following is not None and following["kind"] == "text" and not text[fence.end() : following.start()].strip()
+        shown = (
+            following is not None and following["kind"] == "text" and not text[fence.end() : following.start()].strip()
+        )
         skip = _SKIP.search(text, 0, fence.start())
         yield Block(
             fence["body"],

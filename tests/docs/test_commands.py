@@ -34,7 +34,10 @@ def unknown(arguments: list[str]) -> str | None:
         if arguments[0] not in command.commands:
             return arguments[0]
         command, arguments = command.commands[arguments[0]], arguments[1:]
-    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help",
+        "-h",
+    }
     return next((word for word in arguments if word.startswith("-") and word.split("=")[0] not in options), None)
 
 
@@ -48,7 +51,11 @@ def test_commands_of_a_page_exist_with_their_options(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_targets_of_make_and_scripts_of_a_page_exist(page: Path) -> None:
-    makefiles = [ROOT / "Makefile", *ROOT.glob("tests/*/Makefile.inc"), ROOT / "backends/hwloop_serial/firmware/Makefile.inc"]
+    makefiles = [
+        ROOT / "Makefile",
+        *ROOT.glob("tests/*/Makefile.inc"),
+        ROOT / "backends/hwloop_serial/firmware/Makefile.inc",
+    ]
     targets = {name for path in makefiles for name in re.findall(r"^([a-z-]+):", path.read_text("utf-8"), re.MULTILINE)}
     for line in shell_lines(page):
         words = line.split()

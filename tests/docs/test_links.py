@@ -24,12 +24,19 @@ def broken(page: Path) -> list[str]:
         goal = (page.parent / path).resolve() if path else page
         if not goal.exists() or not goal.is_relative_to(ROOT):
             # the site shows two pages of other folders among its own
-            goal = {"changelog.md": ROOT / "CHANGELOG.md", "protocol.md": ROOT / "backends/hwloop_serial/PROTOCOL.md"}.get(
+            goal = {
+                "changelog.md": ROOT / "CHANGELOG.md",
+                "protocol.md": ROOT / "backends/hwloop_serial/PROTOCOL.md",
+            }.get(
                 (page.parent / path).resolve().relative_to(DOCS).as_posix() if goal.is_relative_to(DOCS) else "", goal
             )
         if not goal.exists():
             found.append(f"{link}: no such file")
-        elif anchor and goal.suffix == ".md" and anchor not in anchors(goal) | set(_NAME.findall(goal.read_text("utf-8"))):
+        elif (
+            anchor
+            and goal.suffix == ".md"
+            and anchor not in anchors(goal) | set(_NAME.findall(goal.read_text("utf-8")))
+        ):
             found.append(f"{link}: no such heading")
     return found
 
@@ -68,4 +75,6 @@ def test_the_readme_is_short() -> None:
 
 def test_pages_load_nothing_from_the_network() -> None:
     for page in (*LINKED, *DOCS.rglob("*.css")):
-        assert not re.search(r"!\[[^]]*\]\(https?:|<(?:script|link|img)\b|url\(\s*['\"]?https?:", page.read_text("utf-8")), page
+        assert not re.search(
+            r"!\[[^]]*\]\(https?:|<(?:script|link|img)\b|url\(\s*['\"]?https?:", page.read_text("utf-8")
+        ), page

@@ -31,11 +31,17 @@ def test_cells_are_the_blocks_of_the_page_in_order(page, notebooks: ModuleType) 
     text = "\n".join(cell.source for cell in made.cells if cell.cell_type == "markdown")
     assert text.startswith("# ")
     # printed output is the notebook's own, what is not run stays text
-    assert all(block.output is None or block.output not in text for block in python_blocks(page) if len(block.output or "") > 20)
+    assert all(
+        block.output is None or block.output not in text
+        for block in python_blocks(page)
+        if len(block.output or "") > 20
+    )
     assert all(block.source in text for block in python_blocks(page) if block.skipped is not None)
 
 
-def test_notebooks_are_written_without_outputs(notebooks: ModuleType, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebooks_are_written_without_outputs(
+    notebooks: ModuleType, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdout.write", lambda text: len(text))
     assert notebooks.main(["--out", str(tmp_path)]) == 0
     written = sorted(tmp_path.glob("*.ipynb"))

@@ -74,7 +74,9 @@ def test_every_name_of_the_reference_is_public_and_stands_once() -> None:
 def test_no_public_name_is_undocumented() -> None:
     undocumented = [name for name, value in in_reference() if not (value.__doc__ or "").strip()]
     # a dataclass without a docstring gets its signature for one
-    undocumented += [name for name, value in in_reference() if (value.__doc__ or "").startswith(f"{name.rpartition('.')[2]}(")]
+    undocumented += [
+        name for name, value in in_reference() if (value.__doc__ or "").startswith(f"{name.rpartition('.')[2]}(")
+    ]
     assert undocumented == []
 
 
