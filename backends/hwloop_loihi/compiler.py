@@ -1,6 +1,6 @@
 """Network to :class:`LoihiProgram`: scales, decays, thresholds, exponents, with the range checks that Lava does not make.
 
-Per layer (design note lava.md, section 3), with ``k`` of :mod:`.discretise` and ``w`` in units of the neuron's own threshold:
+Per layer, with ``k`` of :mod:`.discretise` and ``w`` in units of the neuron's own threshold:
 
     W = 2 code,  code = round(w / scale),  vth = round(2^e 2 / (k scale)),  du = round(4096 (1 - alpha)) - 1,
     dv = round(4096 (1 - beta))

@@ -58,11 +58,12 @@ def notebook(page: Path) -> NotebookNode:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/notebooks"))
+    parser.add_argument("--only", default="*", metavar="NAME", help="of this tutorial alone")
     parser.add_argument("--execute", action="store_true", help="run each once, in a folder that is thrown away")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for page in sorted(TUTORIALS.glob("*.md")):
+    for page in sorted(TUTORIALS.glob(f"{options.only}.md")):
         made = notebook(page)
         nbformat.write(made, options.out / f"{page.stem}.ipynb")
         print(f"{options.out / page.stem}.ipynb", end="", flush=True)
@@ -78,8 +79,9 @@ def _runs(made: NotebookNode) -> bool:
     from nbclient.exceptions import CellExecutionError
 
     with tempfile.TemporaryDirectory() as folder:
+        place, quiet = {"metadata": {"path": folder}}, ["--log-level=ERROR"]
         try:
-            NotebookClient(made, timeout=DEADLINE, resources={"metadata": {"path": folder}}).execute()
+            NotebookClient(made, timeout=DEADLINE, resources=place, extra_arguments=quiet).execute()
         except CellExecutionError as error:
             print(f"\n{error}", file=sys.stderr)
             return False

@@ -31,6 +31,9 @@ KINDS = (".py", ".toml", ".md")
 
 _LINK = re.compile(r"(?<=\]\()(?P<up>(?:\.\./)+)(?P<path>[\w./-]+)")
 _FETCHED = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="?(?P<url>(?:https?:)?//[^" >]+)')
+_MODULE = re.compile(
+    r'id="([\w.]+)" class="doc doc-heading">\s*<code class="doc-symbol doc-symbol-heading doc-symbol-module"'
+)
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
@@ -97,4 +100,9 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     fetched = _FETCHED.search(output)
     if fetched is not None:
         raise PluginError(f"{page.file.src_uri} would load {fetched['url']} from the network")
+    module = _MODULE.search(output)
+    if module is not None:
+        raise PluginError(
+            f"{page.file.src_uri}: {module[1]} is a module of that name; write the function's full path behind :::"
+        )
     return output

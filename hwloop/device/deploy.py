@@ -26,8 +26,7 @@ from .repeats import UntilSure, decide
 _log = logging.getLogger(__name__)
 
 #: Rules for the model weight of 1 LSB that are tried on validation data where the rule is "auto": the maximum or a high
-#: quantile costs .5-4 points after rounding to 6 bits, and which is best depends on the network
-#: (design note emulator_and_calibration.md, section 5).
+#: quantile costs .5-4 points after rounding to 6 bits, and which is best depends on the network.
 SCALE_RULES: tuple[ScaleRule, ...] = ("max", "quantile:0.999", "quantile:0.99")
 
 #: Samples in which the model makes a neuron fire before its silence on the device counts as a defect, and how often the

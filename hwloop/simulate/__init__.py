@@ -1,4 +1,4 @@
-"""Event-driven simulation of spiking layers and its exact gradients (design note exact_gradients.md)."""
+"""Event-driven simulation of spiking layers and its exact gradients (docs/equations.md)."""
 
 from __future__ import annotations
 

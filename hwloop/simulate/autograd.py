@@ -26,7 +26,7 @@ from .threads import begin
 FloorPolicy: TypeAlias = Literal["clip", "skip", "raise"]
 
 #: Floor of D_k relative to v_th - v_reset. Small: at .3, 11-16 % of the spikes of a chip with 10-20 % mismatch would
-#: be floored (design note exact_gradients.md, section 4).
+#: be floored.
 DEFAULT_FLOOR = 1e-3
 
 #: Layers whose neuron parameters are kept checked and prepared between calls: a small batch would spend as long there

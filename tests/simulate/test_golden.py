@@ -19,7 +19,7 @@ from .support import EXACT, Case, events, layer
 
 ENGINES = pytest.mark.parametrize("engine", [cpu, reference], ids=["cpu", "reference"])
 
-#: Float64 against 40 digits: times to 1e-12 relative, gradients to 1e-9 (design note exact_gradients.md, section 6).
+#: Float64 against 40 digits: times to 1e-12 relative, gradients to 1e-9.
 TIME_TOLERANCE, GRADIENT_TOLERANCE = 1e-12, 1e-9
 
 

@@ -1,6 +1,6 @@
 """One neuron, carried from event to event in plain float64, and its derivatives: the heart of ``reference``.
 
-Between two events, ``u`` measured from ``v_leak`` (design note exact_gradients.md, section 1):
+Between two events, ``u`` measured from ``v_leak`` (docs/equations.md, the neuron):
 
     i(s) = i0 e_s                e_m = e^(-s/tau_mem),  e_s = e^(-s/tau_syn)
     u(s) = u0 e_m + i0 g(s)      g(s) = k (e_m - e_s),  k = tau_syn / (tau_mem - tau_syn)
