@@ -65,7 +65,7 @@ format: $(VENV)/.installed  ## rewrite the source in the project's format
 	$(RUN) -m ruff format .
 
 docs: $(VENV)/.installed  ## the documentation as a site, in out/docs; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict --site-dir $(OUT)/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --site-dir $(OUT)/docs
 
 notebooks: $(VENV)/.installed  ## the tutorials as notebooks, in out/notebooks, each executed once
 	$(RUN) docs/tools/notebooks.py --out $(OUT)/notebooks --execute

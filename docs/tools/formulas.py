@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import re
 from functools import lru_cache
+from typing import Any
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
@@ -16,6 +18,9 @@ EM = 100.0
 SCALE = 1.08
 FONT = FontProperties(family="DejaVu Serif", math_fontfamily="stix", size=EM)
 
+_FORMULA = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
 _COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 
 
@@ -46,3 +51,16 @@ def drawn(latex: str) -> str:
         f'<svg class="formula" role="img" aria-label="{html.escape(latex, quote=True)}" viewBox="{" ".join(f"{n:.1f}" for n in box)}" '
         f'style="width:{size[0]};height:{size[1]};vertical-align:{size[2]}"><path fill="currentColor" d="{"".join(parts)}"/></svg>'
     )
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Formulas as pictures in the page."""
+
+    def picture(match: re.Match[str]) -> str:
+        latex = html.unescape(match["latex"])
+        if match["open"] == "(":
+            return drawn(latex)
+        # a line of its own has room for fractions of full size
+        return '<div class="formula">' + drawn(latex.replace("\\frac", "\\dfrac")) + "</div>"
+
+    return _FORMULA.sub(picture, content)

@@ -1,4 +1,4 @@
-"""What mkdocs is told about these pages: files that stand elsewhere in the repository, and how formulas are drawn.
+"""What mkdocs is told about these pages: files that stand elsewhere in the repository, and what is an error.
 
 A page links to ``../CHANGELOG.md`` or ``../examples/delays.py`` as the repository has them, so that the link works there
 too. Here the same link leads to a copy inside the site. A page that would load anything from the network is an error.
@@ -6,20 +6,13 @@ too. Here the same link leads to a copy inside the site. A page that would load 
 
 from __future__ import annotations
 
-import html
 import re
-import sys
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-
-# a hook is loaded by its path; what stands beside it is no package
-sys.path.insert(0, str(Path(__file__).parent))
-from formulas import drawn
 
 ROOT = Path(__file__).parents[2]
 #: Pages that stand elsewhere in the repository: path there, and in the site.
@@ -33,9 +26,6 @@ _LINK = re.compile(r"(?<=\]\()(?P<up>(?:\.\./)+)(?P<path>[\w./-]+)")
 _FETCHED = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="?(?P<url>(?:https?:)?//[^" >]+)')
 _MODULE = re.compile(
     r'id="([\w.]+)" class="doc doc-heading">\s*<code class="doc-symbol doc-symbol-heading doc-symbol-module"'
-)
-_FORMULA = re.compile(
-    r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
 
 
@@ -80,19 +70,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         # of the page's own folder in the repository
         markdown = re.sub(r"(?<=\]\()docs/", "", markdown)
     return markdown
-
-
-def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as pictures in the page."""
-
-    def picture(match: re.Match[str]) -> str:
-        latex = html.unescape(match["latex"])
-        if match["open"] == "(":
-            return drawn(latex)
-        # a line of its own has room for fractions of full size
-        return '<div class="formula">' + drawn(latex.replace("\\frac", "\\dfrac")) + "</div>"
-
-    return _FORMULA.sub(picture, content)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
