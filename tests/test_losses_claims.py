@@ -216,6 +216,13 @@ def test_sums_and_multiples_keep_order_weight_and_dtype() -> None:
     assert (One() + SpikeCount(1, 0) * 2).terms[1] == (2.0, SpikeCount(1, 0))  # type: ignore[attr-defined]
 
 
+def test_a_loss_says_how_many_neurons_a_class_has_where_they_are_several_alone() -> None:
+    # checkpoints compare this text, those of before there could be several included
+    assert repr(FirstSpike(1e-3)) == "FirstSpike(temperature=0.001)"
+    assert "neurons=3" in repr(FirstSpike(1e-3, neurons=3))
+    assert "pool='mean'" in repr(FirstSpike(1e-3, neurons=3, pool="mean"))
+
+
 def test_a_loss_without_a_formula_says_so() -> None:
     with pytest.raises(TypeError, match="Loss does not define what it computes"):
         Loss()(NET, Record((spikes_of(([0.1], [0])),)), torch.tensor([0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,11 @@ def test_the_sign_of_a_factor_does_not_matter_to_the_largest_weight() -> None:
     assert largest_weight(scaled, program.layers[0]) == pytest.approx(
         float(np.min(program.layers[0].largest_weight())) / 4
     )
+
+
+def test_what_saturates_in_no_neuron_is_what_the_one_with_the_finest_codes_holds() -> None:
+    _, (_, plain), _ = places_of(graph())
+    assert largest_weight(plain, SimpleNamespace(largest_weight=lambda: np.array([3.0, 2.0]))) == 2.0  # type: ignore[arg-type]
 
 
 def test_one_code_of_a_weight_moves_each_of_its_synapses_and_the_largest_saturates_none() -> None:

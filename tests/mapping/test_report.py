@@ -31,6 +31,12 @@ def test_what_was_lost_stands_first_and_notes_last() -> None:
     assert lines[-1] == "note: held"
 
 
+def test_a_long_name_widens_its_column_for_all_rows() -> None:
+    long = LayerUse(0, 4, 3, 13, 12, 2, 5, 0.28765, 6, 0.0123456, name="a population of many words")
+    lines = str(ResourceReport("chip", "d" * 64, 64, 16, 6, (long, USE))).split("\n")
+    assert len(lines[1]) == len(lines[2]) == len(lines[3])
+
+
 def test_a_page_shows_weight_bits_and_what_rounding_did() -> None:
     (table,) = REPORT.tables()
     assert dict(zip(table.columns, table.rows[0], strict=True)) == {

@@ -17,6 +17,7 @@ import hwloop as hl
 from hwloop import InputError, Network
 from hwloop.network import IF, LI, LIF, Delay, DeltaLIF, Dense, Flatten, Input, Projection, Scale, Sparse, SumPool2d
 from hwloop.network.nir.check import round_trips
+from hwloop.network.nir.read import V_INIT
 
 from .random_networks import convolutional, plain, recurrent, without_currents
 
@@ -396,3 +397,15 @@ def test_a_readout_has_neither_reset_nor_threshold() -> None:
     assert isinstance(graph.nodes["li_0"], nir.CubaLI)
     assert graph.nodes["li_0"].metadata == {}
     assert isinstance(Network([Dense(2, 2), LI(2, 10e-3)]).to_nir().nodes["li_0"], nir.LI)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [([0.0, 0.0], None), ([0.0, 0.5], [0.0, 0.5])], ids=["at rest", "elsewhere"]
+)
+def test_a_start_is_written_for_an_if_that_starts_elsewhere_than_at_0(
+    start: list[float], said: list[float] | None
+) -> None:
+    node = IF(2, v_init=torch.tensor(start))
+    metadata = Network([Dense(2, 2), node], in_shape=2).to_nir().nodes["if_0"].metadata
+    found = metadata.get(V_INIT)
+    assert (found if found is None else found.tolist()) == said
