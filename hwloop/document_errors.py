@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -24,28 +24,36 @@ MOST = 8
 
 
 def explain(
-    where: str, error: ValidationError, root: Model, tables: Mapping[str, Collection[str]] | None = None
+    where: str,
+    error: ValidationError,
+    root: Model,
+    tables: Mapping[str, Collection[str]] | None = None,
+    line: Callable[[Location], int | None] | None = None,
 ) -> InputError:
     """``error`` of model ``root`` on the document ``where``: an :class:`OptionError` where a key or name is unknown.
 
-    ``tables``: the names that tables of ``root`` may hold, where the model itself allows any.
+    ``tables``: the names that tables of ``root`` may hold, where the model itself allows any. ``line`` finds the line of a key in
+    the file, where the document came from one.
     """
     details = _first_unknown(error.errors(), tables or {})
     misspelt: set[Location] = set()
-    said: list[tuple[str, bool]] = []
+    said: list[tuple[str, bool, int | None]] = []
     for detail in details:
         location = detail["loc"]
+        at = None if line is None else line(tuple(part for part, tag in _walk(root, location)[1] if not tag))
         if detail["type"] == "extra_forbidden":
             known = _known(root, location, tables or {})
             text, meant = _unknown(root, location, known)
             misspelt.update(meant)
-            said.append((text, True))
+            said.append((text, True, at))
         elif detail["type"] != "missing" or location not in misspelt:
-            said.append(_one(root, detail))
-    lines = list(dict.fromkeys(text for text, _ in said))
-    more = [f"and {len(lines) - MOST} more"] if len(lines) > MOST else []
+            said.append((*_one(root, detail), at))
+    first, *others = dict.fromkeys((text, at) for text, _, at in said)
+    lines = [f"{where}{'' if first[1] is None else f', line {first[1]}'}: {first[0]}"]
+    lines += [text if at is None else f"line {at}: {text}" for text, at in others[: MOST - 1]]
+    more = [f"and {len(others) + 1 - MOST} more"] if len(others) >= MOST else []
     kind = OptionError if said[0][1] else InputError
-    return kind("\n  ".join([f"{where}: {lines[0]}", *lines[1:MOST], *more]))
+    return kind("\n  ".join([*lines, *more]))
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -11,9 +11,10 @@ Built-in experiments are the files in ``hwloop/experiments``; copy one and edit 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -23,6 +24,7 @@ from .datasets import Task
 from .document_errors import did_you_mean, explain
 from .errors import DataError, InputError, OptionError
 from .experiment_networks import KEYS, NetworkForm, beside, with_form
+from .experiment_own_data import ImagesTask, RecordingsTask, SpikeTimesTask, ValuesTask
 from .experiment_sections import (
     FinetuneSection,
     LossSection,
@@ -32,15 +34,21 @@ from .experiment_sections import (
     Text,
     TrainingSection,
 )
+from .experiment_settings import with_settings
 from .experiment_tasks import EmnistTask, FashionMnistTask, MnistTask, SpokenDigitsTask, YinYangTask
 from .experiments import builtin as builtin
 from .losses import Decision, Loss
 from .network import Network
+from .toml_lines import TomlLines
 from .toml_text import toml_text
 
 FORMAT, VERSION = "hwloop-experiment", 1
 #: Largest experiment file read (bytes); those shipped hold about 2 kB.
 MAX_FILE = 100_000
+
+Step: TypeAlias = Literal["train", "deploy", "compare", "finetune"]
+#: What ``hwloop run`` does, in this order; an experiment may leave some out.
+STEPS: tuple[Step, ...] = ("train", "deploy", "compare", "finetune")
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -53,8 +61,18 @@ class Experiment(Section):
     name: _Name
     description: Text = ""
     seed: Seed = 0
+    steps: Annotated[list[Step], Field(min_length=1)] = Field(list(STEPS))
     task: Annotated[
-        YinYangTask | MnistTask | FashionMnistTask | EmnistTask | SpokenDigitsTask, Field(discriminator="name")
+        YinYangTask
+        | MnistTask
+        | FashionMnistTask
+        | EmnistTask
+        | SpokenDigitsTask
+        | SpikeTimesTask
+        | ValuesTask
+        | RecordingsTask
+        | ImagesTask,
+        Field(discriminator="name"),
     ]
     network: NetworkForm
     loss: LossSection
@@ -70,8 +88,21 @@ class Experiment(Section):
         return {**document, "network": with_form(document["network"])}
 
     @model_validator(mode="after")
+    def _steps_in_order(self) -> Self:
+        if self.steps != [step for step in STEPS if step in self.steps] or self.steps[0] != STEPS[0]:
+            raise ValueError(
+                f"steps = {self.steps}; allowed: 'train', then those wanted of {list(STEPS[1:])}, in this order"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _images_to_augment(self) -> Self:
-        if self.training.augment is not None and isinstance(self.task, (YinYangTask, SpokenDigitsTask)):
+        if self.training.augment is None:
+            return self
+        if isinstance(self.task, ImagesTask) and self.task.height != self.task.width:
+            found = f"{self.task.height} x {self.task.width}"
+            raise ValueError(f"training.augment turns square images; those of the task are {found}: leave it out")
+        if isinstance(self.task, (YinYangTask, SpokenDigitsTask, SpikeTimesTask, ValuesTask, RecordingsTask)):
             raise ValueError(f"training.augment changes images; task {self.task.name!r} has none: leave it out")
         return self
 
@@ -84,15 +115,15 @@ class Experiment(Section):
         return self
 
     @classmethod
-    def load(cls, experiment: str | Path) -> Experiment:
-        """A built-in experiment by name, or one from a TOML file.
+    def load(cls, experiment: str | Path, settings: Sequence[str] = ()) -> Experiment:
+        """A built-in experiment by name, or one from a TOML file, with ``settings`` ``KEY=VALUE`` such as ``training.epochs=3``.
 
         Raises
         ------
         OptionError
             The name or a key in the file is unknown; lists those that are.
         InputError
-            A value is out of bounds; names file, key, value and what is allowed.
+            A value is out of bounds; names file, line, key, value and what is allowed.
         DataError
             The file cannot be read.
         """
@@ -103,15 +134,19 @@ class Experiment(Section):
             raise InputError(f"experiment {where}: not TOML: {error}") from None
         if str(experiment) not in builtin():
             document = beside(document, Path(experiment).parent)
-        return cls.from_dict(document, where)
+        if settings:
+            changed = with_settings(document, settings)
+            return cls.from_dict(changed, f"{where} with {' '.join(f'--set {text}' for text in settings)}")
+        return cls.from_dict(document, where, text)
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any], where: str) -> Experiment:
-        """An experiment from plain values, Python's or NumPy's; ``where`` names them in errors."""
+    def from_dict(cls, document: dict[str, Any], where: str, text: str | None = None) -> Experiment:
+        """An experiment from plain values, Python's or NumPy's; ``where`` names them in errors, which find lines in ``text``."""
         try:
             return cls.model_validate(_plain(document))
         except ValidationError as error:
-            raise explain(f"experiment {where}", error, cls) from None
+            line = None if text is None else TomlLines(text).line
+            raise explain(f"experiment {where}", error, cls, line=line) from None
 
     def changed(self, where: str = "options", **sections: Any) -> Experiment:
         """The same with other values, checked anew: ``changed(seed=3, training={"epochs": 5})``."""

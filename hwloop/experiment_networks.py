@@ -31,6 +31,7 @@ from .experiment_layers import (
     Sizes,
     _Neurons,
 )
+from .experiment_own_data import beside_task
 from .experiment_sections import NetworkSection, Section, Text
 from .network import Input, Network, Projection
 from .network.linear_map import LinearMap, Shape
@@ -229,6 +230,8 @@ def beside(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         path = table.get(key) if isinstance(table, dict) else None
         if isinstance(path, str) and path and (key == "nir" or path.endswith(".toml")):
             found[section] = {**document[section], key: str((folder / path).resolve())}
+    if isinstance(task := document.get("task"), dict):
+        found["task"] = beside_task(task, folder)
     return found
 
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from . import datasets, files
-from .datasets import Stimulus, Task
-from .experiment_sections import Count, Positive, Seconds, Section, Seed, Text
+from .datasets import Task
+from .errors import DataError
+from .experiment_sections import Count, Positive, Section, Seed, Text
+from .experiment_stimulus import StimulusSection
 
 
-class StimulusSection(Section):
-    """When values spike: earliest and latest value spike, end of the window, bias spike (s)."""
-
-    t_early: Seconds
-    t_late: Seconds
-    t_stop: Positive
-    bias_time: Seconds | None = None
-
-    def build(self) -> Stimulus:
-        """As the data sets take it."""
-        return Stimulus(self.t_early, self.t_late, self.t_stop, self.bias_time)
+def _found(data: str | None, name: str, *patterns: str) -> dict[str, list[Path]]:
+    """Files of the data set ``name`` like ``patterns``, the first of which says where its folder is; none where there is none."""
+    try:
+        folder = files.data_folder(data, name, patterns[0])
+    except DataError:
+        return {}
+    return {"data": sorted({path for pattern in patterns for path in folder.glob(pattern)})}
 
 
 class YinYangTask(Section):
@@ -51,6 +50,14 @@ class YinYangTask(Section):
         """Input units and classes."""
         bias = self.stimulus is None or self.stimulus.bias_time is not None
         return 4 + bias, len(datasets.YIN_YANG_CLASSES)
+
+    def files(self) -> dict[str, list[Path]]:
+        """The files that it is read from, none where it is generated."""
+        if self.source == "generated":
+            return {}
+        return _found(
+            self.data, "yin_yang", "test_samples.npy", *(f"{part}_*.npy" for part in ("train", "validation", "test"))
+        )
 
     def build(self) -> Task:
         """Generate or read the data."""
@@ -92,6 +99,10 @@ class _ImageTask(Section):
         n_train, n_test = self.train or len(task.train), self.test or len(task.test)
         return datasets.subset(task, n_train, len(task.validation), n_test)
 
+    def files(self) -> dict[str, list[Path]]:
+        """The files that it is read from."""
+        return _found(self.data, self.name.replace("-", "_"), "t10k-*-ubyte*", "train-*-ubyte*")
+
     @abstractmethod
     def _read(self, options: dict[str, Any]) -> Task:
         """The data set, from its files."""
@@ -128,6 +139,10 @@ class EmnistTask(_ImageTask):
         first, last = files.EMNIST_LABELS[self.subset]
         return last - first + 1
 
+    def files(self) -> dict[str, list[Path]]:
+        """The files that it is read from."""
+        return _found(self.data, "emnist", *(f"emnist-{self.subset}-{part}-*-ubyte*" for part in ("test", "train")))
+
     def _read(self, options: dict[str, Any]) -> Task:
         return datasets.emnist(self.data, subset=self.subset, **options)
 
@@ -154,6 +169,10 @@ class SpokenDigitsTask(Section):
     def shape(self) -> tuple[int, int]:
         """Input units and classes."""
         return self.channels, 10
+
+    def files(self) -> dict[str, list[Path]]:
+        """The file that it is read from."""
+        return _found(self.data, "spoken_digits", "spoken_digits.npz")
 
     def build(self) -> Task:
         """Read and encode the data."""

@@ -117,6 +117,17 @@ def parse_npy(data: bytes, where: str) -> NDArray[np.generic]:
     return np.frombuffer(data, dtype, count, file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
+def parse_structured_npy(data: bytes, where: str) -> NDArray[Any]:
+    """The structured array ``[n]`` of plain numbers in ``data``, the content of a ``.npy`` file; raises as :func:`parse_npy`."""
+    file = BytesIO(data)
+    shape, _, dtype = _npy_header(file, where)
+    fields = [dtype.fields[name][0] for name in dtype.names or ()] if dtype.fields else []
+    plain = bool(fields) and all(field.kind in "biuf" and field.shape == () for field in fields)
+    if not plain or len(shape) != 1 or shape[0] * dtype.itemsize != len(data) - file.tell():
+        raise malformed(where, "its header", f"{dtype} {shape}", "a structured array of one axis, fields of numbers")
+    return np.frombuffer(data, dtype, shape[0], file.tell())
+
+
 def _npy_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     try:
         # typed in some of the supported versions of NumPy, not in others

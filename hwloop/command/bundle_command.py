@@ -86,7 +86,7 @@ def verify_on(path: Path, target: str | None, options: Sequence[str], tolerance:
 
 def _load(path: Path) -> Bundle:
     if path.suffix == ".toml":
-        raise OptionError(f"{path} is an experiment; allowed: a bundle (.hwb). Train it: hwloop train {path}")
+        raise OptionError(f"{path} is an experiment; allowed: a bundle (.hwb). Run it: hwloop run {path}")
     return load_bundle(path)
 
 

@@ -2,6 +2,7 @@
 
     experiment.toml   the experiment with all its values
     inputs/           files that it names: a network of another package, a preset
+    data.json         digests of the data files, where there are any
     summary.json      kind of run, status, versions, seed, results
     report.html
     checkpoints/      of training or fine-tuning, to resume
@@ -9,6 +10,7 @@
     comparison.json   of `compare`
     calibration.json  of `calibrate`
     rows/, yield.json of `yield`
+    train/, deploy/, compare/, finetune/   of `run`, each a run of that command
     .replaced/        the run that an unfinished one replaces (`--force`)
     .run.lock, .run.json   who runs in it now
 
@@ -34,10 +36,12 @@ from ..mapping import Program
 from ..network import Network
 from ..ownership import held
 from ..results import Result, read_summary, write_summary
-from . import own_files, replaced, terminal
+from . import data_files, own_files, replaced, terminal
 
 #: Everything that a run writes besides the documents that say what it is; its network goes last.
 _CONTENT = ("report.html", "comparison.json", "calibration.json", "yield.json", "checkpoints", "rows", "network")
+#: What a run of all steps writes besides: a folder for each.
+_STEPS = ("deploy", "compare", "finetune", "train")
 #: Keys that name files: what counts is what is in them.
 FILES = ("network.nir", "target.preset")
 
@@ -58,8 +62,12 @@ class RunFolder:
     def begin(self, experiment: Experiment, results: Sequence[Result] = ()) -> None:
         """Set aside what an earlier run left (unless resumed), and write experiment and summary of a run under way.
 
-        Raises :class:`DataError` where the folder cannot be written.
+        Raises :class:`DataError` where the folder cannot be written, :class:`OptionError` where a run is resumed and the data
+        have changed since it was begun.
         """
+        data = data_files.of(experiment)
+        if self.resumed:
+            data_files.refuse_changed(self.path, data)
         replaces = not self.resumed and (self.path / "summary.json").exists()
         try:
             own_files.check(experiment)
@@ -68,8 +76,9 @@ class RunFolder:
                 replaced.copy_documents(self.path)
             write_summary(self.path, self.kind, status="running", seed=experiment.seed, results=results)
             if replaces:
-                replaced.set_aside(self.path, _CONTENT)
+                replaced.set_aside(self.path, (*_CONTENT, *(_STEPS if self.kind == "run" else ())))
             written = own_files.kept(experiment, self.path)
+            data_files.keep(self.path, data)
         except OSError as error:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", written.to_toml().encode())
@@ -135,7 +144,7 @@ def prepare(path: Path, kind: str, *, resume: bool = False, force: bool = False)
         raise OptionError(f"--out {path} holds a run of `hwloop {found}`; name another folder for `hwloop {kind}`")
     if not (resume or force):
         raise OptionError(f"--out {path} holds a run already; go on with --resume, replace it with --force, or name another folder"
-                          if kind in ("train", "finetune", "yield") else
+                          if kind in ("train", "finetune", "yield", "run") else
                           f"--out {path} holds a run already; replace it with --force, or name another folder")  # fmt: skip
     return RunFolder(path, kind, resume)
 
@@ -151,21 +160,23 @@ def refuse_other(stored: Experiment, wanted: Experiment, path: Path, free: Itera
 
     ``free`` are keys that may differ, such as ``training.epochs``.
     """
-    before, now = (_flat(experiment.to_dict()) for experiment in (stored, wanted))
+    before, now = (flat(experiment.to_dict()) for experiment in (stored, wanted))
+    moved = {"task.data"} if (path / data_files.FILE).is_file() else set()  # their digests are compared
     for key in sorted(before.keys() | now.keys()):
         one, other = before.get(key), now.get(key)
-        if key not in free and one != other and not (key in FILES and own_files.same(one, other)):
+        if key not in {*free, *moved} and one != other and not (key in FILES and own_files.same(one, other)):
             raise OptionError(
                 f"{path} was begun with {key} = {one!r}, this run has {other!r}; resume with the same "
                 "options, or name another folder"
             )
 
 
-def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The values in nested tables by their keys with dots."""
+    found: dict[str, Any] = {}
     for key, value in table.items():
-        flat |= _flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
-    return flat
+        found |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return found
 
 
 # -- networks -------------------------------------------------------------------------------------
@@ -236,6 +247,8 @@ def _without_network(run: Path | None) -> str:
         kind = None if run is None else read_summary(run).get("kind")
     except DataError:
         kind = None
+    if kind == "run":
+        return "itself; give one of the folders in it, train or finetune"
     if kind in ("train", "finetune"):
         return "(was its run interrupted?); finish it with --resume"
     return "at all; give the folder that `hwloop train --out` or `hwloop finetune --out` made"

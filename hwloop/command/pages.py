@@ -21,6 +21,14 @@ def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result
     return report.add_section("Training", figures=[figure])
 
 
+def run_page(experiment: Experiment, results: Sequence[Result]) -> Report:
+    """All steps of an experiment; each has a report of its own."""
+    report = Report(f"Run of {experiment.name}", experiment.description, _facts(experiment) | _target(experiment))
+    where = ", ".join(f"{step}/report.html" for step in experiment.steps)
+    text = f"What each step did stands beside this page: {where}."
+    return report.add_section("Accuracy", text, tables=[_results_table(results)], figures=[_bars(results)])
+
+
 def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result]) -> Report:
     """A deployment as is."""
     report = Report(

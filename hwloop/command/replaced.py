@@ -18,7 +18,7 @@ from . import own_files
 #: Where it is kept, in the run's folder.
 KEPT = ".replaced"
 #: What says what a run is: written over in one step by the new run, and so copied, not moved.
-DOCUMENTS = ("experiment.toml", "summary.json")
+DOCUMENTS = ("experiment.toml", "data.json", "summary.json")
 #: Largest of these (bytes).
 _MAX_BYTES = 64 * 2**20
 

@@ -1,4 +1,4 @@
-"""``hwloop bundle``, ``run``, ``verify`` and ``replay``: deployments and sessions as files."""
+"""Commands on files: experiments (``init``, ``run``), runs (``diff``), deployments (``bundle``, ``verify``), sessions (``replay``)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import typer
 from . import options
 
 _Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .hwb file that `hwloop bundle` wrote.")]
+_Runnable = Annotated[
+    Path, typer.Argument(metavar="FILE.toml|BUNDLE", help="An experiment (a file, or built in), or a .hwb bundle.")
+]
 _On = Annotated[
     str | None,
     typer.Option("--target", "-t", help="Such as serial:/dev/ttyUSB0; default: what the bundle was made on."),
@@ -49,23 +52,81 @@ def bundle(
 
 
 def run(
-    what: _Bundle,
+    what: _Runnable,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of an experiment: another value, e.g. training.epochs=3."),
+    ] = None,
     input_: Annotated[
         Path | None,
-        typer.Option("--input", metavar="FILE", help="Spikes, .npz or NIRData; default: the golden inputs."),
+        typer.Option(
+            "--input", metavar="FILE", help="Of a bundle: spikes, .npz or NIRData; default: the golden inputs."
+        ),
     ] = None,
-    target: _On = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: what is stated there.")
+    ] = None,
     option: options.Extra = None,
     log: options.Log = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="Write the spikes of every population there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE.npz",
+            help="Of an experiment, the folder of the run (default: out/EXPERIMENT-seedN); of a bundle, where spikes go.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of an experiment: go on where the run in --out was interrupted.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
-    """Run a bundle on its target, or on another, on inputs of its own or new ones."""
-    from .bundle_command import run_bundle
+    """Run an experiment, train, deploy, compare and fine-tune as its file says; or a bundle on its target or another."""
+    from ..experiments import builtin
 
-    run_bundle(what, input_, target, option or (), log, out, force)
+    if what.suffix != ".toml" and str(what) not in builtin():
+        _refuse("of a bundle", {"--set": set_, "--resume": resume})
+        from .bundle_command import run_bundle
+
+        run_bundle(what, input_, target, option or (), log, out, force)
+        return
+    _refuse("of an experiment", {"--input": input_, "--option": option, "--log": log})
+    from ..experiment import Experiment
+    from .folder import opened
+    from .run_experiment import run_experiment
+    from .target_choice import TargetChoice
+
+    experiment = TargetChoice(target).in_experiment(Experiment.load(str(what), set_ or ()))
+    path = out or Path("out") / f"{experiment.name}-seed{experiment.seed}"
+    with opened(path, "run", resume=resume, force=force) as folder:
+        run_experiment(experiment, folder)
+
+
+def _refuse(of: str, given: dict[str, Any]) -> None:
+    from ..errors import OptionError
+
+    for name, value in given.items():
+        if value:
+            raise OptionError(f"{name} is not for runs {of}; leave it out (see hwloop run --help)")
+
+
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[FILE.toml]", help="The file to write.")] = Path("experiment.toml"),
+    source: Annotated[str, typer.Option("--from", metavar="EXPERIMENT", help="A built-in experiment.")] = "yin-yang",
+) -> None:
+    """Write an experiment file to edit, with a comment on every value; it runs as it is. Nothing is overwritten."""
+    from .init_command import init as write
+
+    write(path, source)
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of another.")],
+) -> None:
+    """Say how two runs differ: values of their experiments, data, versions, figures, weights."""
+    from .diff_command import diff_runs
+
+    diff_runs(first, second)
 
 
 def verify(
@@ -97,7 +158,9 @@ def replay(log: Annotated[Path, typer.Argument(metavar="LOG", help="A session lo
 #: Every command with an example.
 COMMANDS: dict[Callable[..., Any], str] = {
     bundle: "hwloop bundle out/yy --target emulator:7 --preset bss2 --out yy.hwb",
-    run: "hwloop run yy.hwb --input new.npz --out answers.npz",
+    init: "hwloop init my.toml --from yin-yang",
+    run: "hwloop run my.toml --set training.epochs=3 --out out/mine   or   hwloop run yy.hwb --input new.npz",
+    diff: "hwloop diff out/mine out/other",
     verify: "hwloop verify yy.hwb --target serial:/dev/ttyUSB0",
     replay: "hwloop replay session.log",
 }

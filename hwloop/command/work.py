@@ -16,12 +16,13 @@ from ..device.registry import Device, StepChoice, Target, choose_dt
 from ..device.registry import compile as compile_for
 from ..errors import OptionError
 from ..experiment import Experiment
+from ..experiment_own_data import OWN
 from ..mapping import Program
 from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated
 from ..training import fit
 from ..training.loop import LoopResult, finetune
-from . import pages, terminal
+from . import data_files, pages, terminal
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -32,11 +33,13 @@ STEP_SAMPLES = 300
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE) -> None:
-    """Train in software, as the first of ``ranks``, and save the network."""
+def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, counts: bool = True) -> None:
+    """Train in software, as the first of ``ranks``, and save the network; ``counts`` of classes are printed of one's own data."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
+    if counts and experiment.task.name in OWN:
+        data_files.say_counts(task, getattr(experiment.task, "names", ()))
     folder.begin(experiment)
     with folder.resumable():
         done = fit(
@@ -283,7 +286,9 @@ def load(
 ) -> Trained:
     """The network in ``path`` and its experiment, with options as in :func:`with_options`."""
     trained = load_trained(path, None if experiment is None else Experiment.load(experiment))
-    return replace(trained, experiment=with_options(trained.experiment, seed, data, changes or {}))
+    chosen = with_options(trained.experiment, seed, data, changes or {})
+    data_files.note_changed(path if path.is_dir() else path.parent, chosen)
+    return replace(trained, experiment=chosen)
 
 
 def beside(run: Path, target: str) -> Path:

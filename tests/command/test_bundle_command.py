@@ -63,7 +63,7 @@ def test_a_session_is_recorded_and_said(folder: Path) -> None:
 
 
 def test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked(folder: Path, tmp_path: Path) -> None:
-    refused(2, "Train it: hwloop train", "run", "experiment.toml")
+    refused(2, "Run it: hwloop run experiment.toml", "verify", "experiment.toml")
     before = (folder / "x.hwb").read_bytes()
     again = ("bundle", folder / "run", "--target", "emulator:7", "--samples", 3, "--out", folder / "x.hwb")
     refused(2, "exists; name another --out, or replace it with --force", *again)

@@ -80,7 +80,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("RecordWriter._failed", "free space, and go on from the last checkpoint", "tests/session_log/test_records.py::test_a_record_that_does_not_fit_the_disk_is_taken_back"),
     ("SessionLog.__init__", "end it, or name another log", "tests/session_log/test_replay.py::test_a_log_of_another_device_or_in_use_is_left_alone"),
     ("RecordedDevice.seek", "give the log of that run", "tests/session_log/test_replay.py::test_a_checkpoint_of_more_runs_than_the_log_has_is_refused"),
-    ("bundle_command._load", "Train it: hwloop train {}", "tests/command/test_bundle_command.py::test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked"),
+    ("bundle_command._load", "Run it: hwloop run {}", "tests/command/test_bundle_command.py::test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked"),
     ("bundle_command._events", "the inputs of the program", "tests/command/test_bundle_command.py::test_new_inputs_run_on_the_target_of_the_bundle"),
     ("bundle_command._free", "replace it with --force", "tests/command/test_bundle_command.py::test_an_experiment_is_no_bundle_and_what_exists_is_not_replaced_unasked"),
 )  # fmt: skip
