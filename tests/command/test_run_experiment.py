@@ -1,0 +1,170 @@
+"""``hwloop init``, ``run`` of an experiment, and ``diff`` of two runs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwloop.command import work
+from hwloop.experiment import STEPS, Experiment, builtin
+from hwloop.experiment_text import COMMENTS, commented
+from hwloop.results import read_summary
+from tests.cli_runs import TINY, content, done, file_of, refused, without_clock
+
+SMALL = TINY.changed(
+    task={"train": 50, "validation": 20, "test": 20},
+    network={"hidden": [6]},
+    training={"epochs": 1},
+    finetune={"epochs": 1},
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    done("run", file_of(folder, SMALL), "--out", folder / "run")
+    return folder / "run"
+
+
+def test_every_step_is_a_run_of_its_command_and_the_summary_holds_their_figures(whole: Path) -> None:
+    for step in STEPS:
+        summary = read_summary(whole / step)
+        assert (summary["kind"], summary["status"]) == (step, "finished")
+        assert (whole / step / "report.html").is_file()
+    summary = read_summary(whole)
+    assert (summary["kind"], summary["status"], summary["steps"]) == ("run", "finished", list(STEPS))
+    assert [(r["network"], r["data"]) for r in summary["results"]] == [
+        ("software", "validation"), ("software", "test"), ("as is", "validation"), ("as is", "test"), ("fine-tuned", "test")
+    ]  # fmt: skip
+    assert summary["results"][-1] == read_summary(whole / "finetune")["results"][-1]
+    assert "finetune/report.html" in (whole / "report.html").read_text()
+    assert Experiment.load(whole / "experiment.toml") == SMALL
+    done("deploy", whole / "finetune", "--runs", 1)
+    refused(1, "holds no trained network itself; give one of the folders in it, train or finetune", "deploy", whole)
+
+
+def test_steps_that_are_left_out_are_not_done(tmp_path: Path) -> None:
+    done("run", file_of(tmp_path, SMALL), "--set", 'steps=["train", "deploy"]', "--out", tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["deploy", "train"]
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one_and_does_nothing_twice(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def stop(epoch: object) -> None:
+            raise KeyboardInterrupt
+
+        return lambda *args, **options: function(*args, **options, on_epoch=stop)
+
+    file, out = file_of(tmp_path, SMALL), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "finetune", interrupted(work.finetune))
+        refused(130, "go on with the same command and --resume", "run", file, "--out", out)
+    before = content(out / "train")
+    refused(2, "go on with --resume", "run", file, "--out", out)
+    refused(2, "was begun with seed = 0, this run has 3", "run", file, "--out", out, "--resume", "--set", "seed=3")
+    done("run", file, "--out", out, "--resume")
+    assert content(out / "train") == before
+    assert [r["data"] for r in read_summary(out)["results"]] == [r["data"] for r in read_summary(whole)["results"]]
+    for step in ("train", "compare"):
+        assert (
+            without_clock(read_summary(out / step))["results"] == without_clock(read_summary(whole / step))["results"]
+        )
+
+
+def test_a_target_that_cannot_carry_the_network_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    file = file_of(tmp_path, SMALL)
+    refused(1, "the target allows", "run", file, "--set", "network.hidden=[600]", "--out", tmp_path / "run")
+    refused(2, "unknown target 'emulatr:1'", "run", file, "-t", "emulatr:1", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_change_the_file_s_values_and_name_themselves_in_errors(tmp_path: Path) -> None:
+    file = file_of(tmp_path, SMALL)
+    settings = [
+        "network.hidden=[7]",
+        "target.preset=ideal",
+        "training.lr=1e-2",
+        "name='other'",
+        "network.init_mean.0=0.5",
+    ]
+    found = Experiment.load(file, settings)
+    assert (found.network.hidden, found.target.preset, found.training.lr, found.name) == (
+        [7],
+        "ideal",
+        1e-2,
+        "other",
+    )  # type: ignore[union-attr]
+    assert found.network.init_mean == [0.5, 0.2]  # type: ignore[union-attr]
+    refused(
+        2,
+        "--set training.epohcs=3: unknown key 'training.epohcs'.* Did you mean 'epochs'",
+        "run",
+        file,
+        "--set",
+        "training.epohcs=3",
+    )
+    refused(2, r"--set training.epochs=0: training.epochs = 0; allowed", "run", file, "--set", "training.epochs=0")
+
+
+def test_errors_of_a_file_name_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    text = (
+        file_of(tmp_path, SMALL).read_text().replace("epochs = 1", "epochs = 0", 1).replace("lr = 0.004", "lr = -1.0")
+    )
+    file.write_text(text)
+    lines = {line: k for k, line in enumerate(text.splitlines(), 1)}
+    message = rf"wrong.toml, line {lines['epochs = 0']}: training.epochs = 0; allowed: .*\n  line {lines['lr = -1.0']}: finetune.lr = -1.0"
+    refused(2, message, "run", file)
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_a_file_that_is_begun_from_a_built_in_experiment_says_what_every_value_means(name: str) -> None:
+    experiment = Experiment.load(name)
+    text = commented(experiment, name)
+    assert Experiment.from_dict(tomllib.loads(text), name) == experiment
+    table = ""
+    for line in text.splitlines():
+        if header := re.fullmatch(r"\[\[?([\w.-]+)\]?\]", line):
+            table = f"{header[1]}."
+        elif line and not line.startswith("#"):
+            assert f"{table}{line.partition(' = ')[0]}" in COMMENTS, line
+
+
+def test_init_writes_a_file_that_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done("init", "mine.toml", "--from", "demo-quick")
+    assert Experiment.load("mine.toml") == Experiment.load("demo-quick").changed(name="mine")
+    done(
+        "run",
+        "mine.toml",
+        "--set",
+        "steps=['train']",
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "task.train=30",
+        "--out",
+        "run",
+    )
+    assert read_summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_diff_tells_what_was_asked_what_came_out_and_how_far_the_weights_are(whole: Path, tmp_path: Path) -> None:
+    same = done("diff", whole, whole).stdout
+    assert [line for line in same.splitlines() if line.strip()] == [
+        "experiment: no difference", "data: none in both", "versions: no difference", "figures: no difference", "weights: no difference"
+    ]  # fmt: skip
+    done("train", file_of(tmp_path, SMALL), "--seed", 3, "--out", tmp_path / "run")
+    said = done("diff", whole / "train", tmp_path / "run").stdout
+    assert re.search(r"experiment: 1 of \d+ differ", said)
+    assert re.search(r"seed +0 +3", said)
+    assert re.search(r"layers.0.weight +6 x 5 +6 x 5 +[\d.]+ +[\d.]+", said)
+    assert "versions: no difference" in said
+    assert "no network in" in done("diff", whole / "deploy", whole / "train").stdout
