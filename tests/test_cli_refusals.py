@@ -152,7 +152,7 @@ def test_a_bad_experiment_is_refused(tmp_path: Path, old: str, new: str, message
     text = TINY.to_toml()
     assert old in text
     (tmp_path / "bad.toml").write_text(text.replace(old, new, 1))
-    refused_and_nothing_written(tmp_path, 2, rf"bad.toml: .*({message})", "train", tmp_path / "bad.toml")
+    refused_and_nothing_written(tmp_path, 2, rf"bad.toml, line \d+: .*({message})", "train", tmp_path / "bad.toml")
 
 
 def test_what_is_in_a_folder_is_never_written_over(trained: Path, tmp_path: Path) -> None:

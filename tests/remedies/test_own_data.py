@@ -45,7 +45,7 @@ def test_parts_are_stated_as_the_messages_say(tmp_path: Path) -> None:
     read = partial(times, tmp_path)
     for case in (
         Case("Parts.of", "train = {}; allowed: a path", partial(read, 3), read),
-        Case("Source.of", "test = {}; allowed: a path, or own_data.Source", partial(read, None, 2.5), read),
+        Case("Source.of", "{} = {}; allowed: a path, or own_data.Source", partial(read, None, 2.5), read),
         Case("Parts.__post_init__", "state the seed that draws them", partial(read, seed=None), read),
         Case("Parts.task", "together fewer than there are", partial(read, None, 4), partial(read, None, 3)),
         Case("checked_names", "names = {}; allowed: {} different ones", partial(read, names=["a", "b"]),
@@ -84,7 +84,7 @@ def test_arrays_are_named_as_the_messages_say(tmp_path: Path) -> None:
     Case(
         "arrays_of", "is {}; allowed: an .npz with {} and labels, or two .npy files", partial(read, x), (read, pair)
     ).follow()
-    Case("arrays_of", "labels is missing; state both", partial(read, Source(inputs=x)), pair).follow()
+    Case("arrays_of", "{} is missing; state both", partial(read, Source(inputs=x)), pair).follow()
     Case("_array", "allowed: inputs and labels as .npy files each, or one .npz",
          partial(read, Source(inputs=x, labels="y.txt")), (pair, partial(read, Source(path)))).follow()  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_a_time_that_is_none_is_named_with_file_row_and_unit(tmp_path: Path, wro
 
 def test_times_in_milliseconds_are_asked_for_and_then_read_as_such(tmp_path: Path) -> None:
     read = partial(times, tmp_path, arrays={"times": 1e3 * TIMES})
-    assert 'State unit = "ms"' in refused("table_files._refuse", "Times in another unit?", read)
+    assert 'State unit = "ms"' in refused("table_files._refuse", "row {}, unit {}: {}; allowed: {}", read)
     found, wanted = read(unit="ms"), times(tmp_path)
     for part in ("train", "validation", "test"):
         assert getattr(found, part).inputs.first_times().tolist() == getattr(wanted, part).inputs.first_times().tolist()
@@ -119,7 +119,7 @@ def test_tables_of_another_shape_or_kind_are_given_as_the_messages_say(tmp_path:
     Case(
         "table_of", "shape {}; allowed: [samples, units]", partial(read, arrays={"times": TIMES[..., None]}), read
     ).follow()
-    Case("table_of", "5 units; units = 2 is stated; state units = 5", partial(read, arrays={"times": np.ones((5, 5)) * 1e-3}),
+    Case("table_of", "{} units; units = {} is stated; state units = {}", partial(read, arrays={"times": np.ones((5, 5)) * 1e-3}),
          partial(read, arrays={"times": np.ones((5, 5)) * 1e-3}, units=5)).follow()  # fmt: skip
     Case(
         "table_of", "{}; allowed: floating or whole numbers", partial(read, arrays={"times": TIMES > 0}), read
@@ -133,13 +133,13 @@ def test_labels_are_given_as_the_messages_say(tmp_path: Path) -> None:
     names = ["left", "right", "none"]
     text = ["left", "right", "none", "left", "right"]
     right = read(LABELS)
-    Case("labels_of", "shape {}; allowed: one label for each of {} samples. Of one row a sample: labels.argmax(1)",
+    Case("labels_of", "shape {}; allowed: one label for each of {} samples{}",
          read(np.eye(3)[LABELS]), read(np.eye(3)[LABELS].argmax(1))).follow()  # fmt: skip
-    Case("labels_of", "4 labels for 5 samples; allowed: one for each", read(LABELS[:4]), right).follow()
+    Case("labels_of", "{} labels for {} samples; allowed: one for each", read(LABELS[:4]), right).follow()
     Case("labels_of", "labels.astype('int64')", read(LABELS * 1.0), read((LABELS * 1.0).astype("int64"))).follow()
-    Case("labels_of", "row 2: label 3; allowed: 0..2, of 3 classes. Where they count from 1: labels - 1",
+    Case("labels_of", "row {}: label {}; allowed: 0..{}, of {} classes{}",
          read(LABELS + 1), (right, read(LABELS + 1 - 1))).follow()  # fmt: skip
-    Case("label_of", "row 0: label 'left'; allowed: 0..2. Of classes with names: state them all",
+    Case("label_of", "label {}; allowed: 0..{}. Of classes with names: state them all",
          read(text), (read(text, names=names), read(["0", "1", "2", "0", "1"]))).follow()  # fmt: skip
     wrong = read([*text[:4], "rihgt"], names=names)
     message = refused("label_of", "allowed: one of {}", wrong)
@@ -177,7 +177,7 @@ def test_images_are_given_as_the_messages_say(tmp_path: Path) -> None:
         "images.read", "state both files, inputs (images) and labels", lambda: read(source=Source("x-idx")), read
     ).follow()
     Case(
-        "image_files._bytes", "{}; allowed: uint8 [images, 2, 3]", lambda: read("wide.npy"), lambda: read("x.npy")
+        "image_files._bytes", "{}; allowed: uint8 [images, {}, {}]", lambda: read("wide.npy"), lambda: read("x.npy")
     ).follow()
     assert read("x.npy").train.inputs.first_times().tolist() == read().train.inputs.first_times().tolist()
 
@@ -223,20 +223,33 @@ def test_folders_and_tables_are_made_as_the_messages_say(folder: Path) -> None:
     def right() -> Task:
         return read(*rows)
 
-    for at, text, wrong in (
-        ("_by_table", "columns {}; allowed: file, label", lambda: read(*rows, columns=("name", "label"))),
-        ("_by_table", "lists no recordings; allowed: a line for each file", lambda: recordings(empty(folder))),
-        ("_by_table", "line 3: 3 columns; allowed: 2", lambda: read(rows[0], (*rows[1], "x"), *rows[2:])),
-        ("_by_table", "line 7: '0.nir' stands twice; allowed: each file once", lambda: read(*rows, rows[0])),
-        ("_by_table", "no label for 1 recordings, first {}4.nir; allowed: a line for each", lambda: read(*rows[:4])),
-        (
-            "event_folders._inside",
-            "line 2: file '../x.nir'; allowed: a name inside {}",
-            lambda: read(("../x.nir", "0")),
+    for case in (
+        Case("_by_table", "columns {}; allowed: file, label", lambda: read(*rows, columns=("name", "label")), right),
+        Case(
+            "_by_table", "lists no recordings; allowed: a line for each file", lambda: recordings(empty(folder)), right
         ),
-        ("event_folders._inside", "{}9.nir is not there; allowed: files of this folder", lambda: read(("9.nir", "0"))),
+        Case("_by_table", "{} columns; allowed: 2", lambda: read(rows[0], (*rows[1], "x"), *rows[2:]), right),
+        Case("_by_table", "{} stands twice; allowed: each file once", lambda: read(*rows, rows[0]), right),
+        Case(
+            "_by_table",
+            "no label for {} recordings, first {}; allowed: a line for each",
+            lambda: read(*rows[:4]),
+            right,
+        ),
+        Case(
+            "event_folders._inside",
+            "file {}; allowed: a name inside {}",
+            lambda: read(("../x.nir", "0")),
+            right,
+        ),
+        Case(
+            "event_folders._inside",
+            "{} is not there; allowed: files of this folder",
+            lambda: read(("9.nir", "0")),
+            right,
+        ),
     ):
-        Case(at, text, wrong, right).follow()
+        case.follow()
     (folder / "labels.csv").write_bytes(b"file,label\n\xff")
     refused("_by_table", "no table of text ({}); allowed: UTF-8, comma-separated", lambda: recordings(folder))
     right()
@@ -273,20 +286,20 @@ def test_folders_of_classes_are_made_as_the_messages_say(folder: Path) -> None:
     refused("_by_folder", "is a file beside the classes; allowed: one folder for each class", named)
     (folder / "classes" / "stray.nir").unlink()
     (folder / "classes" / "left" / "notes.txt").touch()
-    refused("event_folders._spikes", "{}notes.txt: .txt; allowed: recordings", named)
+    refused("event_folders._spikes", "{}: {}; allowed: recordings, {}", named)
     (folder / "classes" / "left" / "notes.txt").unlink()
     named()
 
 
 def test_recordings_that_do_not_fit_are_given_as_the_messages_say(folder: Path) -> None:
-    Case("event_folders._spikes", "2 units; units = 3 is stated; state units = 2", lambda: recordings(folder, units=3),
+    Case("event_folders._spikes", "{} units; units = {} is stated; state units = {}", lambda: recordings(folder, units=3),
          lambda: recordings(folder, units=2)).follow()  # fmt: skip
-    Case("event_folders._spikes", "0.nir: sample 0, {}time{}<= t_stop{}; its own window ends at 0.005 s",
+    Case("event_folders._spikes", "{}: {}; its own window ends at {} s",
          lambda: recordings(folder, t_stop=2e-3), lambda: recordings(folder, t_stop=5e-3)).follow()  # fmt: skip
     two = hl.Spikes.from_events([([1e-3], [0]), ([1e-3], [1])], 2, 5e-3)
     one = (folder / "0.nir").read_bytes()
     nir.write_data(folder / "0.nir", nir.NIRGraphData({"input": nir.NIRNodeData({"spikes": two.to_nir_data()})}))
-    refused("event_folders._spikes", "0.nir: 2 samples; allowed: one in each file", lambda: recordings(folder))
+    refused("event_folders._spikes", "{}: {} samples; allowed: one in each file", lambda: recordings(folder))
     (folder / "0.nir").write_bytes(one)
     recordings(folder)
 
@@ -298,13 +311,13 @@ def test_address_events_are_read_as_the_messages_say(tmp_path: Path) -> None:
         "_of_aer", "is AER, whose times are ticks; state what a tick is worth", partial(recordings, folder), right
     ).follow()
     assert right().train.inputs.times.max().item() == pytest.approx(4e-3)
-    Case("own_data.event_folders.recordings", "sensor_size = [3, 3] has 9 units; units = 2 is stated",
+    Case("own_data.event_folders.recordings", "sensor_size = {} has {} units; units = {} is stated",
          partial(recordings, folder, clock=Clock("us", (3, 3))), partial(recordings, folder, clock=Clock("us", (2, 1)))).follow()  # fmt: skip
     aer(folder, [1000, 900, 4000])
     assert f"{folder / '0.npy'}: event 1: time" in refused("_of_aer", "{}: {}", right)
     aer(folder, [1000, 2000, 4000])
     np.save(folder / "0.npy", np.zeros(3))
-    refused("parse_structured_npy", "its header {}: a structured array of one axis", right)
+    refused("parse_structured_npy", "a structured array of one axis", right)
     aer(folder, [1000, 2000, 4000])
     right()
 
