@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
+from .described import Described
 from .errors import InputError
 from .spikes import Spikes
 
 if TYPE_CHECKING:
+    from .drawing import Drawing
+    from .network.membrane_traces import MembraneTraces
     from .simulate.readout import Membranes
 
 #: Where spikes came from; every report row says it.
@@ -85,8 +88,8 @@ class Health:
         return sum(layer.below_floor for layer in self.layers) / max(1, sum(layer.used for layer in self.layers))
 
 
-@dataclass
-class Record:
+@dataclass(repr=False)
+class Record(Described):
     """Spikes of every spiking population of one run, in the network's order, its output last; by number and by name.
 
     ``readouts`` are the populations that do not spike, by name. In a chain populations are called by their numbers.
@@ -136,6 +139,29 @@ class Record:
         counts = self.output.counts
         return len(counts) - int(torch.count_nonzero(counts))
 
+    def plot(self, sample: int = 0, membranes: MembraneTraces | Sequence[MembraneTraces] = ()) -> Drawing:
+        """The spikes of one sample, a panel for the inputs and each population, to be shown in a notebook or saved.
+
+        ``membranes`` of :meth:`hwloop.Network.membranes`, of the same sample, are drawn below. Raises :class:`InputError` for
+        a sample that there is not.
+        """
+        from .drawing.spike_panels import checked_sample, draw_record
+
+        batch = len(self.populations[0]) if self.populations else len(self.inputs or ())
+        listed = membranes if isinstance(membranes, Sequence) else (membranes,)
+        return draw_record(self, checked_sample(sample, batch), listed)
+
+    def _facts(self) -> dict[str, Any]:
+        names = self.names or tuple(map(str, range(len(self.populations))))
+        first = self.populations[0] if self.populations else self.inputs
+        spikes = {name: int(train.counts.sum()) for name, train in zip(names, self.populations, strict=True)}
+        facts: dict[str, Any] = {"batch": 0 if first is None else len(first)}
+        if spikes:
+            facts["spikes"] = " ".join(f"{name}: {count}" for name, count in spikes.items())
+        if self.readouts:
+            facts["readouts"] = ", ".join(self.readouts)
+        return facts
+
     def tensors(self) -> list[Tensor]:
         """All tensors that the record holds, in a fixed order."""
         trains = [*self.populations, *([] if self.inputs is None else [self.inputs])]
@@ -147,7 +173,7 @@ class Record:
         return replace(self, readout=readout)
 
 
-@dataclass
+@dataclass(repr=False)
 class Recording(Record):
     """A record that a target measured, with its provenance.
 
@@ -167,6 +193,16 @@ class Recording(Record):
     late_events: int = 0
     wall_time: float = 0.0
     latency: float = 0.0
+
+    def _facts(self) -> dict[str, Any]:
+        lost = {"lost": self.lost_events, "late": self.late_events}
+        facts = {
+            **super()._facts(),
+            "ran_on": self.ran_on,
+            "device": self.device_id,
+            "program": self.program_digest[:12],
+        }
+        return {**facts, **{name: count for name, count in lost.items() if count}}
 
     def provenance(self) -> dict[str, str | int | float | None]:
         """All but the spikes, as plain values for reports."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .arguments import DTYPES, Numbers, allowed_dtype, floats, seconds, shown, whole
+from .described import Described
 from .errors import InputError
 from .spike_checks import check_events, check_shapes, event_pair
 
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
     import neo
     import nir
 
+    from .drawing import Drawing
+
 #: Events of one sample as handed in by users: (times (s), unit numbers).
 EventPair = tuple[Any, Any]
 #: What picks samples of a batch.
 Index: TypeAlias = "SupportsIndex | slice | Sequence[int] | np.ndarray[Any, Any] | Tensor"
 
 
-@dataclass(frozen=True, eq=False)
-class Spikes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spikes(Described):
     """A batch of spike trains.
 
     Parameters
@@ -251,11 +254,17 @@ class Spikes:
         """The same events without gradient."""
         return Spikes.trusted(self.times.detach(), self.units, self.counts, self.n_units, self.t_stop)
 
-    def __repr__(self) -> str:
-        return (
-            f"Spikes(batch={len(self)}, n_units={self.n_units}, events={int(self.counts.sum())}, "
-            f"t_stop={self.t_stop:g} s, dtype={str(self.times.dtype).removeprefix('torch.')})"
-        )
+    def plot(self, sample: int = 0, title: str = "spikes") -> Drawing:
+        """The spikes of one sample, a row a unit, to be shown in a notebook or saved: ``.plot().save("spikes.svg")``."""
+        from .drawing.spike_panels import checked_sample, draw_spikes
+
+        return draw_spikes(self, checked_sample(sample, len(self)), title)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "batch": len(self), "n_units": self.n_units, "events": int(self.counts.sum()), "t_stop": f"{self.t_stop:g} s",
+            "dtype": str(self.times.dtype).removeprefix("torch."),
+        }  # fmt: skip
 
 
 def concatenate(batches: Iterable[Spikes]) -> Spikes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..compare import plotting
 from ..compare.report import Figure, Report, Source, Table
+from ..drawing import plotting
 from .exactness import CENSUS, NEAR, Exactness
 from .growth import AXES, BASE, NAMES, Point
 from .peers import REFERENCE

@@ -38,7 +38,7 @@ def accuracy_bars(
     ``references`` maps names to shares (0..1). With ``lower`` above 0 the axis starts there and bars give way
     to markers, for a bar that does not start at 0 misleads.
     """
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     _check_rows(rows, lower)
     with p.style():
@@ -86,7 +86,7 @@ def _check_rows(rows: Sequence[AccuracyRow], lower: float) -> None:
 
 
 def _reference_lines(axes: Axes, references: Mapping[str, float]) -> None:
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     styles = ("--", ":", "-.", (0, (6, 1)))
     for k, (name, value) in enumerate(references.items()):
@@ -102,7 +102,7 @@ def _reference_lines(axes: Axes, references: Mapping[str, float]) -> None:
 def _legend_ran_on(axes: Axes, rows: Sequence[AccuracyRow]) -> None:
     from matplotlib.lines import Line2D
 
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     places = [place for place in p.RAN_ON_COLOURS if any(row.ran_on == place for row in rows)]
     handles: list[Any] = [
@@ -135,7 +135,7 @@ def training_curves(
     """
     from matplotlib.ticker import MaxNLocator
 
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     history = history if isinstance(history, Mapping) else _curves(history)
     panels = _panels(history)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..described import Described
 from ..errors import InputError
 from ..losses import Decision
 from ..network.trains import merged, relabelled
@@ -22,6 +23,7 @@ from .divergence import INPUT_LAYER, Divergences, LayerEvents, first_divergences
 from .flat_trains import Floats, Ints, paired_trains, positive
 from .influence import Network, NeuronModel, neuron_models
 from .matching import Matching, NeuronErrors, match_trains
+from .time_format import format_time
 
 #: The default window, in units of the time scale: a spike that comes later counts as missing, and as an extra one.
 WINDOW_SCALES = 1.0
@@ -126,8 +128,8 @@ class PopulationComparison:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Described):
     """A measured against a simulated record; see :func:`compare`.
 
     Attributes
@@ -161,6 +163,30 @@ class Comparison:
             not len(p.matching.missing) and not len(p.matching.extra) and not np.any(p.matching.errors)
             for p in self.populations
         )
+
+    def _facts(self) -> dict[str, Any]:
+        missing, extra = (
+            sum(len(getattr(p.matching, name)) for p in self.populations) for name in ("missing", "extra")
+        )
+        rmse = self.populations[-1].rmse
+        decisions = self.decisions
+        facts: dict[str, Any] = {
+            "samples": self.n_samples,
+            "identical": self.identical,
+            "missing": missing,
+            "extra": extra,
+        }
+        if rmse is not None:
+            facts["rmse of the output"] = format_time(rmse)
+        facts["decisions changed"] = len(decisions.flipped)
+        if decisions.accuracy_simulated is not None and decisions.accuracy_measured is not None:
+            facts["accuracy"] = (
+                f"{100 * decisions.accuracy_simulated:.1f} % simulated, {100 * decisions.accuracy_measured:.1f} % measured"
+            )
+        return {
+            **facts,
+            "measured on": f"{self.provenance.get('ran_on', '-')} {self.provenance.get('device_id', '')}".strip(),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Every figure as plain values, times in s; ``None`` where a figure is undefined."""

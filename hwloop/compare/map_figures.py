@@ -57,7 +57,7 @@ def neuron_map(
     caption: str = "Each cell is a neuron, in logical order row by row; stripes or blocks hint at a cause in the hardware, single cells at defects.",
 ) -> Figure:  # fmt: skip
     """Values of all neurons of a layer on a grid, one panel a quantity; undefined cells are hatched."""
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     if not panels or any(len(panel.values) != len(panels[0].values) or len(panel.values) == 0 for panel in panels):
         raise InputError(
@@ -130,7 +130,7 @@ def confusion(
     caption: str = "Counts off the diagonal are errors; a full column is a class that the device prefers.",
 ) -> Figure:  # fmt: skip
     """Confusion matrices side by side, one scale of colours."""
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     if not matrices:
         raise InputError("confusion of no matrices; give at least one")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..drawing.raster_rows import height_of, label_rows, ticks
 from ..errors import InputError
 from ..record import Record
-from .flat_trains import Floats, Ints
+from .flat_trains import Floats
 from .matching import Matching, match
 from .source import Figure, Source, Sources
 from .time_format import format_time, time_unit
@@ -43,7 +44,7 @@ def raster(
     ``window`` (s) is the matching's; ``matchings``, one a layer, spares matching again. Raises
     :class:`InputError` for a sample that does not exist.
     """
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     batch = len(simulated.output)
     if not 0 <= sample < batch:
@@ -58,7 +59,7 @@ def raster(
     sizes = ([inputs.n_units] if inputs is not None else []) + [
         population.n_units for population in simulated.populations
     ]
-    heights = [min(3.6, 0.55 + 0.055 * n) if n > 4 else 0.35 + 0.16 * n for n in sizes]
+    heights = [height_of(n) for n in sizes]
     end = _end_of(simulated, measured, sample)
     factor, unit = time_unit(end)
     with p.style():
@@ -66,12 +67,12 @@ def raster(
         panels = [row[0] for row in rows]
         if inputs is not None:
             times, units = inputs[sample].to_events()[0]
-            _ticks(panels[0], times / factor, units, inputs.n_units, "full", p.SOFT)
-            _label_rows(panels[0], "input", inputs.n_units)
+            ticks(panels[0], times / factor, units, inputs.n_units, "full", p.SOFT)
+            label_rows(panels[0], "input", inputs.n_units)
         for k, matching in enumerate(matchings):
             axes = panels[len(sizes) - len(matchings) + k]
             _draw_layer(axes, matching, sample_index, factor)
-            _label_rows(
+            label_rows(
                 axes, f"layer {k}" + (" (output)" if k == len(matchings) - 1 else ""), matching.simulated.n_units
             )
         panels[-1].set_xlim(-0.01 * end / factor, 1.02 * end / factor)
@@ -95,19 +96,8 @@ def _end_of(simulated: Record, measured: Record, sample: int) -> float:
     return max(last, default=simulated.output.t_stop) or simulated.output.t_stop
 
 
-def _ticks(
-    axes: Axes, times: Floats, units: Ints, n: int, half: Literal["upper", "lower", "full"], colour: str
-) -> None:
-    size = max(0.42, n / 75)  # rows of large layers are thinner than a readable tick
-    low, high = {"upper": (-size, 0.0), "lower": (0.0, size), "full": (-size, size)}[half]  # neuron 0 is on top
-    gap = np.full(len(times), np.nan)
-    x = np.column_stack([times, times, gap]).ravel()
-    y = np.column_stack([units + low, units + high, gap]).ravel()
-    axes.plot(x, y, color=colour, linewidth=1.3, solid_capstyle="butt")
-
-
 def _draw_layer(axes: Axes, matching: Matching, sample: int, factor: float) -> None:
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     a, b = matching.simulated, matching.measured
     ours, theirs = a.of_sample(sample), b.of_sample(sample)
@@ -118,8 +108,8 @@ def _draw_layer(axes: Axes, matching: Matching, sample: int, factor: float) -> N
     gap = np.full(int(paired.sum()), np.nan)
     x = np.column_stack([t_a[paired], b.times[partner[paired]] / factor, gap]).ravel()
     axes.plot(x, np.repeat(u_a[paired], 3).astype(float), color=p.SOFT, linewidth=0.6)
-    _ticks(axes, t_a, u_a, a.n_units, "upper", p.SIMULATED)
-    _ticks(axes, t_b, u_b, b.n_units, "lower", p.MEASURED)
+    ticks(axes, t_a, u_a, a.n_units, "upper", p.SIMULATED)
+    ticks(axes, t_b, u_b, b.n_units, "lower", p.MEASURED)
     alone = ~np.isin(np.arange(theirs.start, theirs.stop), partner)
     axes.plot(
         t_a[~paired],
@@ -133,22 +123,10 @@ def _draw_layer(axes: Axes, matching: Matching, sample: int, factor: float) -> N
     axes.plot(t_b[alone], u_b[alone], "x", color=p.MEASURED, markersize=6, markeredgewidth=1.2)
 
 
-def _label_rows(axes: Axes, name: str, n: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_title(name)
-    axes.set_ylabel("neuron" if name != "input" else "channel")
-    margin = max(0.6, n / 60)
-    axes.set_ylim(n - 1 + margin, -margin)
-    ticks = MaxNLocator(integer=True, nbins=min(8, max(2, n))).tick_values(0, n - 1)
-    axes.set_yticks([t for t in ticks if 0 <= t < n])
-    axes.grid(axis="x")
-
-
 def _raster_legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
 
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     handles = [
         Line2D(
@@ -171,7 +149,7 @@ def error_histogram(
 
     ``pairs_alike``: panels come two by two, before and after, and the two beside each other share their axes.
     """
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     if not sets:
         raise InputError("error_histogram of no layers; give at least one")
@@ -204,7 +182,7 @@ def _reach(errors: ErrorSet) -> float:
 def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    from . import plotting as p
+    from ..drawing import plotting as p
 
     values = np.asarray(errors.errors, dtype=float)
     factor, unit = time_unit(reach or 1e-6)  # all equal: an axis of a microsecond

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..described import Described
 from ..errors import InputError
 from ..neurons import PARAMETERS
 from .capabilities import Capabilities
@@ -103,8 +104,8 @@ class LayerProgram:
         return self.scale if self.gain is None else self.scale * self.gain[:, None]
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+@dataclass(frozen=True, eq=False, repr=False)
+class Program(Described):
     """What a device loads; every :class:`~hwloop.record.Recording` names its digest.
 
     Attributes
@@ -219,6 +220,14 @@ class Program:
     def _content(self) -> bytes:
         """What else the digest covers, where a target's programs hold more."""
         return b""
+
+    def _facts(self) -> dict[str, Any]:
+        neurons = " -> ".join(str(layer.n_out) for layer in self.layers)
+        bits = self.capabilities.weight_bits
+        return {
+            "target": self.target, "neurons": neurons, "synapses": sum(layer.n_synapses for layer in self.layers),
+            "weights": "real" if bits is None else f"{bits} bit", "warnings": len(self.warnings), "digest": self.digest[:12],
+        }  # fmt: skip
 
     def report(self) -> ResourceReport:
         """Resources used and available, and what rounding did; prints as a table, ``to_dict()`` for JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from ..arguments import DTYPES
+from ..described import Described
 from ..errors import InputError
 from ..record import Health, Record
 from ..simulate import DEFAULT_FLOOR, FloorPolicy, Options, layer_call
@@ -21,7 +22,7 @@ from .differences import RanLayer
 from .habits import as_layers, check_input
 from .joined import Medium
 from .lif import LIF
-from .populations import Population
+from .populations import Input, Population
 from .running import Runner, layer_health
 from .structure import Projection, Structure, graph_of
 from .time_scales import warn_of_scales
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from hwloop_calibration import Calibration
 
     from ..mapping import Program
+    from .membrane_traces import MembraneTraces
+    from .network_summary import NetworkSummary
 
 
-class Network(nn.Module):
+class Network(Described, nn.Module):
     """A spiking network: a chain of layers, or with :meth:`graph` any graph of populations.
 
     Parameters
@@ -230,6 +233,60 @@ class Network(nn.Module):
         return Record(
             tuple(populations), spikes, Health(layers, floor, policy, ran), names=self._runner.structure.populations
         )
+
+    def membranes(
+        self,
+        record: Record,
+        population: int | str | None = None,
+        neurons: Sequence[int] | None = None,
+        sample: int = 0,
+    ) -> MembraneTraces:
+        """Membranes of chosen neurons in one sample of ``record``, exact at any time: ``.at(times)``, ``.plot()``.
+
+        Parameters
+        ----------
+        record : of this network, simulated or measured, with its inputs
+        population : name, or number as in the record; default: the output
+        neurons : default: the first four
+        sample : number in the batch
+
+        Between events they follow the model's closed form; resets stand where the record has its spikes. Of a measured
+        record this is what the model would have to do to spike as the device did.
+
+        Raises :class:`InputError` for a population, neuron or sample that there is not, and a record without inputs.
+        """
+        from .membrane_traces import traces_of
+
+        return traces_of(self, record, population, neurons, sample)
+
+    def summary(self, target: Any = None, spikes: Spikes | Record | None = None) -> NetworkSummary:
+        """Populations, shapes, maps and trained values as a table, which ``print`` and notebooks show.
+
+        Parameters
+        ----------
+        target : name of a target, target or device, optional
+            Adds what the network takes of its limits, or the limit that it exceeds and the cheapest fix.
+        spikes : inputs to simulate, or a record, optional
+            Adds how much each population spikes.
+
+        Raises :class:`InputError` for what is no target, :class:`~hwloop.errors.TargetError` for one that is not there.
+        """
+        from .network_summary import summary_of
+
+        return summary_of(self, target, spikes)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the line and the small table say."""
+        nodes = self.structure.nodes
+        chain = " -> ".join(
+            f"{node.n}" if isinstance(node, Input) else f"{type(node).__name__} {node.n}" for node in nodes.values()
+        )
+        sizes = (
+            {"layers": chain}
+            if "layers" in self._modules
+            else {"populations": ", ".join(f"{k} {type(v).__name__} {v.n}" for k, v in nodes.items())}
+        )
+        return {**sizes, "trained": sum(p.numel() for p in self.parameters() if p.requires_grad)}
 
     def with_twin(self, calibration: Calibration, program: Program | None = None) -> Network:
         """A copy that acts as the calibrated device does; see :func:`hwloop_calibration.twin.twin_of`.

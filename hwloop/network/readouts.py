@@ -32,21 +32,15 @@ def read_out(component: Component, node: LI, trains: Mapping[str, Spikes], where
     return _membranes(component.links, trains, parameters, node.tau_syn is not None and node.filtered_bias, where)
 
 
-def without_reset(net: Network, record: Record, name: str) -> Membranes:
+def without_reset(net: Network, record: Record, name: str, dtype: torch.dtype | None = None) -> Membranes:
     """The membranes of a spiking population, driven by the recorded spikes, as they would be if nothing reset them.
+
+    In ``dtype``; default that of the weights.
 
     Raises :class:`InputError` where the record does not hold what drives it.
     """
-    structure = net.structure
-    node = structure.nodes[name]
-    if record.inputs is None:
-        raise InputError("the record holds no inputs, which membranes need; record them")
-    sizes = [structure.nodes[other].n for other in structure.inputs]
-    trains = dict(
-        zip(structure.inputs, [record.inputs] if len(sizes) == 1 else split(record.inputs, sizes), strict=True)
-    )
-    trains.update(zip(structure.populations, record.populations, strict=True))
-    links = tuple(link for link in structure.links if link.target == name)
+    node, trains = net.structure.nodes[name], trains_of(net, record)
+    links = tuple(link for link in net.structure.links if link.target == name)
     if not isinstance(node, SpikingPopulation) or isinstance(node, IF):
         raise InputError(
             f"population {name!r} is {type(node).__name__}; allowed: spiking neurons with a leak, LIF or DeltaLIF"
@@ -55,7 +49,18 @@ def without_reset(net: Network, record: Record, name: str) -> Membranes:
     names = ("tau_mem", "tau_syn", "v_leak") if isinstance(node, LIF) else ("tau_mem", "v_leak")
     parameters: dict[str, Tensor] = {key: held[key] for key in names}
     parameters["v_init"] = starting(held) if node.v_init is None else node.v_init
-    return _membranes(links, trains, parameters, node.filtered_bias, f"population {name!r}")
+    return _membranes(links, trains, parameters, node.filtered_bias, f"population {name!r}", dtype)
+
+
+def trains_of(net: Network, record: Record) -> dict[str, Spikes]:
+    """Recorded spikes of every input and population by its name; :class:`InputError` where the inputs were not recorded."""
+    structure = net.structure
+    if record.inputs is None:
+        raise InputError("the record holds no inputs, which membranes need; record them")
+    sizes = [structure.nodes[other].n for other in structure.inputs]
+    inputs = [record.inputs] if len(sizes) == 1 else split(record.inputs, sizes)
+    pairs = [*zip(structure.inputs, inputs, strict=True), *zip(structure.populations, record.populations, strict=True)]
+    return dict(pairs)
 
 
 def starting(parameters: Mapping[str, Tensor]) -> Tensor:
@@ -65,8 +70,22 @@ def starting(parameters: Mapping[str, Tensor]) -> Tensor:
 
 
 def _membranes(
-    links: Sequence[Link], trains: Mapping[str, Spikes], parameters: dict[str, Tensor], filtered: bool, where: str
-) -> Membranes:
+    links: Sequence[Link], trains: Mapping[str, Spikes], parameters: dict[str, Tensor], filtered: bool, where: str,
+    dtype: torch.dtype | None = None,
+) -> Membranes:  # fmt: skip
+    inputs, weight, offset = driven(links, trains)
+    weight = weight if dtype is None else weight.to(dtype)
+    if offset is not None:
+        bias = offset.to(weight.dtype)
+        parameters = {**parameters, "bias": bias}
+        if filtered:
+            inputs, weight = with_begin(inputs), torch.cat([weight, -bias[:, None]], 1)
+    values = {name: value.to(weight.dtype) for name, value in parameters.items()}
+    return Membranes(inputs, weight, values, "current" if "tau_syn" in values else "jump", where)
+
+
+def driven(links: Sequence[Link], trains: Mapping[str, Spikes]) -> tuple[Spikes, Tensor, Tensor | None]:
+    """What reaches a population along ``links``: spikes of all paths, their ``weight [n_out, units]``, and its bias ``[n_out]``."""
     received: list[Spikes] = []
     weights: list[Tensor] = []
     for link in links:
@@ -74,14 +93,7 @@ def _membranes(
         received.append(spikes)
         weights.append(weight)
     offsets = [part for part in (link.composition.offset() for link in links) if part is not None]
-    weight, inputs = torch.cat(weights, 1), merged(received)
-    if offsets:
-        bias = torch.stack(offsets).sum(0).to(weight.dtype)
-        parameters = {**parameters, "bias": bias}
-        if filtered:
-            inputs, weight = with_begin(inputs), torch.cat([weight, -bias[:, None]], 1)
-    values = {name: value.to(weight.dtype) for name, value in parameters.items()}
-    return Membranes(inputs, weight, values, "current" if "tau_syn" in values else "jump", where)
+    return merged(received), torch.cat(weights, 1), torch.stack(offsets).sum(0) if offsets else None
 
 
 def _received(composition: Composition, spikes: Spikes) -> tuple[Spikes, Tensor]:

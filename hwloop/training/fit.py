@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..datasets import Task
+from ..described import Described
 from ..losses import Decision, Loss
 from ..ownership import holds_checkpoints
 from ..ranks import ALONE, Ranks
@@ -45,13 +47,20 @@ from .varied import Varied
 from .weights import Weights
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Described):
     """What :func:`fit` brought. The network holds the weights of ``best_epoch`` (counted from 1)."""
 
     history: tuple[Epoch, ...]
     best_epoch: int
     best_validation: Evaluation
+
+    def _facts(self) -> dict[str, Any]:
+        found = self.best_validation
+        return {
+            "epochs": len(self.history), "best_epoch": self.best_epoch, "validation accuracy": f"{100 * found.accuracy:.1f} %",
+            "silent samples": f"{found.silent} of {found.samples}", "seconds": sum(epoch.seconds for epoch in self.history),
+        }  # fmt: skip
 
 
 @holds_checkpoints

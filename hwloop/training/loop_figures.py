@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from ..described import Described
 from ..mapping import Program
 from ..record import RanOn, Record
 from .evaluate import Evaluation
@@ -43,8 +45,8 @@ class LoopEpoch:
     seconds: float
 
 
-@dataclass(frozen=True)
-class LoopResult:
+@dataclass(frozen=True, repr=False)
+class LoopResult(Described):
     """What :func:`finetune` brought. The network and the device hold the weights of ``best_epoch`` (0: as is)."""
 
     history: tuple[LoopEpoch, ...]
@@ -54,6 +56,13 @@ class LoopResult:
     program: Program
     ran_on: RanOn
     device_id: str
+
+    def _facts(self) -> dict[str, Any]:
+        before, after = (f"{100 * found.accuracy:.1f} %" for found in (self.as_is, self.best_validation))
+        return {
+            "epochs": len(self.history), "best_epoch": self.best_epoch, "validation accuracy": f"{before} as is, {after} after",
+            "ran_on": self.ran_on, "device": self.device_id,
+        }  # fmt: skip
 
 
 @dataclass

@@ -60,7 +60,7 @@ def test_a_network_is_built_again_with_every_bit_and_its_layout(kind: str) -> No
     ours, theirs = net.state_dict(), found.state_dict()
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[n], theirs[n]) and ours[n].stride() == theirs[n].stride() for n in ours)
-    assert repr(net) == repr(found)
+    assert torch.nn.Module.__repr__(net) == torch.nn.Module.__repr__(found)
     assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in found.parameters()]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hwloop import storage
+from hwloop.described import Described
 from hwloop.device.trim import TRIMMED
 from hwloop.errors import CalibrationError, DataError
 from hwloop.neurons import PARAMETERS
@@ -108,7 +110,7 @@ class Effort(BaseModel):
     trim_cells_written: Annotated[int, Field(ge=0)]
 
 
-class Calibration(BaseModel):
+class Calibration(Described, BaseModel):
     """A calibration of one device; ``save``, ``load``, and :meth:`apply_to` a device.
 
     Attributes
@@ -190,6 +192,14 @@ class Calibration(BaseModel):
         for date in {self.date, *self.measured}:
             datetime.fromisoformat(date)
         return self
+
+    def _facts(self) -> dict[str, Any]:
+        verdicts = Counter(self.verdict)
+        return {
+            "device": self.device_id, "ran_on": self.ran_on, "date": self.date, "neurons": len(self.neurons),
+            "verdicts": ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())),
+            "trimmed": ", ".join(self.codes) or "nothing", "id": self.id,
+        }  # fmt: skip
 
     # -- queries ------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwloop.compare import plotting as p
 from hwloop.compare.source import Figure, Source
+from hwloop.drawing import plotting as p
 
 from ..characterise.model import Array
 from .calibration import Calibration, as_array

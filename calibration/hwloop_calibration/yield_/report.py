@@ -175,7 +175,7 @@ def _group(key: tuple[str, float], found: Sequence[RowResult], bar: float) -> Gr
 
 def budget_figure(groups: Sequence[Group], source: Source) -> Figure:
     """Mean and worst accuracy of each strategy against the samples it ran on a chip."""
-    from hwloop.compare import plotting as p
+    from hwloop.drawing import plotting as p
 
     with p.style():
         figure, [[axes]] = p.grid(1, 1, 3.8)
