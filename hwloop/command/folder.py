@@ -5,6 +5,7 @@
     data.json         digests of the data files, where there are any
     summary.json      kind of run, status, versions, seed, results
     report.html
+    epochs.csv        figures of every epoch of training or fine-tuning
     checkpoints/      of training or fine-tuning, to resume
     network/          the network that came out, a checkpoint
     comparison.json   of `compare`
@@ -36,10 +37,22 @@ from ..mapping import Program
 from ..network import Network
 from ..ownership import held
 from ..results import Result, read_summary, write_summary
+from ..training.epoch_logs import write_epochs
 from . import data_files, own_files, replaced, terminal
 
+#: Table of the epochs.
+EPOCHS = "epochs.csv"
 #: Everything that a run writes besides the documents that say what it is; its network goes last.
-_CONTENT = ("report.html", "comparison.json", "calibration.json", "yield.json", "checkpoints", "rows", "network")
+_CONTENT = (
+    "report.html",
+    EPOCHS,
+    "comparison.json",
+    "calibration.json",
+    "yield.json",
+    "checkpoints",
+    "rows",
+    "network",
+)
 #: What a run of all steps writes besides: a folder for each.
 _STEPS = ("deploy", "compare", "finetune", "train")
 #: Keys that name files: what counts is what is in them.
@@ -99,6 +112,10 @@ class RunFolder:
             mask = _mask([[int(n) for n in layer.neurons] for layer in program.layers])
             tuned = {"scales": list(program.scales), "mask": mask, "device": device_id}
         save_checkpoint(self.path / "network", net, {"weights": dict(net.state_dict()), "tuned": tuned}, step=step)
+
+    def log_epochs(self, history: Sequence[Any]) -> None:
+        """Write the figures of all epochs as a table."""
+        write_epochs(self.path / EPOCHS, history)
 
     @contextmanager
     def resumable(self) -> Iterator[None]:

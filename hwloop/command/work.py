@@ -47,6 +47,7 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
             **experiment.fit_options(),
         )  # fmt: skip
     folder.save_network(net, done.best_epoch)
+    folder.log_epochs(done.history)
     results = [
         simulated("software", net, data, name, experiment.decision)
         for name, data in (("validation", task.validation), ("test", task.test))
@@ -204,6 +205,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
             )
         tuned = measured("fine-tuned", device, done.program, task.test, "test", decision=decision, runs=runs)
     folder.save_network(net, done.best_epoch, done.program, device.device_id)
+    folder.log_epochs(done.history)
     results = [*begun, tuned]
     pages.finetune_page(experiment, done, results).write(folder.path / "report.html")
     terminal.results(results)

@@ -19,7 +19,6 @@ from torch import Tensor
 from ..arguments import whole
 from ..errors import InputError
 from ..record import Record
-from ..spikes import Spikes
 from .populations import IF, LI, SpikingPopulation
 from .readouts import driven, trains_of, without_reset
 
@@ -118,8 +117,7 @@ def traces_of(
         )
     if not isinstance(node, SpikingPopulation):
         raise InputError(f"{name!r} is an input, which has no membrane; allowed: a population")
-    free = _without_leak(net, one, name) if isinstance(node, IF) else _leaky(net, one, name)
-    return _spiking(name, node, one, free, chosen, sample)
+    return _spiking(net, name, node, one, chosen, sample)
 
 
 def _called(net: Network, population: int | str | None) -> str:
@@ -153,63 +151,82 @@ def _leaky(net: Network, one: Record, name: str) -> Free:
     return read
 
 
+def _arrivals(net: Network, one: Record, name: str) -> tuple[Tensor, Tensor]:
+    """When spikes reach a population ``[k]`` (s), in order, and the weight of each to every neuron ``[k, n]``."""
+    links = [link for link in net.structure.links if link.target == name]
+    with torch.no_grad():
+        inputs, weight, _ = driven(links, trains_of(net, one))
+    n = int(inputs.counts[0])
+    return inputs.times[0, :n].double(), weight.detach().double().t()[inputs.units[0, :n]]
+
+
 def _without_leak(net: Network, one: Record, name: str) -> Free:
     """Of IF neurons, ``f(t) = v_init + bias t + sum of the weights that arrived``."""
     node, links = net.structure.nodes[name], [link for link in net.structure.links if link.target == name]
-    with torch.no_grad():
-        inputs, weight, bias = driven(links, trains_of(net, one))
-    n = int(inputs.counts[0])
-    arrived = inputs.times[0, :n].double()
-    steps = torch.cat(
-        [torch.zeros(1, node.n, dtype=torch.float64), weight.detach().double().t()[inputs.units[0, :n]].cumsum(0)]
-    )
+    arrived, weights = _arrivals(net, one, name)
+    steps = torch.cat([torch.zeros(1, node.n, dtype=torch.float64), weights.cumsum(0)])
     start: Tensor = node.v_init.detach().double()  # type: ignore[union-attr,assignment]  # IF always has one
-    slope = torch.zeros_like(start) if bias is None else bias.detach().double()
+    offsets = [part.detach().double() for part in (link.composition.offset() for link in links) if part is not None]
+    slope = torch.stack(offsets).sum(0) if offsets else torch.zeros_like(start)
+    t_stop = one.populations[0].t_stop
 
     def read(times: Tensor) -> Tensor:
-        _check_window(times, inputs)
+        _check_window(times, t_stop)
         return start + slope * times[:, None] + steps[torch.searchsorted(arrived, times, right=True)]
 
     return read
 
 
-def _check_window(times: Tensor, inputs: Spikes) -> None:
-    bad = ~((times >= 0) & (times <= inputs.t_stop))
+def _check_window(times: Tensor, t_stop: float) -> None:
+    bad = ~((times >= 0) & (times <= t_stop))
     if bool(bad.any()):
-        raise InputError(f"times = {times[bad][0].item():g} s; allowed: 0 to t_stop = {inputs.t_stop:g} s")
+        raise InputError(f"times = {times[bad][0].item():g} s; allowed: 0 to t_stop = {t_stop:g} s")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One neuron and its levels."""
+
+    neuron: int
+    v_th: float
+    v_reset: float
+    t_ref: float
+    tau_mem: float
+    subtract: bool
 
 
 def _spiking(
-    name: str, node: SpikingPopulation, one: Record, free: Free, chosen: tuple[int, ...], sample: int
+    net: Network, name: str, node: SpikingPopulation, one: Record, chosen: tuple[int, ...], sample: int
 ) -> MembraneTraces:
+    free = _without_leak(net, one, name) if isinstance(node, IF) else _leaky(net, one, name)
     held = {key: value.detach().double() for key, value in node.acting_parameters().items()}
     train = one[name] if name in one.names else one.populations[-1]
     ((times, units),) = train.to_events()
     # recorded times are rounded to their dtype, also beyond the end of the window
     own = [torch.from_numpy(times[units == neuron]).double().clamp(0, train.t_stop) for neuron in chosen]
-    resets, taus = [], []
+    cells, resets = [], []
     for neuron, found in zip(chosen, own, strict=True):
-        taus.append(math.inf if isinstance(node, IF) else held["tau_mem"][neuron].item())
-        levels = {key: held[key][neuron].item() for key in ("v_th", "v_reset", "t_ref")}
-        resets.append(_resets(found, neuron, free, levels, taus[-1], node.reset == "subtract", train.t_stop))
+        levels = (held[key][neuron].item() for key in ("v_th", "v_reset", "t_ref"))
+        tau_mem = math.inf if isinstance(node, IF) else held["tau_mem"][neuron].item()
+        cells.append(_Cell(neuron, *levels, tau_mem, node.reset == "subtract"))
+        resets.append(_resets(found, cells[-1], free, train.t_stop))
+    taus = tuple(cell.tau_mem for cell in cells)
     return MembraneTraces(
-        name, sample, chosen, train.t_stop, tuple(own), held["v_th"][list(chosen)], free, tuple(resets), tuple(taus)
+        name, sample, chosen, train.t_stop, tuple(own), held["v_th"][list(chosen)], free, tuple(resets), taus
     )
 
 
-def _resets(
-    spikes: Tensor, neuron: int, free: Free, levels: dict[str, float], tau_mem: float, subtract: bool, t_stop: float
-) -> tuple[_Reset, ...]:
-    """What each spike of one neuron leaves."""
-    releases = (spikes + levels["t_ref"]).clamp(max=t_stop)
-    at_spike, at_release = (free(times)[:, neuron] for times in (spikes, releases))
+def _resets(spikes: Tensor, cell: _Cell, free: Free, t_stop: float) -> tuple[_Reset, ...]:
+    """What the spikes of one neuron leave, those at one time together; what arrives then has arrived before them."""
+    distinct, counts = torch.unique(spikes, return_counts=True)
+    releases = (distinct + cell.t_ref).clamp(max=t_stop)
+    at_spike, at_release = (free(times)[:, cell.neuron] for times in (distinct, releases))
     found: list[_Reset] = []
-    for k, time in enumerate(spikes.tolist()):
-        held = bool(found) and time < found[-1].release
-        value = levels["v_reset"]
-        if subtract and not held:
-            before = _with_resets(spikes[k : k + 1], at_spike[k : k + 1], found[-1:], tau_mem).item()
-            value = before - (levels["v_th"] - levels["v_reset"])
+    for k, time in enumerate(distinct.tolist()):
+        value = cell.v_reset
+        if cell.subtract and not (found and time < found[-1].release):
+            u = _with_resets(distinct[k : k + 1], at_spike[k : k + 1], found[-1:], cell.tau_mem).item()
+            value = u - int(counts[k]) * (cell.v_th - cell.v_reset)
         found.append(_Reset(time, releases[k].item(), value, value - at_release[k].item()))
     return tuple(found)
 

@@ -3,6 +3,8 @@
 The loop stands above what this package exports: it deploys, and deployment measures with :class:`Evaluation`.
 """
 
+from .epoch_logs import CsvLog as CsvLog
+from .epoch_logs import TensorBoardLog as TensorBoardLog
 from .epochs import Epoch as Epoch
 from .epochs import OnEpoch as OnEpoch
 from .evaluate import EVALUATION_BATCH as EVALUATION_BATCH

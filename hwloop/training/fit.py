@@ -141,7 +141,8 @@ def fit(
     progress : bool, optional
         Show a progress bar; by default on a terminal, not in a pipe.
     on_epoch : callable, optional
-        Called with each finished :class:`Epoch`, after its checkpoint is safe.
+        Called with each finished :class:`Epoch`, after its checkpoint is safe; :class:`hwloop.training.CsvLog` and
+        :class:`hwloop.training.TensorBoardLog` write it down.
     ranks : Ranks, of :func:`hwloop.ranks.joined`
         Processes that train together: each calls ``fit`` with the same arguments and takes a share of every batch. Order,
         dropout and augmentation are those of one process, which draws them for the whole batch; so are the gradients, but for

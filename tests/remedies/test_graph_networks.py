@@ -234,7 +234,7 @@ RUNNING = [
          lambda: membrane_losses.MembraneMaximum(0.1)),
     Case("without_reset", "allowed: spiking neurons with a leak, LIF or DeltaLIF",
          lambda: hinge(graph({"in": hl.Input(3), "a": hl.IF(2, v_th=99.0)})), lambda: hinge(graph({"in": hl.Input(3), "a": lif(v_th=99.0)}))),
-    Case("without_reset", "the record holds no inputs, which membranes need; record them", lambda: hinge(silent(), inputs=False),
+    Case("readouts.trains_of", "the record holds no inputs, which membranes need; record them", lambda: hinge(silent(), inputs=False),
          lambda: hinge(silent())),
     Case("Exact.check", "Give the neurons a synaptic current (LIF), or keep those weights",
          lambda: hl.rules.Exact().check(graph({"in": hl.Input(3), "a": hl.IF(2)})),  # type: ignore[attr-defined]
