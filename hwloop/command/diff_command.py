@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..results import Result, read_summary
-from . import data_files, terminal
+from . import data_provenance, terminal
 from .folder import flat, load_trained, stored_experiment
 
 #: Parts of a summary that are no figures of a result, or stand in a table of their own.
@@ -50,7 +50,7 @@ class _Run:
                 f"{path} holds no run; give the folder of one, such as `hwloop run` or `hwloop train --out` made"
             )
         experiment = stored_experiment(path)
-        digests = data_files.stored(path) or []
+        digests = data_provenance.stored(path) or []
         data = {f"{digest.part}: {digest.name or Path(digest.path).name}": digest.sha256[:16] for digest in digests}
         values = {} if experiment is None else flat(experiment.to_dict())
         return cls(path, read_summary(path), values, data, _weights(path))

@@ -38,7 +38,7 @@ from ..network import Network
 from ..ownership import held
 from ..results import Result, read_summary, write_summary
 from ..training.epoch_logs import write_epochs
-from . import data_files, own_files, replaced, terminal
+from . import data_provenance, own_files, replaced, terminal
 
 #: Table of the epochs.
 EPOCHS = "epochs.csv"
@@ -78,9 +78,9 @@ class RunFolder:
         Raises :class:`DataError` where the folder cannot be written, :class:`OptionError` where a run is resumed and the data
         have changed since it was begun.
         """
-        data = data_files.of(experiment)
+        data = data_provenance.of(experiment)
         if self.resumed:
-            data_files.refuse_changed(self.path, data)
+            data_provenance.refuse_changed(self.path, data)
         replaces = not self.resumed and (self.path / "summary.json").exists()
         try:
             own_files.check(experiment)
@@ -91,7 +91,7 @@ class RunFolder:
             if replaces:
                 replaced.set_aside(self.path, (*_CONTENT, *(_STEPS if self.kind == "run" else ())))
             written = own_files.kept(experiment, self.path)
-            data_files.keep(self.path, data)
+            data_provenance.keep(self.path, data)
         except OSError as error:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", written.to_toml().encode())
@@ -178,7 +178,7 @@ def refuse_other(stored: Experiment, wanted: Experiment, path: Path, free: Itera
     ``free`` are keys that may differ, such as ``training.epochs``.
     """
     before, now = (flat(experiment.to_dict()) for experiment in (stored, wanted))
-    moved = {"task.data"} if (path / data_files.FILE).is_file() else set()  # their digests are compared
+    moved = {"task.data"} if (path / data_provenance.FILE).is_file() else set()  # their digests are compared
     for key in sorted(before.keys() | now.keys()):
         one, other = before.get(key), now.get(key)
         if key not in {*free, *moved} and one != other and not (key in FILES and own_files.same(one, other)):

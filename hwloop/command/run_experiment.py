@@ -16,7 +16,7 @@ from ..device.registry import compile as compile_for
 from ..errors import CompileWarning, DataError
 from ..experiment import Experiment, Step
 from ..results import Result, read_summary
-from . import data_files, pages, terminal, work
+from . import data_provenance, pages, terminal, work
 from .folder import RunFolder, load_trained, opened, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -31,7 +31,7 @@ def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
     choice = TargetChoice()
     _refuse_what_does_not_fit(experiment, choice)
     task = experiment.build_task()
-    data_files.say_counts(task, getattr(experiment.task, "names", ()))
+    data_provenance.say_counts(task, getattr(experiment.task, "names", ()))
     folder.begin(experiment)
     with folder.resumable():
         for step in experiment.steps:

@@ -22,7 +22,7 @@ from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated
 from ..training import fit
 from ..training.loop import LoopResult, finetune
-from . import data_files, pages, terminal
+from . import data_provenance, pages, terminal
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -39,7 +39,7 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     if counts and experiment.task.name in OWN:
-        data_files.say_counts(task, getattr(experiment.task, "names", ()))
+        data_provenance.say_counts(task, getattr(experiment.task, "names", ()))
     folder.begin(experiment)
     with folder.resumable():
         done = fit(
@@ -289,7 +289,7 @@ def load(
     """The network in ``path`` and its experiment, with options as in :func:`with_options`."""
     trained = load_trained(path, None if experiment is None else Experiment.load(experiment))
     chosen = with_options(trained.experiment, seed, data, changes or {})
-    data_files.note_changed(path if path.is_dir() else path.parent, chosen)
+    data_provenance.note_changed(path if path.is_dir() else path.parent, chosen)
     return replace(trained, experiment=chosen)
 
 

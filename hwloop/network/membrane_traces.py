@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ def _without_leak(net: Network, one: Record, name: str) -> Free:
     node, links = net.structure.nodes[name], [link for link in net.structure.links if link.target == name]
     arrived, weights = _arrivals(net, one, name)
     steps = torch.cat([torch.zeros(1, node.n, dtype=torch.float64), weights.cumsum(0)])
-    start: Tensor = node.v_init.detach().double()  # type: ignore[union-attr,assignment]  # IF always has one
+    start = cast(Tensor, node.v_init).detach().double()  # IF always has one
     offsets = [part.detach().double() for part in (link.composition.offset() for link in links) if part is not None]
     slope = torch.stack(offsets).sum(0) if offsets else torch.zeros_like(start)
     t_stop = one.populations[0].t_stop
@@ -206,9 +206,9 @@ def _spiking(
     own = [torch.from_numpy(times[units == neuron]).double().clamp(0, train.t_stop) for neuron in chosen]
     cells, resets = [], []
     for neuron, found in zip(chosen, own, strict=True):
-        levels = (held[key][neuron].item() for key in ("v_th", "v_reset", "t_ref"))
+        v_th, v_reset, t_ref = (held[key][neuron].item() for key in ("v_th", "v_reset", "t_ref"))
         tau_mem = math.inf if isinstance(node, IF) else held["tau_mem"][neuron].item()
-        cells.append(_Cell(neuron, *levels, tau_mem, node.reset == "subtract"))
+        cells.append(_Cell(neuron, v_th, v_reset, t_ref, tau_mem, node.reset == "subtract"))
         resets.append(_resets(found, cells[-1], free, train.t_stop))
     taus = tuple(cell.tau_mem for cell in cells)
     return MembraneTraces(

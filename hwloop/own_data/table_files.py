@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -120,7 +120,8 @@ def values(
     InputError, OptionError, DataError
         As :func:`spike_times`; a value outside ``span``.
     """
-    encode = {"latency": encoding.latency, "intensity": encoding.intensity_to_latency}.get(code)
+    codes: dict[str, Callable[..., Spikes]] = {"latency": encoding.latency, "intensity": encoding.intensity_to_latency}
+    encode = codes.get(code)
     if encode is None:
         raise OptionError(f"code = {code!r}; allowed: 'latency' (larger is later), 'intensity' (larger is earlier)")
     low, high = span

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwloop.command import data_files
+from hwloop.command import data_provenance
 from hwloop.errors import HwloopError
 from hwloop.experiment import Experiment
 from tests.cli_runs import TINY, done, untrained
@@ -121,7 +121,7 @@ def test_a_run_goes_on_with_the_data_of_then_or_anew(tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = done("train", file, "--out", out).stdout
     assert [line.split() for line in first.splitlines() if line.strip().startswith("all")] == [["all", "18", "1", "1"]]
-    assert {digest.part for digest in data_files.stored(out) or []} == {"train"}
+    assert {digest.part for digest in data_provenance.stored(out) or []} == {"train"}
     x = (tmp_path / "x.npy").read_bytes()
     np.save(tmp_path / "x.npy", generator.uniform(size=(20, 2)))
     said = Said(
@@ -131,7 +131,7 @@ def test_a_run_goes_on_with_the_data_of_then_or_anew(tmp_path: Path) -> None:
     message = refused(
         "refuse_changed",
         said.text,
-        lambda: data_files.refuse_changed(out, data_files.of(Experiment.load(out / "experiment.toml"))),
+        lambda: data_provenance.refuse_changed(out, data_provenance.of(Experiment.load(out / "experiment.toml"))),
     )
     assert f"train: {tmp_path / 'x.npy'} had sha256" in message
     refused_by_command(2, "was begun on other data", "train", file, "--out", out, "--resume", "--epochs", 2)
