@@ -28,7 +28,11 @@ def with_settings(document: dict[str, Any], settings: Sequence[str]) -> dict[str
         A key that leads into something that is no table or list, or to an item that is not there.
     """
     for text in settings:
-        document = _merged(document, beside(_parsed(text), Path.cwd()), ())
+        change = beside(_parsed(text), Path.cwd())
+        if isinstance(task := change.get("task"), dict) and isinstance(task.get("data"), str):
+            # absolute: the run may be used from another folder
+            change["task"] = {**task, "data": str(Path(task["data"]).expanduser().absolute())}
+        document = _merged(document, change, ())
     return document
 
 

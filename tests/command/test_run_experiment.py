@@ -101,6 +101,7 @@ def test_settings_change_the_file_s_values_and_name_themselves_in_errors(tmp_pat
         1e-2,
         "other",
     )  # type: ignore[union-attr]
+    assert Experiment.load("mnist-784-350-10", ["task.data=here"]).task.data == str(Path("here").absolute())
     assert found.network.init_mean == [0.5, 0.2]  # type: ignore[union-attr]
     refused(
         2,
