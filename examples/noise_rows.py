@@ -16,9 +16,9 @@ from torch import Tensor
 import hwloop as hl
 from hwloop import storage
 from hwloop.checkpoint import load_checkpoint, save_checkpoint
-from hwloop.compare.plotting import grid, style
 from hwloop.device.registry import find, repetitions
 from hwloop.device.repeats import lead_of, sure_on
+from hwloop.drawing.plotting import grid, style
 from hwloop.experiment import Experiment
 from hwloop.losses import accuracy, predict
 from hwloop.training import NoiseModel, harden
