@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -25,13 +26,14 @@ class TomlLines:
 
     def __init__(self, text: str) -> None:
         self._text, self._at, self._places = text, 0, dict[Place, int]()
+        self._ends = [found.start() for found in re.finditer("\n", text)]
         self._items: dict[Place, int] = {}  # tables so far in each list of tables
         table: Place = ()
         while self._skip(_BLANK) < len(text):
             line = self._line()
             if text.startswith("[", self._at):
                 table = self._header()
-                self._places.setdefault(table, line)
+                self._places[table] = line
             else:
                 self._pair(table)
 
@@ -45,7 +47,7 @@ class TomlLines:
     # -- reading ------------------------------------------------------------------------------
 
     def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+        return bisect_left(self._ends, self._at) + 1
 
     def _skip(self, pattern: re.Pattern[str]) -> int:
         found = pattern.match(self._text, self._at)
@@ -67,8 +69,8 @@ class TomlLines:
             last = k == len(parts) - 1
             if many and last:
                 self._items[place] = self._items.get(place, -1) + 1
+            self._places.setdefault(place, self._line())  # also where no header of its own names it
             if place in self._items:
-                self._places.setdefault(place, self._line())
                 place = (*place, self._items[place])
         self._at = self._text.index("]", self._at) + (2 if many else 1)
         return place

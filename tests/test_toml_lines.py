@@ -53,6 +53,7 @@ maps = [{kind = "a"},
         (("network", "layers", 1), 22),
         (("network", "layers", 1, "kind"), 23),
         (("network", "layers", 1, "maps", 1, "kind"), 25),
+        (("network",), 16),  # no header of its own
         (("nowhere",), None),
     ],
 )

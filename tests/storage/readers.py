@@ -20,9 +20,13 @@ from hwloop import files, storage
 from hwloop.bundle.archive import pack_members, unpack_members
 from hwloop.bundle.files import MEMBERS
 from hwloop.checkpoint import _unpack_state, load_checkpoint, save_checkpoint
+from hwloop.command.data_provenance import keep
+from hwloop.command.data_provenance import stored as kept_digests
 from hwloop.event_files import read_events, write_events
 from hwloop.experiment import Experiment
 from hwloop.mapping import stored
+from hwloop.own_data import Source, digests_of
+from hwloop.own_data.event_folders import labelled_files
 from hwloop.results import read_summary, write_summary
 from hwloop.session_log import read_log, record_session
 from hwloop.session_log.records import _HEADER, MAGIC, encode_record
@@ -132,6 +136,9 @@ def readers(folder: Path) -> dict[str, Reader]:
     nir.write(folder / "x.nir", net.to_nir())
     write_netx(folder / "x.net", net, dt=1e-4)
     np.save(folder / "x.npy", np.arange(12.0).reshape(3, 4))
+    np.save(folder / "aer.npy", np.array([(10, 1), (25, 3)], dtype=[("t", "<i8"), ("x", "<i2")]))
+    (folder / "data").mkdir()
+    keep(folder / "data", digests_of({"train": [folder / "x.npy"]}))
     idx = bytes([0, 0, 8, 3]) + struct.pack(">3I", 4, 28, 28) + bytes(4 * 784)
     stored_program = stored.dump(program)
     checkpoint = {manifest.name: manifest.read_bytes(), data.name: data.read_bytes()}
@@ -173,6 +180,10 @@ def readers(folder: Path) -> dict[str, Reader]:
         "NIR graph": Reader(of("x.nir"), lambda path: hl.Network.from_nir(path), "file.nir"),
         "netx": Reader(of("x.net"), lambda path: read_netx(path, dt=1e-4)),
         "npy": Reader(of("x.npy"), lambda path: files.read_npy(path, np.dtype(float), (None, 4))),
+        "address events": Reader(of("aer.npy"), lambda path: files.parse_structured_npy(path.read_bytes(), str(path))),
+        "table of labels": Reader(b"file,label\na.nir,0\nb.nir,1\n", lambda path: labelled_files(Source(str(path.parent)), 2, ()),
+                                  "labels.csv", {"a.nir": b"", "b.nir": b""}),
+        "digests of data": Reader(of("data/data.json"), lambda path: kept_digests(path.parent), "data.json"),
         "idx": Reader(idx, idx_of),
         "idx.gz": Reader(gzip.compress(idx, mtime=0), idx_of),
     }  # fmt: skip
