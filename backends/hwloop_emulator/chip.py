@@ -23,7 +23,7 @@ from hwloop.spikes import Spikes
 
 from . import events, membranes
 from .analog import Analog
-from .cells import cells_of
+from .cells import cells_of, columns_of
 from .compiled import trains
 from .compiled.streams import Streams
 from .link import Link
@@ -71,6 +71,14 @@ class Chip:
         self.analog.clock += cells * self.preset.scale("cell_write")
         self._realise(program)
         return cells
+
+    def held_codes(self, program: Program) -> tuple[Array, ...]:
+        """Codes ``[n_out, n_in]`` that the cells of each layer hold, 0 where there is no synapse."""
+        found = []
+        for layer in program.layers:
+            neurons, codes, _ = cells_of(layer)
+            found.append(columns_of(self.memory.codes(neurons, codes.shape[1]), layer.synapses))
+        return tuple(found)
 
     def write_trim(self, parameter: str, codes: Array, neurons: Array) -> None:
         """Write trim cells, ascending ``neurons``, and wait until they have settled."""

@@ -97,6 +97,7 @@ class EmulatorTarget:
             chosen = chosen.without_trial_noise()
         self.preset = chosen
         self.capabilities: Capabilities = chosen.capabilities()
+        self.promises = chosen.promises
 
     @staticmethod
     def presets() -> tuple[str, ...]:
@@ -349,6 +350,11 @@ class EmulatorDevice(DeviceBase):
 
     def _forget(self) -> None:
         self._chip.memory.forget()
+
+    def read_codes(self) -> tuple[Array, ...]:
+        """What the chip's weight cells hold; see :class:`hwloop.device.abilities.CodeReader`."""
+        self._check_open()
+        return self._chip.held_codes(on_device(self._loaded()))
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         # the model's dtype decides, as it does in the simulator

@@ -166,6 +166,8 @@ MISMATCH = tuple(name for name, kind in EFFECTS.items() if kind.time_scale in ("
 TRIAL_NOISE = (
     "threshold_batch", "threshold_sample", "jitter", "delay_jitter", "event_loss", "hot_rate", "adc_noise",
 )  # fmt: skip
+#: Effects that leave recorded spikes the model's: a latency is subtracted, a link takes events away or leaves them.
+EXACT = {"latency", "link_rate", "link_fifo", "cell_write"}
 #: Effects that a "20 % chip" has at 20 %.
 SPREAD = ("tau_mem", "tau_syn", "gain")
 #: Effects that are stated in weight codes and need a weight resolution.

@@ -57,6 +57,10 @@ class SynapseMemory:
         """What the cells hold is not known: the next write writes them all."""
         self._written = np.zeros_like(self._written)
 
+    def codes(self, neurons: Array, n_in: int) -> Array:
+        """Codes ``[n, n_in]`` that the cells of ``neurons`` hold."""
+        return self._codes[np.ix_(neurons, np.arange(n_in))]
+
     def weight(self, neurons: Array, n_in: int, scale: float) -> Array:
         """Effective weights ``[*lead, n, n_in]`` (model units, ``scale`` each LSB) of ``neurons``."""
         block = np.ix_(neurons, np.arange(n_in))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from hwloop.device.abilities import Promises
 from hwloop.device.trim import TRIMMED, TrimRange
 from hwloop.document_errors import did_you_mean, explain
 from hwloop.errors import DataError, InputError, OptionError
@@ -18,7 +19,7 @@ from hwloop.mapping import Capabilities, Range
 from hwloop.mapping.capabilities import GRAPH_LIMITS
 from hwloop.storage import malformed, parse_json
 
-from .effects import EFFECTS, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE
+from .effects import EFFECTS, EXACT, MISMATCH, NEEDS, NEEDS_CODES, SPREAD, TRIAL_NOISE
 from .preset_entries import STRICT, Effect, Limits, Trim, check_effect, plain_limits, with_defaults
 
 FORMAT = "hwloop-emulator-preset"
@@ -116,6 +117,13 @@ class Preset(BaseModel):
         """Seed stream of effect ``name``."""
         effect = self.effects.get(name)
         return name if effect is None else effect.stream
+
+    @property
+    def promises(self) -> Promises:
+        """How exact a chip of this preset is: as the model where nothing but read-out and link differ from it."""
+        acting = {name for name, effect in self.effects.items() if effect.scale > 0}
+        constant = {name for name in acting if EFFECTS[name].time_scale == "device"}
+        return Promises(deterministic=acting - constant <= EXACT, time_error=0.0 if acting <= EXACT else None)
 
     @property
     def digest(self) -> str:

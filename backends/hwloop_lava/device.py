@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hwloop.arguments import is_bool
+from hwloop.device.abilities import Promises
 from hwloop.device.registry import DeviceBase, Measured, StepChoice, repeat
 from hwloop.errors import InputError, OptionError, TargetError
 from hwloop.losses import Decision
@@ -93,6 +94,7 @@ class LavaTarget:
         self.deadline = float(deadline)
         fixed = arithmetic == "fixed"
         self.capabilities: Capabilities = self._fixed.capabilities if fixed else floating.capabilities(self.dt)
+        self.promises: Promises = self._fixed.promises
 
     @staticmethod
     def setup(
@@ -148,6 +150,10 @@ class LavaTarget:
     def with_dt(self, dt: float) -> LavaTarget:
         """The same target with another step (s)."""
         return LavaTarget(dt=dt, arithmetic=self.arithmetic, headroom=self._fixed.headroom, deadline=self.deadline)
+
+    def with_deadline(self, deadline: float) -> LavaTarget:
+        """The same target with another longest silence (s)."""
+        return LavaTarget(dt=self.dt, arithmetic=self.arithmetic, headroom=self._fixed.headroom, deadline=deadline)
 
     def choose_dt(self, net: Network, inputs: Spikes, *, decision: Decision = "first") -> StepChoice:
         """The step that keeps ``net``'s output spikes for ``inputs`` closest, measured on ``loihi``, the same in fixed point.

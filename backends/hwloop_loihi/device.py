@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hwloop.device.abilities import Promises
 from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.errors import InputError, TargetError
 from hwloop.losses import Decision
@@ -17,6 +18,7 @@ from hwloop.mapping import Capabilities, Program, ScaleRule, rounded_up
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop_fixed_point.graph import FixedGraph, FloatGraph
+from hwloop_fixed_point.registers import Array
 from hwloop_fixed_point.runs import Emulator
 from hwloop_fixed_point.ticks import decode_late, encode
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 FIRMWARE = "hwloop_loihi 1 (lava-nc 0.10.0 fixed_pt)"
 #: Step (s) where none is named: tau_syn / 50 of this project's experiments.
 DEFAULT_DT = 1e-4
+#: Largest distance of a first spike under strong drive from the model's (ticks): input and threshold crossing are each rounded by
+#: half a tick at most, and decays, weights and thresholds of few bits take their share.
+TICKS_OFF = 1.5
 #: Most ticks a sample.
 MAX_TICKS = 10_000_000
 
@@ -66,6 +71,7 @@ class LoihiTarget:
         self.headroom = _headroom(headroom)
         self.name = "loihi"
         self.capabilities: Capabilities = capabilities(self.dt)
+        self.promises = Promises(deterministic=True, time_error=TICKS_OFF * self.dt)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """What the arithmetic does to a network, one ``(name, value, source)`` each."""
@@ -149,6 +155,12 @@ class LoihiDevice(DeviceBase):
         pairs = zip(held, program.layers, strict=True)
         return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
 
+    def read_codes(self) -> tuple[Array, ...]:
+        """Codes of the synapses that the emulator computes with; see :class:`hwloop.device.abilities.CodeReader`."""
+        self._check_open()
+        self._loaded()
+        return () if self._emulator is None else held_codes(self._emulator.graph)
+
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         if self._emulator is None:
             raise TargetError(f"{self.device_id} holds no program; call load(program) first")
@@ -164,6 +176,11 @@ class LoihiDevice(DeviceBase):
             for ticks, late in zip(ran.layers, graph.late, strict=True)
         )
         return Measured(populations, lost_events=merged * repeats)
+
+
+def held_codes(graph: FixedGraph) -> tuple[Array, ...]:
+    """Weight codes ``[n_out, n_in]`` of each layer: half of its mantissas, after Dense's clipping and truncation."""
+    return tuple(layer.synapses.effective() // 2 for layer in graph.layers)
 
 
 def _step(dt: Any) -> float:

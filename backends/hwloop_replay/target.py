@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hwloop.arguments import whole
+from hwloop.device.abilities import Promises, promises_of
 from hwloop.device.registry import Target, find
 from hwloop.errors import DataError, OptionError, TargetError
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
@@ -70,6 +71,11 @@ class ReplayTarget:
         if any(load.kind == LoihiProgram.__name__ for load in self.log.loads):  # a log of before compilers were named
             return find("loihi", dt=self.capabilities.time_step)
         return None
+
+    @property
+    def promises(self) -> Promises | None:
+        """Those of the recorded device, as far as its compiler tells."""
+        return None if self._compiler is None else promises_of(self._compiler)
 
     def compile(
         self,

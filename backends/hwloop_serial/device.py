@@ -15,11 +15,11 @@ from hwloop.mapping import Program
 from hwloop.spikes import Spikes
 from hwloop_fixed_point.graph import FixedGraph
 from hwloop_fixed_point.ticks import TickSpikes, decode_late, encode
-from hwloop_loihi.device import checked_ticks
+from hwloop_loihi.device import checked_ticks, held_codes
 from hwloop_loihi.program import LoihiProgram
 from hwloop_loihi.wrap import check_wraps
 
-from . import event_lists, fixed_image
+from . import event_lists, fixed_image, fixed_reader
 from .event_lists import Array, EventError, Events
 from .messages import NO_DIGEST, Feature, Region
 from .owner import Owner
@@ -134,6 +134,20 @@ class FixedDevice(SerialDevice):
             return sum(layer.codes.size for layer in program.layers)
         pairs = zip(held, program.layers, strict=True)
         return sum(int(np.count_nonzero(old.codes != new.codes)) for old, new in pairs)
+
+    def read_codes(self) -> tuple[Array, ...]:
+        """Codes in the image that the board's memory holds; see :class:`hwloop.device.abilities.CodeReader`.
+
+        Raises :class:`~hwloop.errors.LinkError` where that is no image.
+        """
+        self._check_open()
+        self._loaded()
+        length = 0 if self._image is None else len(self._image)
+        image = self._surviving(lambda: self.remote.read_back(Region.PROGRAM, length))
+        try:
+            return held_codes(fixed_reader.read(image))
+        except fixed_reader.ImageError as error:
+            raise LinkError(f"{self.device_id} holds no program image: {error}; load again") from None
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:
         fixed = _program_of(program, self.device_id)

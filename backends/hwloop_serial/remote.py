@@ -158,7 +158,19 @@ class Remote:
                 self.session.clock.sleep(pause)
                 pause = min(MOST_POLL, 2 * pause)
 
+    def read_back(self, region: Region, length: int) -> bytes:
+        """The first ``length`` bytes that ``region`` holds now, whatever was written to it."""
+        return self._read(region, 0, length)
+
     def _download(self, region: Region, tag: int, length: int, crc: int) -> bytes:
+        result = self._read(region, tag, length)
+        if zlib.crc32(result) != crc:
+            raise LinkError(
+                f"{self.session.name}: {region.name} arrived with CRC {zlib.crc32(result):08x}, the board says {crc:08x}; run again"
+            )
+        return result
+
+    def _read(self, region: Region, tag: int, length: int) -> bytes:
         result = bytearray(length)
 
         def take(offset: int, size: int, fields: Any, data: bytes) -> None:
@@ -171,10 +183,6 @@ class Remote:
 
         parts = [(0, length)] if length else []
         self.session.transfer("READ", parts, lambda offset, size: ((region, tag, offset, size), b""), take)
-        if zlib.crc32(result) != crc:
-            raise LinkError(
-                f"{self.session.name}: {region.name} arrived with CRC {zlib.crc32(result):08x}, the board says {crc:08x}; run again"
-            )
         return bytes(result)
 
     # -- runs ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwloop.arguments import is_bool, whole
+from hwloop.device.abilities import Promises, promises_of
 from hwloop.device.registry import Target
 from hwloop.errors import InputError, OptionError
 from hwloop.losses import Decision
@@ -156,6 +157,21 @@ class SerialTarget:
         if self._asked_dt is not None:
             raise OptionError(f"{self.name} runs in continuous time; leave dt out")
         return said.capabilities()
+
+    @property
+    def promises(self) -> Promises | None:
+        """As exact as what the board is known to compute; None for a board of codes that is no emulated chip known here."""
+        if self.fixed:
+            return LoihiTarget(dt=self.dt).promises
+        twin = twin_of(self.info, self.session)
+        return promises_of(twin) if isinstance(twin, Target) else None
+
+    def with_deadline(self, deadline: float) -> SerialTarget:
+        """The same board with another longest silence (s)."""
+        return SerialTarget(
+            self.name.partition(":")[2], dt=self._asked_dt, baud=self.baud, deadline=deadline, session=self.session,
+            headroom=self.headroom, watch=self.watch, log=self.log,
+        )  # fmt: skip
 
     @property
     def device_id(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hwloop import simulate
+from hwloop.device.abilities import Promises
 from hwloop.device.registry import DeviceBase, Measured, repeat
 from hwloop.mapping import Capabilities, Program, ScaleRule, compile_network
 from hwloop.network import Network
@@ -24,6 +25,7 @@ class TinyTarget:
     def __init__(self, address: str, *, weight_bits: int = 4) -> None:
         self.name = f"tiny:{address}"
         self.capabilities = Capabilities(name="tiny", n_neurons=32, fan_in=16, weight_bits=weight_bits, max_events=50)
+        self.promises = Promises(deterministic=True, time_error=0.0)
 
     def compile(
         self,

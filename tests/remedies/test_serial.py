@@ -101,7 +101,7 @@ FAULTY: list[tuple[Said, Faulty]] = [
      Faulty("SEAL", lambda fields, data: messages.pack_reply("SEAL", fields) + b"x")),
     (Said("Remote._read_info", "{}: INFO of {} bytes; allowed: {}; {}"), reply("HELLO", info_bytes=70_000)),
     (Said("Remote.upload", "its firmware is at fault"), reply("SEAL", digest=bytes(32))),
-    (Said("_download.take", "the firmware of the board is at fault"), Faulty("READ", misplaced)),
+    (Said("_read.take", "the firmware of the board is at fault"), Faulty("READ", misplaced)),
     (Said("Remote._download", "the board says {}; run again"), Faulty("READ", damaged)),
     (Said("Remote._done", "the board reports run {}, not {}; open it anew"), of_run(run_id=77)),
     (Said("remote._failed", "by a reset, another program or silence; run again"), of_run(state=State.FAILED, run_error=Code.ABORTED)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hwloop.device.abilities import Promises
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, Range, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
 from hwloop.target import DeviceBase, Measured, repeat
 
-from .driver import Driver, DriverError
+from .driver import Array, Driver, DriverError
 
 __all__ = ["MyChipDevice", "MyChipTarget"]
 
@@ -51,6 +52,8 @@ class MyChipTarget:
             max_events=10_000,
             time_step=tick,
         )
+        # what `hwloop conform` holds it to: stamps are rounded down to a tick, nothing else differs from the model
+        self.promises = Promises(deterministic=True, time_error=tick)
 
     def compile(
         self,
@@ -86,6 +89,11 @@ class MyChipDevice(DeviceBase):
             self._driver.configure(number, layer)
         self._driver.use_layers(len(program.layers))
         return cells
+
+    def read_codes(self) -> tuple[Array, ...]:
+        """What the chip's weight cells hold, layer by layer; not what was written to them."""
+        self._check_open()
+        return tuple(self._driver.read_codes(number) for number in range(len(self._loaded().layers)))
 
     def _forget(self) -> None:
         # a write broke off: the driver's account of what the chip holds is worth nothing, the next one writes all

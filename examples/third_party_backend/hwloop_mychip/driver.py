@@ -44,6 +44,10 @@ class Driver:
         self._codes[layer], self._placed[layer] = codes.copy(), neurons.copy()
         return changed
 
+    def read_codes(self, layer: int) -> Array:
+        """The codes ``[n_out, n_in]`` that the synapses of a layer hold."""
+        return self._codes[layer].copy()
+
     def forget(self) -> None:
         """Take nothing for written: the next write writes everything."""
         self._codes.clear()
