@@ -21,6 +21,8 @@ if _TYPE_CHECKING:
     from .bundle import save_bundle as save_bundle
     from .compare import Comparison as Comparison
     from .compare import compare as compare
+    from .cost import Cost as Cost
+    from .cost import cost_of as cost_of
     from .datasets import Dataset as Dataset
     from .datasets import Task as Task
     from .device.deploy import deploy as deploy
@@ -81,6 +83,7 @@ _HOMES = {
     "CompileError": ".errors",
     "CompileWarning": ".errors",
     "Conv2d": ".network",
+    "Cost": ".cost",
     "DataError": ".errors",
     "Dataset": ".datasets",
     "Delay": ".network",
@@ -115,6 +118,7 @@ _HOMES = {
     "calibrate": "hwloop_calibration",
     "compare": ".compare",
     "compile": ".device.registry",
+    "cost_of": ".cost",
     "deploy": ".device.deploy",
     "evaluate": ".training",
     "finetune": ".training.loop",
@@ -140,6 +144,7 @@ __all__ = [
     "CompileError",
     "CompileWarning",
     "Conv2d",
+    "Cost",
     "DataError",
     "Dataset",
     "Delay",
@@ -171,6 +176,7 @@ __all__ = [
     "calibrate",
     "compare",
     "compile",
+    "cost_of",
     "deploy",
     "evaluate",
     "finetune",

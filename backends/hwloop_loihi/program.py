@@ -98,6 +98,10 @@ class LoihiProgram(Program):
         """One tick (s)."""
         return self.graph.dt
 
+    def n_ticks(self, t_stop: float) -> int:
+        """Ticks that a sample takes; see :class:`hwloop.device.abilities.Stepped`."""
+        return self.graph.n_ticks(t_stop)
+
     def with_weights(self, net: Network) -> LoihiProgram:
         """The same scales with ``net``'s present weights; raises as compiling does."""
         # it builds these programs: at module level the two imports would form a ring

@@ -147,6 +147,7 @@ class FixedDevice(SerialDevice):
         try:
             return held_codes(fixed_reader.read(image))
         except fixed_reader.ImageError as error:
+            self._forget()
             raise LinkError(f"{self.device_id} holds no program image: {error}; load again") from None
 
     def _execute(self, program: Program, spikes: Spikes, repeats: int) -> Measured:

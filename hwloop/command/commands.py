@@ -11,7 +11,16 @@ import typer
 
 from .. import __version__
 from ..experiments import builtin
-from . import bench_command, calibrations, conform_command, lava_command, nir_command, options, stored_commands
+from . import (
+    bench_command,
+    calibrations,
+    conform_command,
+    cost_command,
+    lava_command,
+    nir_command,
+    options,
+    stored_commands,
+)
 from .exit_status import FAILED, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
@@ -324,6 +333,9 @@ app.command(epilog="Example: hwloop bench --quick --workload YY --out out/bench"
 
 
 _command(epilog="Example: hwloop conform emulator:7 --preset bss2 --badge conformance.svg")(conform_command.conform)
+
+
+_command(epilog="Example: hwloop cost out/yy --target loihi --json cost.json")(cost_command.cost)
 
 
 for _function, _example in stored_commands.COMMANDS.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars, training_curves
+from ..cost import Cost
 from ..experiment import Experiment
 from ..mapping import Program
 from ..results import COLUMNS, Result, versions
@@ -29,7 +30,23 @@ def run_page(experiment: Experiment, results: Sequence[Result]) -> Report:
     return report.add_section("Accuracy", text, tables=[_results_table(results)], figures=[_bars(results)])
 
 
-def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result]) -> Report:
+def add_costs(report: Report, cost: Cost, source: Source) -> Report:
+    """The section on what an answer costs."""
+    text = (
+        f"{cost.samples} samples, operations counted on their recorded spikes: effective synaptic events are of weights that are not "
+        "zero, connected ones of all synapses, dense ones of every synapse at every step of a clocked machine."
+    )
+    tables = [Table(caption, columns, rows, source) for caption, columns, rows in cost.tables()]
+    return report.add_section("What an answer costs", text, tables=tables)
+
+
+def cost_page(experiment: Experiment, cost: Cost, source: Source) -> Report:
+    """Costs alone."""
+    title = f"What an answer costs: {experiment.name} on {cost.target}"
+    return add_costs(Report(title, experiment.description, _facts(experiment) | _target(experiment)), cost, source)
+
+
+def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result], cost: Cost) -> Report:
     """A deployment as is."""
     report = Report(
         f"{experiment.name} on {experiment.target.name}",
@@ -41,7 +58,8 @@ def deploy_page(experiment: Experiment, program: Program, results: Sequence[Resu
     losses = [f"Warning: {warning}." for warning in use.warnings]
     text = "\n\n".join([*losses, f"{use.headline}. " + " ".join(use.notes)])
     tables = [Table(t.caption, t.columns, t.rows, results[-1].source) for t in use.tables()]
-    return report.add_section("Resources", text, tables=tables)
+    report.add_section("Resources", text, tables=tables)
+    return add_costs(report, cost, results[-1].source)
 
 
 def finetune_page(experiment: Experiment, done: LoopResult, results: Sequence[Result]) -> Report:

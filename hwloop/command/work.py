@@ -11,15 +11,18 @@ from typing import Any
 import torch
 
 from ..compare import Comparison, compare
+from ..cost import Cost, cost_of
 from ..device.deploy import deploy, run_on
 from ..device.registry import Device, StepChoice, Target, choose_dt
 from ..device.registry import compile as compile_for
 from ..errors import OptionError
 from ..experiment import Experiment
 from ..experiment_own_data import OWN
+from ..losses import Decision
 from ..mapping import Program
 from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated
+from ..spikes import Spikes
 from ..training import fit
 from ..training.loop import LoopResult, finetune
 from . import data_provenance, pages, terminal
@@ -28,6 +31,8 @@ from .target_choice import TargetChoice
 
 #: Validation samples on which ``--dt auto`` compares steps.
 STEP_SAMPLES = 300
+#: Test samples on which a deployment counts what an answer costs.
+COST_SAMPLES = 100
 
 
 # -- train ----------------------------------------------------------------------------------------
@@ -75,12 +80,19 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
             measured(_state(trained, device), device, program, data, name, decision=experiment.decision, runs=runs)
             for name, data in parts
         ]
+        cost = cost_on(device, program, task.test.inputs[: min(COST_SAMPLES, len(task.test))], experiment.decision)
     terminal.say(str(program.report()))
     terminal.results(results)
     if folder is not None:
         folder.begin(experiment)
-        pages.deploy_page(experiment, program, results).write(folder.path / "report.html")
-        summarise(folder, experiment, results, {"program": program.report().to_dict(), **chosen})
+        pages.deploy_page(experiment, program, results, cost).write(folder.path / "report.html")
+        content = {"program": program.report().to_dict(), "cost": cost.to_dict(), **chosen}
+        summarise(folder, experiment, results, content)
+
+
+def cost_on(device: Device, program: Program, inputs: Spikes, decision: Decision) -> Cost:
+    """What the answers of the loaded ``program`` to ``inputs`` cost."""
+    return cost_of(run_on(device, inputs), program, decision=decision)
 
 
 def open_chosen(

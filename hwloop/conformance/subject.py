@@ -69,7 +69,7 @@ class Subject:
     def device(self) -> Iterator[Device]:
         """The target, opened anew, for the time of the context; one that answers from a log goes on in it."""
         with self._opened() as device:
-            log = able(device, Resumable) if self._log is None else None
+            log: Resumable | None = able(device, Resumable) if self._log is None else None
             if log is not None:
                 log.seek(logged=self._answered)
             try:
@@ -92,12 +92,13 @@ class Subject:
 
     def code_reader(self, device: Device) -> CodeReader:
         """``device``, where its weights can be read back; else the claim does not apply."""
-        return able(device, CodeReader) or skip("the device reads no weights back (hwloop.device.abilities.CodeReader)")
+        found: CodeReader | None = able(device, CodeReader)
+        return found or skip("the device reads no weights back (hwloop.device.abilities.CodeReader)")
 
     @property
     def hurried(self) -> Hurried:
         """The target, where it waits by a deadline; else the claim does not apply."""
-        found = able(self.target, Hurried)
+        found: Hurried | None = able(self.target, Hurried)
         if found is None or self._log is not None:
             skip("nothing is waited for: the target has no deadline (hwloop.device.abilities.Hurried)")
         return found

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from .registry import Target
 
-__all__ = ["CodeReader", "Hurried", "Promises", "Promising", "Resumable", "able", "promises_of"]
-
-T = TypeVar("T")
+__all__ = ["CodeReader", "Hurried", "Promises", "Promising", "Resumable", "Stepped", "able", "promises_of"]
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,22 @@ class Resumable(Protocol):
         """Answer run ``logged`` next."""
 
 
-def able(thing: object, ability: type[T]) -> T | None:
+@runtime_checkable
+class Stepped(Protocol):
+    """A program of a target that computes every neuron at every step of a clock."""
+
+    def n_ticks(self, t_stop: float) -> int:
+        """Steps that a sample of a window ``0..t_stop`` (model s) takes."""
+
+
+def able(thing: object, ability: type[Any]) -> Any:
     """``thing`` where it or its class has all that ``ability`` names, else None.
 
     What an object hands on to another one does not count: a recorded device has no abilities of its own.
     """
     wanted = [name for name in dir(ability) if not name.startswith("_")]
     held = getattr(thing, "__dict__", {})
-    return thing if all(name in held or hasattr(type(thing), name) for name in wanted) else None  # type: ignore[return-value]
+    return thing if all(name in held or hasattr(type(thing), name) for name in wanted) else None
 
 
 def promises_of(target: Target) -> Promises:

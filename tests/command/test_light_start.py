@@ -12,7 +12,7 @@ import pytest
 HEAVY = ("torch", "numpy", "numba", "matplotlib", "h5py", "hwloop_calibration", "hwloop_emulator")
 
 COMMANDS = (
-    "demo", "train", "deploy", "compare", "finetune", "calibrate", "yield", "targets", "doctor", "bench",
+    "demo", "train", "deploy", "compare", "finetune", "calibrate", "yield", "targets", "doctor", "bench", "conform", "cost",
     "calibrations", "calibrations list", "calibrations show", "calibrations diff", "calibrations export",
     "lava", "lava setup", "lava status",
 )  # fmt: skip

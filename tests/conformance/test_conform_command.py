@@ -100,6 +100,9 @@ def test_the_plugin_does_nothing_unless_a_target_is_named_and_refuses_one_that_i
     found = pytest_run(tmp_path, "-q")
     assert found.returncode == 0, found.stdout
     assert "1 passed" in found.stdout
+    found = pytest_run(tmp_path, "-q", "--hwloop-target", "loihi", "--hwloop-option", "dt")
+    assert found.returncode == 4
+    assert "--hwloop-option 'dt'; allowed: KEY=VALUE, such as preset=bss2" in found.stdout + found.stderr
     found = pytest_run(tmp_path, "-q", "--hwloop-target", "nochip:0")
     assert found.returncode == 4
     assert "unknown target 'nochip:0'; available" in found.stdout + found.stderr

@@ -15,7 +15,18 @@ _GOT = "tests/remedies/test_stored_files.py::test_a_damaged_file_is_read_once_it
 
 _LOST = "tests/ranks/test_processes.py::test_a_lost_rank_ends_the_other_which_says_so_and_one_process_goes_on"
 
+_KNOWN = "tests/conformance/test_expected_failures.py::"
+_CONFORM = "tests/conformance/test_conform_command.py::"
+
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("load_expectations", "is no TOML: {}; mend it there", _KNOWN + "test_a_file_of_known_failures_that_is_wrong_is_refused_by_name"),
+    ("load_expectations", "claims are listed by `hwloop conform --list`, each once here", _KNOWN + "test_a_file_of_known_failures_that_is_wrong_is_refused_by_name"),
+    ("verdict._known", "no claim is called {}; there are: {}", _KNOWN + "test_an_unknown_claim_is_refused_with_those_there_are"),
+    ("conform_command.conform", "no target; allowed: the name of one", _CONFORM + "test_wrong_use_is_refused"),
+    ("pytest_collection_modifyitems", "--hwloop-target {}: {}", _CONFORM + "test_the_plugin_does_nothing_unless_a_target_is_named_and_refuses_one_that_is_not_there"),
+    ("plugin._pair", "allowed: KEY=VALUE, such as preset=bss2", _CONFORM + "test_the_plugin_does_nothing_unless_a_target_is_named_and_refuses_one_that_is_not_there"),
+    ("FixedDevice.read_codes", "holds no program image: {}; load again", "tests/conformance/test_reading_back.py::test_a_board_whose_memory_holds_no_image_says_so_until_it_is_loaded_again"),
+    ("cost_of", "give net(spikes) with the network, or device.run(spikes) with the program that was loaded", "tests/cost/test_counts.py::test_a_record_of_something_else_is_refused"),
     ("JoinedRanks._end", "{}. Rank {} ends too. {}", _LOST),
     ("group.joined", "see that all were started, and that the address is right", "tests/ranks/test_processes.py::test_two_processes_by_torchrun_have_the_weights_of_one"),
     ("_check_features", "build the layer with reset={}", _ANALOG + "test_features_that_a_target_lacks_are_left_out_as_said"),

@@ -11,16 +11,16 @@ from . import (
     made_of,
     neuron_options,
     program_digests,
-    recordings,
     refused_networks,
     refused_use,
     rest_and_repeats,
     spike_times,
     weight_cells,
+    what_is_recorded,
 )  # fmt: skip
 
 _MODULES = (
-    made_of, recordings, spike_times, rest_and_repeats, weight_cells, neuron_options, event_accounts, program_digests, deadlines,
+    made_of, what_is_recorded, spike_times, rest_and_repeats, weight_cells, neuron_options, event_accounts, program_digests, deadlines,
     latencies, gradient_parity, refused_use, refused_networks,
 )  # fmt: skip
 

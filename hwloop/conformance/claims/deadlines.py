@@ -7,7 +7,7 @@ import time
 
 from ...errors import TargetError
 from ...mapping import Program
-from ..claim import Violation, claim, demand
+from ..claim import claim, demand
 from ..subject import Subject
 
 #: A deadline (s) that no line and no process can keep, and how long the error may take to come (s): what is ended takes its time.
@@ -43,9 +43,9 @@ def gives_up_at_its_deadline(subject: Subject) -> None:
     demand(outcome, f"nothing came back within {PATIENCE:g} s with a deadline of {IMPOSSIBLE:g} s")
     error = outcome[0]
     demand(error is not None, f"it answered after {took:.3g} s with a deadline of {IMPOSSIBLE:g} s, and raised nothing")
-    if not isinstance(error, TargetError):
-        raise Violation(
-            f"with a deadline of {IMPOSSIBLE:g} s it raised {type(error).__name__}, no TargetError"
-        ) from error
+    demand(
+        isinstance(error, TargetError),
+        f"with a deadline of {IMPOSSIBLE:g} s it raised {type(error).__name__}, no TargetError: {error}",
+    )
     _, recording = subject.measure(net, spikes)
     demand(recording.output.counts.any(), "with its own deadline it then answers nothing")

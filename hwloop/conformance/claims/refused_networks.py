@@ -143,9 +143,10 @@ def refuses_currents_and_starts_that_it_lacks(subject: Subject) -> None:
     if limits.bias and limits.initial_membrane:
         skip("it has both")
     if not limits.bias:
-        biased = Network([Dense(2, 2, bias=True), subject.lif(2)]).double()
+        dense = Dense(2, 2, bias=True)
         with torch.no_grad():
-            biased.layers[0].bias += 0.25  # type: ignore[operator, union-attr]  # a Dense with bias
+            dense.get_parameter("bias").fill_(0.25)
+        biased = Network([dense, subject.lif(2)]).double()
         _refused(subject, biased, "a bias")
     if not limits.initial_membrane:
         started = Network([Dense(2, 2), subject.lif(2, v_init=0.5)]).double()

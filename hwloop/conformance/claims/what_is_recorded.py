@@ -10,8 +10,8 @@ from ...device.registry import repetitions
 from ...errors import InputError
 from ...record import RanOn, Recording
 from ...spikes import Spikes
-from ..claim import Violation, claim, demand
-from ..subject import Subject
+from ..claim import claim, demand
+from ..subject import Subject, refusal
 
 
 @claim("recording")
@@ -42,10 +42,8 @@ def orders_events_in_time(subject: Subject) -> None:
     """
     _, recording = subject.measure(subject.network(), subject.usual)
     for k, p in enumerate(recording.populations):
-        try:
-            Spikes(p.times, p.units, p.counts, p.n_units, p.t_stop)
-        except InputError as error:
-            raise Violation(f"population {k}: {error}") from None
+        error = refusal(lambda p=p: Spikes(p.times, p.units, p.counts, p.n_units, p.t_stop), InputError)  # type: ignore[misc]
+        demand(error is None, f"population {k}: {error}")
         times = torch.where(p.valid, 0.0, p.times)
         demand(bool(((times == 0) | torch.isinf(times)).all()), f"population {k}: padding that is not infinite")
 
