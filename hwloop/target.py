@@ -1,5 +1,9 @@
 """What a backend imports, and what is known of targets by name: the public face of :mod:`hwloop.device.registry`."""
 
+from .device.abilities import CodeReader as CodeReader
+from .device.abilities import Hurried as Hurried
+from .device.abilities import Promises as Promises
+from .device.abilities import Promising as Promising
 from .device.registry import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
 from .device.registry import Capabilities as Capabilities
 from .device.registry import Device as Device

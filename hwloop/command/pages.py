@@ -36,7 +36,7 @@ def add_costs(report: Report, cost: Cost, source: Source) -> Report:
         f"{cost.samples} samples, operations counted on their recorded spikes: effective synaptic events are of weights that are not "
         "zero, connected ones of all synapses, dense ones of every synapse at every step of a clocked machine."
     )
-    tables = [Table(caption, columns, rows, source) for caption, columns, rows in cost.tables()]
+    tables = [Table(caption, columns, rows, source) for caption, columns, rows in cost.tables(clock=False)]
     return report.add_section("What an answer costs", text, tables=tables)
 
 

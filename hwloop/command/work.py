@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..compare import Comparison, compare
+from ..compare.source import Source
 from ..cost import Cost, cost_of
 from ..device.deploy import deploy, run_on
 from ..device.registry import Device, StepChoice, Target, choose_dt
@@ -160,6 +161,8 @@ def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], 
 
 def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> None:
     """Compare simulated and measured spikes on test samples."""
+    from ..compare import html
+
     experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
     data = task.test if samples is None else task.test.select(slice(0, samples))
@@ -177,10 +180,13 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, fol
     terminal.say(comparison.to_text(width=terminal.width()).rstrip())
     if folder is not None:
         folder.begin(experiment)
-        comparison.to_html(folder.path / "report.html")
+        cost = cost_of(recording, program, decision=experiment.decision)
+        page = html.comparison_report(comparison)
+        pages.add_costs(page, cost, Source.of(recording)).write(folder.path / "report.html")
         comparison.to_json(folder.path / "comparison.json")
         first = comparison.divergences.summary()
-        summarise(folder, experiment, results, {"first_divergence": first, "layers": layers(comparison), **chosen})
+        content = {"first_divergence": first, "layers": layers(comparison), "cost": cost.to_dict(), **chosen}
+        summarise(folder, experiment, results, content)
 
 
 def layers(comparison: Comparison) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def load_expectations(path: Path | str) -> Expectations:
 
     try:
         content = tomllib.loads(read_bytes(path, MOST_BYTES).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is no TOML: {error}; mend it there") from error
     document = parse_document(ExpectationsText, json.dumps(content, default=str).encode(), str(path))
     found: dict[str, str] = {}

@@ -39,7 +39,7 @@ class Latency:
     """Time to the decision, mean and worst of the samples that have one, in model and in device seconds; ``silent``: others.
 
     None where no sample has one, and in device seconds where there is no device.
-    ``host`` is the wall time of the run by sample, transfer and emulation included; None in simulation.
+    ``seconds`` is the wall time of the run by sample, transfer and emulation included; None in simulation.
     """
 
     model: float | None
@@ -47,7 +47,7 @@ class Latency:
     device: float | None
     device_worst: float | None
     silent: int
-    host: float | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Cost:
             return None
         return min(e.low for e in self.energies), max(e.high for e in self.energies)
 
-    def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str | float | None, ...]]]]:
-        """``(caption, columns, rows)``: operations by sample, and what they take."""
+    def tables(self, *, clock: bool = True) -> list[tuple[str, tuple[str, ...], list[tuple[str | float | None, ...]]]]:
+        """``(caption, columns, rows)``: operations by sample, and what they take; without ``clock`` nothing that differs by run."""
         columns = ("population", "effective", "connected", "dense", "membrane updates", "spikes")
         rows: list[tuple[str | float | None, ...]] = [
             (part.name, *(self.per_sample(value) for value in _values(part)))
@@ -96,12 +96,12 @@ class Cost:
             ("input spikes", f"{self.input_spikes / self.samples:.4g} by sample"),
             ("memory of weights", f"{self.memory.weights} bytes"),
             ("memory of state", f"{self.memory.states} bytes, {self.memory.state_values} values"),
-            *self._latency_rows(),
+            *self._latency_rows(clock),
             *self._energy_rows(),
         ]
         return [(caption, columns, rows), ("Memory, latency and energy.", ("what", "value"), facts)]
 
-    def _latency_rows(self) -> list[tuple[str, str]]:
+    def _latency_rows(self, clock: bool) -> list[tuple[str, str]]:
         found = self.latency
         pairs = (("model", found.model, found.model_worst), ("device", found.device, found.device_worst))
         rows = [
@@ -109,8 +109,8 @@ class Cost:
             for clock, mean, worst in pairs
             if mean is not None and worst is not None
         ]
-        if found.host is not None:
-            rows.append(("wall time of the run", f"{found.host:.4g} s by sample"))
+        if clock and found.seconds is not None:
+            rows.append(("wall time of the run", f"{found.seconds:.4g} s by sample"))
         return [*rows, ("samples without decision", f"{found.silent} of {self.samples}")]
 
     def _energy_rows(self) -> list[tuple[str, str]]:
@@ -210,7 +210,7 @@ def _latency(record: Record, limits: Capabilities | None, decision: Decision, t_
     return Latency(
         model=mean, model_worst=worst, device=None if scale is None or mean is None else mean * scale,
         device_worst=None if scale is None or worst is None else worst * scale, silent=samples - len(decided),
-        host=record.wall_time / samples if isinstance(record, Recording) else None,
+        seconds=record.wall_time / samples if isinstance(record, Recording) else None,
     )  # fmt: skip
 
 

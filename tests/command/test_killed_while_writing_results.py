@@ -72,6 +72,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     for module, name, heavy in [
         (work, "load_on", work.load_on), (work, "simulated", work.simulated),
         (work, "measured", work.measured), (work, "run_on", work.run_on), (work, "compare", work.compare),
+        (work, "cost_of", work.cost_of),
         (calibrate_command, "simulated", calibrate_command.simulated), (calibrate_command, "measured", calibrate_command.measured),
         (calibrate_command, "_calibrated", few_calibrated),
     ]:  # fmt: skip

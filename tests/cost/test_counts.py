@@ -250,7 +250,7 @@ def test_latency_is_that_of_the_first_output_spike_in_model_and_device_seconds(
     assert latency.model == pytest.approx(float(decided.double().mean()))
     assert latency.model_worst == pytest.approx(float(decided.max()))
     assert latency.device == pytest.approx(latency.model / 1000)
-    assert latency.host == recording.wall_time / len(inputs)
+    assert latency.seconds == recording.wall_time / len(inputs)
     counting = cost_of(recording, program, decision="count").latency
     assert (counting.model, counting.device) == (pytest.approx(inputs.t_stop), pytest.approx(inputs.t_stop / 1000))
     assert counting.silent == 0

@@ -22,6 +22,7 @@ from hwloop.bundle.files import MEMBERS
 from hwloop.checkpoint import _unpack_state, load_checkpoint, save_checkpoint
 from hwloop.command.data_provenance import keep
 from hwloop.command.data_provenance import stored as kept_digests
+from hwloop.conformance import load_expectations
 from hwloop.event_files import read_events, write_events
 from hwloop.experiment import Experiment
 from hwloop.mapping import stored
@@ -173,6 +174,10 @@ def readers(folder: Path) -> dict[str, Reader]:
         "document": Reader(json.dumps({"format": "k", "version": 1, "a": [1, {"b": 2.5}]}).encode(),
                            lambda path: storage.read_json(path, kind="k", version=1)),
         "experiment": Reader(TINY.read_bytes(), Experiment.load, "file.toml"),
+        "known failures": Reader(
+            b'format = "hwloop-conformance-expected"\nversion = 1\n[[expected]]\nclaim = "refuses_loops"\nreason = "old"\n',
+            load_expectations, "file.toml",
+        ),
         "preset": Reader((Path(hl.__file__).parents[1] / "backends/hwloop_emulator/presets/bss2.toml").read_bytes(), Preset.load, "file.toml"),
         "program": Reader(stored_program, lambda path: stored.load(path.read_bytes(), limits, str(path))),
         "events (npz)": Reader(of("x.npz"), read_events),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hwloop.device.abilities import Promises
 from hwloop.errors import InputError, TargetError
 from hwloop.mapping import Capabilities, Program, Range, ScaleRule, compile_network
 from hwloop.network import Network
 from hwloop.spikes import Spikes
-from hwloop.target import DeviceBase, Measured, repeat
+from hwloop.target import DeviceBase, Measured, Promises, repeat
 
 from .driver import Array, Driver, DriverError
 
