@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -13,6 +12,8 @@ import pytest
 
 from hwloop.conformance import CLAIMS
 from tests.cli_runs import done, refused, run
+
+pytest_plugins = ["pytester"]
 
 KNOWN = 'format = "hwloop-conformance-expected"\nversion = 1\n[[expected]]\nclaim = "{}"\nreason = "old"\n'
 #: Few and cheap.
@@ -68,41 +69,56 @@ def test_a_check_that_was_recorded_is_answered_again_from_its_log(tmp_path: Path
     assert "was not recorded" in other.stdout
 
 
-def pytest_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(folder), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "pytest", "-p", "hwloop.conformance.plugin", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300, check=False
-    )  # fmt: skip
+def plugged(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("-p", "hwloop.conformance.plugin", "-p", "no:cacheprovider", *arguments)
 
 
-def test_the_plugin_runs_a_test_for_each_claim_beside_ones_own(third_parties: Path) -> None:
-    (third_parties / "test_own.py").write_text("def test_own():\n    pass\n")
-    (third_parties / "known.toml").write_text(KNOWN.format("orders_events_in_time"))
-    found = pytest_run(
-        third_parties, "-rs", "-v", "--hwloop-target", "mychip:0", "--hwloop-option", "tick=1e-5", "--hwloop-expected", "known.toml",
+@pytest.mark.usefixtures("third_parties")
+def test_the_plugin_runs_a_test_for_each_claim_beside_ones_own(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_own="def test_own():\n    pass\n")
+    pytester.path.joinpath("known.toml").write_text(KNOWN.format("orders_events_in_time"))
+    found = plugged(
+        pytester, "-v", "--hwloop-target", "mychip:0", "--hwloop-option", "tick=1e-5", "--hwloop-expected", "known.toml",
         "-k", "own or orders or delays_the or names_the_program",
     )  # fmt: skip
-    assert found.returncode == 1
-    text = found.stdout
+    assert found.ret == 1
+    text = found.stdout.str()
     assert f"collected {len(CLAIMS) + 1} items" in text
     assert "test_own.py::test_own PASSED" in text
     assert "hwloop-conformance::names_the_program_that_ran PASSED" in text
     assert "hwloop-conformance::delays_the_spikes_of_each_input SKIPPED (no delays)" in text
     assert "[XPASS(strict)] old" in text
-    summary = text.strip().splitlines()[-1]
-    assert "1 failed" in summary
-    assert "skipped" in summary
+    found.assert_outcomes(passed=2, skipped=2, failed=1)
 
 
-def test_the_plugin_does_nothing_unless_a_target_is_named_and_refuses_one_that_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "test_own.py").write_text("import sys\n\ndef test_own():\n    assert 'torch' not in sys.modules\n")
-    found = pytest_run(tmp_path, "-q")
-    assert found.returncode == 0, found.stdout
-    assert "1 passed" in found.stdout
-    found = pytest_run(tmp_path, "-q", "--hwloop-target", "loihi", "--hwloop-option", "dt")
-    assert found.returncode == 4
-    assert "--hwloop-option 'dt'; allowed: KEY=VALUE, such as preset=bss2" in found.stdout + found.stderr
-    found = pytest_run(tmp_path, "-q", "--hwloop-target", "nochip:0")
-    assert found.returncode == 4
-    assert "unknown target 'nochip:0'; available" in found.stdout + found.stderr
+def test_a_broken_claim_says_what_it_demands_and_by_what_it_is_broken(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.conformance.faulty_chips import FAULTS
+
+    monkeypatch.setattr("hwloop.device.registry.find", lambda name: FAULTS["delays dropped"][0]())
+    found = plugged(pytester, "--hwloop-target", "faulty", "-k", "delays_the")
+    found.assert_outcomes(failed=1)
+    text = found.stdout.str()
+    assert "Networks that learn delays are lost on a device that drops them." in text
+    assert "broken by sound: spikes are 0.02 s from where their delay puts them" in text
+    assert "Traceback" not in text
+
+
+def test_the_plugin_does_nothing_unless_a_target_is_named_and_refuses_one_that_is_not_there(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(test_own="def test_own():\n    pass\n")
+    plugged(pytester, "-q").assert_outcomes(passed=1)
+    found = plugged(pytester, "-q", "--hwloop-target", "loihi", "--hwloop-option", "dt")
+    assert found.ret == 4
+    assert "--hwloop-option 'dt'; allowed: KEY=VALUE, such as preset=bss2" in found.stderr.str()
+    found = plugged(pytester, "-q", "--hwloop-target", "nochip:0")
+    assert found.ret == 4
+    assert "unknown target 'nochip:0'; available" in found.stderr.str()
+
+
+def test_loading_the_plugin_imports_nothing_heavy() -> None:
+    code = "import sys, hwloop.conformance.plugin; print([m for m in ('torch', 'numpy', 'numba') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
