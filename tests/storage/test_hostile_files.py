@@ -34,7 +34,7 @@ MOST_SECONDS, MOST_MEMORY = 2.0, 512 * 2**20
 NAMES = (
     "bundle", "bundle with right sums", "log", "log with right sums", "checkpoint manifest", "checkpoint data",
     "checkpoint data with right sums", "calibration", "calibration, edited", "hardened weights", "summary", "document",
-    "experiment", "preset", "program", "events (npz)", "events (NIRData)", "NIR graph", "netx", "npy",
+    "experiment", "known failures", "preset", "program", "events (npz)", "events (NIRData)", "NIR graph", "netx", "npy",
     "address events", "table of labels", "digests of data", "idx", "idx.gz",
 )  # fmt: skip
 
