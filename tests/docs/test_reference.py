@@ -16,7 +16,7 @@ from .support import DOCS
 MODULES = (
     "hwloop.losses", "hwloop.membrane_losses", "hwloop.margin_losses", "hwloop.encoding", "hwloop.datasets",
     "hwloop.experiment", "hwloop.own_data", "hwloop.training", "hwloop.rules", "hwloop.ranks", "hwloop.simulate", "hwloop.record",
-    "hwloop.network", "hwloop.mapping", "hwloop.compare", "hwloop.target", "hwloop.device.trim", "hwloop.errors",
+    "hwloop.network", "hwloop.mapping", "hwloop.compare", "hwloop.conformance", "hwloop.cost", "hwloop.target", "hwloop.device.trim", "hwloop.errors",
     "hwloop.bundle", "hwloop.session_log", "hwloop_calibration", "hwloop_emulator", "hwloop_loihi", "hwloop_lava",
     "hwloop_serial", "hwloop_replay",
 )  # fmt: skip
