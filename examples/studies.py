@@ -30,6 +30,7 @@ from typing import Any
 import noise_rows
 import rule_rows
 import torch
+import twin_rows
 import yield_rows
 from study_rows import STUDIES, TEST_REPEATS, Row, base_network, experiment_of, name_of, network_folder, path_of
 
@@ -210,6 +211,7 @@ RUNNERS: dict[str, Callable[[Row, Path, str | None], Row]] = {
     "counting": rule_rows.train_counting,
     "counting-chip": rule_rows.counting_on_chip,
     "yield": _yield_row,
+    "twin": twin_rows.on_twin,
     "noise-base": noise_rows.train,
     "noise": noise_rows.on_chip_row,
 }

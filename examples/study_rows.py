@@ -15,6 +15,8 @@ from hwloop.experiment import Experiment
 
 SEEDS, BASES, CHIPS, QUIET_CHIPS, SPREADS = range(5), range(3), range(10), range(5), (0.1, 0.2)
 MNIST_CHIPS, FULL_SCALE_SEEDS = range(3), range(3)
+#: Fine-tuning without noise: there is little to repair, and averaged weights keep what training found.
+GENTLE = {"epochs": 2, "lr": 5e-4, "averaging": 0.995}
 #: Steps (s) on the fixed-point target beside the one that is measured to be best: coarse ones are what the loop repairs.
 COARSE = (1e-3, 4e-4)
 #: Runs of the test set on a chip: its noise adds to the sampling error of one run.
@@ -81,7 +83,12 @@ def _full_scale() -> list[list[Row]]:
     rows: list[Row] = [
         {"study": "software", "experiment": name, "seed": seed} for name in dense for seed in FULL_SCALE_SEEDS
     ]
-    return [[*rows, {"study": "software", "experiment": "mnist-conv-count", "seed": 0}]]
+    on_loihi: list[Row] = [
+        {"study": "loihi", "experiment": name, "seed": 0, "dt": dt, "finetune": finetune}
+        for name in dense
+        for dt, finetune in ((1e-4, GENTLE), ("auto", {}))
+    ]
+    return [[*rows, {"study": "software", "experiment": "mnist-conv-count", "seed": 0}], on_loihi]
 
 
 def _mnist_16() -> list[list[Row]]:
@@ -90,7 +97,8 @@ def _mnist_16() -> list[list[Row]]:
         {"study": "chip", "experiment": name, "seed": 0, "chip": chip, "variant": {}} for chip in MNIST_CHIPS
     ]
     ceiling: Row = {"study": "chip", "experiment": name, "seed": 0, "chip": 0, "variant": {"mismatch": False}}
-    return [[{"study": "software", "experiment": name, "seed": 0}], [*chips, ceiling]]
+    twins: list[Row] = [{"study": "twin", "experiment": name, "seed": 0, "chip": chip} for chip in MNIST_CHIPS]
+    return [[{"study": "software", "experiment": name, "seed": 0}], [*chips, ceiling, *twins]]
 
 
 def _fixed_point() -> list[list[Row]]:
@@ -100,9 +108,7 @@ def _fixed_point() -> list[list[Row]]:
     rows: list[Row] = [
         {"study": "loihi", "experiment": yin_yang, "seed": seed, "dt": dt} for dt in ("auto", *COARSE) for seed in BASES
     ]
-    # gentle: without noise there is little to repair, and averaged weights keep what training found
-    gentle = {"epochs": 2, "lr": 5e-4, "averaging": 0.995}
-    rows += [{"study": "loihi", "experiment": mnist, "seed": 0, "dt": dt, "finetune": gentle} for dt in (1e-4, 4e-4)]
+    rows += [{"study": "loihi", "experiment": mnist, "seed": 0, "dt": dt, "finetune": GENTLE} for dt in (1e-4, 4e-4)]
     # the finest step: as is alone
     rows += [{"study": "loihi", "experiment": mnist, "seed": 0, "dt": "auto", "finetune": {}}]
     table: Row = {"study": "convergence", "experiment": yin_yang, "seed": 0}
