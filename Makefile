@@ -74,7 +74,7 @@ mutants: $(VENV)/.installed  ## a slip of the pen in each of 100 places of the s
 	nice $(RUN) -m tests.mutation.plant $(MUTANTS_ARGS)
 
 studies: $(VENV)/.installed  ## the long experiments behind the figures of the docs (hours)
-	$(RUN) examples/studies.py --out $(OUT)/studies
+	$(RUN) studies/run.py --out $(OUT)/studies
 
 clean:  ## remove what the other targets made, environments included
 	rm -rf $(VENV) $(BENCH_VENV) $(INTEROP_VENV) $(OUT) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

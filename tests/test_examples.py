@@ -23,7 +23,8 @@ from .remedies.data_files import written
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BACKEND = EXAMPLES / "third_party_backend"
-SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *BACKEND.glob("*.py")])
+STUDIES = EXAMPLES.parent / "studies"
+SCRIPTS = sorted([*EXAMPLES.glob("*.py"), *BACKEND.glob("*.py"), *STUDIES.glob("*.py")])
 
 
 def load(path: Path) -> ModuleType:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: Folders of the project's own Python files.
-SOURCES = ("hwloop", "backends", "calibration", "docs", "tests", "examples")
+SOURCES = ("hwloop", "backends", "calibration", "docs", "tests", "examples", "studies")
 
 #: Lines of a file. One that grows beyond holds two ideas: split it.
 LONGEST = 400

@@ -18,7 +18,15 @@ ROOT = Path(__file__).parents[2]
 #: Pages that stand elsewhere in the repository: path there, and in the site.
 PAGES = {"CHANGELOG.md": "changelog.md", "backends/hwloop_serial/PROTOCOL.md": "protocol.md"}
 #: Folders whose files can be read from the site as they are.
-SHOWN = ("examples", "hwloop/experiments", "hwloop/device", "hwloop/cost", "backends/hwloop_emulator/presets", "tests")
+SHOWN = (
+    "examples",
+    "studies",
+    "hwloop/experiments",
+    "hwloop/device",
+    "hwloop/cost",
+    "backends/hwloop_emulator/presets",
+    "tests",
+)
 #: Kinds of such files.
 KINDS = (".py", ".toml", ".md")
 

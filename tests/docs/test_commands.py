@@ -63,9 +63,9 @@ def test_targets_of_make_and_scripts_of_a_page_exist(page: Path) -> None:
             assert words[1] in targets, line
         for word in words if re.match(r"(?:python|pytest|torchrun)\b", line) else ():
             path = word.split("::")[0]
-            if re.fullmatch(r"(?:examples|tests|docs|backends)/[\w./-]+", path):
+            if re.fullmatch(r"(?:examples|studies|tests|docs|backends)/[\w./-]+", path):
                 assert (ROOT / path).exists(), line
-        script = re.match(r"(?:python|torchrun .*?) ((?:examples|docs|backends)/[\w./]+\.py)(.*)", line)
+        script = re.match(r"(?:python|torchrun .*?) ((?:examples|studies|docs|backends)/[\w./]+\.py)(.*)", line)
         if script:
             source = (ROOT / script[1]).read_text("utf-8")
             for option in re.findall(r"(?<=\s)--[a-z-]+", script[2]):

@@ -13,16 +13,16 @@ import pytest
 from hwloop import rules, storage
 from hwloop.errors import DataError
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture
 def page() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(EXAMPLES))
+    sys.path.insert(0, str(STUDIES))
     try:
         yield importlib.import_module("rules_page")
     finally:
-        sys.path.remove(str(EXAMPLES))
+        sys.path.remove(str(STUDIES))
 
 
 def write_row(folder: Path, recipe: str, test: float) -> None:

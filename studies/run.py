@@ -1,16 +1,16 @@
 """The long experiments behind the figures of docs/figures.md: every row is one JSON file, so an interrupted run goes on.
 
-    python examples/studies.py yin-yang --out out/studies        # software, 5 seeds, published test set
-    python examples/studies.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
-    python examples/studies.py mnist --out out/studies           # 784-350-10 in software, full data set
-    python examples/studies.py full-scale --out out/studies      # the seed paper's experiments; --rows picks some of them
-    python examples/studies.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
-    python examples/studies.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
-    python examples/studies.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
-    python examples/studies.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
-    python examples/studies.py yield --out out/studies           # 30 chips by every strategy; also out/studies/yield/
-    python examples/studies.py noise --out out/studies           # 10 chips: single runs, repeats until sure; out/studies/noise.svg
-    python examples/studies.py table --out out/studies           # what is there so far
+    python studies/run.py yin-yang --out out/studies        # software, 5 seeds, published test set
+    python studies/run.py chips --out out/studies           # 3 base networks on 10 chips, 10 and 20 % spread
+    python studies/run.py mnist --out out/studies           # 784-350-10 in software, full data set
+    python studies/run.py full-scale --out out/studies      # the seed paper's experiments; --rows picks some of them
+    python studies/run.py mnist-16 --out out/studies        # 256-128-10: software, as is and in the loop on 3 chips
+    python studies/run.py loihi --out out/studies           # fixed point: step, as is, fine-tuned; convergence
+    python studies/run.py lava --out out/studies            # lava-nc itself beside its twin, first test samples
+    python studies/run.py rules --out out/studies           # MNIST 784-400-10 by each training rule in steps
+    python studies/run.py yield --out out/studies           # 30 chips by every strategy; also out/studies/yield/
+    python studies/run.py noise --out out/studies           # 10 chips: single runs, repeats until sure; out/studies/noise.svg
+    python studies/run.py table --out out/studies           # what is there so far
 
 Without a name: all of them. Test sets are looked at once, at the end of a row; every choice is made on validation data.
 """

@@ -1,7 +1,7 @@
 """Writes the page that compares the training rules: what they need and keep, what they cost, where they run.
 
-    python examples/studies.py rules --out out/studies       # trains and deploys; hours
-    python examples/rules_page.py --studies out/studies --page docs/rules.md
+    python studies/run.py rules --out out/studies       # trains and deploys; hours
+    python studies/rules_page.py --studies out/studies --page docs/rules.md
 
 Nothing on the page is typed in but what each rule's exactness rests on, with the tests that show it: needs come from the
 rules, refusals from the targets, times from a run here and now, accuracies from the rows of the study that are there.
@@ -91,7 +91,7 @@ def _head() -> list[str]:
     return [
         "# Training rules",
         "",
-        "Written by `python examples/rules_page.py`; do not edit. All rules share data, losses, trainer, checkpoints and targets: "
+        "Written by `python studies/rules_page.py`; do not edit. All rules share data, losses, trainer, checkpoints and targets: "
         "`hl.fit(net, task, loss, rule=NAME)`.",
         "",
     ]
