@@ -1,6 +1,6 @@
 # `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow soak lint format docs notebooks bench mutants studies clean
+.PHONY: help venv demo test test-slow soak lint format docs notebooks dist bench mutants studies clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -69,6 +69,11 @@ docs: $(VENV)/.installed  ## the documentation as a site, in out/docs; warnings 
 
 notebooks: $(VENV)/.installed  ## the tutorials as notebooks, in out/notebooks, each executed once
 	$(RUN) docs/tools/notebooks.py --out $(OUT)/notebooks --execute
+
+dist: $(VENV)/.installed  ## wheel and source distribution in out/dist; the demo from the wheel in an empty environment of each Python
+	rm -rf $(OUT)/dist build
+	$(RUN) -m build --no-isolation --outdir $(OUT)/dist
+	$(RUN) tests/packaging/empty_environments.py $(OUT)/dist/*.whl
 
 mutants: $(VENV)/.installed  ## a slip of the pen in each of 100 places of the source: the share that the tests notice
 	nice $(RUN) -m tests.mutation.plant $(MUTANTS_ARGS)
