@@ -17,6 +17,8 @@ from hwloop.errors import OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
+from .browser.looking import browser, faults
+
 TINY = Experiment.load(Path(__file__).with_name("tiny.toml")).changed(
     task={"train": 200}, network={"hidden": [20]}, training={"epochs": 4}, finetune={"epochs": 1, "lr": 0.01}
 )
@@ -45,6 +47,12 @@ def test_both_comparisons_are_with_the_software_network(demo: DemoResult) -> Non
         assert before.simulated.output.times.equal(after.simulated.output.times)
         assert before.decisions.accuracy_simulated == pytest.approx(demo.software.accuracy)
         assert before.provenance["program_digest"] != after.provenance["program_digest"] or chip.loop.best_epoch == 0
+
+
+def test_the_report_is_read_in_a_browser(demo: DemoResult, tmp_path: Path) -> None:
+    demo_report(demo).write(tmp_path / "report.html")
+    with browser() as opened:
+        assert faults(opened, tmp_path / "report.html") == []
 
 
 def test_the_report_stands_alone_and_says_where_everything_ran(demo: DemoResult) -> None:

@@ -100,7 +100,7 @@ def ratios(rows: Sequence[Row]) -> Figure:
         axes.set_xticks(range(len(names)), names)
         axes.set_ylabel("hwloop's samples/s over the peer's")
         axes.grid(axis="y")
-        axes.legend(ncols=5, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+        axes.legend(ncols=5, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
         svg = plotting.to_svg(figure)
     return Figure(svg, "Ratio by workload and peer, median and quartiles; above the line hwloop is ahead.", _HERE)
 
@@ -131,7 +131,7 @@ def growth(points: Sequence[Point]) -> Figure:
             panel.set_xlabel(NAMES[axis])
             panel.grid()
         row[0].set_ylabel("CPU time a sample (s)")
-        figure.legend(*row[0].get_legend_handles_labels(), ncols=6, fontsize=7, loc="outside lower center")
+        figure.legend(*row[0].get_legend_handles_labels(), ncols=6, fontsize=8, loc="outside lower center")
         svg = plotting.to_svg(figure)
     return Figure(svg, "CPU time of a sample, forward and backward, as one thing grows.", _HERE)
 

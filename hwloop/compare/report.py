@@ -26,7 +26,7 @@ from .map_figures import neuron_map as neuron_map
 from .source import Figure as Figure
 from .source import Source as Source
 from .source import Sources as Sources
-from .source import source_line
+from .source import program_line, source_line
 from .spike_figures import ErrorSet as ErrorSet
 from .spike_figures import error_histogram as error_histogram
 from .spike_figures import raster as raster
@@ -64,6 +64,11 @@ class Table:
     def source_line(self) -> str:
         """Where the data ran, in one line."""
         return source_line(self.source)
+
+    @property
+    def program_line(self) -> str:
+        """Which programs ran, for who asks."""
+        return program_line(self.source)
 
     @property
     def cells(self) -> list[list[str]]:

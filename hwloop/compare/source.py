@@ -41,21 +41,30 @@ Sources: TypeAlias = "Source | Sequence[Source]"
 
 
 def source_line(sources: Sources) -> str:
-    """One line for a caption, such as "Ran on: simulator; emulator, emulator:7, program 3fa9c1d7e2b8".
-
-    Devices that ran one program stand together; of many, the first are named.
-    """
-    devices: dict[tuple[str, str], list[str]] = {}
-    for source in [sources] if isinstance(sources, Source) else sources:
-        known = devices.setdefault((source.ran_on, source.program_digest[:DIGEST_DIGITS]), [])
+    """One line for a caption, such as "Ran on: simulator; emulator, emulator:7"; of many devices the first are named."""
+    devices: dict[str, list[str]] = {}
+    for source in _each(sources):
+        known = devices.setdefault(source.ran_on, [])
         if source.device_id and source.device_id not in known:
             known.append(source.device_id)
-    return "Ran on: " + "; ".join(_group(*key, names) for key, names in devices.items())
+    return "Ran on: " + "; ".join(_group(ran_on, names) for ran_on, names in devices.items())
 
 
-def _group(ran_on: str, digest: str, names: list[str]) -> str:
+def program_line(sources: Sources) -> str:
+    """Which programs ran, such as "program 3fa9c1d7e2b8 on emulator:7"; empty where none did."""
+    found = dict.fromkeys((s.program_digest[:DIGEST_DIGITS], s.device_id) for s in _each(sources) if s.program_digest)
+    shown = [f"program {digest}" + (f" on {device}" if device else "") for digest, device in found]
+    more = [f"{len(shown) - NAMED_DEVICES} more"] if len(shown) > NAMED_DEVICES else []
+    return "; ".join([*shown[:NAMED_DEVICES], *more])
+
+
+def _each(sources: Sources) -> Sequence[Source]:
+    return [sources] if isinstance(sources, Source) else sources
+
+
+def _group(ran_on: str, names: list[str]) -> str:
     more = [f"{len(names) - NAMED_DEVICES} more"] if len(names) > NAMED_DEVICES else []
-    return ", ".join([ran_on, *names[:NAMED_DEVICES], *more, *([f"program {digest}"] if digest else [])])
+    return ", ".join([ran_on, *names[:NAMED_DEVICES], *more])
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,11 @@ class Figure:
     def source_line(self) -> str:
         """Where the data ran, in one line."""
         return source_line(self.source)
+
+    @property
+    def program_line(self) -> str:
+        """Which programs ran, for who asks."""
+        return program_line(self.source)
 
     def inline(self, figure: int, section: int) -> Markup:
         """The plot with ids of its own, so that several stand on one page, and its caption for screen readers."""

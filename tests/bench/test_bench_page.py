@@ -10,6 +10,8 @@ from hwloop.bench.growth import AXES, Point
 from hwloop.bench.peers.base import Description
 from hwloop.bench.results import Row
 
+from ..browser.looking import browser, faults
+
 
 def test_a_page_of_all_parts_is_written(tmp_path: Path) -> None:
     what = Description("1", "float32", "exact", None, 1)
@@ -26,3 +28,5 @@ def test_a_page_of_all_parts_is_written(tmp_path: Path) -> None:
     assert text.count("<svg") == 2
     assert "mathdefault" not in text
     assert "not run: not installed" in text
+    with browser() as opened:
+        assert faults(opened, tmp_path / "report.html") == []

@@ -20,6 +20,8 @@ from hwloop_calibration.yield_.strategies import STRATEGIES, Setting, apply_stra
 from hwloop_calibration.yield_.study import prepare, run_study
 from hwloop_emulator import Preset
 
+from ..browser.looking import browser, faults
+
 SMALL: dict[str, Any] = {
     "network": {"hidden": [20]},
     "training": {"epochs": 10, "lr_decay": 0.8, "averaging": 0.0},
@@ -100,6 +102,8 @@ def test_a_study_adds_up_to_its_report(finished: tuple[YieldPlan, list[RowResult
     assert {r.ran_on for r in results} == {"emulator"}
     report.to_html(tmp_path / "report.html")
     report.to_json(tmp_path / "yield.json")
+    with browser() as opened:
+        assert faults(opened, tmp_path / "report.html") == []
     page = (tmp_path / "report.html").read_text()
     assert "no mismatch, hardened" in page
     assert "<svg" in page

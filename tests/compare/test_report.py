@@ -85,7 +85,10 @@ def test_ids_of_all_figures_differ_and_every_reference_resolves(page: tuple[str,
 def test_every_figure_and_table_says_where_it_ran(page: tuple[str, Page]) -> None:
     html, parsed = page
     assert parsed.tags.count("figure") == html.count('class="source"') > 6
-    assert html.count("Ran on: simulator; emulator, emulator:7, program 3fa9c1d7e2b8") == parsed.tags.count("figure")
+    assert html.count(">Ran on: simulator; emulator, emulator:7<") == parsed.tags.count("figure")
+    assert html.count('title="program 3fa9c1d7e2b8 on emulator:7"') == parsed.tags.count(
+        "figure"
+    )  # for who points at it
 
 
 def test_axes_carry_units(page: tuple[str, Page]) -> None:
@@ -118,8 +121,11 @@ def test_tables_print_numbers_flush_right_and_undefined_as_a_dash() -> None:
 
 def test_many_devices_are_named_in_one_line() -> None:
     sources = [Source("simulator"), *(Source("emulator", f"emulator:{k}", "abc") for k in range(6))]
-    line = Figure("", "", sources).source_line
-    assert line == "Ran on: simulator; emulator, emulator:0, emulator:1, emulator:2, emulator:3, 2 more, program abc"
+    figure = Figure("", "", sources)
+    assert figure.source_line == "Ran on: simulator; emulator, emulator:0, emulator:1, emulator:2, emulator:3, 2 more"
+    devices = ", ".join(f"program abc on emulator:{k}" for k in range(4)).replace(", ", "; ")
+    assert figure.program_line == f"{devices}; 2 more"
+    assert Figure("", "", Source("simulator")).program_line == ""
 
 
 def epochs(n: int) -> list[Epoch]:
