@@ -25,8 +25,8 @@ def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result
 def run_page(experiment: Experiment, results: Sequence[Result]) -> Report:
     """All steps of an experiment; each has a report of its own."""
     report = Report(f"Run of {experiment.name}", experiment.description, _facts(experiment) | _target(experiment))
-    where = ", ".join(f"{step}/report.html" for step in experiment.steps)
-    text = f"What each step did stands beside this page: {where}."
+    report.links = {f"{step}: what it did": f"{step}/report.html" for step in experiment.steps}
+    text = "What each step did has a page of its own; the links above lead there."
     return report.add_section("Accuracy", text, tables=[_results_table(results)], figures=[_bars(results)])
 
 

@@ -116,12 +116,15 @@ class Report:
     facts : mapping of name to value
         Shown in a box at the top: device, program, seeds, versions.
     footer : str
+    links : mapping of name to path
+        Reports that stand beside this one, relative to it.
     """
 
     title: str
     subtitle: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     footer: str = "Made by hwloop."
+    links: Mapping[str, str] = field(default_factory=dict)
     _sections: list[_Section] = field(default_factory=list, repr=False)
 
     def add_section(
@@ -135,8 +138,9 @@ class Report:
         """The page; all text is escaped."""
         facts = [(name, _cell(value)) for name, value in self.facts.items()]
         return _template().render(
-            title=self.title, subtitle=self.subtitle, facts=facts, sections=self._sections, footer=self.footer
-        )
+            title=self.title, subtitle=self.subtitle, facts=facts, sections=self._sections, footer=self.footer,
+            links=self.links,
+        )  # fmt: skip
 
     def write(self, path: Path | str) -> None:
         """Write the page to ``path`` in one step; raises :class:`DataError` where that fails."""

@@ -42,14 +42,31 @@ def test_a_report_is_read_at_every_width_in_light_and_dark(name: str, pages: dic
     assert faults(opened, pages[name]) == []
 
 
+def test_the_page_of_a_run_leads_to_the_pages_of_its_steps(pages: dict[str, Path], opened: Browser) -> None:
+    context = opened.new_context()
+    page = context.new_page()
+    titles = []
+    for step in STEPS:
+        page.goto(pages["run"].as_uri())
+        page.click(f"nav a[href='{step}/report.html']")
+        assert page.url == pages[step].as_uri()
+        titles.append(page.title())
+    assert len(set(titles)) == len(STEPS)
+    context.close()
+
+
 def test_a_wide_table_scrolls_by_the_keyboard(pages: dict[str, Path], opened: Browser) -> None:
     context = opened.new_context(viewport={"width": 400, "height": 900})
     page = context.new_page()
     page.goto(pages["run"].as_uri())
-    page.evaluate("document.querySelector('.scroll').focus()")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(500)  # it scrolls smoothly
-    assert page.evaluate("document.querySelector('.scroll').scrollLeft") > 0
+    page.focus(".scroll")
+    for _ in range(50):  # it scrolls smoothly
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(100)
+        if page.evaluate("document.querySelector('.scroll').scrollLeft") > 0:
+            break
+    else:
+        pytest.fail("the table does not move")
     context.close()
 
 
