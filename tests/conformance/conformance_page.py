@@ -44,7 +44,9 @@ verdict = conform(find("emulator:7", preset="ideal"), claims=["orders_events_in_
 print(verdict.headline)
 ```
 
-    2 passed, 0 skipped, 0 failed
+```text
+2 passed, 0 skipped, 0 failed
+```
 
 ## Known failures
 

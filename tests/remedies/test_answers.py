@@ -11,7 +11,7 @@ import torch
 import hwloop as hl
 from hwloop import class_scores, losses
 from hwloop.datasets import yin_yang
-from hwloop.device.repeats import UntilSure, sure_on
+from hwloop.device.repeats import UntilSure, affordable_lead, sure_on
 from hwloop.experiment import Experiment
 from hwloop.margin_losses import FirstSpikeMargin
 from hwloop.spikes import Spikes
@@ -46,6 +46,15 @@ def measured(decision: str, repeats: Any) -> Any:
 def sure(trial_noise: bool) -> Any:
     with chip(trial_noise=trial_noise) as device:
         return sure_on(device, TASK.validation, 0.1, decision="mean:2", most=2)
+
+
+def budget(mean_runs: Any, error: Any = None, most: int = 3) -> Any:
+    with chip() as device:
+        return sure_on(device, TASK.validation, error, mean_runs=mean_runs, decision="mean:2", most=most)
+
+
+def afforded(mean_runs: float, runs: int) -> Any:
+    return affordable_lead(torch.zeros(runs, 5, 2, dtype=torch.float64), mean_runs)
 
 
 def once() -> Any:
@@ -99,6 +108,9 @@ CASES = [
     Case("reading_of_spikes", "allowed: 'first', 'mean', 'count', or repeats as a whole number", lambda: measured("readout", until()),
          (lambda: measured("first", until()), lambda: measured("mean:2", until()), lambda: measured("count", until()), lambda: measured("first", 2))),
     Case("sure_on", "measure once, repeats=1", lambda: sure(False), (once, lambda: sure(True))),
+    Case("_one_aim", "allowed: one of the two, the other None", lambda: budget(None), (lambda: budget(2.0), lambda: budget(None, 0.1))),
+    option("repeats._one_aim", "allowed: 1 <= mean_runs <= most", budget, "mean_runs", 3.5, 2.0, 3.0),
+    Case("affordable_lead", "allowed: more runs, or a smaller most", lambda: afforded(2.0, 4), (lambda: afforded(4.0, 4), lambda: afforded(2.0, 2))),
     Case("FirstSpikeLoss._lead_of_noise", "state noise, the s that lead counts in", lambda: experiment(lead_hinge=1.0), lambda: experiment(lead_hinge=1.0, noise=1e-4)),
     Case("Experiment._neurons_a_class", "allowed: as many in both", lambda: tuned(1), lambda: tuned(3)),
 ]  # fmt: skip
