@@ -72,6 +72,13 @@ def test_thresholds_of_single_neurons_are_folded_into_their_rows() -> None:
     )
 
 
+def test_the_scale_leaves_room_for_the_row_that_a_low_threshold_makes_largest() -> None:
+    program = compile_loihi(with_weight(network(2, 2, v_th=[1.0, 4.0]), 0, [[1.0, 0.5], [1.0, -0.5]]), DT)
+    assert program.layers[0].saturated == 0
+    assert np.abs(program.layers[0].codes[0]).max() == 127  # its row counts four times
+    assert np.abs(program.layers[0].codes[1]).max() == 32
+
+
 def test_a_leak_becomes_a_bias() -> None:
     program = compile_loihi(network(2, 2, v_leak=2.0), DT)
     layer, exact = program.graph.layers[0], 2.0 * (1 - np.exp(-DT / TAU_MEM))
