@@ -1,4 +1,4 @@
-"""How the training rules are run on MNIST: one recipe a rule, for the study ``rules`` of ``studies.py``.
+"""How the training rules are run on MNIST: one recipe a rule, for the study ``rules`` of ``run.py``.
 
 Thresholds, rates and numbers of epochs were chosen on validation samples of the training set.
 """

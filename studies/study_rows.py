@@ -1,4 +1,4 @@
-"""The rows of the studies of ``studies.py``: which are run, stage by stage, and where each one is kept."""
+"""The rows of the studies of ``run.py``: which are run, stage by stage, and where each one is kept."""
 
 from __future__ import annotations
 
