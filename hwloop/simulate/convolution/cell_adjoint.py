@@ -13,7 +13,7 @@ from ..kernels.adjoint import FASTMATH, inverse_slope
 from ..kernels.exponentials import respond, respond_2
 from ..kernels.narrow import aligned_rows
 from ..kernels.neuron import RATIO_2
-from .cell_lanes import LANES, ROWS, step_back
+from .cell_lanes import LANES, ROWS, run_back, step_back
 from .cell_lists import most_synapses, respond_between, sort_to_cells
 
 #: What a passage leads back to: a spike, the end of a refractory time, or the begin of the interval; ``FRESH`` more where
@@ -63,16 +63,16 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
     """Samples ``lo .. hi``: adds to ``d_weight`` (float64, of the shape of ``weight``) and ``d_times [batch, events]``.
 
     ``inputs`` as in :func:`~.cell_forward.forward_cells`; ``grads``, a plain tuple: gradient of the spike times, share of the
-    floor, whether it skips, ``d_weight``, ``d_times``.
+    floor, whether it skips, ``d_weight``, ``d_times``, whether these are wanted.
     """
     t_in, u_in, n_in, t_stop = inputs
-    grad, floor, skip, d_weight, d_times = grads
+    grad, floor, skip, d_weight, d_times, timed = grads
     dtype, taps, room = weight.dtype, weight.shape[1] - 1, found.times.shape[1]
     kind, blocks, positions = neurons.kind, neurons.blocks, wires.positions
     cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
     first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)
     work = most + cells if neurons.same_taus else 1
-    decay_m, decay_s, gain = np.empty(work), np.empty(work), np.empty(work)
+    span, decay_m, decay_s, gain = np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)
     e_m, e_s, g = np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)
     rate_m, rate_s = np.zeros(LANES, dtype), np.zeros(LANES, dtype)
     state, part = aligned_rows(ROWS, LANES, weight), np.zeros(weight.shape, dtype)
@@ -91,7 +91,7 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
             continue
         sort_to_cells(wires, t_in[b], u_in[b], n_in[b], end_time, first, event, tap)
         if neurons.same_taus:
-            respond_between(kind, wires, t_in[b], end_time, first, event, r_m, r_s, decay_m, decay_s, gain)
+            respond_between(kind, wires, t_in[b], end_time, first, event, r_m, r_s, span, decay_m, decay_s, gain)
         for cell_block in range(cells * blocks):
             k_0, k_1 = first_spike[cell_block], first_spike[cell_block + 1]
             if k_0 == k_1:
@@ -149,9 +149,21 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
             if not neurons.same_taus:
                 for lane in range(LANES):
                     rate_m[lane], rate_s[lane] = neurons.rate_mem[row, lane], neurons.rate_syn[row, lane]
-            w, d_w, x, late = weight[block], part[block], 0, taps
-            for e in range(n_events - 1, -1, -1):
+            w, d_w, arrivals = weight[block], part[block], d_times[b]
+            x, late, e = 0, taps, n_events
+            while e > 0:
+                e -= 1
                 if neurons.same_taus:
+                    if x == stops[e]:  # intervals without a passage
+                        above = e
+                        while e > 0 and x == stops[e - 1]:
+                            e -= 1
+                        run_back(
+                            state, w, tap, event, cell, place + above + 1, place + e + 1, decay_m, decay_s, gain, d_w,
+                            arrivals, timed, r_m, r_s,
+                        )  # fmt: skip
+                        late = np.int64(tap[place + e])
+                        continue
                     interval = place + cell + e + 1
                     total = step_back(
                         state, w, late, decay_m[interval], decay_s[interval], gain[interval], d_w, r_m, r_s

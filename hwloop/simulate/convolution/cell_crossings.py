@@ -18,20 +18,22 @@ from ..kernels.neuron import MAX_ITERATIONS, RATIO_2, first_guess, halley, peak_
 from .cell_lanes import LANES
 
 #: Cells that go through their events together, and the neurons of all.
-TOGETHER = 8
+TOGETHER = 16
 WIDTH = TOGETHER * LANES
+#: The rows of the table lie so far apart: not at a power of two, where all would share few places of a cache.
+APART = WIDTH + LANES
 
 #: Steps of the search that all take together; a neuron that has not settled then goes on alone.
 STEPS = 4
 
-#: Rows of the table, ``WIDTH`` apart: membrane, current, threshold; time constant of the membrane, both rates, ratio of the
+#: Rows of the table, ``APART`` apart: membrane, current, threshold; time constant of the membrane, both rates, ratio of the
 #: time constants; where the neuron stands in its interval and where that ends (s); its state there, whether that forces a
 #: spike, whether it has left the common update; and for one round: the search's place and ends, whether the neuron
 #: crosses, whether the search has settled, the factors of a response.
-U, CURRENT, LEVEL, TAU, RATE_M, RATE_S, RATIO, POS, END, END_U, END_I, FORCED, OUTSIDE = (WIDTH * k for k in range(13))
+U, CURRENT, LEVEL, TAU, RATE_M, RATE_S, RATIO, POS, END, END_U, END_I, FORCED, OUTSIDE = (APART * k for k in range(13))
 #: Rows that a neuron takes along when others before it have left: ``MOVED`` of them after a spike, ``FOUND`` before.
 MOVED, FOUND = 13, 15
-S, HIGH, CROSSES, LOW, SETTLED, E_M, E_S, G = (WIDTH * k for k in range(MOVED, MOVED + 8))
+S, HIGH, CROSSES, LOW, SETTLED, E_M, E_S, G = (APART * k for k in range(MOVED, MOVED + 8))
 ROWS = MOVED + 8
 
 

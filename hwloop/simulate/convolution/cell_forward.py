@@ -18,6 +18,7 @@ from ..kernels.exponentials import respond, respond_2
 from ..kernels.narrow import aligned_rows
 from ..kernels.neuron import RATIO_2, fading
 from .cell_crossings import (
+    APART,
     CROSSES,
     CURRENT,
     END,
@@ -44,7 +45,7 @@ from .cell_crossings import (
     round_times,
     search_crossings,
 )
-from .cell_lanes import LANES, step_forward
+from .cell_lanes import LANES, run_forward, step_forward
 from .cell_lists import chain_spikes, most_synapses, respond_between, sort_spikes, sort_to_cells
 
 
@@ -107,15 +108,19 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
     cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
     first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)
     work = most + cells if neurons.same_taus else 1
-    decay_m, decay_s, gain = np.empty(work), np.empty(work), np.empty(work)
+    span, decay_m, decay_s, gain = np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)
     e_m, e_s, g = np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)
     state, level = aligned_rows(4 * TOGETHER, LANES, weight), aligned_rows(TOGETHER, LANES, weight)
-    a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
+    a, ids = np.zeros(ROWS * APART), np.zeros(WIDTH, np.int64)
     row_of, cell_of, held = np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)
-    begin, taps_now = np.zeros(TOGETHER), np.zeros(TOGETHER, np.int64)
+    at, taps_now, never = (
+        np.zeros(TOGETHER, np.int64),
+        np.zeros(TOGETHER, np.int64),
+        np.full(level.shape, np.inf, dtype),
+    )
     until, last, fired = np.zeros(WIDTH), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
     ahead, ahead_time = np.full(WIDTH, -1, np.int64), np.full(WIDTH, math.inf)
-    chains = wires.groups * wires.out_group * positions if replay else 1
+    chains = wires.groups * wires.out_group * positions if replay else 0
     head, tail, following = np.empty(chains, np.int64), np.empty(chains, np.int64), np.empty(room, np.int64)
     work = 1 if replay else room
     times, units, currents = np.empty(work, dtype), np.empty(work, np.int64), np.empty(work, dtype)
@@ -123,13 +128,14 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
     work = work if holding else 1
     release, released = np.empty(work, dtype), np.empty(work, dtype)
     end_time = dtype.type(t_stop)
+    asked = never if replay else level
     for b in range(lo, hi):
         sample = b if neurons.level.shape[0] > 1 else 0
         sort_to_cells(wires, t_in[b], u_in[b], n_in[b], end_time, first, event, tap)
         if neurons.same_taus:
             respond_between(
-                kind, wires, t_in[b], end_time, first, event, neurons.rate_mem[0, 0], neurons.rate_syn[0, 0], decay_m,
-                decay_s, gain,
+                kind, wires, t_in[b], end_time, first, event, neurons.rate_mem[0, 0], neurons.rate_syn[0, 0], span,
+                decay_m, decay_s, gain,
             )  # fmt: skip
         if replay:
             chain_spikes(found.units[b], found.counts[b], head, following, tail)
@@ -138,190 +144,209 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
             group, of_group, p = block // blocks, block % blocks, 0
             w, base = weight[block], group * wires.out_group + of_group * LANES
             width = min(LANES, wires.out_group - of_group * LANES)
-            while p < positions:
-                taken, longest = 0, 0
-                while p < positions and taken < TOGETHER:
-                    cell = group * positions + p
-                    n_events, row = (
-                        first[cell + 1] - first[cell],
-                        (cell if neurons.apart else group) * blocks + of_group,
-                    )
-                    busy = n_events > 0 or neurons.moves
-                    if replay:
-                        for lane in range(width):
-                            q = head[(base + lane) * positions + p]
-                            ahead[taken * LANES + lane] = q
-                            ahead_time[taken * LANES + lane] = np.float64(found.times[b, q]) if q >= 0 else math.inf
-                            busy = busy or q >= 0
-                        for lane in range(width, LANES):
-                            ahead_time[taken * LANES + lane] = math.inf
-                    if busy:
-                        row_of[taken], cell_of[taken], held[taken], begin[taken] = row, cell, 0, 0.0
-                        for lane in range(LANES):
-                            level[taken, lane] = neurons.level[sample, row, lane]
-                            state[4 * taken, lane], state[4 * taken + 1, lane] = neurons.start[row, lane], 0
-                            until[taken * LANES + lane], fired[taken * LANES + lane] = -math.inf, 0
-                        longest = max(longest, n_events)
-                        taken += 1
-                    p += 1
-                for e in range(longest + 1):
-                    m = 0
-                    for k in range(taken):
-                        cell, row = cell_of[k], row_of[k]
-                        n_events, place = first[cell + 1] - first[cell], first[cell] + e
-                        if e > n_events:
-                            continue
-                        t_now, t_next, unit = begin[k], np.float64(end_time), taps
-                        if e < n_events:
-                            t_next, unit = np.float64(t_in[b, event[place]]), np.int64(tap[place])
-                        begin[k], taps_now[k] = t_next, unit
-                        fall = 0.0
-                        if neurons.same_taus:
-                            fall = decay_s[place + cell]
-                            bits = step_forward(
-                                state, k, w, unit, decay_m[place + cell], fall, gain[place + cell], level
-                            )
-                        else:
-                            dt = t_next - t_now
+            for k in range(TOGETHER):
+                cell_of[k] = -1
+            working = True
+            while working:
+                working, m = False, 0
+                for k in range(TOGETHER):
+                    bits, e = np.int64(0), at[k]
+                    while bits == 0 and (cell_of[k] >= 0 or p < positions):
+                        if cell_of[k] < 0:
+                            cell, e = group * positions + p, 0
+                            row = (cell if neurons.apart else group) * blocks + of_group
+                            busy = first[cell + 1] > first[cell] or neurons.moves
                             for lane in range(LANES):
-                                f_m, f_s, f_g = respond(dt, neurons.rate_mem[row, lane], neurons.rate_syn[row, lane])
-                                e_m[lane], e_s[lane], g[lane] = f_m, f_s, f_g
-                            bits = step_forward(state, k, w, unit, e_m, e_s, g, level)
-                        if replay:
-                            bits = np.int64(0)
-                            for lane in range(LANES):
-                                bits |= np.int64(ahead_time[k * LANES + lane] <= t_next) << lane
-                        bits |= held[k]
-                        if bits == 0:
-                            continue
-                        for lane in range(LANES):
-                            if (bits >> lane) & 1 == 0:
+                                id_ = k * LANES + lane
+                                q = head[(base + lane) * positions + p] if replay and lane < width else -1
+                                ahead[id_], ahead_time[id_] = q, np.float64(found.times[b, q]) if q >= 0 else math.inf
+                                busy = busy or q >= 0
+                            p += 1
+                            if not busy:
                                 continue
-                            id_ = k * LANES + lane
-                            tm, r_m, r_s = (
-                                neurons.tau[row, lane],
-                                neurons.rate_mem[row, lane],
-                                neurons.rate_syn[row, lane],
-                            )
-                            u_l, i_l = np.float64(state[4 * k + 2, lane]), np.float64(state[4 * k + 3, lane])
-                            c_l, pos, outside = np.float64(level[k, lane]), t_now, 0.0
-                            u_e = np.float64(state[4 * k, lane])
-                            i_e = np.float64(dtype.type(fall) if neurons.same_taus else e_s[lane]) * i_l
-                            if holding and until[id_] > pos:
-                                while ahead_time[id_] <= t_next and ahead_time[id_] < until[id_]:
-                                    t, q, r = ahead_time[id_], ahead[id_], neurons.reset[row, lane]
-                                    i_l = i_l * fading(kind, t - pos, r_m, r_s)
-                                    found.residual[b, q], found.current[b, q], u_l, pos = u_l - c_l, -math.inf, r, t
-                                    found.release_time[b, q], found.release_current[b, q] = math.inf, 0.0
-                                    last[id_], until[id_] = q, t + neurons.t_ref[row, lane]
-                                    _next(id_, q, following, found.times[b], ahead, ahead_time)
-                                if until[id_] > t_next:
-                                    i_l = i_l * fading(kind, t_next - pos, r_m, r_s)
-                                    state[4 * k, lane], state[4 * k + 1, lane] = u_l, dtype.type(i_l) + w[unit, lane]
-                                    continue
-                                held[k] &= ~(np.int64(1) << lane)
-                                i_l = i_l * fading(kind, until[id_] - pos, r_m, r_s)
-                                pos = until[id_]
-                                if replay:
-                                    found.release_time[b, last[id_]], found.release_current[b, last[id_]] = pos, i_l
-                                elif last[id_] < room:
-                                    release[last[id_]], released[last[id_]] = pos, i_l
-                                if kind is RATIO_2:
-                                    f_m, f_s, f_g = respond_2(t_next - pos, r_m)
-                                else:
-                                    f_m, f_s, f_g = respond(t_next - pos, r_m, r_s)
-                                u_e, i_e, outside = f_m * u_l + f_g * i_l, f_s * i_l, 1.0
-                            a[U + m], a[CURRENT + m], a[LEVEL + m], a[POS + m], a[END + m] = u_l, i_l, c_l, pos, t_next
-                            a[TAU + m], a[RATE_M + m], a[RATE_S + m], a[RATIO + m] = tm, r_m, r_s, tm * r_s
-                            a[END_U + m], a[END_I + m], a[OUTSIDE + m] = u_e, i_e, outside
-                            a[FORCED + m], ids[m] = 1.0 if dtype.type(u_e) >= level[k, lane] else 0.0, id_
-                            m += 1
-                    while m > 0:
+                            row_of[k], cell_of[k], held[k] = row, cell, 0
+                            for lane in range(LANES):
+                                level[k, lane] = neurons.level[sample, row, lane]
+                                state[4 * k, lane], state[4 * k + 1, lane] = neurons.start[row, lane], 0
+                                until[k * LANES + lane], fired[k * LANES + lane] = -math.inf, 0
+                        cell, row = cell_of[k], row_of[k]
+                        place, n_events, soonest = first[cell], first[cell + 1] - first[cell], math.inf
                         if replay:
-                            for k in range(m):
-                                a[HIGH + k] = ahead_time[ids[k]]
-                                a[CROSSES + k] = 1.0 if a[HIGH + k] <= a[END + k] else 0.0
-                        else:
-                            find_crossings(kind, a, m)
-                        kept = 0
-                        for k in range(m):
-                            if a[CROSSES + k] == 1.0:
-                                if kept != k:
-                                    for x in range(FOUND):
-                                        a[WIDTH * x + kept] = a[WIDTH * x + k]
-                                    ids[kept] = ids[k]
-                                kept += 1
-                            elif a[OUTSIDE + k] > 0.0:
-                                k_l, lane = ids[k] // LANES, ids[k] % LANES
-                                state[4 * k_l, lane] = a[END_U + k]
-                                state[4 * k_l + 1, lane] = dtype.type(a[END_I + k]) + w[taps_now[k_l], lane]
-                        m = kept
-                        if m == 0:
-                            break
-                        if not replay:
-                            if kind is not RATIO_2:
-                                search_crossings(a, m)
-                            round_times(a, m, weight)
-                        go_to_spikes(kind, a, m)
-                        kept = 0
-                        for k in range(m):
-                            id_, pos, u_l, i_l, c_l = ids[k], a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
-                            k_l, lane = id_ // LANES, id_ % LANES
-                            row = row_of[k_l]
-                            r, t_ref = neurons.reset[row, lane], neurons.t_ref[row, lane]
-                            waits = t_ref > 0.0
-                            if replay:
-                                q = ahead[id_]
-                                found.residual[b, q], found.current[b, q] = u_l - c_l, i_l
-                                found.release_time[b, q] = math.inf if waits else pos
-                                found.release_current[b, q] = 0.0 if waits else i_l
-                                last[id_] = q
-                                _next(id_, q, following, found.times[b], ahead, ahead_time)
-                            else:
-                                if count < room:
-                                    times[count], currents[count] = pos, i_l
-                                    units[count] = (base + lane) * positions + cell_of[k_l] % positions
-                                    if holding:
-                                        release[count] = math.inf if waits else pos
-                                        released[count] = 0.0 if waits else i_l
-                                last[id_] = count
-                                count += 1
-                                if neurons.max_spikes > 0:
-                                    fired[id_] += 1
-                                    if fired[id_] >= neurons.max_spikes:
-                                        level[k_l, lane] = np.inf
-                                        c_l = np.float64(np.inf)
-                            u_l = u_l - (a[LEVEL + k] - r) if neurons.subtract else r
-                            if waits:
-                                end, r_m, r_s = a[END + k], a[RATE_M + k], a[RATE_S + k]
-                                until[id_] = pos + t_ref
-                                while ahead_time[id_] <= end and ahead_time[id_] < until[id_]:
-                                    t, q = ahead_time[id_], ahead[id_]
-                                    i_l = i_l * fading(kind, t - pos, r_m, r_s)
-                                    found.residual[b, q], found.current[b, q], u_l, pos = u_l - c_l, -math.inf, r, t
-                                    found.release_time[b, q], found.release_current[b, q] = math.inf, 0.0
-                                    last[id_], until[id_] = q, t + t_ref
-                                    _next(id_, q, following, found.times[b], ahead, ahead_time)
-                                if until[id_] > end:
-                                    held[k_l] |= np.int64(1) << lane
-                                    i_l = i_l * fading(kind, end - pos, r_m, r_s)
-                                    state[4 * k_l, lane] = u_l
-                                    state[4 * k_l + 1, lane] = dtype.type(i_l) + w[taps_now[k_l], lane]
-                                    continue
-                                i_l = i_l * fading(kind, until[id_] - pos, r_m, r_s)
-                                pos = until[id_]
+                            for lane in range(LANES):
+                                soonest = min(soonest, ahead_time[k * LANES + lane])
+                        while e <= n_events:
+                            if neurons.same_taus and held[k] == 0 and e < n_events:
+                                stop = n_events
                                 if replay:
-                                    found.release_time[b, last[id_]], found.release_current[b, last[id_]] = pos, i_l
-                                elif last[id_] < room:
-                                    release[last[id_]], released[last[id_]] = pos, i_l
+                                    stop = e
+                                    while stop < n_events and np.float64(t_in[b, event[place + stop]]) < soonest:
+                                        stop += 1
+                                got = run_forward(
+                                    state, k, w, tap, cell, place + e, place + stop, decay_m, decay_s, gain, asked, kind
+                                )
+                                e, bits = (got >> LANES) - place, got & ((1 << LANES) - 1)
+                                if bits != 0:
+                                    break
+                            t_next, unit = np.float64(end_time), taps
+                            if e < n_events:
+                                t_next, unit = np.float64(t_in[b, event[place + e]]), np.int64(tap[place + e])
+                            if neurons.same_taus:
+                                x = place + e + cell
+                                bits = step_forward(state, k, w, unit, decay_m[x], decay_s[x], gain[x], level, kind)
+                            else:
+                                dt = t_next - (np.float64(t_in[b, event[place + e - 1]]) if e > 0 else 0.0)
+                                for lane in range(LANES):
+                                    f_m, f_s, f_g = respond(
+                                        dt, neurons.rate_mem[row, lane], neurons.rate_syn[row, lane]
+                                    )
+                                    e_m[lane], e_s[lane], g[lane] = f_m, f_s, f_g
+                                bits = step_forward(state, k, w, unit, e_m, e_s, g, level, kind)
+                            if replay:
+                                bits = np.int64(0)
+                                for lane in range(LANES):
+                                    bits |= np.int64(ahead_time[k * LANES + lane] <= t_next) << lane
+                            bits |= held[k]
+                            if bits != 0:
+                                break
+                            e += 1
+                        if bits == 0:
+                            cell_of[k] = -1
+                    if bits == 0:
+                        continue
+                    working, at[k], place = True, e + 1, first[cell] + e
+                    t_now = np.float64(t_in[b, event[place - 1]]) if e > 0 else 0.0
+                    t_next, unit = np.float64(end_time), taps
+                    if place < first[cell + 1]:
+                        t_next, unit = np.float64(t_in[b, event[place]]), np.int64(tap[place])
+                    taps_now[k] = unit
+                    for lane in range(LANES):
+                        if (bits >> lane) & 1 == 0:
+                            continue
+                        id_ = k * LANES + lane
+                        tm, r_m, r_s = (
+                            neurons.tau[row, lane],
+                            neurons.rate_mem[row, lane],
+                            neurons.rate_syn[row, lane],
+                        )
+                        u_l, i_l = np.float64(state[4 * k + 2, lane]), np.float64(state[4 * k + 3, lane])
+                        c_l, pos, outside = np.float64(level[k, lane]), t_now, 0.0
+                        u_e = np.float64(state[4 * k, lane])
+                        i_e = np.float64(decay_s[place + cell] if neurons.same_taus else e_s[lane]) * i_l
+                        if holding and until[id_] > pos:
+                            while ahead_time[id_] <= t_next and ahead_time[id_] < until[id_]:
+                                t, q, r = ahead_time[id_], ahead[id_], neurons.reset[row, lane]
+                                i_l = i_l * fading(kind, t - pos, r_m, r_s)
+                                found.residual[b, q], found.current[b, q], u_l, pos = u_l - c_l, -math.inf, r, t
+                                found.release_time[b, q], found.release_current[b, q] = math.inf, 0.0
+                                last[id_], until[id_] = q, t + neurons.t_ref[row, lane]
+                                _next(id_, q, following, found.times[b], ahead, ahead_time)
+                            if until[id_] > t_next:
+                                i_l = i_l * fading(kind, t_next - pos, r_m, r_s)
+                                state[4 * k, lane], state[4 * k + 1, lane] = u_l, dtype.type(i_l) + w[unit, lane]
+                                continue
+                            held[k] &= ~(np.int64(1) << lane)
+                            i_l = i_l * fading(kind, until[id_] - pos, r_m, r_s)
+                            pos = until[id_]
+                            if replay:
+                                found.release_time[b, last[id_]], found.release_current[b, last[id_]] = pos, i_l
+                            elif last[id_] < room:
+                                release[last[id_]], released[last[id_]] = pos, i_l
+                            if kind is RATIO_2:
+                                f_m, f_s, f_g = respond_2(t_next - pos, r_m)
+                            else:
+                                f_m, f_s, f_g = respond(t_next - pos, r_m, r_s)
+                            u_e, i_e, outside = f_m * u_l + f_g * i_l, f_s * i_l, 1.0
+                        a[U + m], a[CURRENT + m], a[LEVEL + m], a[POS + m], a[END + m] = u_l, i_l, c_l, pos, t_next
+                        a[TAU + m], a[RATE_M + m], a[RATE_S + m], a[RATIO + m] = tm, r_m, r_s, tm * r_s
+                        a[END_U + m], a[END_I + m], a[OUTSIDE + m] = u_e, i_e, outside
+                        a[FORCED + m], ids[m] = 1.0 if dtype.type(u_e) >= level[k, lane] else 0.0, id_
+                        m += 1
+                while m > 0:
+                    if replay:
+                        for k in range(m):
+                            a[HIGH + k] = ahead_time[ids[k]]
+                            a[CROSSES + k] = 1.0 if a[HIGH + k] <= a[END + k] else 0.0
+                    else:
+                        find_crossings(kind, a, m)
+                    kept = 0
+                    for k in range(m):
+                        if a[CROSSES + k] == 1.0:
                             if kept != k:
-                                for x in range(MOVED):
-                                    a[WIDTH * x + kept] = a[WIDTH * x + k]
-                                ids[kept] = id_
-                            a[U + kept], a[CURRENT + kept], a[LEVEL + kept], a[POS + kept] = u_l, i_l, c_l, pos
+                                for x in range(FOUND):
+                                    a[APART * x + kept] = a[APART * x + k]
+                                ids[kept] = ids[k]
                             kept += 1
-                        m = kept
-                        look_to_ends(kind, a, m, weight)
+                        elif a[OUTSIDE + k] > 0.0:
+                            k_l, lane = ids[k] // LANES, ids[k] % LANES
+                            state[4 * k_l, lane] = a[END_U + k]
+                            state[4 * k_l + 1, lane] = dtype.type(a[END_I + k]) + w[taps_now[k_l], lane]
+                    m = kept
+                    if m == 0:
+                        break
+                    if not replay:
+                        if kind is not RATIO_2:
+                            search_crossings(a, m)
+                        round_times(a, m, weight)
+                    go_to_spikes(kind, a, m)
+                    kept = 0
+                    for k in range(m):
+                        id_, pos, u_l, i_l, c_l = ids[k], a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
+                        k_l, lane = id_ // LANES, id_ % LANES
+                        row = row_of[k_l]
+                        r, t_ref = neurons.reset[row, lane], neurons.t_ref[row, lane]
+                        waits = t_ref > 0.0
+                        if replay:
+                            q = ahead[id_]
+                            found.residual[b, q], found.current[b, q] = u_l - c_l, i_l
+                            found.release_time[b, q] = math.inf if waits else pos
+                            found.release_current[b, q] = 0.0 if waits else i_l
+                            last[id_] = q
+                            _next(id_, q, following, found.times[b], ahead, ahead_time)
+                        else:
+                            if count < room:
+                                times[count], currents[count] = pos, i_l
+                                units[count] = (base + lane) * positions + cell_of[k_l] % positions
+                                if holding:
+                                    release[count] = math.inf if waits else pos
+                                    released[count] = 0.0 if waits else i_l
+                            last[id_] = count
+                            count += 1
+                            if neurons.max_spikes > 0:
+                                fired[id_] += 1
+                                if fired[id_] >= neurons.max_spikes:
+                                    level[k_l, lane] = np.inf
+                                    c_l = np.float64(np.inf)
+                        u_l = u_l - (a[LEVEL + k] - r) if neurons.subtract else r
+                        if waits:
+                            end, r_m, r_s = a[END + k], a[RATE_M + k], a[RATE_S + k]
+                            until[id_] = pos + t_ref
+                            while ahead_time[id_] <= end and ahead_time[id_] < until[id_]:
+                                t, q = ahead_time[id_], ahead[id_]
+                                i_l = i_l * fading(kind, t - pos, r_m, r_s)
+                                found.residual[b, q], found.current[b, q], u_l, pos = u_l - c_l, -math.inf, r, t
+                                found.release_time[b, q], found.release_current[b, q] = math.inf, 0.0
+                                last[id_], until[id_] = q, t + t_ref
+                                _next(id_, q, following, found.times[b], ahead, ahead_time)
+                            if until[id_] > end:
+                                held[k_l] |= np.int64(1) << lane
+                                i_l = i_l * fading(kind, end - pos, r_m, r_s)
+                                state[4 * k_l, lane] = u_l
+                                state[4 * k_l + 1, lane] = dtype.type(i_l) + w[taps_now[k_l], lane]
+                                continue
+                            i_l = i_l * fading(kind, until[id_] - pos, r_m, r_s)
+                            pos = until[id_]
+                            if replay:
+                                found.release_time[b, last[id_]], found.release_current[b, last[id_]] = pos, i_l
+                            elif last[id_] < room:
+                                release[last[id_]], released[last[id_]] = pos, i_l
+                        if kept != k:
+                            for x in range(MOVED):
+                                a[APART * x + kept] = a[APART * x + k]
+                            ids[kept] = id_
+                        a[U + kept], a[CURRENT + kept], a[LEVEL + kept], a[POS + kept] = u_l, i_l, c_l, pos
+                        kept += 1
+                    m = kept
+                    look_to_ends(kind, a, m, weight)
         if replay:
             continue
         found.counts[b] = count

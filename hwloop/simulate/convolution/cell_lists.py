@@ -86,22 +86,25 @@ def sort_to_cells(wires, t_in, u_in, n_in, end_time, first, event, tap):  # type
 
 
 @kernel(inline="always")
-def respond_between(kind, wires, t_in, end_time, first, event, rate_mem, rate_syn, decay_m, decay_s, gain):  # type: ignore[no-untyped-def]
-    """Responses over every interval of every cell: interval ``first[cell] + cell + e`` ends at event ``e``, or at the end."""
+def respond_between(kind, wires, t_in, end_time, first, event, rate_mem, rate_syn, span, decay_m, decay_s, gain):  # type: ignore[no-untyped-def]
+    """Responses over every interval of every cell: interval ``first[cell] + cell + e`` ends at event ``e``, or at the end.
+
+    ``span`` (s) in float64, the responses rounded to the dtype of their arrays.
+    """
     for cell in range(wires.groups * wires.positions):
         begin, place = 0.0, first[cell] + cell
         for e in range(first[cell], first[cell + 1]):
             end = np.float64(t_in[event[e]])
-            gain[place] = end - begin
+            span[place] = end - begin
             begin, place = end, place + 1
-        gain[place] = np.float64(end_time) - begin
+        span[place] = np.float64(end_time) - begin
     n = first[wires.groups * wires.positions] + wires.groups * wires.positions
     if kind is RATIO_2:
         for k in range(n):
-            decay_m[k], decay_s[k], gain[k] = respond_2(gain[k], rate_mem)
+            decay_m[k], decay_s[k], gain[k] = respond_2(span[k], rate_mem)
     else:
         for k in range(n):
-            decay_m[k], decay_s[k], gain[k] = respond(gain[k], rate_mem, rate_syn)
+            decay_m[k], decay_s[k], gain[k] = respond(span[k], rate_mem, rate_syn)
 
 
 @kernel(inline="always")

@@ -63,7 +63,7 @@ def backward(
 
     def work(lo: int, hi: int) -> None:
         part = parts[lo] = np.zeros(weight.shape)
-        grads = grad, floor.share, floor.skip, part, d_times
+        grads = grad, floor.share, floor.skip, part, d_times, want_times
         backward_cells(lo, hi, wires, arrived, weight, neurons, found, grads)
 
     _spread(work, layer, inputs)

@@ -20,7 +20,7 @@ import numpy as np
 from ..compile_kernel import kernel
 from ..kernels.crossings import ROWS
 from ..kernels.legs import WIDTH
-from ..kernels.neuron import RATIO_2, fading, response
+from ..kernels.neuron import GENERAL, RATIO_2, SLACK, fading, may_cross, response
 from ..kernels.order import sort_interval
 from ..kernels.propagators import propagators
 from .arrays import DONE, EXPLODED, FULL, REFRACTORY, RESET, SCATTERED, TAU_MEM, TAU_SYN
@@ -73,7 +73,7 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
     end_time, inf = dtype.type(t_stop), dtype.type(np.inf)
     hasty = n > 0 and least.min() == 0
     tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
-    a_m, a_s, a_g, a_y = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0)
+    a_m, a_s, a_g, a_y, slack = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(SLACK)
     for b in range(lo, hi):
         row = b if threshold.shape[0] > 1 else 0
         for j in range(n):
@@ -120,8 +120,9 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         for j in range(n):
                             u_j, i_j, c_j = state[u_old, j], state[i_old, j], c[j]
                             u_end = a_m * u_j + a_g * i_j
-                            state[u_new, j], state[i_new, j] = u_end, a_s * i_j
-                            hit = (u_end >= c_j) | (u_j + a_y * (i_j - u_j) >= c_j)
+                            i_end = a_s * i_j
+                            state[u_new, j], state[i_new, j] = u_end, i_end
+                            hit = may_cross(form, u_j, i_j, u_end, i_end, c_j, a_y, slack)
                             flag[j] = hit
                             hits = np.int32(hits | (yes if hit else no))
                     else:
@@ -129,8 +130,9 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         for j in range(n):
                             u_j, i_j, c_j, m_j = state[u_old, j], state[i_old, j], c[j], e_m[j]
                             u_end = m_j * u_j + g[j] * i_j
-                            state[u_new, j], state[i_new, j] = u_end, e_s[j] * i_j
-                            hit = (u_end >= c_j) | (u_j + (dtype.type(1) - m_j) * (i_j - u_j) >= c_j)
+                            i_end = e_s[j] * i_j
+                            state[u_new, j], state[i_new, j] = u_end, i_end
+                            hit = may_cross(GENERAL, u_j, i_j, u_end, i_end, c_j, dtype.type(1) - m_j, slack)
                             flag[j] = hit
                             hits = np.int32(hits | (yes if hit else no))
                     for x in range(ramps.shape[0]):

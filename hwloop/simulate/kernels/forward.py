@@ -50,7 +50,7 @@ from .legs import RATE_S as LEG_RATE_S
 from .measured import REFRACTORY, RESET, TAU_MEM, TAU_SYN, replay_lanes
 from .narrow import LANES as NARROW
 from .narrow import aligned_rows, forward_step, short_propagators
-from .neuron import RATIO_2, response
+from .neuron import GENERAL, RATIO_2, SLACK, may_cross, response
 from .order import sort_interval
 from .propagators import decays, is_short, propagators
 
@@ -72,9 +72,7 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
     The compiler leaves out what is None, which halves the time of a first call; it looks at arguments only, so each of these
     is one of its own. ``weight`` has ``NARROW`` columns or more.
 
-    A neuron is flagged where it may cross in the interval: ``u_end >= c``, or ``u + Y (i - u) >= c`` with
-    ``Y = 1 - e^(-dt/tau_mem)``, an upper bound while ``i > 0`` (the input decays); with ``i <= 0`` there is no maximum
-    inside.
+    A neuron is flagged where it :func:`~.neuron.may_cross` in the interval.
     """
     t_in, u_in, n_in, t_stop = inputs
     table, threshold, start, moves, subtract, max_spikes = neurons
@@ -106,7 +104,7 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
     work = 1 if holding is None else work
     release, released = np.zeros(work, dtype), np.zeros(work, dtype)
     tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
-    a_m, a_s, a_g, a_y = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0)
+    a_m, a_s, a_g, a_y, slack = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(SLACK)
     for b in range(lo, hi):
         sample = b if threshold.shape[0] > 1 else 0
         for j in range(n):
@@ -146,17 +144,18 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
             if n == NARROW:
                 u_new, i_new, u_old, i_old = 0, 1, 2, 3
                 if tau is None:
-                    bits = forward_step(state, weight, unit, f_m, f_s, f_g, c)
+                    bits = forward_step(state, weight, unit, f_m, f_s, f_g, c, kind)
                 else:
-                    bits = forward_step(state, weight, unit, e_m, e_s, g, c)
+                    bits = forward_step(state, weight, unit, e_m, e_s, g, c, GENERAL)
                 hits = np.int32(bits)
             elif tau is None:
                 u_new, i_new, u_old, i_old = u_old, i_old, u_new, i_new
                 for j in range(n):
                     u_j, i_j, c_j = state[u_old, j], state[i_old, j], c[j]
                     u_end = a_m * u_j + a_g * i_j
-                    state[u_new, j], state[i_new, j] = u_end, a_s * i_j + weight[unit, j]
-                    hit = (u_end >= c_j) | (u_j + a_y * (i_j - u_j) >= c_j)
+                    i_end = a_s * i_j
+                    state[u_new, j], state[i_new, j] = u_end, i_end + weight[unit, j]
+                    hit = may_cross(kind, u_j, i_j, u_end, i_end, c_j, a_y, slack)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
             else:
@@ -164,8 +163,9 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
                 for j in range(n):
                     u_j, i_j, c_j, m_j = state[u_old, j], state[i_old, j], c[j], e_m[j]
                     u_end = m_j * u_j + g[j] * i_j
-                    state[u_new, j], state[i_new, j] = u_end, e_s[j] * i_j + weight[unit, j]
-                    hit = (u_end >= c_j) | (u_j + (dtype.type(1) - m_j) * (i_j - u_j) >= c_j)
+                    i_end = e_s[j] * i_j
+                    state[u_new, j], state[i_new, j] = u_end, i_end + weight[unit, j]
+                    hit = may_cross(GENERAL, u_j, i_j, u_end, i_end, c_j, dtype.type(1) - m_j, slack)
                     flag[j] = hit
                     hits = np.int32(hits | (yes if hit else no))
             waiting = np.uint64(0)

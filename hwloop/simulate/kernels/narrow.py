@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compile_kernel import kernel
+from .neuron import SLACK
 
 #: Lanes to which a layer of at most as many neurons is padded.
 LANES = 16
@@ -100,12 +101,13 @@ def aligned_rows(rows, width, like):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def forward_step(typingctx, state, weight, unit, e_m, e_s, g, c):  # type: ignore[no-untyped-def]
+def forward_step(typingctx, state, weight, unit, e_m, e_s, g, c, kind):  # type: ignore[no-untyped-def]
     """Rows ``u, i`` of ``state`` to rows 2, 3; ``u <- e_m u + g i``, ``i <- e_s i + weight[unit]``.
 
-    ``e_m, e_s, g`` are arrays, or float64 for all lanes. Returns a bit for each lane, set where ``u_end >= c`` or ``u + (1 - e_m) (i - u) >= c``.
+    ``e_m, e_s, g`` are arrays, or float64 for all lanes. Returns a bit for each lane that :func:`~.neuron.may_cross`.
     """
-    signature = types.int64(state, weight, types.int64, e_m, e_s, g, c)
+    signature = types.int64(state, weight, types.int64, e_m, e_s, g, c, kind)
+    exact = isinstance(kind, types.NoneType)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Vectors(context, builder, signature, arguments)
@@ -114,15 +116,30 @@ def forward_step(typingctx, state, weight, unit, e_m, e_s, g, c):  # type: ignor
         v.store(u, 0, 2)
         v.store(i, 0, 3)
         end = builder.fadd(builder.fmul(decay, u), builder.fmul(v.each(5), i))
-        rise = builder.fmul(builder.fsub(v.constant(1.0), decay), builder.fsub(i, u))
+        faded = builder.fmul(v.each(4), i)
         v.store(end, 0, 0)
-        v.store(builder.fadd(builder.fmul(v.each(4), i), arriving), 0, 1)
-        reached = builder.fcmp_ordered(">=", end, level)
-        near = builder.fcmp_ordered(">=", builder.fadd(u, rise), level)
-        bits = builder.bitcast(builder.or_(reached, near), ir.IntType(LANES))
-        return builder.zext(bits, ir.IntType(64))
+        v.store(builder.fadd(faded, arriving), 0, 1)
+        hit = crossing_lanes(v, exact, (u, i, end, faded), level, builder.fsub(v.constant(1.0), decay))
+        return builder.zext(builder.bitcast(hit, ir.IntType(LANES)), ir.IntType(64))
 
     return signature, generate
+
+
+def crossing_lanes(v: Any, exact: bool, states: tuple[Any, Any, Any, Any], c: Any, gone: Any) -> Any:
+    """:func:`~.neuron.may_cross` of vectors: ``u, i`` before and after; ``exact`` for ``RATIO_2``. One bit a lane."""
+    builder, (u, i, u_end, i_end) = v.builder, states
+    p, slack = builder.fsub(i, u), v.constant(SLACK)
+    if exact:
+        twice, square = builder.fadd(i, i), builder.fmul(p, p)
+        needed = builder.fmul(builder.fadd(twice, twice), builder.fsub(c, u))
+        inside = builder.fcmp_ordered("<=", p, builder.fmul(twice, builder.fadd(gone, slack)))
+        inside = builder.and_(inside, builder.fcmp_ordered(">", p, v.constant(0.0)))
+        high = builder.fcmp_ordered(">=", builder.fadd(square, builder.fmul(slack, square)), needed)
+    else:
+        falls = builder.fadd(u_end, builder.fmul(slack, builder.fadd(i, p)))
+        inside = builder.fcmp_ordered("<=", i_end, falls)
+        high = builder.fcmp_ordered(">=", builder.fadd(u, builder.fmul(gone, p)), c)
+    return builder.or_(builder.fcmp_ordered(">=", u_end, c), builder.and_(inside, high))
 
 
 @intrinsic

@@ -18,6 +18,27 @@ GENERAL, RATIO_2 = 0, None
 MAX_ITERATIONS = 100
 
 
+#: Relative rounding, in float32, of the question whether a neuron may cross; with room to spare, none that does is left out.
+SLACK = 1e-6
+
+
+@kernel(inline="always")
+def may_cross(kind, u, i, u_end, i_end, c, gone, slack):  # type: ignore[no-untyped-def]
+    """Whether a neuron may reach ``c`` in an interval: at its end, or at a maximum inside; few operations, one dtype.
+
+    ``u_end, i_end`` at its end, ``gone = 1 - e_m``. While ``i > 0`` the membrane stays below ``u + gone (i - u)``, for the input
+    decays, and it has a maximum inside only if it falls at the end, ``i_end <= u_end``. For ``RATIO_2`` the maximum is
+    ``u + p^2 / (4 i)``, ``p = i - u``, and it lies inside if ``0 < p < 2 i gone``. :mod:`.crossings` decides.
+    """
+    p = i - u
+    if kind is RATIO_2:
+        twice = i + i
+        inside = (i > u) & (p <= twice * (gone + slack)) & (p * p + slack * (p * p) >= (twice + twice) * (c - u))
+    else:
+        inside = (u + gone * p >= c) & (i_end <= u_end + slack * (i + p))
+    return (u_end >= c) | inside
+
+
 @kernel()
 def response(s: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float]:
     """``(e^(-s/tau_mem), e^(-s/tau_syn), g(s))`` with ``u(s) = e_m u0 + g i0``; see :func:`~.exponentials.respond`."""
