@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from . import storage
 from .arguments import whole
 from .compare.source import Source
 from .datasets import Dataset
-from .device.deploy import measure
+from .device.deploy import measure_samples
 from .device.registry import Device
 from .losses import Decision
 from .mapping import Program
@@ -74,9 +75,16 @@ def measured(
     network: str, device: Device, program: Program, data: Dataset, name: str, *, decision: Decision, runs: int
 ) -> Result:
     """Accuracy of the loaded ``program`` on ``data``, mean over ``runs``."""
+    return measured_by_sample(network, device, program, data, name, decision=decision, runs=runs)[0]
+
+
+def measured_by_sample(
+    network: str, device: Device, program: Program, data: Dataset, name: str, *, decision: Decision, runs: int
+) -> tuple[Result, Tensor]:
+    """As :func:`measured`, and of every sample the share of the runs that was right."""
     runs = whole("runs", runs)
-    found = measure(device, data, decision=decision, repeats=runs)
-    return _result(network, name, found, device.ran_on, device.device_id, program.digest, runs)
+    found, right = measure_samples(device, data, decision=decision, repeats=runs)
+    return _result(network, name, found, device.ran_on, device.device_id, program.digest, runs), right
 
 
 def _result(

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OptionError
+from ..errors import CalibrationError, OptionError, TargetError
 from . import terminal
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration, Store
+
+    from ..device.registry import Device
+    from .folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
@@ -21,6 +24,9 @@ Folder = Annotated[
     typer.Option("--store", metavar="DIR", help="Where calibrations are kept; default: the user's data folder."),
 ]
 _Name = Annotated[str, typer.Argument(metavar="CALIBRATION", help="Beginning of its id, or a file.")]
+
+#: What a run calls the calibration that it made, or that its network was tuned with.
+FILE = "calibration.json"
 
 #: Difference of two estimates, in their standard errors, from which a neuron counts as changed.
 CHANGED = 4.0
@@ -106,6 +112,42 @@ def differences(before: Calibration, after: Calibration) -> list[tuple[str, str,
             (name, first, second, f"{float(np.sqrt(np.mean(change**2))):.3g}", f"{changed} of {int(both.sum())}")
         )
     return rows
+
+
+def chosen(name: str | None, store: Path | None = None) -> Calibration | None:
+    """The stored calibration that ``name`` means: the beginning of its id, or a file; None where none is named."""
+    return None if name is None else _store(store).find(name)
+
+
+def put_calibration(device: Device, calibration: Calibration) -> None:
+    """Write ``calibration`` to ``device``; an old one with a warning.
+
+    Raises :class:`CalibrationError` for that of another device, :class:`TargetError` where the device takes none.
+    """
+    apply = getattr(device, "apply", None)
+    if apply is None:
+        raise TargetError(f"{device.device_id} takes no calibration; leave it out, or name a target that takes one")
+    if calibration.device_id != device.device_id:
+        raise CalibrationError(
+            f"calibration {calibration.id} is of device {calibration.device_id}; this is {device.device_id}. Calibrate this device "
+            "(hwloop calibrate), or name its own"
+        )
+    apply(calibration, policy="warn")
+
+
+def keep_calibration(folder: RunFolder, device: Device) -> None:
+    """Keep the calibration that ``device`` has beside the network that is tuned with it."""
+    found: Calibration | None = getattr(device, "calibration", None)
+    if found is not None:
+        found.save(folder.path / FILE)
+
+
+def kept_calibration(run: Path) -> Calibration | None:
+    """The calibration that the network in ``run`` was tuned with; None where the device had none."""
+    from hwloop_calibration import Calibration
+
+    path = run / FILE
+    return Calibration.load(path) if path.is_file() else None
 
 
 def _store(folder: Path | None) -> Store:

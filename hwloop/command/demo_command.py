@@ -20,7 +20,7 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
     done = run_demo(experiment, targets or CHIPS, runs=RUNS, jobs=jobs, on_stage=terminal.status)
     folder.begin(experiment)
     terminal.status("writing the report")
-    demo_report(done).write(folder.path / "report.html")
+    folder.write_report(demo_report(done))
     _demo_table(done)
     chips = [
         {
