@@ -10,7 +10,7 @@ from ..experiment import Experiment
 from . import terminal
 from .folder import RunFolder
 from .target_choice import TargetChoice
-from .work import layers, loop_document, summarise
+from .work import costs_document, layers, loop_document, summarise
 
 
 def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunFolder) -> None:
@@ -28,7 +28,10 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
             **loop_document(chip.loop),
             "first_divergence_as_is": chip.before.divergences.summary(),
             "first_divergence_fine_tuned": chip.after.divergences.summary(),
+            "effect_of_calibrating": chip.effect.to_dict(),
+            "costs": costs_document(chip.costs),
             "layers_as_is": layers(chip.before),
+            "layers_calibrated": layers(chip.trimmed),
             "layers_fine_tuned": layers(chip.after),
             "seconds": chip.seconds,
         }
