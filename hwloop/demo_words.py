@@ -52,7 +52,7 @@ def words(demo: DemoResult) -> str:
         "Simulator: exact event-based simulation with the nominal parameters. Emulator: an emulated chip. As is: the software "
         "weights, rounded to the chip's codes, nothing else changed.\n\n"
         "Layers and neurons count from 0. Error = measured minus simulated time: positive means the chip is late. Spikes are "
-        f"paired in order, at most {format_time(window, micro='µs')} apart; the rest is missing (simulated only) or extra (measured only). Bias is the "
+        f"paired in order, at most {window} apart; the rest is missing (simulated only) or extra (measured only). Bias is the "
         "mean error, RMSE its root mean square, jitter the spread around the bias of each neuron.\n\n"
         f"Times are those of the model; the chip runs {demo.chips[0].program.capabilities.speedup:g} times faster."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -25,7 +24,7 @@ from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
 
 if TYPE_CHECKING:
-    from hwloop_calibration import Calibration
+    from hwloop_calibration import Calibration, Store
     from hwloop_calibration.document.effect import Effect
 
 #: Test samples whose spikes are compared before and after.
@@ -46,12 +45,13 @@ def calibrate_run(
     choice: TargetChoice,
     runs: int,
     how_much: HowMuch,
-    store: Path | None,
+    store: Store | None,
     folder: RunFolder | None,
 ) -> None:
-    """Calibrate the chosen device for a trained network, store the calibration, and measure accuracy before and after."""
-    from hwloop_calibration import Store
+    """Calibrate the chosen device for a trained network, and measure accuracy before and after.
 
+    The calibration goes into ``store`` and ``folder``, where there are any.
+    """
     from .work import load_on, open_chosen, summarise
 
     experiment, device, chosen = open_chosen(trained, choice)
@@ -60,7 +60,7 @@ def calibrate_run(
         program = load_on(trained, experiment, device, task.validation)
         before = _measured("as is", experiment, net, device, program, task.test, runs)
         calibration, placed = _calibrated(trained.net, experiment, device, program, how_much)
-        path = Store(store).save(calibration)
+        path = None if store is None else store.save(calibration)
         device.load(placed)
         after = _measured("calibrated", experiment, net, device, placed, task.test, runs)
         twin = net.with_twin(calibration, placed)
@@ -75,7 +75,8 @@ def calibrate_run(
     terminal.results(results)
     for sentence in effect.sentences():
         terminal.say(sentence)
-    terminal.say(f"calibration {calibration.id}: {path}")
+    if path is not None:
+        terminal.say(f"calibration {calibration.id}: {path}")
     if folder is not None:
         folder.begin(experiment)
         calibration.save(folder.path / FILE)

@@ -35,9 +35,9 @@ CHANGED = 4.0
 @app.command("list", epilog="Example: hwloop calibrations list")
 def list_(store: Folder = None) -> None:
     """List stored calibrations, newest first."""
-    found = _store(store).entries()
+    found = store_in(store).entries()
     if not found:
-        terminal.say(f"no calibrations in {_store(store).folder}; make one with hwloop calibrate")
+        terminal.say(f"no calibrations in {store_in(store).folder}; make one with hwloop calibrate")
         return
     rows = []
     for entry in found:
@@ -53,13 +53,13 @@ def list_(store: Folder = None) -> None:
 @app.command(epilog="Example: hwloop calibrations show 3fa9c1d7e2b8")
 def show(name: _Name, store: Folder = None) -> None:
     """Show one calibration."""
-    terminal.say(_store(store).find(name).to_text(terminal.width()).rstrip())
+    terminal.say(store_in(store).find(name).to_text(terminal.width()).rstrip())
 
 
 @app.command(epilog="Example: hwloop calibrations diff 3fa9c1d7e2b8 91be02c44d10")
 def diff(first: _Name, second: _Name, store: Folder = None) -> None:
     """Compare two calibrations of one device: how far medians and single neurons have moved."""
-    before, after = (_store(store).find(name) for name in (first, second))
+    before, after = (store_in(store).find(name) for name in (first, second))
     terminal.say(f"{before.id} ({before.device_id}, {before.date}) to {after.id} ({after.device_id}, {after.date})")
     terminal.table(
         ("parameter", "median before", "median after", "RMS change", "neurons changed"), differences(before, after)
@@ -73,7 +73,7 @@ def export(
     """Write a calibration to a file: the document itself, or its report."""
     from .. import storage
 
-    found = _store(store).find(name)
+    found = store_in(store).find(name)
     if path.suffix == ".json":
         found.save(path)
     elif path.suffix == ".html":
@@ -116,7 +116,7 @@ def differences(before: Calibration, after: Calibration) -> list[tuple[str, str,
 
 def chosen(name: str | None, store: Path | None = None) -> Calibration | None:
     """The stored calibration that ``name`` means: the beginning of its id, or a file; None where none is named."""
-    return None if name is None else _store(store).find(name)
+    return None if name is None else store_in(store).find(name)
 
 
 def put_calibration(device: Device, calibration: Calibration) -> None:
@@ -150,7 +150,8 @@ def kept_calibration(run: Path) -> Calibration | None:
     return Calibration.load(path) if path.is_file() else None
 
 
-def _store(folder: Path | None) -> Store:
+def store_in(folder: Path | None) -> Store:
+    """The stored calibrations in ``folder``, by default the user's."""
     from hwloop_calibration import Store
 
     return Store(folder)

@@ -240,7 +240,7 @@ def calibrate(
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
     with _opened(out, "calibrate", force) as folder:
-        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), store, folder)
+        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), calibrations.store_in(store), folder)
 
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")

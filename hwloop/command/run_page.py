@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..compare.cost_section import no_price
 from ..compare.report import Cell, Report, Table
 from ..compare.source import Source, called
 from ..experiment import Experiment, Step
@@ -24,7 +25,7 @@ CHAPTERS: Mapping[Step, tuple[str, str]] = {
     "finetune": ("Fine-tune", "Open: accuracy, epochs in the loop, health of the gradient, costs"),
 }
 _COST_COLUMNS = (
-    "network", "target", "effective events", "connected events", "membrane updates", "spikes", "energy (J by sample)"
+    "network", "target", "effective events", "connected events", "membrane updates", "spikes", "energy (J)"
 )  # fmt: skip
 
 
@@ -43,9 +44,13 @@ def run_page(experiment: Experiment, path: Path, results: Sequence[Result]) -> R
         page = pages.page_in(path / step)
         report.add_chapter(heading, _line(step, summaries[step]), folded, page)
     costs = _costs(summaries)
-    text = (
-        "By sample, counted on the recorded spikes of test samples. Energy is a range over cited prices, an order of magnitude at best; a "
-        "target without a cited price has counts only. How it was counted, and each source, stands with the step that ran."
+    unpriced = sorted({cost["target"] for cost in costs.values() if cost["energy_range_J"] is None})
+    text = "\n\n".join(
+        [
+            "Counted on the recorded spikes of test samples. Energy is a range over cited prices, an order of magnitude at best. How it was "
+            "counted, and each source, stands with the step that ran.",
+            *(no_price(target) for target in unpriced),
+        ]
     )
     return report.add_section("What an answer costs", text, [_cost_table(costs, results)])
 
@@ -54,13 +59,8 @@ def in_short(
     experiment: Experiment, results: Sequence[Result], summaries: Mapping[Step, Mapping[str, Any]]
 ) -> list[str]:
     """What came out, in one paragraph a step."""
-    test = {result.network: result for result in results if result.data == "test"}
-    lines = []
-    for name, result in test.items():
-        share = f"{100 * result.accuracy:.1f} %"
-        where = "in simulation" if result.ran_on == "simulator" else f"on {called(result.device_id)} ({result.ran_on})"
-        lines.append(f"{name[0].upper()}{name[1:]}: {share} right {where}.")
-    said = [f"Test set of {next(iter(test.values())).samples} samples. {' '.join(lines)}"] if test else []
+    test = [result for result in results if result.data == "test"]
+    said = [_accuracies(test)] if test else []
     effect = summaries.get("calibrate", {}).get("effect")
     if effect is not None:
         said += effect["sentences"]
@@ -69,6 +69,16 @@ def in_short(
     if "compare" in summaries:
         said.append(f"First divergence: {summaries['compare']['first_divergence']}.")
     return said
+
+
+def _accuracies(test: Sequence[Result]) -> str:
+    """Accuracies in one sentence a place."""
+    places: dict[str, list[str]] = {}
+    for result in test:
+        place = "in simulation" if result.ran_on == "simulator" else f"on {called(result.device_id)} ({result.ran_on})"
+        places.setdefault(place, []).append(f"{result.network} {100 * result.accuracy:.1f} %")
+    told = " ".join(f"{place[0].upper()}{place[1:]}: {'; '.join(shares)}." for place, shares in places.items())
+    return f"Decided right, of {test[0].samples} test samples. {told}"
 
 
 def _line(step: Step, summary: Mapping[str, Any]) -> str:

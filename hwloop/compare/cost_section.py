@@ -63,12 +63,17 @@ def _lines(costs: Mapping[str, Costed]) -> list[str]:
 def energy_line(cost: Cost) -> str:
     """Energy as a range with its sources, or why there is none."""
     if cost.energy_range is None:
-        return (
-            f"Counts only for {cost.target}: no published energy of a single event that could be verified is known for it, and one of "
-            "another chip would say nothing."
-        )
+        return no_price(cost.target)
     sources = "; ".join(sorted({e.price.source for e in cost.energies}))
     return f"Energy ({cost.target}): {_range(cost)} J by sample, an order of magnitude at best; prices: {sources}."
+
+
+def no_price(target: str) -> str:
+    """Why there are no joules."""
+    return (
+        f"Counts only for {target}: no published energy of a single event that could be verified is known for it, and one of another chip "
+        "would say nothing."
+    )
 
 
 def _overview(costs: Mapping[str, Costed]) -> Table:
