@@ -111,7 +111,7 @@ class DemoResult:
     @property
     def chips_in_words(self) -> str:
         """How many there are, and whether they are emulated."""
-        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chips"
+        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chip{'s' * (len(self.chips) > 1)}"
 
     @property
     def results(self) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +26,10 @@ from .compare.time_format import format_time
 from .demo import DemoResult
 from .demo_spikes import decisions, neurons, one_sample
 from .demo_words import effects_table, emulated, words
-from .results import COLUMNS, Result, versions
+from .results import COLUMNS, Result, programs_of, versions
+
+if TYPE_CHECKING:
+    from hwloop_calibration.document.effect import Effect
 
 _MICRO = "µs"
 _SIMULATOR = Source("simulator")
@@ -70,6 +74,7 @@ def _provenance(demo: DemoResult) -> dict[str, object]:
     return {
         "versions": ", ".join(f"{name} {known[name]}" for name in ("hwloop", "torch", "numpy", "numba", "python")),
         "firmware": ", ".join(dict.fromkeys(str(chip.before.provenance["firmware"]) for chip in demo.chips)),
+        **programs_of(demo.results),
     }
 
 
@@ -86,7 +91,7 @@ def _in_short(demo: DemoResult) -> str:
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
         f"2. Its weights were {codes} to {demo.chips_in_words}. As they are, the chips decide {_range(as_is)} right "
         f"({where}). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right ({where}). "
-        f"{_lowered(demo)}\n\n"
+        f"{lowered(demo)}{' Why stands under Calibrating.' if _lower(demo) else ''}\n\n"
         f"3. Simulated and measured spikes were compared: on {first.name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
@@ -95,19 +100,20 @@ def _in_short(demo: DemoResult) -> str:
     )
 
 
-def _lowered(demo: DemoResult) -> str:
-    """Chips that calibrating made worse, and whether that is sure; the section on calibrating says why."""
-    effects = [chip.effect for chip in demo.chips]
-    lower = [effect for effect in effects if effect.lower]
+def lowered(demo: DemoResult) -> str:
+    """Chips that calibrating made worse, and whether that is sure, in a sentence."""
+    lower = _lower(demo)
     if not lower:
         return "Calibrating lowered no chip's accuracy."
     told = "; ".join(
-        f"on {called(e.device_id)} by {100 * (e.before - e.after):.1f} points, "
-        + ("more than" if e.sure else "within")
-        + " the sampling error"
+        f"on {called(e.device_id)} by {100 * (e.before - e.after):.1f} points, {'more than' if e.sure else 'within'} the sampling error"
         for e in lower
     )
-    return f"Calibrating lowered the accuracy {told} ({lower[0].samples} test samples): why stands below, under Calibrating."
+    return f"Calibrating lowered the accuracy {told} ({lower[0].samples} test samples)."
+
+
+def _lower(demo: DemoResult) -> list[Effect]:
+    return [chip.effect for chip in demo.chips if chip.effect.lower]
 
 
 def _noise_only(demo: DemoResult, as_is: float) -> str:
@@ -191,14 +197,12 @@ def _calibrating(report: Report, demo: DemoResult) -> None:
     from hwloop_calibration.document.effect import effect_table
 
     effects = [chip.effect for chip in demo.chips]
-    lower = [effect for effect in effects if effect.lower]
-    text = "\n\n".join(" ".join(effect.sentences()) for effect in lower)
+    text = "\n\n".join(" ".join(effect.sentences()) for effect in _lower(demo)) or lowered(demo)
     before = "Spikes of every neuron tell what its parameters are, and trim cells bring them to what was asked; weights stay as they are."
-    raised = "Calibrating lowered no chip's accuracy." if not lower else text
     table = effect_table(effects, [Source(chip.calibrated.ran_on, chip.device_id) for chip in demo.chips])
     rest = [effect for effect in effects if not effect.lower]
     folded = Folded("Chip by chip", "\n\n".join(" ".join(effect.sentences()) for effect in rest)) if rest else None
-    report.add_section("Calibrating", f"{before}\n\n{raised}", [table], folded=folded)
+    report.add_section("Calibrating", f"{before}\n\n{text}", [table], folded=folded)
 
 
 def _costs(demo: DemoResult) -> dict[str, Costed]:

@@ -66,6 +66,11 @@ class Result:
 COLUMNS = ("network", "ran on", "device", "data", "samples", "runs", "without answer", "accuracy")
 
 
+def programs_of(results: Sequence[Result]) -> dict[str, str]:
+    """The digest of every program that ran, by the network and the device that it is of: for provenance."""
+    return {f"program, {r.network} on {r.device_id}": r.program_digest for r in results if r.program_digest}
+
+
 def simulated(network: str, net: Network, data: Dataset, name: str, decision: Decision = "first") -> Result:
     """Accuracy of ``net`` in simulation on ``data``, called ``name``."""
     return _result(network, name, evaluate(net, data, decision=decision), "simulator")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..demo import CHIPS, RUNS, DemoResult, run_demo
-from ..demo_report import demo_report
+from ..demo_report import demo_report, lowered
 from ..experiment import Experiment
 from . import terminal
 from .folder import RunFolder
@@ -55,6 +55,7 @@ def _demo_table(done: DemoResult) -> None:
     kind = "; all chips are emulated" if done.emulated else ""
     terminal.say(f"accuracy on {len(done.task.test)} test samples{kind} ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
+    terminal.say(lowered(done))
     if done.noise_only is None:
         return
     noise_only = f"{100 * done.noise_only.accuracy:.1f} %"

@@ -14,7 +14,7 @@ from ..cost import Cost
 from ..errors import DataError
 from ..experiment import Experiment
 from ..mapping import Program
-from ..results import COLUMNS, Result, versions
+from ..results import COLUMNS, Result, programs_of, versions
 from ..training import FitResult
 from ..training.loop_figures import LoopEpoch, LoopResult
 
@@ -44,7 +44,7 @@ def cost_page(experiment: Experiment, cost: Cost, source: Source) -> Report:
 def deploy_page(experiment: Experiment, program: Program, results: Sequence[Result], cost: Cost) -> Report:
     """A deployment."""
     report = report_of(f"{experiment.name} on {experiment.target.name}", experiment)
-    report.add_section("Accuracy", tables=[results_table(results)], figures=[bars(results)])
+    _accuracy(report, results)
     use = program.report()
     losses = [f"Warning: {warning}." for warning in use.warnings]
     text = "\n\n".join([*losses, f"{use.headline}. " + " ".join(use.notes)])
@@ -58,7 +58,7 @@ def finetune_page(
 ) -> Report:
     """A fine-tuning in the loop."""
     report = report_of(f"{experiment.name} fine-tuned on {called(done.device_id)}", experiment)
-    report.add_section("Accuracy", tables=[results_table(results)], figures=[bars(results)])
+    _accuracy(report, results)
     source = Source(done.ran_on, done.device_id, done.program.digest)
     curves = {
         "validation accuracy": [epoch.validation.accuracy for epoch in done.history],
@@ -85,8 +85,13 @@ def calibrate_page(
     report = calibration_report(calibration, effect=effect)
     report.facts = {**_facts(experiment), **report.facts}
     report.provenance = {**report.provenance, **_versions()}
-    report.add_section("Accuracy", tables=[results_table(results)], figures=[bars(results)])
+    _accuracy(report, results)
     return add_costs(report, costs)
+
+
+def _accuracy(report: Report, results: Sequence[Result]) -> None:
+    report.provenance = {**report.provenance, **programs_of(results)}
+    report.add_section("Accuracy", tables=[results_table(results)], figures=[bars(results)])
 
 
 def results_table(results: Sequence[Result]) -> Table:

@@ -9,8 +9,9 @@ from typing import Any
 from ..compare.cost_section import no_price
 from ..compare.report import Cell, Report, Table
 from ..compare.source import Source, called
+from ..cost.prices import joules
 from ..experiment import Experiment, Step
-from ..results import Result, read_summary
+from ..results import Result, programs_of, read_summary
 from . import pages
 
 #: Headings of the steps, and what each shows where it is opened.
@@ -38,6 +39,7 @@ def run_page(experiment: Experiment, path: Path, results: Sequence[Result]) -> R
     report = pages.report_of(f"Run of {experiment.name}", experiment, on_target=len(experiment.steps) > 1)
     report.links = {f"{CHAPTERS[step][0]}: its own page": f"{step}/report.html" for step in experiment.steps}
     text = "\n\n".join(in_short(experiment, results, summaries))
+    report.provenance = {**report.provenance, **programs_of(results)}
     report.add_section("In short", text, [pages.results_table(results)], [pages.bars(results)])
     for step in experiment.steps:
         heading, folded = CHAPTERS[step]
@@ -104,7 +106,7 @@ def _cost_table(costs: Mapping[str, Mapping[str, Any]], results: Sequence[Result
         n, done = cost["samples"], cost["operations"]
         counts = (done[key] / n for key in ("effective", "connected", "updates", "spikes"))
         reach = cost["energy_range_J"]
-        energy = "counts only" if reach is None else f"{reach[0] / n:.2g} to {reach[1] / n:.2g}"
+        energy = "counts only" if reach is None else joules(reach[0] / n, reach[1] / n)
         rows.append((name, cost["target"], *counts, energy))
     sources = sorted({e["source"] for cost in costs.values() for e in cost["energies"]})
     prices = f" Prices: {'; '.join(sources)}." if sources else ""

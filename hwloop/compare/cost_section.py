@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..cost.prices import joules
 from .report import Cell, Folded, Report, Table
 from .source import Source
 
@@ -84,13 +85,13 @@ def _overview(costs: Mapping[str, Costed]) -> Table:
         first = None if c.latency.model is None else 1e3 * c.latency.model
         rows.append((name, c.ran_on, *counts, first, "counts only" if c.energy_range is None else _range(c)))
     samples = " or ".join(str(n) for n in sorted({c.samples for c, _ in costs.values()}))
-    caption = f"Operations by sample, over {samples} test samples; what is computed for an answer, not what a figure of a data sheet says."
+    caption = f"Operations by sample, over {samples} test samples."
     return Table(caption, _COLUMNS, rows, [source for _, source in costs.values()])
 
 
 def _range(cost: Cost) -> str:
-    low, high = (bound / cost.samples for bound in cost.energy_range or (0.0, 0.0))
-    return f"{low:.2g} to {high:.2g}"
+    low, high = cost.energy_range or (0.0, 0.0)
+    return joules(low / cost.samples, high / cost.samples)
 
 
 def _count(cost: Cost, total: int) -> str:

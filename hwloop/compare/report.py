@@ -217,8 +217,11 @@ class Report:
         """The section that names devices and programs in full; none where there is nothing to name."""
         shown = [part for section in self._sections for part in (*section.all_tables, *section.all_figures)]
         sources = list(dict.fromkeys(source for part in shown for source in each(part.source)))
+        with_program = {source.device_id for source in sources if source.program_digest}
         rows: list[tuple[Cell, ...]] = [
-            (s.ran_on, s.device_id or "-", s.program_digest or "-") for s in sources if s.device_id or s.program_digest
+            (s.ran_on, s.device_id or "-", s.program_digest or "-")
+            for s in sources
+            if s.program_digest or (s.device_id and s.device_id not in with_program)
         ]
         tables = []
         if rows:

@@ -238,6 +238,15 @@ def _agreement(comparisons: tuple[Comparison, Comparison], as_is: float) -> _Fac
     same = [float((c.decisions.simulated == c.decisions.measured).mean()) for c in comparisons]
     text = f"{100 * same[1]:.1f} % of the answers are those of the simulated network, {100 * same[0]:.1f} % before"
     found: _Facts = [("better" if same[1] > same[0] else "worse" if same[1] < same[0] else "other", text)]
+    silent = [int((c.decisions.measured < 0).sum()) for c in comparisons]
+    if silent[0] != silent[1]:
+        kind: Kind = "worse" if silent[1] > silent[0] else "better"
+        found.append(
+            (
+                kind,
+                f"{silent[1]} of {len(comparisons[1].decisions.measured)} samples have no answer, {silent[0]} before",
+            )
+        )
     software = comparisons[0].decisions.accuracy_simulated
     if software is not None and software <= as_is:
         found.append(
