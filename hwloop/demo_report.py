@@ -161,7 +161,7 @@ def _accuracy(report: Report, demo: DemoResult) -> None:
         "samples in which no output neuron spiked; they count as wrong."
     )
     place = COLUMNS.index("device")
-    rows = [(*row[:place], called(row[place]), *row[place + 1 :]) for row in (result.row() for result in results)]
+    rows = [(*row[:place], called(str(row[place])), *row[place + 1 :]) for row in (result.row() for result in results)]
     table = Table(caption, COLUMNS, rows, [result.source for result in results])
     bars = [
         AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),

@@ -100,7 +100,7 @@ def results_table(results: Sequence[Result]) -> Table:
         "Share of samples decided right. Without answer: samples in which no output neuron spiked; they count as wrong."
     )
     place = COLUMNS.index("device")
-    rows = [(*row[:place], called(row[place]), *row[place + 1 :]) for row in (result.row() for result in results)]
+    rows = [(*row[:place], called(str(row[place])), *row[place + 1 :]) for row in (result.row() for result in results)]
     return Table(caption, COLUMNS, rows, [result.source for result in results])
 
 

@@ -135,7 +135,7 @@ class Section:
     @property
     def content(self) -> Markup:
         """Sections of another page, with headings and ids that fit this one."""
-        from .page import inside
+        from .report_page import inside
 
         return inside(self.chapter, f"c{self.number}", re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-"))
 
@@ -191,7 +191,7 @@ class Report:
 
         Raises :class:`DataError` for a page that no report wrote.
         """
-        from .page import sections_of
+        from .report_page import sections_of
 
         number = len(self._sections)
         self._sections.append(Section(heading, text, (), (), number, Folded(folded), chapter=sections_of(page)))
@@ -204,7 +204,7 @@ class Report:
 
     def html(self) -> str:
         """The page; all text is escaped."""
-        from .page import page_of
+        from .report_page import page_of
 
         stems = {id(figure): stem for stem, figure in self.plots()}
         facts = [(name, _cell(value)) for name, value in self.facts.items()]
@@ -215,7 +215,9 @@ class Report:
 
     def _where_from(self) -> list[Section]:
         """The section that names devices and programs in full; none where there is nothing to name."""
-        shown = [part for section in self._sections for part in (*section.all_tables, *section.all_figures)]
+        shown: list[Table | Figure] = []
+        for section in self._sections:
+            shown += [*section.all_tables, *section.all_figures]
         sources = list(dict.fromkeys(source for part in shown for source in each(part.source)))
         with_program = {source.device_id for source in sources if source.program_digest}
         rows: list[tuple[Cell, ...]] = [
