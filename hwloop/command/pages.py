@@ -133,6 +133,14 @@ def report_of(title: str, experiment: Experiment, *, on_target: bool = True) -> 
     return Report(title, experiment.description, facts, provenance=_versions())
 
 
+def note_calibration(report: Report, device: Device) -> None:
+    """Say on ``report`` which calibration ``device`` has, if any."""
+    found: Calibration | None = getattr(device, "calibration", None)
+    if found is not None:
+        report.facts = {**report.facts, "chip": f"calibrated {found.date}"}
+        report.provenance = {**report.provenance, "calibration": found.id}
+
+
 def page_in(run: Path) -> str:
     """The page of the run in ``run``; raises :class:`DataError` where it cannot be read."""
     try:

@@ -67,7 +67,8 @@ def in_short(
     if effect is not None:
         said += effect["sentences"]
     if "calibrate" in experiment.steps and {"compare", "finetune"} & set(experiment.steps):
-        said.append("What follows the calibration ran on the calibrated chip.")
+        scale = ", its weight scale chosen there" if experiment.target.weight_scale == "auto" else ""
+        said.append(f"What follows the calibration ran on the calibrated chip{scale}.")
     if "compare" in summaries:
         said.append(f"First divergence: {summaries['compare']['first_divergence']}.")
     return said

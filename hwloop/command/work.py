@@ -96,7 +96,9 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
     terminal.results(results)
     if folder is not None:
         folder.begin(experiment)
-        folder.write_report(pages.deploy_page(experiment, program, results, cost))
+        page = pages.deploy_page(experiment, program, results, cost)
+        pages.note_calibration(page, device)
+        folder.write_report(page)
         costs = costs_document({results[-1].network: cost})
         content = {"program": program.report().to_dict(), "cost": cost.to_dict(), "costs": costs, **chosen}
         summarise(folder, experiment, results, content)
@@ -278,7 +280,9 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
     costs = {begun[0].network: simulated_cost(trained.net, task.test, decision), tuned.network: cost}
     sources = (Source("simulator"), tuned.source)
     costed = {name: pages.Costed(found, where) for (name, found), where in zip(costs.items(), sources, strict=True)}
-    folder.write_report(pages.finetune_page(experiment, done, results, costed))
+    page = pages.finetune_page(experiment, done, results, costed)
+    pages.note_calibration(page, device)
+    folder.write_report(page)
     terminal.results(results)
     terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
     summarise(folder, experiment, results, {**loop_document(done), "costs": costs_document(costs), **chosen})

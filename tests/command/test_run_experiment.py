@@ -57,7 +57,10 @@ def test_every_step_is_a_run_of_its_command_and_the_summary_holds_their_figures(
 def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(whole: Path) -> None:
     made = Calibration.load(whole / "calibrate" / "calibration.json")
     assert Calibration.load(whole / "finetune" / "calibration.json") == made
-    assert made.id in (whole / "compare" / "report.html").read_text().partition("<h2>Provenance</h2>")[2]
+    for step in ("compare", "finetune"):
+        before, _, provenance = (whole / step / "report.html").read_text().partition("<h2>Provenance</h2>")
+        assert made.id in provenance
+        assert made.id not in before
     said = done("deploy", whole / "finetune", "--runs", 1).stdout
     assert "calibrated, fine-tuned" in said
     # what was tuned with it is deployed elsewhere without it
