@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hwloop_calibration import Calibration
     from hwloop_calibration.document.effect import Effect
 
+    from ..device.registry import Device
+
 
 def train_page(experiment: Experiment, done: FitResult, results: Sequence[Result], cost: Cost) -> Report:
     """Training in software."""
