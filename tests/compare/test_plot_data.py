@@ -97,6 +97,12 @@ def test_spikes(name: str) -> None:
             rings = sum(len(points) for points in marked(axes, "o")) + sum(len(points) for points in marked(axes, "x"))
             partners = numbers(here, "time of the same spike in the other train (s)")
             assert np.isnan(partners).sum() == rings
+            column = "time of the same spike in the other train (s)"
+            pairs = {
+                train: {(r["unit"], r["time (s)"], r[column]) for r in here if r["train"] == train and r[column]}
+                for train in ("simulated", "measured")
+            }
+            assert pairs["measured"] == {(unit, other, time) for unit, time, other in pairs["simulated"]} != set()
             joined = next(line.get_xydata() for line in axes.get_lines() if line.get_linewidth() == 0.6)
             paired = [
                 r for r in here if r["train"] == "simulated" and r["time of the same spike in the other train (s)"]
