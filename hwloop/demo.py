@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from .compare import Comparison, compare
+from .cost import Cost, cost_of
 from .datasets import Task
 from .device.deploy import deploy, run_on
 from .device.registry import Device, Emulating, Target, describe, factory, find, in_words
@@ -27,13 +29,14 @@ from .mapping import Program
 from .network import Network
 from .progress import say
 from .record import Record
-from .results import Result, measured, simulated
+from .results import Result, measured, measured_by_sample, simulated
 from .training import FitResult, fit
 from .training.loop import LoopResult, finetune
 from .workers import how_many, workers
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration
+    from hwloop_calibration.document.effect import Effect
 
 #: The chips of the demonstration.
 CHIPS = ("emulator:0", "emulator:1", "emulator:2")
@@ -55,7 +58,8 @@ class ChipResult:
     ``calibrated``: the software network, as it is, on the chip with its neurons trimmed (in a session of its own; the
     fine-tuned one runs on the chip as it was).
 
-    ``before`` and ``after`` compare its spikes with those of the software network, on the test set. ``effects`` is what
+    ``before``, ``trimmed`` and ``after`` compare its spikes, as is, calibrated and fine-tuned, with those of the software network, on
+    the test set. ``effect``: what calibrating did to its answers. ``costs``: of an answer, by the same names. ``effects`` is what
     the chip does to a network, ``(name, value, source)``; ``emulated`` and ``not_emulated`` say it in words.
     """
 
@@ -64,7 +68,10 @@ class ChipResult:
     calibrated: Result
     tuned: Result
     before: Comparison
+    trimmed: Comparison
     after: Comparison
+    effect: Effect
+    costs: dict[str, Cost]
     loop: LoopResult
     program: Program
     effects: list[tuple[str, str, str]]
@@ -83,7 +90,7 @@ class DemoResult:
     """All that the report is made from.
 
     ``noise_only``: the software network, as is, on a chip emulated in this process that has the noise of the first and no
-    mismatch; None where the chips are not emulated, or not known how.
+    mismatch; None where the chips are not emulated, or not known how. ``software_cost``: of an answer in simulation.
     """
 
     experiment: Experiment
@@ -91,6 +98,7 @@ class DemoResult:
     net: Network
     training: FitResult
     software: Result
+    software_cost: Cost
     noise_only: Result | None
     chips: tuple[ChipResult, ...]
     seconds: float
@@ -103,7 +111,7 @@ class DemoResult:
     @property
     def chips_in_words(self) -> str:
         """How many there are, and whether they are emulated."""
-        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chips"
+        return f"{len(self.chips)} {'emulated ' * self.emulated}analog chip{'s' * (len(self.chips) > 1)}"
 
     @property
     def results(self) -> list[Result]:
@@ -157,9 +165,11 @@ def run_demo(
         ]
         task = experiment.build_task()
         software = simulated("software", net, task.test, "test", experiment.decision)
+        with torch.no_grad():
+            cost = cost_of(net(task.test.inputs), net, decision=experiment.decision)
         noise_only = None if ideal is None else _as_is_on(ideal, experiment, net, task, runs)
         results = tuple(call.result() for call in repaired)
-    return DemoResult(experiment, task, net, fitted, software, noise_only, results, time.perf_counter() - start)
+    return DemoResult(experiment, task, net, fitted, software, cost, noise_only, results, time.perf_counter() - start)
 
 
 def _neurons(name: str, experiment: Experiment) -> int:
@@ -189,29 +199,48 @@ def _calibrate(name: str, experiment: Experiment) -> Calibration:
 def _repair(
     name: str, experiment: Experiment, net: Network, calibration: Calibration, runs: int, progress: bool | None
 ) -> ChipResult:
+    from hwloop_calibration.document.effect import effect_of
+
     start = time.perf_counter()
     task, decision = experiment.build_task(), experiment.decision
     tuned_net = copy.deepcopy(net)
     with torch.no_grad():
         reference = net(task.test.inputs)
     with _session(name, experiment, 0) as chip:
-        program, as_is = _deployed("as is", experiment, net, chip, task, runs)
+        as_is = _deployed("as is", experiment, net, chip, task, runs)
         before = _against(reference, chip, net, task, experiment)
-        options = {**experiment.finetune_options(), "weight_scale": list(program.scales)}
+        options = {**experiment.finetune_options(), "weight_scale": list(as_is.program.scales)}
         loop = finetune(tuned_net, chip, task, experiment.build_finetune_loss(), progress=progress, **options)
         tuned = measured("fine-tuned", chip, loop.program, task.test, "test", decision=decision, runs=runs)
         after = _against(reference, chip, net, task, experiment)
         effects, words = describe(chip.target), in_words(chip.target)
     with _session(name, experiment, 2) as chip:
         chip.apply(calibration)  # type: ignore[attr-defined]  # every device that can be calibrated has it
-        _, calibrated = _deployed("calibrated", experiment, net, chip, task, runs)
+        calibrated = _deployed("calibrated", experiment, net, chip, task, runs)
+        trimmed = _against(reference, chip, net, task, experiment)
+    right = (as_is.right.numpy(), calibrated.right.numpy())
+    effect = effect_of(calibration, right, (as_is.program, calibrated.program), (before, trimmed), runs)
+    ran = (
+        ("as is", before, as_is.program),
+        ("calibrated", trimmed, calibrated.program),
+        ("fine-tuned", after, loop.program),
+    )
+    costs = {state: cost_of(found.measured, program, decision=decision) for state, found, program in ran}
     seconds = time.perf_counter() - start
-    return ChipResult(name, as_is, calibrated, tuned, before, after, loop, program, effects, *words, seconds)
+    return ChipResult(
+        name, as_is.result, calibrated.result, tuned, before, trimmed, after, effect, costs, loop, as_is.program, effects, *words, seconds
+    )  # fmt: skip
 
 
-def _deployed(
-    state: str, experiment: Experiment, net: Network, chip: Device, task: Task, runs: int
-) -> tuple[Program, Result]:
+class _Deployed(NamedTuple):
+    """A program on a chip, its accuracy there, and of every sample the share of runs that was right."""
+
+    program: Program
+    result: Result
+    right: Tensor
+
+
+def _deployed(state: str, experiment: Experiment, net: Network, chip: Device, task: Task, runs: int) -> _Deployed:
     """The network on the chip, by the experiment's rules, and its accuracy there."""
     how = experiment.target
     program = deploy(
@@ -222,7 +251,8 @@ def _deployed(
         mask=how.mask,
         decision=experiment.decision,
     )
-    return program, measured(state, chip, program, task.test, "test", decision=experiment.decision, runs=runs)
+    found = measured_by_sample(state, chip, program, task.test, "test", decision=experiment.decision, runs=runs)
+    return _Deployed(program, *found)
 
 
 def _target(name: str, experiment: Experiment, number: int) -> Target:

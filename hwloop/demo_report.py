@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .compare import Comparison, PopulationComparison
+from .compare.cost_section import Costed, add_costs
 from .compare.report import (
     AccuracyRow,
     ErrorSet,
-    Figure,
-    MapPanel,
-    Matrix,
+    Folded,
     Report,
     Source,
     Table,
     accuracy_bars,
-    confusion,
     error_histogram,
-    neuron_map,
-    raster,
     training_curves,
 )
-from .compare.time_format import format_time, time_unit
-from .datasets import YIN_YANG_CLASSES
-from .demo import ChipResult, DemoResult
-from .results import COLUMNS, Result, versions
+from .compare.source import called
+from .compare.time_format import format_time
+from .demo import DemoResult
+from .demo_spikes import decisions, neurons, one_sample
+from .demo_words import effects_table, emulated, words
+from .results import COLUMNS, Result, programs_of, versions
+
+if TYPE_CHECKING:
+    from hwloop_calibration.document.effect import Effect
 
 _MICRO = "µs"
 _SIMULATOR = Source("simulator")
@@ -40,28 +42,39 @@ def demo_report(demo: DemoResult) -> Report:
         "A spiking network is trained with exact gradients, deployed to imperfect chips, and fine-tuned by the spike times "
         f"that they return. {'All chips here are emulated; no hardware was used.' if demo.emulated else ''}".rstrip(),
         _facts(demo),
+        provenance=_provenance(demo),
     )
     report.add_section("In short", _in_short(demo))
     _accuracy(report, demo)
     _training(report, demo)
-    _loop(report, demo)
+    _calibrating(report, demo)
     _spike_times(report, demo)
-    _one_sample(report, demo)
-    _neurons(report, demo)
-    _decisions(report, demo)
-    report.add_section("What is emulated, and what is not", _emulated(demo), [_effects_table(demo)])
-    return report.add_section("Words and signs", _words(demo))
+    _loop(report, demo)
+    add_costs(report, _costs(demo))
+    one_sample(report, demo)
+    neurons(report, demo)
+    decisions(report, demo)
+    folded = Folded("Every limit and effect of the chips, with its source", tables=[effects_table(demo)])
+    report.add_section("What is emulated, and what is not", emulated(demo), folded=folded)
+    return report.add_section("Words and signs", words(demo))
 
 
 def _facts(demo: DemoResult) -> dict[str, object]:
-    known = versions()
     return {
         "experiment": f"{demo.experiment.name}: {demo.experiment.description}",
         "data": f"{len(demo.task.train)} training, {len(demo.task.validation)} validation, {len(demo.task.test)} test samples, generated",
-        "chips": ", ".join(chip.device_id for chip in demo.chips),
+        "chips": ", ".join(called(chip.device_id) for chip in demo.chips),
         "seed": demo.experiment.seed,
-        "versions": ", ".join(f"{name} {known[name]}" for name in ("hwloop", "torch", "numpy", "numba", "python")),
         "took": f"{demo.seconds:.0f} s",
+    }
+
+
+def _provenance(demo: DemoResult) -> dict[str, object]:
+    known = versions()
+    return {
+        "versions": ", ".join(f"{name} {known[name]}" for name in ("hwloop", "torch", "numpy", "numba", "python")),
+        "firmware": ", ".join(dict.fromkeys(str(chip.before.provenance["firmware"]) for chip in demo.chips)),
+        **programs_of(demo.results),
     }
 
 
@@ -77,13 +90,30 @@ def _in_short(demo: DemoResult) -> str:
         f"1. A {layers} network learned Yin-Yang in simulation, by exact gradients of its spike times. On the test set it "
         f"decides {_percent(demo.software.accuracy)} right (simulator).\n\n"
         f"2. Its weights were {codes} to {demo.chips_in_words}. As they are, the chips decide {_range(as_is)} right "
-        f"({where}). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right ({where}).\n\n"
+        f"({where}). {noise}With their neurons trimmed by a calibration, the chips decide {_range(calibrated)} right ({where}). "
+        f"{lowered(demo)}{' Why stands under Calibrating.' if _lower(demo) else ''}\n\n"
         f"3. Simulated and measured spikes were compared: on {first.name}, {before}.\n\n"
         "4. Each chip was fine-tuned in the loop: every batch runs on the chip, the measured spikes take the place of the "
         "simulated ones in the same loss and the same gradient, and only weights whose code changed are written. "
         f"Afterwards the chips decide {_range(tuned)} right ({where}). On {first.name}, {after}: the loop repairs decisions, and is "
         "free to find spike times other than the simulated ones."
     )
+
+
+def lowered(demo: DemoResult) -> str:
+    """Chips that calibrating made worse, and whether that is sure, in a sentence."""
+    lower = _lower(demo)
+    if not lower:
+        return "Calibrating lowered no chip's accuracy."
+    told = "; ".join(
+        f"on {called(e.device_id)} by {100 * (e.before - e.after):.1f} points, {'more than' if e.sure else 'within'} the sampling error"
+        for e in lower
+    )
+    return f"Calibrating lowered the accuracy {told} ({lower[0].samples} test samples)."
+
+
+def _lower(demo: DemoResult) -> list[Effect]:
+    return [chip.effect for chip in demo.chips if chip.effect.lower]
 
 
 def _noise_only(demo: DemoResult, as_is: float) -> str:
@@ -121,7 +151,6 @@ def _time(seconds: float | None) -> str:
 
 
 def _sources(results: Sequence[Result]) -> list[Source]:
-    # programs differ from row to row; the table names them
     return [Source(result.ran_on, result.device_id) for result in results]
 
 
@@ -131,8 +160,9 @@ def _accuracy(report: Report, demo: DemoResult) -> None:
         "Accuracy on the test set, which training, choice of epoch and choice of weight scale never saw. Without answer: "
         "samples in which no output neuron spiked; they count as wrong."
     )
-    rows = [(*result.row(), result.program_digest[:12] or "-") for result in results]
-    table = Table(caption, (*COLUMNS, "program"), rows, _sources(results))
+    place = COLUMNS.index("device")
+    rows = [(*row[:place], called(str(row[place])), *row[place + 1 :]) for row in (result.row() for result in results)]
+    table = Table(caption, COLUMNS, rows, [result.source for result in results])
     bars = [
         AccuracyRow("software", [demo.software.accuracy], demo.software.ran_on),
         *(
@@ -163,6 +193,28 @@ def _training(report: Report, demo: DemoResult) -> None:
     report.add_section("Training in software", figures=[figure])
 
 
+def _calibrating(report: Report, demo: DemoResult) -> None:
+    from hwloop_calibration.document.effect import effect_table
+
+    effects = [chip.effect for chip in demo.chips]
+    text = "\n\n".join(" ".join(effect.sentences()) for effect in _lower(demo)) or lowered(demo)
+    before = "Spikes of every neuron tell what its parameters are, and trim cells bring them to what was asked; weights stay as they are."
+    table = effect_table(effects, [Source(chip.calibrated.ran_on, chip.device_id) for chip in demo.chips])
+    rest = [effect for effect in effects if not effect.lower]
+    folded = Folded("Chip by chip", "\n\n".join(" ".join(effect.sentences()) for effect in rest)) if rest else None
+    report.add_section("Calibrating", f"{before}\n\n{text}", [table], folded=folded)
+
+
+def _costs(demo: DemoResult) -> dict[str, Costed]:
+    costs = {"software": Costed(demo.software_cost, _SIMULATOR)}
+    for chip in demo.chips:
+        costs |= {
+            f"{chip.name} {state}": Costed(cost, Source(cost.ran_on, chip.device_id))
+            for state, cost in chip.costs.items()
+        }
+    return costs
+
+
 def _loop(report: Report, demo: DemoResult) -> None:
     curves: dict[str, list[float]] = {}
     for chip in demo.chips:
@@ -177,8 +229,11 @@ def _loop(report: Report, demo: DemoResult) -> None:
         "Fine-tuning in the loop",
         "The step is taken by weights kept as real numbers; the chip holds their codes. The gradient is that of the nominal "
         "model, replayed at the spikes that were measured: nothing about the chip's own parameters is known to it.",
-        [_loop_table(demo, sources), _health_table(demo, sources)],
-        [figure],
+        figures=[figure],
+        folded=Folded(
+            "Cells written, and health of the gradient",
+            tables=[_loop_table(demo, sources), _health_table(demo, sources)],
+        ),
     )
 
 
@@ -223,7 +278,7 @@ def _health_table(demo: DemoResult, sources: list[Source]) -> Table:
 def _spike_times(report: Report, demo: DemoResult) -> None:
     rows = []
     for chip in demo.chips:
-        for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
+        for state, comparison in (("as is", chip.before), ("calibrated", chip.trimmed), ("fine-tuned", chip.after)):
             rows += [(chip.name, state, *_error_cells(p, comparison)) for p in comparison.populations]
     columns = ("chip", "network", "layer", "simulated", "measured", "missing", "extra", "bias", "RMSE", "jitter")
     sources = [_SIMULATOR, *_sources([chip.as_is for chip in demo.chips])]
@@ -246,8 +301,8 @@ def _spike_times(report: Report, demo: DemoResult) -> None:
         "Spike times before and after",
         "Fine-tuning is asked for right decisions, not for the simulated spike times: hidden spikes need not come back to "
         "where the software network had them, output spikes have to come in the right order.",
-        [Table(caption, columns, rows, sources)],
-        [figure],
+        figures=[figure],
+        folded=Folded("Layer by layer, on every chip", tables=[Table(caption, columns, rows, sources)]),
     )
 
 
@@ -260,136 +315,3 @@ def _error_cells(p: PopulationComparison, comparison: Comparison) -> tuple[str |
     share = [_percent(int(n.sum()) / max(1, simulated)) for n in (p.neurons.missing, p.neurons.extra)]
     name = _layer_name(p.layer, len(comparison.populations)).lower()
     return (name, simulated, measured, *share, _time(p.bias), _time(p.rmse), _time(p.jitter))
-
-
-def _one_sample(report: Report, demo: DemoResult) -> None:
-    chip = demo.chips[0]
-    sample = _telling_sample(chip)
-    label = YIN_YANG_CLASSES[int(demo.task.test.labels[sample])]
-    figures: list[Figure] = []
-    for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
-        matchings = [p.matching for p in comparison.populations]
-        caption = (
-            f"{chip.name} {state}. Upper ticks are the software network, lower ticks the chip; a grey line joins what was "
-            f"matched as one spike. The software decides {_decision(comparison.decisions.simulated[sample])}, "
-            f"the chip {_decision(comparison.decisions.measured[sample])}."
-        )
-        figures.append(
-            raster(
-                comparison.simulated,
-                comparison.measured,
-                sample,
-                comparison.settings.window,
-                matchings=matchings,
-                caption=caption,
-            )
-        )
-    text = (
-        f"Test sample {sample}, of class {label}. The first output neuron to spike decides: 0 is yin, 1 yang, 2 dot.\n\n"
-        "Layer 0 is the hidden layer, layer 1 the output. The first divergence is the earliest spike that differs, so "
-        "it is no consequence of another one:\n\n"
-        f"First divergence of this sample, {chip.name} as is: {_divergence(chip.before, sample)}.\n\n"
-        f"First divergence of this sample, {chip.name} fine-tuned: {_divergence(chip.after, sample)}.\n\n"
-        f"Earliest of all test samples, {chip.name} as is: {chip.before.divergences.summary(_MICRO)}."
-    )
-    report.add_section("One sample, spike by spike", text, figures=figures)
-
-
-def _divergence(comparison: Comparison, sample: int) -> str:
-    found = [d for d in comparison.divergences.samples if d.sample == sample]
-    tolerance = _time(comparison.divergences.tolerance)
-    return found[0].summary(_MICRO) if found else f"none, all its spikes agree to {tolerance}"
-
-
-def _telling_sample(chip: ChipResult) -> int:
-    """The first sample that the chip got wrong as is and right after, the software being right; else the first."""
-    broken = set(chip.before.decisions.broken.tolist())
-    mended = [k for k in sorted(broken) if k not in set(chip.after.decisions.broken.tolist())]
-    return mended[0] if mended else 0
-
-
-def _decision(decided: int) -> str:
-    return "nothing (no output spike)" if decided < 0 else YIN_YANG_CLASSES[decided]
-
-
-def _neurons(report: Report, demo: DemoResult) -> None:
-    chip = demo.chips[0]
-    panels = []
-    for state, comparison in (("as is", chip.before), ("fine-tuned", chip.after)):
-        neurons = comparison.populations[0].neurons
-        panels.append((state, neurons.bias, neurons.missing / comparison.n_samples))
-    largest = max(float(np.nanmax(np.abs(bias), initial=0.0)) for _, bias, _ in panels)
-    factor, unit = time_unit(largest or 1e-6)
-    unit = _MICRO if unit == "us" else unit
-    maps = [MapPanel(f"bias, {state} ({unit})", bias / factor, diverging=True) for state, bias, _ in panels]
-    maps += [MapPanel(f"missing, {state} (per sample)", missing) for state, _, missing in panels]
-    figure = neuron_map(
-        maps, [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)],
-        f"The hidden neurons of {chip.name}, row by row. Bias: how late a neuron is on average (negative: early). Every chip has "
-        "a pattern of its own. Hatched: no spike found its partner, since the neuron is silent in the software network, or dead on the "
-        "chip.",
-    )  # fmt: skip
-    report.add_section("Neuron by neuron", figures=[figure])
-
-
-def _decisions(report: Report, demo: DemoResult) -> None:
-    chip = demo.chips[0]
-    names = [*YIN_YANG_CLASSES, "none"]
-    before, after = chip.before.decisions, chip.after.decisions
-    matrices = [
-        Matrix("Software", before.table("labels", "simulated")[:-1], "label", "decision", names),
-        Matrix("As is", before.table("labels", "measured")[:-1], "label", "decision", names),
-        Matrix("Fine-tuned", after.table("labels", "measured")[:-1], "label", "decision", names),
-    ]
-    sources = [_SIMULATOR, Source.of(chip.before.measured), Source.of(chip.after.measured)]
-    caption = (
-        f"Decisions on the test set, one run: software, {chip.name} as is, and fine-tuned. Counts off the diagonal are "
-        "errors; a full column is a class that the chip prefers."
-    )
-    report.add_section("Decisions", figures=[confusion(matrices, sources, caption)])
-
-
-def _emulated(demo: DemoResult) -> str:
-    chip = demo.chips[0]
-    if not demo.emulated:
-        return f'The chips ran on {chip.as_is.ran_on}, as they say (firmware "{chip.before.provenance["firmware"]}").'
-    latency = chip.program.capabilities.latency
-    parts = [
-        f'The chips are emulated (firmware "{chip.before.provenance["firmware"]}"); each is a pure function of its preset '
-        "and its number. It takes weight codes and input spikes, computes with parameters of its own that nothing outside it can "
-        "read, and returns time-stamped events. The table lists what it does to a network. Figures rest on publications where "
-        "one is named, and are assumptions where it says so.",
-        f"Emulated: {_listed(chip.emulated)}.",
-        f"Not emulated: {_listed(chip.not_emulated)}. These figures say what the method does against the listed disturbances; "
-        "they are no measurement of a chip.",
-    ]
-    if latency:
-        parts.append(
-            "The constant latency of time stamps that a data sheet states is subtracted from measured times before they are used."
-        )
-    return "\n\n".join(parts)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return "; ".join(words) if words else "nothing"
-
-
-def _effects_table(demo: DemoResult) -> Table:
-    caption = (
-        f'What the chips do, as far as it differs from an ideal one (preset of {demo.chips[0].name}). "per device" is drawn once '
-        'for each chip, "per sample" and "per spike" anew for each; swing is v_th - v_reset.'
-    )
-    sources = [Source(chip.as_is.ran_on, chip.device_id) for chip in demo.chips]
-    return Table(caption, ("limit or effect", "value", "source"), demo.chips[0].effects, sources)
-
-
-def _words(demo: DemoResult) -> str:
-    window = demo.chips[0].before.settings.window
-    return (
-        "Simulator: exact event-based simulation with the nominal parameters. Emulator: an emulated chip. As is: the software "
-        "weights, rounded to the chip's codes, nothing else changed.\n\n"
-        "Layers and neurons count from 0. Error = measured minus simulated time: positive means the chip is late. Spikes are "
-        f"paired in order, at most {_time(window)} apart; the rest is missing (simulated only) or extra (measured only). Bias is the "
-        "mean error, RMSE its root mean square, jitter the spread around the bias of each neuron.\n\n"
-        f"Times are those of the model; the chip runs {demo.chips[0].program.capabilities.speedup:g} times faster."
-    )

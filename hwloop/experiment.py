@@ -46,9 +46,11 @@ FORMAT, VERSION = "hwloop-experiment", 1
 #: Largest experiment file read (bytes); those shipped hold about 2 kB.
 MAX_FILE = 100_000
 
-Step: TypeAlias = Literal["train", "deploy", "compare", "finetune"]
-#: What ``hwloop run`` does, in this order; an experiment may leave some out.
-STEPS: tuple[Step, ...] = ("train", "deploy", "compare", "finetune")
+Step: TypeAlias = Literal["train", "deploy", "calibrate", "compare", "finetune"]
+#: What ``hwloop run`` can do, in this order.
+STEPS: tuple[Step, ...] = ("train", "deploy", "calibrate", "compare", "finetune")
+#: What it does where an experiment does not say: all but what only some targets can.
+USUAL_STEPS: tuple[Step, ...] = ("train", "deploy", "compare", "finetune")
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -61,7 +63,7 @@ class Experiment(Section):
     name: _Name
     description: Text = ""
     seed: Seed = 0
-    steps: Annotated[list[Step], Field(min_length=1)] = Field(list(STEPS))
+    steps: Annotated[list[Step], Field(min_length=1)] = Field(list(USUAL_STEPS))
     task: Annotated[
         YinYangTask
         | MnistTask

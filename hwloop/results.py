@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from . import storage
 from .arguments import whole
 from .compare.source import Source
 from .datasets import Dataset
-from .device.deploy import measure
+from .device.deploy import measure_samples
 from .device.registry import Device
 from .losses import Decision
 from .mapping import Program
@@ -65,6 +66,11 @@ class Result:
 COLUMNS = ("network", "ran on", "device", "data", "samples", "runs", "without answer", "accuracy")
 
 
+def programs_of(results: Sequence[Result]) -> dict[str, str]:
+    """The digest of every program that ran, by the network and the device that it is of: for provenance."""
+    return {f"program, {r.network} on {r.device_id}": r.program_digest for r in results if r.program_digest}
+
+
 def simulated(network: str, net: Network, data: Dataset, name: str, decision: Decision = "first") -> Result:
     """Accuracy of ``net`` in simulation on ``data``, called ``name``."""
     return _result(network, name, evaluate(net, data, decision=decision), "simulator")
@@ -74,9 +80,16 @@ def measured(
     network: str, device: Device, program: Program, data: Dataset, name: str, *, decision: Decision, runs: int
 ) -> Result:
     """Accuracy of the loaded ``program`` on ``data``, mean over ``runs``."""
+    return measured_by_sample(network, device, program, data, name, decision=decision, runs=runs)[0]
+
+
+def measured_by_sample(
+    network: str, device: Device, program: Program, data: Dataset, name: str, *, decision: Decision, runs: int
+) -> tuple[Result, Tensor]:
+    """As :func:`measured`, and of every sample the share of the runs that was right."""
     runs = whole("runs", runs)
-    found = measure(device, data, decision=decision, repeats=runs)
-    return _result(network, name, found, device.ran_on, device.device_id, program.digest, runs)
+    found, right = measure_samples(device, data, decision=decision, repeats=runs)
+    return _result(network, name, found, device.ran_on, device.device_id, program.digest, runs), right
 
 
 def _result(

@@ -18,6 +18,7 @@ from hwloop.experiment import Experiment
 from hwloop.results import read_summary
 
 from .browser.looking import browser, faults
+from .cost.plain_counts import counted, ways_of_program
 
 TINY = Experiment.load(Path(__file__).with_name("tiny.toml")).changed(
     task={"train": 200}, network={"hidden": [20]}, training={"epochs": 4}, finetune={"epochs": 1, "lr": 0.01}
@@ -58,14 +59,64 @@ def test_the_report_is_read_in_a_browser(demo: DemoResult, tmp_path: Path) -> No
 def test_the_report_stands_alone_and_says_where_everything_ran(demo: DemoResult) -> None:
     page = demo_report(demo).html()
     assert not re.search(r"(src|href)=.(https?:|//|file:)", page)
-    assert "<script" not in page
-    for heading in ("In short", "Accuracy", "Fine-tuning in the loop", "Spike times before and after", "Decisions"):
+    assert page.count("<script") == 1
+    for heading in (
+        "In short", "Accuracy", "Calibrating", "Spike times before and after", "Fine-tuning in the loop", "What an answer costs",
+        "Decisions",
+    ):  # fmt: skip
         assert f"<h2>{heading}</h2>" in page
     assert page.count("Ran on: ") == page.count("<figcaption>")
     assert "All chips here are emulated; no hardware was used" in page
     assert re.search(r"First divergence of this sample, emulator:0 as is: (layer|none)", page)
     for result in demo.results:
         assert f"{100 * result.accuracy:.1f} %" in page
+
+
+def test_digests_of_chips_and_programs_stand_under_provenance_alone(demo: DemoResult) -> None:
+    before, _, provenance = demo_report(demo).html().partition("<h2>Provenance</h2>")
+    for chip in demo.chips:
+        for digest in (chip.device_id.rpartition("/")[2], chip.as_is.program_digest, chip.tuned.program_digest):
+            assert digest[:8] not in before
+            assert digest in provenance
+
+
+def test_what_an_answer_costs_is_counted_on_the_spikes_of_every_state_of_every_chip(demo: DemoResult) -> None:
+    page = demo_report(demo).html().partition("<h2>What an answer costs</h2>")[2].partition("<h2>")[0]
+    rows = {row[0]: row for row in re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td class=\"n\">([\d.]+)</td>", page)}
+    assert len(rows) == 1 + 3 * len(demo.chips)
+    for chip in demo.chips:
+        programs = {"as is": chip.program, "fine-tuned": chip.loop.program}
+        for state, comparison in (("as is", chip.before), ("calibrated", chip.trimmed), ("fine-tuned", chip.after)):
+            assert chip.costs[state].samples == len(demo.task.test)
+            assert float(rows[f"{chip.name} {state}"][2]) == pytest.approx(
+                chip.costs[state].operations.effective / len(demo.task.test), rel=1e-3
+            )
+            if state in programs:
+                plain = counted(comparison.measured, ways_of_program(programs[state]))
+                assert chip.costs[state].operations.effective == sum(part.effective for part in plain)
+                assert chip.costs[state].operations.updates == sum(part.updates for part in plain)
+    assert page.count("Counts only for emulator/bss2: no published energy") == 1
+    assert "Energy (simulation): " in page
+    assert "Horowitz" in page
+
+
+def test_the_report_says_what_calibrating_did_and_why_where_it_lowers_an_accuracy(demo: DemoResult) -> None:
+    for chip in demo.chips:
+        assert (chip.effect.before, chip.effect.after) == (chip.as_is.accuracy, chip.calibrated.accuracy)
+    better = [replace(chip, effect=replace(chip.effect, before=0.5, after=0.6, error=0.01)) for chip in demo.chips]
+    page = demo_report(replace(demo, chips=tuple(better))).html()
+    assert page.count("Calibrating lowered no chip&#39;s accuracy.") == 2  # in short, and in its section
+    lower = replace(
+        better[1], effect=replace(better[1].effect, before=0.6, after=0.5, error=0.2, worse=("gain spreads",))
+    )
+    page = demo_report(replace(demo, chips=(better[0], lower))).html()
+    in_short = page.partition("<h2>In short</h2>")[2].partition("<h2>")[0]
+    samples = lower.effect.samples
+    assert f"on emulator:1/bss2 by 10.0 points, within the sampling error ({samples} test samples)" in in_short
+    section = page.partition("<h2>Calibrating</h2>")[2].partition("<h2>")[0]
+    assert "Calibrating emulator:1/bss2 lowered its accuracy by 10.0 points" in section
+    assert "What got worse: gain spreads." in section
+    assert "Calibrating emulator:0/bss2 raised its accuracy by 10.0 points" in section.partition("<details>")[2]
 
 
 def test_spikes_of_hardware_are_not_called_emulated(demo: DemoResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,8 +32,8 @@ def of_target(name: str) -> Experiment:
 
 def shown(page: str, name: str) -> list[str]:
     """What a report shows: without the name of the target, how long it took, and ids of clip paths, drawn by chance."""
-    device = re.compile(rf"{CHIP}(/[a-z0-9]+/[0-9a-f]{{8}})")
-    page = device.sub(r"DEVICE\1", page).replace(name, "TARGET")
+    device = re.compile(rf"{CHIP}(/[a-z0-9]+(?:/[0-9a-f]{{8}})?)")
+    page = device.sub(r"DEVICE\1", page).replace(name, "TARGET").replace(quote(name), "TARGET")
     page = re.sub(r"-p[0-9a-f]{10}", "-ID", page)
     return re.sub(r"\b\d+ s(?=</(dd|td)>)", "SECONDS", page).replace(">", ">\n").splitlines()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..compare.report import Figure, Report, Source, Table
 from ..drawing import plotting
+from ..drawing.plot_data import PlotData, Value
 from .exactness import CENSUS, NEAR, Exactness
 from .growth import AXES, BASE, NAMES, Point
 from .peers import REFERENCE
@@ -101,8 +102,14 @@ def ratios(rows: Sequence[Row]) -> Figure:
         axes.set_ylabel("hwloop's samples/s over the peer's")
         axes.grid(axis="y")
         axes.legend(ncols=5, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-        svg = plotting.to_svg(figure)
-    return Figure(svg, "Ratio by workload and peer, median and quartiles; above the line hwloop is ahead.", _HERE)
+        data: list[tuple[Value, ...]] = [
+            (row.workload, row.peer, *(float(q) for q in row.quartiles))
+            for row in rows
+            if row.peer != REFERENCE and row.quartiles is not None
+        ]
+        head = ("workload", "peer", "lower quartile (samples/s over the peer's)", "median", "upper quartile")
+        caption = "Ratio by workload and peer, median and quartiles; above the line hwloop is ahead."
+        return Figure.of(figure, caption, _HERE, "speed", PlotData(head, data))
 
 
 def growth(points: Sequence[Point]) -> Figure:
@@ -132,8 +139,12 @@ def growth(points: Sequence[Point]) -> Figure:
             panel.grid()
         row[0].set_ylabel("CPU time a sample (s)")
         figure.legend(*row[0].get_legend_handles_labels(), ncols=6, fontsize=8, loc="outside lower center")
-        svg = plotting.to_svg(figure)
-    return Figure(svg, "CPU time of a sample, forward and backward, as one thing grows.", _HERE)
+        data: list[tuple[Value, ...]] = [
+            (NAMES[point.axis], point.value, point.peer, point.seconds) for point in points if point.seconds is not None
+        ]
+        head = ("what grows", "to", "peer", "CPU time a sample (s)")
+        caption = "CPU time of a sample, forward and backward, as one thing grows."
+        return Figure.of(figure, caption, _HERE, "growth", PlotData(head, data))
 
 
 def _logarithmic(axis: Any) -> None:

@@ -93,7 +93,7 @@ def _run(
         if path is not None:
             storage.write_bytes(path, (_text(document) + "\n").encode())
     if out is not None:
-        page(timed, exact, points, facts).write(out / "report.html")
+        page(timed, exact, points, facts).write(out / "report.html", out / "plots")
         terminal.say(f"report: {out / 'report.html'}")
     if any(row.description is None for row in found if row.peer == REFERENCE):
         raise typer.Exit(FAILED)

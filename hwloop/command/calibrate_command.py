@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+from torch import Tensor
+
+from ..compare import Comparison, compare
+from ..cost import Cost, cost_of
+from ..datasets import Dataset
+from ..device.deploy import run_on
 from ..device.registry import Device
 from ..device.registry import compile as compile_for
 from ..experiment import Experiment
 from ..mapping import Program
 from ..network import Network
-from ..results import measured, simulated
-from . import terminal
+from ..results import Result, measured_by_sample, simulated
+from . import pages, terminal
+from .calibrations import FILE
 from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
 
 if TYPE_CHECKING:
-    from hwloop_calibration import Calibration
+    from hwloop_calibration import Calibration, Store
+    from hwloop_calibration.document.effect import Effect
+
+#: Test samples whose spikes are compared before and after.
+EFFECT_SAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -34,36 +45,79 @@ def calibrate_run(
     choice: TargetChoice,
     runs: int,
     how_much: HowMuch,
-    store: Path | None,
+    store: Store | None,
     folder: RunFolder | None,
 ) -> None:
-    """Calibrate the chosen device for a trained network, store the calibration, and measure accuracy before and after."""
-    from hwloop_calibration import Store
+    """Calibrate the chosen device for a trained network, and measure accuracy before and after.
 
+    The calibration goes into ``store`` and ``folder``, where there are any.
+    """
     from .work import load_on, open_chosen, summarise
 
     experiment, device, chosen = open_chosen(trained, choice)
     task, net = experiment.build_task(), trained.net
-    how: dict[str, Any] = {"decision": experiment.decision, "runs": runs}
     with device:
         program = load_on(trained, experiment, device, task.validation)
-        results = [
-            simulated("software", net, task.test, "test", experiment.decision),
-            measured("as is", device, program, task.test, "test", **how),
-        ]
+        before = _measured("as is", experiment, net, device, program, task.test, runs)
         calibration, placed = _calibrated(trained.net, experiment, device, program, how_much)
-        path = Store(store).save(calibration)
+        path = None if store is None else store.save(calibration)
         device.load(placed)
-        results.append(measured("calibrated", device, placed, task.test, "test", **how))
+        after = _measured("calibrated", experiment, net, device, placed, task.test, runs)
         twin = net.with_twin(calibration, placed)
-        results.append(simulated("device twin, without noise", twin, task.test, "test", experiment.decision))
+    results = [
+        simulated("software", net, task.test, "test", experiment.decision),
+        before.result,
+        after.result,
+        simulated("device twin, without noise", twin, task.test, "test", experiment.decision),
+    ]
+    effect = _effect(calibration, before, after, runs)
     terminal.say(calibration.to_text(terminal.width()).rstrip())
     terminal.results(results)
-    terminal.say(f"calibration {calibration.id}: {path}")
+    for sentence in effect.sentences():
+        terminal.say(sentence)
+    if path is not None:
+        terminal.say(f"calibration {calibration.id}: {path}")
     if folder is not None:
         folder.begin(experiment)
-        write(folder.path, calibration)
-        summarise(folder, experiment, results, {**chosen, "calibration": summary(calibration)})
+        calibration.save(folder.path / FILE)
+        costs = {found.result.network: pages.Costed(found.cost, found.result.source) for found in (before, after)}
+        folder.write_report(pages.calibrate_page(experiment, calibration, results, effect, costs))
+        content = {"calibration": summary(calibration), "effect": effect.to_dict()}
+        content["costs"] = {name: costed.cost.to_dict() for name, costed in costs.items()}
+        summarise(folder, experiment, results, {**chosen, **content})
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One state of the chip: accuracy, shares of right runs by sample, a comparison of the first samples, and their cost."""
+
+    result: Result
+    right: Tensor
+    program: Program
+    comparison: Comparison
+    cost: Cost
+
+
+def _measured(
+    state: str, experiment: Experiment, net: Network, device: Device, program: Program, data: Dataset, runs: int
+) -> _Measured:
+    """The loaded ``program`` on the test set, and on its first samples spike by spike."""
+    decision = experiment.decision
+    result, right = measured_by_sample(state, device, program, data, "test", decision=decision, runs=runs)
+    some = data.select(slice(0, min(EFFECT_SAMPLES, len(data))))
+    with torch.no_grad():
+        reference = net(some.inputs)
+    recording = run_on(device, some.inputs)
+    found = compare(reference, recording, net=net, labels=some.labels, decision=decision)
+    return _Measured(result, right, program, found, cost_of(recording, program, decision=decision))
+
+
+def _effect(calibration: Calibration, before: _Measured, after: _Measured, runs: int) -> Effect:
+    from hwloop_calibration.document.effect import effect_of
+
+    right = (before.right.numpy(), after.right.numpy())
+    programs, comparisons = (before.program, after.program), (before.comparison, after.comparison)
+    return effect_of(calibration, right, programs, comparisons, runs)
 
 
 def _calibrated(
@@ -94,12 +148,6 @@ def _calibrated(
             f"{len(calibration.mask)} of these neurons cannot be used, more than there were spares: once more, with more"
         )
         neurons = sorted({*neurons, *with_spares(placed, device.capabilities.n_neurons, mask)})
-
-
-def write(folder: Path, calibration: Calibration) -> None:
-    """The calibration and its report into ``folder``."""
-    calibration.save(folder / "calibration.json")
-    calibration.to_html(folder / "report.html")
 
 
 def summary(calibration: Calibration) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OptionError
+from ..errors import CalibrationError, OptionError, TargetError
 from . import terminal
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration, Store
+
+    from ..device.registry import Device
+    from .folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
@@ -22,6 +25,9 @@ Folder = Annotated[
 ]
 _Name = Annotated[str, typer.Argument(metavar="CALIBRATION", help="Beginning of its id, or a file.")]
 
+#: What a run calls the calibration that it made, or that its network was tuned with.
+FILE = "calibration.json"
+
 #: Difference of two estimates, in their standard errors, from which a neuron counts as changed.
 CHANGED = 4.0
 
@@ -29,9 +35,9 @@ CHANGED = 4.0
 @app.command("list", epilog="Example: hwloop calibrations list")
 def list_(store: Folder = None) -> None:
     """List stored calibrations, newest first."""
-    found = _store(store).entries()
+    found = store_in(store).entries()
     if not found:
-        terminal.say(f"no calibrations in {_store(store).folder}; make one with hwloop calibrate")
+        terminal.say(f"no calibrations in {store_in(store).folder}; make one with hwloop calibrate")
         return
     rows = []
     for entry in found:
@@ -47,13 +53,13 @@ def list_(store: Folder = None) -> None:
 @app.command(epilog="Example: hwloop calibrations show 3fa9c1d7e2b8")
 def show(name: _Name, store: Folder = None) -> None:
     """Show one calibration."""
-    terminal.say(_store(store).find(name).to_text(terminal.width()).rstrip())
+    terminal.say(store_in(store).find(name).to_text(terminal.width()).rstrip())
 
 
 @app.command(epilog="Example: hwloop calibrations diff 3fa9c1d7e2b8 91be02c44d10")
 def diff(first: _Name, second: _Name, store: Folder = None) -> None:
     """Compare two calibrations of one device: how far medians and single neurons have moved."""
-    before, after = (_store(store).find(name) for name in (first, second))
+    before, after = (store_in(store).find(name) for name in (first, second))
     terminal.say(f"{before.id} ({before.device_id}, {before.date}) to {after.id} ({after.device_id}, {after.date})")
     terminal.table(
         ("parameter", "median before", "median after", "RMS change", "neurons changed"), differences(before, after)
@@ -67,7 +73,7 @@ def export(
     """Write a calibration to a file: the document itself, or its report."""
     from .. import storage
 
-    found = _store(store).find(name)
+    found = store_in(store).find(name)
     if path.suffix == ".json":
         found.save(path)
     elif path.suffix == ".html":
@@ -108,7 +114,44 @@ def differences(before: Calibration, after: Calibration) -> list[tuple[str, str,
     return rows
 
 
-def _store(folder: Path | None) -> Store:
+def chosen(name: str | None, store: Path | None = None) -> Calibration | None:
+    """The stored calibration that ``name`` means: the beginning of its id, or a file; None where none is named."""
+    return None if name is None else store_in(store).find(name)
+
+
+def put_calibration(device: Device, calibration: Calibration) -> None:
+    """Write ``calibration`` to ``device``; an old one with a warning.
+
+    Raises :class:`CalibrationError` for that of another device, :class:`TargetError` where the device takes none.
+    """
+    apply = getattr(device, "apply", None)
+    if apply is None:
+        raise TargetError(f"{device.device_id} takes no calibration; leave it out, or name a target that takes one")
+    if calibration.device_id != device.device_id:
+        raise CalibrationError(
+            f"calibration {calibration.id} is of device {calibration.device_id}; this is {device.device_id}. Calibrate this device "
+            "(hwloop calibrate), or name its own"
+        )
+    apply(calibration, policy="warn")
+
+
+def keep_calibration(folder: RunFolder, device: Device) -> None:
+    """Keep the calibration that ``device`` has beside the network that is tuned with it."""
+    found: Calibration | None = getattr(device, "calibration", None)
+    if found is not None:
+        found.save(folder.path / FILE)
+
+
+def kept_calibration(run: Path) -> Calibration | None:
+    """The calibration that the network in ``run`` was tuned with; None where the device had none."""
+    from hwloop_calibration import Calibration
+
+    path = run / FILE
+    return Calibration.load(path) if path.is_file() else None
+
+
+def store_in(folder: Path | None) -> Store:
+    """The stored calibrations in ``folder``, by default the user's."""
     from hwloop_calibration import Store
 
     return Store(folder)

@@ -130,6 +130,7 @@ def deploy(
     trial_noise: options.Noise = None,
     dt: options.Step = None,
     option: options.Extra = None,
+    calibration: options.Calibrated = None,
     experiment: options.Of = None,
     data: options.Data = None,
     runs: options.Runs = 5,
@@ -140,7 +141,9 @@ def deploy(
     from . import work
     from .target_choice import TargetChoice
 
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    choice = TargetChoice(
+        target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
+    )
     with _opened(out, "deploy", force) as folder:
         work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
 
@@ -155,6 +158,7 @@ def compare(
     trial_noise: options.Noise = None,
     dt: options.Step = None,
     option: options.Extra = None,
+    calibration: options.Calibrated = None,
     experiment: options.Of = None,
     data: options.Data = None,
     samples: Annotated[int | None, typer.Option(min=1, help="The first so many test samples; default: all.")] = None,
@@ -165,7 +169,9 @@ def compare(
     from . import work
     from .target_choice import TargetChoice
 
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    choice = TargetChoice(
+        target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
+    )
     with _opened(out, "compare", force) as folder:
         work.compare_run(work.load(run, experiment, data), choice, samples, folder)
 
@@ -180,6 +186,7 @@ def finetune(
     trial_noise: options.Noise = None,
     dt: options.Step = None,
     option: options.Extra = None,
+    calibration: options.Calibrated = None,
     experiment: options.Of = None,
     data: options.Data = None,
     seed: options.Seed = None,
@@ -195,7 +202,9 @@ def finetune(
     from .folder import opened
     from .target_choice import TargetChoice
 
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    choice = TargetChoice(
+        target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
+    )
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     with opened(path, "finetune", resume=resume, force=force) as folder:
@@ -231,7 +240,7 @@ def calibrate(
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
     with _opened(out, "calibrate", force) as folder:
-        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), store, folder)
+        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), calibrations.store_in(store), folder)
 
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")

@@ -28,6 +28,7 @@ def cost(
     trial_noise: options.Noise = None,
     dt: options.Step = None,
     option: options.Extra = None,
+    calibration: options.Calibrated = None,
     experiment: options.Of = None,
     data: options.Data = None,
     samples: Annotated[int, typer.Option(min=1, help="The first so many test samples are counted.")] = 100,
@@ -40,11 +41,13 @@ def cost(
 
     from .. import storage
     from ..cost.cost_report import FORMAT, VERSION
-    from . import pages, terminal, work
+    from . import calibrations, pages, terminal, work
     from .folder import opened
     from .target_choice import TargetChoice
 
-    choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
+    choice = TargetChoice(
+        target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
+    )
     with nullcontext() if out is None else opened(out, "cost", force=force) as folder:
         chosen, found, source = _counted(work.load(run, experiment, data), choice, target is not None, samples)
         _print(found)
@@ -52,7 +55,7 @@ def cost(
             storage.write_json(json, found.to_dict(), kind=FORMAT, version=VERSION)
         if folder is not None:
             folder.begin(chosen)
-            pages.cost_page(chosen, found, source).write(folder.path / "report.html")
+            folder.write_report(pages.cost_page(chosen, found, source))
             work.summarise(folder, chosen, [], {"cost": found.to_dict()})
     if not found.operations.effective:
         terminal.note("no synaptic event was counted: is the network silent on these samples?")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..demo import CHIPS, RUNS, DemoResult, run_demo
-from ..demo_report import demo_report
+from ..demo_report import demo_report, lowered
 from ..experiment import Experiment
 from . import terminal
 from .folder import RunFolder
 from .target_choice import TargetChoice
-from .work import layers, loop_document, summarise
+from .work import costs_document, layers, loop_document, summarise
 
 
 def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunFolder) -> None:
@@ -20,7 +20,7 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
     done = run_demo(experiment, targets or CHIPS, runs=RUNS, jobs=jobs, on_stage=terminal.status)
     folder.begin(experiment)
     terminal.status("writing the report")
-    demo_report(done).write(folder.path / "report.html")
+    folder.write_report(demo_report(done))
     _demo_table(done)
     chips = [
         {
@@ -28,7 +28,10 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
             **loop_document(chip.loop),
             "first_divergence_as_is": chip.before.divergences.summary(),
             "first_divergence_fine_tuned": chip.after.divergences.summary(),
+            "effect_of_calibrating": chip.effect.to_dict(),
+            "costs": costs_document(chip.costs),
             "layers_as_is": layers(chip.before),
+            "layers_calibrated": layers(chip.trimmed),
             "layers_fine_tuned": layers(chip.after),
             "seconds": chip.seconds,
         }
@@ -52,6 +55,7 @@ def _demo_table(done: DemoResult) -> None:
     kind = "; all chips are emulated" if done.emulated else ""
     terminal.say(f"accuracy on {len(done.task.test)} test samples{kind} ({done.seconds:.0f} s)")
     terminal.table(columns, rows, columns[2:])
+    terminal.say(lowered(done))
     if done.noise_only is None:
         return
     noise_only = f"{100 * done.noise_only.accuracy:.1f} %"

@@ -62,7 +62,15 @@ class _Run:
             result = Result(**entry)
             found[f"accuracy of {result.network} ({result.ran_on}), {result.data}"] = f"{100 * result.accuracy:.2f} %"
         rest = {key: value for key, value in self.summary.items() if key not in _ELSEWHERE}
-        return {**found, **{key: value for key, value in flat(rest).items() if not isinstance(value, list)}}
+        return {
+            **found,
+            **{key: value for key, value in flat(rest).items() if not isinstance(value, list) and not _clock(key)},
+        }
+
+
+def _clock(key: str) -> bool:
+    """Whether a figure is one of the clock, which differs from run to run."""
+    return key.rpartition(".")[2] in ("seconds", "device_seconds")
 
 
 def diff_runs(first: Path, second: Path) -> None:

@@ -5,13 +5,14 @@
     data.json         digests of the data files, where there are any
     summary.json      kind of run, status, versions, seed, results
     report.html
+    plots/            every plot of the report, as SVG, PNG and CSV
     epochs.csv        figures of every epoch of training or fine-tuning
     checkpoints/      of training or fine-tuning, to resume
     network/          the network that came out, a checkpoint
     comparison.json   of `compare`
-    calibration.json  of `calibrate`
+    calibration.json  of `calibrate`; of `finetune` on a calibrated device
     rows/, yield.json of `yield`
-    train/, deploy/, compare/, finetune/   of `run`, each a run of that command
+    train/, deploy/, calibrate/, compare/, finetune/   of `run`, each a run of that command
     .replaced/        the run that an unfinished one replaces (`--force`)
     .run.lock, .run.json   who runs in it now
 
@@ -24,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -39,12 +40,21 @@ from ..ownership import held
 from ..results import Result, read_summary, write_summary
 from ..training.epoch_logs import write_epochs
 from . import data_provenance, own_files, replaced, terminal
+from .calibrations import kept_calibration
+
+if TYPE_CHECKING:
+    from hwloop_calibration import Calibration
+
+    from ..compare.report import Report
 
 #: Table of the epochs.
 EPOCHS = "epochs.csv"
+#: Folder of the plots of the report.
+PLOTS = "plots"
 #: Everything that a run writes besides the documents that say what it is; its network goes last.
 _CONTENT = (
     "report.html",
+    PLOTS,
     EPOCHS,
     "comparison.json",
     "calibration.json",
@@ -54,7 +64,7 @@ _CONTENT = (
     "network",
 )
 #: What a run of all steps writes besides: a folder for each.
-_STEPS = ("deploy", "compare", "finetune", "train")
+_STEPS = ("deploy", "calibrate", "compare", "finetune", "train")
 #: Keys that name files: what counts is what is in them.
 FILES = ("network.nir", "target.preset")
 
@@ -112,6 +122,10 @@ class RunFolder:
             mask = _mask([[int(n) for n in layer.neurons] for layer in program.layers])
             tuned = {"scales": list(program.scales), "mask": mask, "device": device_id}
         save_checkpoint(self.path / "network", net, {"weights": dict(net.state_dict()), "tuned": tuned}, step=step)
+
+    def write_report(self, report: Report) -> None:
+        """Write the page, and every plot beside it."""
+        report.write(self.path / "report.html", self.path / PLOTS)
 
     def log_epochs(self, history: Sequence[Any]) -> None:
         """Write the figures of all epochs as a table."""
@@ -201,7 +215,7 @@ def flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that a run left: its experiment, and for a fine-tuned one the device and how it was compiled."""
+    """A network that a run left: its experiment, and for a fine-tuned one the device, its calibration and how it was compiled."""
 
     path: Path
     experiment: Experiment
@@ -209,6 +223,7 @@ class Trained:
     device_id: str = ""
     scales: tuple[float, ...] = ()
     mask: tuple[int, ...] = ()
+    calibration: Calibration | None = None
 
 
 def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
@@ -244,7 +259,8 @@ def load_trained(path: Path, experiment: Experiment | None = None) -> Trained:
         ) from error
     if not tuned:
         return Trained(path, experiment, net)
-    return Trained(path, experiment, net, str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"]))
+    device, scales, mask = str(tuned["device"]), tuple(tuned["scales"]), tuple(tuned["mask"])
+    return Trained(path, experiment, net, device, scales, mask, kept_calibration(run))
 
 
 def _network_of(folder: Path) -> tuple[Path, Path]:

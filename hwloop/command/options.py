@@ -34,6 +34,13 @@ Step = Annotated[
 ]
 Extra = Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Further target option.")]
 
+Calibrated = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration", metavar="ID|FILE", help="Written to the chip first: beginning of a stored one's id, or a file."
+    ),
+]
+
 Log = Annotated[
     Path | None,
     typer.Option(metavar="LOG", help="Record the session with the device into this file, for `hwloop replay`."),

@@ -1,7 +1,7 @@
 """``hwloop run FILE.toml``: everything that an experiment says, step by step, each in a folder of its own that is a run itself.
 
-    experiment.toml  data.json  summary.json  report.html
-    train/  deploy/  compare/  finetune/
+    experiment.toml  data.json  summary.json  report.html  plots/
+    train/  deploy/  calibrate/  compare/  finetune/
 
 Where it was interrupted, it goes on: finished steps are not done again.
 """
@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..device.registry import compile as compile_for
-from ..errors import CompileWarning, DataError
+from ..device.trim import Trimmable
+from ..errors import CompileWarning, DataError, OptionError
 from ..experiment import Experiment, Step
 from ..results import Result, read_summary
-from . import data_provenance, pages, terminal, work
+from . import data_provenance, terminal, work
+from .calibrate_command import HowMuch, calibrate_run
+from .calibrations import kept_calibration
 from .folder import RunFolder, load_trained, opened, refuse_other, stored_experiment
+from .run_page import run_page
 from .target_choice import TargetChoice
 
-#: Runs on the device that accuracies are averaged over.
-RUNS = 5
+#: Runs on the device that accuracies are averaged over, and of every stimulus of a calibration.
+RUNS, REPEATS = 5, 16
 
 
 def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
@@ -37,7 +42,7 @@ def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
         for step in experiment.steps:
             _step(step, experiment, choice, folder.path)
     results = _results(experiment, folder.path)
-    pages.run_page(experiment, results).write(folder.path / "report.html")
+    folder.write_report(run_page(experiment, folder.path, results))
     terminal.say("")
     terminal.say(f"{experiment.name}: {', '.join(experiment.steps)}", "bold")
     terminal.results(results)
@@ -52,6 +57,13 @@ def _refuse_what_does_not_fit(experiment: Experiment, choice: TargetChoice) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompileWarning)  # what first weights lose says nothing about those to come
         compile_for(experiment.build_network(), target, mask=experiment.target.mask)
+    if "calibrate" in experiment.steps:
+        with target.open() as device:
+            if not (isinstance(device, Trimmable) and device.trim_ranges):
+                others = [step for step in experiment.steps if step != "calibrate"]
+                raise OptionError(
+                    f"steps has 'calibrate', and {device.device_id} has no trim cells; leave it out: --set 'steps={others}'"
+                )
 
 
 def _step(step: Step, experiment: Experiment, choice: TargetChoice, path: Path) -> None:
@@ -75,16 +87,25 @@ def _deploy(experiment: Experiment, choice: TargetChoice, trained: Path, folder:
     work.deploy_run(load_trained(trained, experiment), choice, RUNS, folder)
 
 
+def _calibrate(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
+    calibrate_run(load_trained(trained, experiment), choice, RUNS, HowMuch(True, REPEATS, False), None, folder)
+
+
 def _compare(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.compare_run(load_trained(trained, experiment), choice, None, folder)
+    work.compare_run(load_trained(trained, experiment), _calibrated(choice, trained), None, folder)
 
 
 def _finetune(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.finetune_run(load_trained(trained, experiment), choice, RUNS, folder)
+    work.finetune_run(load_trained(trained, experiment), _calibrated(choice, trained), RUNS, folder)
+
+
+def _calibrated(choice: TargetChoice, trained: Path) -> TargetChoice:
+    """The target with the calibration of the step before, where the experiment has one."""
+    return replace(choice, calibration=kept_calibration(trained.parent / "calibrate"))
 
 
 _WORK: dict[Step, Callable[[Experiment, TargetChoice, Path, RunFolder], None]] = {
-    "train": _train, "deploy": _deploy, "compare": _compare, "finetune": _finetune
+    "train": _train, "deploy": _deploy, "calibrate": _calibrate, "compare": _compare, "finetune": _finetune
 }  # fmt: skip
 
 

@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..device.registry import Target, find
 from ..errors import OptionError, TargetError
 from ..experiment import Experiment
+
+if TYPE_CHECKING:
+    from hwloop_calibration import Calibration
 
 #: Options of a target that are part of an experiment; a backend may have others.
 _SHARED = ("preset", "spread", "mismatch", "trial_noise", "dt")
@@ -30,7 +33,8 @@ AUTO = "auto"
 class TargetChoice:
     """What the user said about the target; None where nothing was said.
 
-    ``extra`` are ``KEY=VALUE`` options. ``step`` is ``--dt``: a step (s) or ``"auto"``, see :attr:`automatic`.
+    ``extra`` are ``KEY=VALUE`` options. ``step`` is ``--dt``: a step (s) or ``"auto"``, see :attr:`automatic`. ``calibration`` is
+    written to the device once it is open.
     """
 
     name: str | None = None
@@ -40,6 +44,7 @@ class TargetChoice:
     trial_noise: bool | None = None
     extra: Sequence[str] = ()
     step: str | None = None
+    calibration: Calibration | None = None
 
     @property
     def automatic(self) -> bool:

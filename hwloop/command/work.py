@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from ..compare import Comparison, compare
 from ..compare.source import Source
 from ..cost import Cost, cost_of
+from ..datasets import Dataset
 from ..device.deploy import deploy, run_on
 from ..device.registry import Device, StepChoice, Target, choose_dt
 from ..device.registry import compile as compile_for
@@ -21,12 +23,15 @@ from ..experiment import Experiment
 from ..experiment_own_data import OWN
 from ..losses import Decision
 from ..mapping import Program
+from ..network import Network
 from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated
 from ..spikes import Spikes
 from ..training import fit
+from ..training.evaluate import where_it_is
 from ..training.loop import LoopResult, finetune
 from . import data_provenance, pages, terminal
+from .calibrations import keep_calibration, put_calibration
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -58,8 +63,13 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
         simulated("software", net, data, name, experiment.decision)
         for name, data in (("validation", task.validation), ("test", task.test))
     ]
-    pages.train_page(experiment, done, results).write(folder.path / "report.html")
-    history = {"best_epoch": done.best_epoch, "history": [asdict(epoch) for epoch in done.history]}
+    cost = simulated_cost(net, task.test, experiment.decision)
+    folder.write_report(pages.train_page(experiment, done, results, cost))
+    history = {
+        "best_epoch": done.best_epoch,
+        "history": [asdict(epoch) for epoch in done.history],
+        "costs": costs_document({"software": cost}),
+    }
     folder.finish(experiment, results, **history)
     terminal.results(results)
     terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
@@ -86,9 +96,23 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
     terminal.results(results)
     if folder is not None:
         folder.begin(experiment)
-        pages.deploy_page(experiment, program, results, cost).write(folder.path / "report.html")
-        content = {"program": program.report().to_dict(), "cost": cost.to_dict(), **chosen}
+        page = pages.deploy_page(experiment, program, results, cost)
+        pages.note_calibration(page, device)
+        folder.write_report(page)
+        costs = costs_document({results[-1].network: cost})
+        content = {"program": program.report().to_dict(), "cost": cost.to_dict(), "costs": costs, **chosen}
         summarise(folder, experiment, results, content)
+
+
+def simulated_cost(net: Network, data: Dataset, decision: Decision) -> Cost:
+    """What the answers of ``net`` to the first samples of ``data`` cost in simulation."""
+    with torch.no_grad():
+        return cost_of(net(where_it_is(net, data.inputs[: min(COST_SAMPLES, len(data))])), net, decision=decision)
+
+
+def costs_document(costs: Mapping[str, Cost]) -> dict[str, Any]:
+    """Costs by the name of what ran, as plain values."""
+    return {name: cost.to_dict() for name, cost in costs.items()}
 
 
 def cost_on(device: Device, program: Program, inputs: Spikes, decision: Decision) -> Cost:
@@ -117,7 +141,14 @@ def open_chosen(
         target = choice.find(experiment)
     compile_for(trained.net, target, mask=experiment.target.mask)
     terminal.status(f"opening {target.name}")
-    return experiment, target.open(), chosen
+    device = target.open()
+    if choice.calibration is not None:
+        try:
+            put_calibration(device, choice.calibration)
+        except BaseException:
+            device.close()
+            raise
+    return experiment, device, chosen
 
 
 def _choose_dt(trained: Trained, experiment: Experiment, target: Target) -> StepChoice:
@@ -129,8 +160,10 @@ def _choose_dt(trained: Trained, experiment: Experiment, target: Target) -> Step
 
 
 def load_on(trained: Trained, experiment: Experiment, device: Device, validation: Any) -> Program:
-    """Load the network: as it was fine-tuned on this very device, else by the experiment's rule."""
+    """Load the network: as it was fine-tuned on this very device, with the calibration it had then; else by the experiment's rule."""
     if trained.scales and trained.device_id == device.device_id:
+        if trained.calibration is not None and getattr(device, "calibration", None) is None:
+            put_calibration(device, trained.calibration)
         return deploy(trained.net, device, weight_scale=list(trained.scales), mask=trained.mask)
     target = experiment.target
     return deploy(
@@ -146,8 +179,15 @@ def _origin(trained: Trained) -> str:
 def _state(trained: Trained, device: Device) -> str:
     """What a network is called on ``device``."""
     if not trained.scales:
-        return "as is"
-    return "fine-tuned" if trained.device_id == device.device_id else _origin(trained)
+        return _named("as is", device)
+    return _named("fine-tuned", device) if trained.device_id == device.device_id else _origin(trained)
+
+
+def _named(state: str, device: Device) -> str:
+    """``state`` on a device that may be calibrated."""
+    if getattr(device, "calibration", None) is None:
+        return state
+    return "calibrated" if state == "as is" else f"calibrated, {state}"
 
 
 def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
@@ -182,10 +222,18 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, fol
         folder.begin(experiment)
         cost = cost_of(recording, program, decision=experiment.decision)
         page = html.comparison_report(comparison)
-        pages.add_costs(page, cost, Source.of(recording)).write(folder.path / "report.html")
+        costed = {results[-1].network: pages.Costed(cost, Source.of(recording))}
+        folder.write_report(pages.add_costs(page, costed))
         comparison.to_json(folder.path / "comparison.json")
         first = comparison.divergences.summary()
-        content = {"first_divergence": first, "layers": layers(comparison), "cost": cost.to_dict(), **chosen}
+        costs = costs_document({results[-1].network: cost})
+        content = {
+            "first_divergence": first,
+            "layers": layers(comparison),
+            "cost": cost.to_dict(),
+            "costs": costs,
+            **chosen,
+        }
         summarise(folder, experiment, results, content)
 
 
@@ -217,18 +265,27 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
             ]
             options |= {"weight_scale": list(program.scales)}
         folder.begin(experiment, begun)
+        keep_calibration(folder, device)
         with folder.resumable():
             done = finetune(
                 net, device, task, loss, checkpoint_dir=folder.checkpoints, resume=folder.resumed, **options
             )
-        tuned = measured("fine-tuned", device, done.program, task.test, "test", decision=decision, runs=runs)
+        tuned = measured(
+            _named("fine-tuned", device), device, done.program, task.test, "test", decision=decision, runs=runs
+        )
+        cost = cost_on(device, done.program, task.test.inputs[: min(COST_SAMPLES, len(task.test))], decision)
     folder.save_network(net, done.best_epoch, done.program, device.device_id)
     folder.log_epochs(done.history)
     results = [*begun, tuned]
-    pages.finetune_page(experiment, done, results).write(folder.path / "report.html")
+    costs = {begun[0].network: simulated_cost(trained.net, task.test, decision), tuned.network: cost}
+    sources = (Source("simulator"), tuned.source)
+    costed = {name: pages.Costed(found, where) for (name, found), where in zip(costs.items(), sources, strict=True)}
+    page = pages.finetune_page(experiment, done, results, costed)
+    pages.note_calibration(page, device)
+    folder.write_report(page)
     terminal.results(results)
     terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
-    summarise(folder, experiment, results, {**loop_document(done), **chosen})
+    summarise(folder, experiment, results, {**loop_document(done), "costs": costs_document(costs), **chosen})
 
 
 def recorded(device: Device, log: Path | None) -> Device:

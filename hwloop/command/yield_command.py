@@ -55,7 +55,7 @@ def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, fo
     with folder.resumable():
         results = run_study(plan, experiment, nets, rows, jobs=jobs, dask=dask, on_row=told, on_stage=terminal.status)
     report = YieldReport(plan, tuple(results))
-    report.to_html(folder.path / "report.html")
+    folder.write_report(report.page())
     report.to_json(folder.path / "yield.json")
     groups = [{"label": group.label, "mean": group.mean, "worst": group.worst} for group in report.groups()]
     folder.finish(experiment, groups=groups)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..drawing.plot_data import PlotData, Value
 from ..errors import InputError
 from ..record import RanOn
 from .source import Figure, Sources
@@ -71,7 +72,17 @@ def accuracy_bars(
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         _legend_ran_on(axes, rows)
-        return Figure(p.to_svg(figure), caption, source)
+        columns = ("setting", "ran on", "shown as", "accuracy (%)")
+        return Figure.of(figure, caption, source, "accuracy", PlotData(columns, _accuracy_data(rows, references or {})))
+
+
+def _accuracy_data(rows: Sequence[AccuracyRow], references: Mapping[str, float]) -> list[tuple[Value, ...]]:
+    data: list[tuple[Value, ...]] = []
+    for row in rows:
+        values = 100 * np.asarray(row.values, dtype=float)
+        data += [(row.label, row.ran_on, "dot", value) for value in values.tolist()]
+        data.append((row.label, row.ran_on, "mean", float(values.mean())))
+    return data + [(name, None, "reference line", 100 * float(value)) for name, value in references.items()]
 
 
 def _check_rows(rows: Sequence[AccuracyRow], lower: float) -> None:
@@ -158,7 +169,20 @@ def training_curves(
             axes.grid()
             if len(names) > 1 or best is not None:
                 axes.legend(loc="best")
-        return Figure(p.to_svg(figure), caption, source)
+        return Figure.of(figure, caption, source, "training", _curve_data(panels, history, x_label))
+
+
+def _curve_data(panels: Mapping[str, Sequence[str]], history: Mapping[str, Sequence[float]], x_label: str) -> PlotData:
+    names = [(name, title == "accuracy (%)") for title, found in panels.items() for name in found]
+    columns = (x_label, *(name.replace("_", " ") + " (%)" * share for name, share in names))
+    rows: list[tuple[Value, ...]] = []
+    for k in range(max(len(history[name]) for name, _ in names)):
+        cells = [
+            float(history[name][k]) * (100.0 if share else 1.0) if k < len(history[name]) else None
+            for name, share in names
+        ]
+        rows.append((k + 1, *cells))
+    return PlotData(columns, rows)
 
 
 def _curves(epochs: Sequence[Epoch]) -> dict[str, list[float]]:

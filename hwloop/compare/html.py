@@ -11,7 +11,7 @@ from ..errors import InputError
 from .decisions import Decisions
 from .map_figures import MapPanel, Matrix, confusion, neuron_map
 from .report import Report, Table
-from .source import Figure, Source
+from .source import Figure, Source, called
 from .spike_figures import ErrorSet, error_histogram, raster
 from .summary import (
     Rows,
@@ -42,7 +42,8 @@ def comparison_report(comparison: Comparison, sample: int | None = None) -> Repo
     drawn = sample if sample is not None else 0 if first is None else first.sample
     if not 0 <= drawn < comparison.n_samples:
         raise InputError(f"sample = {drawn}; allowed: 0..{comparison.n_samples - 1}")
-    report = Report("Simulated against measured spikes", _where(comparison), _facts(comparison))
+    facts, provenance = _facts(comparison)
+    report = Report("Simulated against measured spikes", _where(comparison), facts, provenance=provenance)
     report.add_section("In short", "\n\n".join(headline(comparison, _MICRO)))
     _divergence_section(report, comparison, sources)
     matchings = [p.matching for p in comparison.populations]
@@ -74,13 +75,16 @@ def _where(comparison: Comparison) -> str:
     return f"{shape}; measured on {place.get(ran_on, ran_on)}."
 
 
-def _facts(comparison: Comparison) -> dict[str, object]:
+def _facts(comparison: Comparison) -> tuple[dict[str, object], dict[str, object]]:
+    """What stands on top, and what is provenance."""
     p = comparison.provenance
-    names = {
-        "ran on": "ran_on", "device": "device_id", "firmware": "firmware", "program": "program_digest",
-        "calibration": "calibration_id", "lost events": "lost_events", "late events": "late_events",
-    }  # fmt: skip
-    return {name: p[key] for name, key in names.items() if p.get(key) not in (None, "")}
+    facts: dict[str, object] = {"ran on": p["ran_on"]}
+    if p.get("device_id"):
+        facts["device"] = called(str(p["device_id"]))
+    shown = {"lost events": "lost_events", "late events": "late_events"}
+    hidden = {"firmware": "firmware", "calibration": "calibration_id"}
+    facts |= {name: p[key] for name, key in shown.items() if p.get(key) not in (None, "")}
+    return facts, {name: p[key] for name, key in hidden.items() if p.get(key) not in (None, "")}
 
 
 def _table(rows: Rows, caption: str, sources: list[Source]) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..drawing.plot_data import PlotData, Value
 from ..errors import InputError
 from .flat_trains import Floats, Ints
 from .source import Figure, Sources
@@ -77,7 +78,10 @@ def neuron_map(
             _map(axis, panel, rows, columns)
         for spare in flat[len(panels) :]:
             spare.set_axis_off()
-        return Figure(p.to_svg(figure), caption, source)
+        columns_of_data = ("neuron", *(panel.label for panel in panels))
+        table = zip(*(np.asarray(panel.values, dtype=float).tolist() for panel in panels), strict=True)
+        data: list[tuple[Value, ...]] = [(k, *cells) for k, cells in enumerate(table)]
+        return Figure.of(figure, caption, source, "neurons", PlotData(columns_of_data, data))
 
 
 def _map(axes: Axes, panel: MapPanel, rows: int, columns: int) -> None:
@@ -140,7 +144,13 @@ def confusion(
         figure, [axes] = p.grid(1, len(matrices), size + 0.5, width=min(p.WIDTH, (size + 0.9) * len(matrices)))
         for axis, matrix in zip(axes, matrices, strict=True):
             _matrix(axis, matrix, top)
-        return Figure(p.to_svg(figure), caption, source)
+        data: list[tuple[Value, ...]] = [
+            (m.title, m.row_name, m.names[y], m.column_name, m.names[x], int(m.counts[y, x]))
+            for m in matrices
+            for y, x in np.ndindex(*m.counts.shape)
+        ]
+        columns = ("matrix", "row shows", "row", "column shows", "column", "samples")
+        return Figure.of(figure, caption, source, "decisions", PlotData(columns, data))
 
 
 def _matrix(axes: Axes, matrix: Matrix, top: int) -> None:

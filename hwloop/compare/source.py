@@ -1,20 +1,23 @@
-"""Figures and where their data ran."""
+"""Figures, the data that they show, and where those ran."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote
 
+from ..drawing.drawn import Drawing
+from ..drawing.plot_data import PlotData
 from ..record import RanOn, Record, Recording
+from ..storage import write_bytes
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-#: Characters of a digest that identify a program to a reader.
-DIGEST_DIGITS = 12
+    from matplotlib.figure import Figure as Canvas
 
 #: Devices named in a line before the rest is counted.
 NAMED_DEVICES = 4
@@ -43,22 +46,20 @@ Sources: TypeAlias = "Source | Sequence[Source]"
 def source_line(sources: Sources) -> str:
     """One line for a caption, such as "Ran on: simulator; emulator, emulator:7"; of many devices the first are named."""
     devices: dict[str, list[str]] = {}
-    for source in _each(sources):
-        known = devices.setdefault(source.ran_on, [])
-        if source.device_id and source.device_id not in known:
-            known.append(source.device_id)
+    for source in each(sources):
+        known, name = devices.setdefault(source.ran_on, []), called(source.device_id)
+        if name and name not in known:
+            known.append(name)
     return "Ran on: " + "; ".join(_group(ran_on, names) for ran_on, names in devices.items())
 
 
-def program_line(sources: Sources) -> str:
-    """Which programs ran, such as "program 3fa9c1d7e2b8 on emulator:7"; empty where none did."""
-    found = dict.fromkeys((s.program_digest[:DIGEST_DIGITS], s.device_id) for s in _each(sources) if s.program_digest)
-    shown = [f"program {digest}" + (f" on {device}" if device else "") for digest, device in found]
-    more = [f"{len(shown) - NAMED_DEVICES} more"] if len(shown) > NAMED_DEVICES else []
-    return "; ".join([*shown[:NAMED_DEVICES], *more])
+def called(device_id: str) -> str:
+    """A device as a reader knows it, such as "emulator:7/bss2": without the digest of its parameters, which is provenance."""
+    return re.sub(r"/[0-9a-f]{8,}$", "", device_id)
 
 
-def _each(sources: Sources) -> Sequence[Source]:
+def each(sources: Sources) -> Sequence[Source]:
+    """The sources one by one."""
     return [sources] if isinstance(sources, Source) else sources
 
 
@@ -78,11 +79,26 @@ class Figure:
     caption : str
         One sentence: what to look for.
     source : Source or several
+    name : str
+        What its files are called.
+    data : PlotData
+        What is drawn.
+    drawing : Drawing, optional
+        To be saved as another kind of picture.
     """
 
     svg: str
     caption: str
     source: Sources
+    name: str = "plot"
+    data: PlotData = field(default_factory=PlotData)
+    drawing: Drawing | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, canvas: Canvas, caption: str, source: Sources, name: str, data: PlotData) -> Figure:
+        """The plot on ``canvas``, which was drawn in :func:`hwloop.drawing.plotting.style`."""
+        drawing = Drawing(canvas)
+        return cls(drawing.svg(), caption, source, name, data, drawing)
 
     @property
     def source_line(self) -> str:
@@ -90,9 +106,16 @@ class Figure:
         return source_line(self.source)
 
     @property
-    def program_line(self) -> str:
-        """Which programs ran, for who asks."""
-        return program_line(self.source)
+    def csv_link(self) -> str:
+        """The data as a link that needs no request."""
+        return "data:text/csv;charset=utf-8," + quote(self.data.csv())
+
+    def save(self, folder: Path, stem: str) -> None:
+        """Write ``stem.svg``, ``stem.csv`` and, of a drawing, ``stem.png`` into ``folder``."""
+        write_bytes(folder / f"{stem}.svg", self.svg.encode())
+        write_bytes(folder / f"{stem}.csv", self.data.csv().encode())
+        if self.drawing is not None:
+            self.drawing.save(folder / f"{stem}.png")
 
     def inline(self, figure: int, section: int) -> Markup:
         """The plot with ids of its own, so that several stand on one page, and its caption for screen readers."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..drawing.plot_data import PlotData, Value, bins
 from ..drawing.raster_rows import height_of, label_rows, ticks
 from ..errors import InputError
 from ..record import Record
@@ -65,16 +66,18 @@ def raster(
     with p.style():
         figure, rows = p.grid(len(sizes), 1, sum(heights) + 1.0, sharex=True, gridspec_kw={"height_ratios": heights})
         panels = [row[0] for row in rows]
+        data: list[tuple[Value, ...]] = []
         if inputs is not None:
             times, units = inputs[sample].to_events()[0]
+            data += [("input", "input", int(u), float(t), None) for t, u in zip(times, units, strict=True)]
             ticks(panels[0], times / factor, units, inputs.n_units, "full", p.SOFT)
             label_rows(panels[0], "input", inputs.n_units)
         for k, matching in enumerate(matchings):
             axes = panels[len(sizes) - len(matchings) + k]
             _draw_layer(axes, matching, sample_index, factor)
-            label_rows(
-                axes, f"layer {k}" + (" (output)" if k == len(matchings) - 1 else ""), matching.simulated.n_units
-            )
+            name = f"layer {k}" + (" (output)" if k == len(matchings) - 1 else "")
+            label_rows(axes, name, matching.simulated.n_units)
+            data += _spike_rows(name, matching, sample_index)
         panels[-1].set_xlim(-0.01 * end / factor, 1.02 * end / factor)
         panels[-1].set_xlabel(f"time in sample {sample} ({_micro(unit)})")
         _raster_legend(figure)
@@ -82,7 +85,31 @@ def raster(
             f"Sample {sample}{title}: upper ticks are simulated, lower ticks measured; where the device is exact, the two "
             "form one line. Rings and crosses mark spikes without partner."
         )
-        return Figure(p.to_svg(figure), text, [Source.of(simulated), Source.of(measured)])
+        columns = ("panel", "train", "unit", "time (s)", "time of the same spike in the other train (s)")
+        return Figure.of(
+            figure,
+            text,
+            [Source.of(simulated), Source.of(measured)],
+            f"spikes-of-sample-{sample}",
+            PlotData(columns, data),
+        )
+
+
+def _spike_rows(panel: str, matching: Matching, sample: int) -> list[tuple[Value, ...]]:
+    """Both trains of one sample, spike by spike, each with the time of its partner."""
+    a, b = matching.simulated, matching.measured
+    ours, theirs = a.of_sample(sample), b.of_sample(sample)
+    partner = {int(mine): int(other) for mine, other in enumerate(matching.partner[ours], ours.start) if other >= 0}
+    found: list[tuple[Value, ...]] = [
+        (panel, "simulated", int(unit), float(a.times[k]), float(b.times[partner[k]]) if k in partner else None)
+        for k, unit in enumerate(a.units_in(ours), ours.start)
+    ]
+    back = {other: mine for mine, other in partner.items()}
+    found += [
+        (panel, "measured", int(unit), float(b.times[k]), float(a.times[back[k]]) if k in back else None)
+        for k, unit in enumerate(b.units_in(theirs), theirs.start)
+    ]
+    return found
 
 
 def _end_of(simulated: Record, measured: Record, sample: int) -> float:
@@ -161,8 +188,9 @@ def error_histogram(
         reach = [_reach(errors) for errors in sets]
         if pairs_alike:
             reach = [max(reach[k - k % 2 : k - k % 2 + 2]) for k in range(len(sets))]
+        data: list[tuple[Value, ...]] = []
         for panel, errors, width in zip(flat, sets, reach, strict=False):
-            _histogram(panel, errors, width)
+            data += _histogram(panel, errors, width)
         if pairs_alike:
             for left, right in zip(flat[: len(sets) : 2], flat[1 : len(sets) : 2], strict=False):
                 top = max(left.get_ylim()[1], right.get_ylim()[1])
@@ -170,7 +198,8 @@ def error_histogram(
                 right.set_ylim(0, top)
         for spare in flat[len(sets) :]:
             spare.set_axis_off()
-        return Figure(p.to_svg(figure), caption, source)
+        columns_of_data = ("layer", "error from (s)", "error to (s)", "spike pairs")
+        return Figure.of(figure, caption, source, "spike-time-errors", PlotData(columns_of_data, data))
 
 
 def _reach(errors: ErrorSet) -> float:
@@ -179,7 +208,8 @@ def _reach(errors: ErrorSet) -> float:
     return float(np.max(np.abs(np.quantile(values, [TAIL, 1 - TAIL])))) if len(values) else 0.0
 
 
-def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
+def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> list[tuple[Value, ...]]:
+    """Draw one panel; its bins, as rows."""
     from matplotlib.ticker import MaxNLocator
 
     from ..drawing import plotting as p
@@ -189,7 +219,7 @@ def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
     reach = 1.05 * reach / factor or 1.0
     inside = np.clip(values / factor, -reach, reach)
     beyond = int((np.abs(values / factor) > reach).sum())
-    axes.hist(inside, bins=BINS, range=(-reach, reach), color=p.MEASURED, alpha=0.75, linewidth=0)
+    counts, edges, _ = axes.hist(inside, bins=BINS, range=(-reach, reach), color=p.MEASURED, alpha=0.75, linewidth=0)
     axes.axvline(0, color=p.INK, linewidth=0.9, label="exact")
     if len(values):
         bias = float(values.mean())
@@ -204,6 +234,7 @@ def _histogram(axes: Axes, errors: ErrorSet, reach: float) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.set_ylim(bottom=0, top=None if len(values) else 1)
     axes.set_xlim(-reach, reach)
+    return bins(errors.label, np.asarray(counts), edges * factor)
 
 
 def _micro(unit: str) -> str:

@@ -17,7 +17,7 @@ from ..network import Network
 from ..record import RanOn, Record, Recording
 from .fan_out import Target, targets_of_network, targets_of_program
 from .operations import Operations, count
-from .prices import Energy, caveat, energy, prices_of
+from .prices import Energy, caveat, energy, joules, prices_of
 
 FORMAT, VERSION = "hwloop-cost", 1
 
@@ -121,7 +121,7 @@ class Cost:
             for e in self.energies
         ]
         low, high = (bound / self.samples for bound in self.energy_range or (0.0, 0.0))
-        whole = ("energy, over these prices", f"{low:.2g} to {high:.2g} J by sample")
+        whole = ("energy, over these prices", f"{joules(low, high)} J by sample")
         return [whole, *rows, *sorted({("source", e.price.source) for e in self.energies}), ("beware", caveat())]
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _values(part: Operations) -> tuple[int | None, ...]:
 
 
 def _joules(found: Energy, samples: int) -> str:
-    return f"{found.low / samples:.2g} to {found.high / samples:.2g} J"
+    return f"{joules(found.low / samples, found.high / samples)} J"
 
 
 def _cell(value: str | float | None) -> str:

@@ -132,10 +132,13 @@ def _updates(arriving: Sequence[_Arriving], target: Target) -> int:
     found = 0
     samples = [arrival.sample for arrival in arriving]
     for sample in np.unique(np.concatenate(samples)) if samples else ():
-        keys: list[Array] = []
+        neurons: list[Array] = []
+        times: list[Array] = []
         for arrival, own in zip(arriving, samples, strict=True):
             part = slice(int(np.searchsorted(own, sample)), int(np.searchsorted(own, sample, "right")))
             _, _, neuron, time = arrival.arrivals(part)
-            keys.append(np.stack([time, neuron.astype(np.float64)], 1))
-        found += len(np.unique(np.concatenate(keys), axis=0))
+            neurons.append(neuron)
+            times.append(time)
+        moments, moment = np.unique(np.concatenate(times), return_inverse=True)
+        found += len(np.unique(np.concatenate(neurons).astype(np.int64) * len(moments) + moment))
     return found

@@ -79,6 +79,12 @@ def energy(operations: Operations, price: Price) -> Energy:
     return Energy(price, low, high)
 
 
+def joules(low: float, high: float) -> str:
+    """A range (J) as it is printed: two digits, once where both ends are the same."""
+    first, last = f"{low:.2g}", f"{high:.2g}"
+    return first if first == last else f"{first} to {last}"
+
+
 def spread(prices: Sequence[Price]) -> float:
     """By what factor the energies of a synaptic event differ in ``prices``."""
     ends = [end for price in prices for end in price.synaptic_event if end > 0]

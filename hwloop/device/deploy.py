@@ -63,13 +63,24 @@ def measure(
     """
     if isinstance(repeats, UntilSure):
         return _until_sure(device, data, decision, repeats, batch_size)
+    return measure_samples(device, data, decision=decision, repeats=repeats, batch_size=batch_size)[0]
+
+
+@one_thread()
+def measure_samples(
+    device: Device, data: Dataset, *, decision: Decision = "first", repeats: int = 1, batch_size: int = 1000
+) -> tuple[Evaluation, torch.Tensor]:
+    """As :func:`measure`, and of every sample the share of the ``repeats`` runs that was right, ``[samples]`` float64."""
     repeats = whole("repeats", repeats)
-    right, silent = 0.0, 0
+    shares, total, silent = [], 0, 0
     for inputs, labels in data.batches(batch_size):
         recording = run_on(device, inputs, repeats)
-        right += accuracy(predict(recording, decision), labels.repeat(repeats)) * len(labels)
+        predicted = predict(recording, decision)
+        right = predicted == labels.repeat(repeats).to(predicted.device)
+        total += int(right.sum())
+        shares.append(right.reshape(repeats, len(labels)).double().mean(0))
         silent += silent_samples(recording)
-    return Evaluation(right / len(data), len(data), silent // repeats)
+    return Evaluation(total / (len(data) * repeats), len(data), silent // repeats), torch.cat(shares)
 
 
 def _until_sure(

@@ -45,7 +45,7 @@ _FAINT = """(least) => {
   return found;
 }"""
 #: Plots with text smaller than so many pixels.
-_SMALL = """(least) => [...document.querySelectorAll('svg')].filter(svg =>
+_SMALL = """(least) => [...document.querySelectorAll('svg')].filter(svg => svg.checkVisibility()).filter(svg =>
   [...svg.querySelectorAll('text')].some(t => {
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
     return parseFloat(getComputedStyle(t).fontSize) * scale < least;
@@ -56,9 +56,13 @@ _OUT_OF_REACH = """() => [
       && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.tabIndex < 0).map(e => e.className),
   ...[...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.hash.slice(1))).map(a => a.hash),
 ]"""
-#: The elements that Tab should reach, in their order.
-_REACHABLE = (
-    """() => [...document.querySelectorAll('a[href], [tabindex="0"]')].map((e, i) => (e.dataset.stop = i, i))"""
+#: The elements that Tab should reach, in their order; what is folded is out of its way.
+_REACHABLE = """() => [...document.querySelectorAll('a[href], button, summary, [tabindex="0"]')]
+  .filter(e => e.checkVisibility({ contentVisibilityAuto: true }) && !e.hidden).map((e, i) => (e.dataset.stop = i, i))"""
+#: Opens what is folded, from the outside in, each by the keyboard; how many there were that did not open.
+_FOLDED = "() => document.querySelectorAll('details:not([open])').length"
+_NEXT_FOLDED = (
+    "() => { const s = document.querySelector('details:not([open]) > summary'); s.focus(); return s.textContent; }"
 )
 
 
@@ -94,13 +98,13 @@ def faults(opened: Browser, path: Path) -> list[str]:
         for width in WIDTHS:
             context = opened.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
             try:
-                found += [f"{width} px, {scheme}: {fault}" for fault in _at(context.new_page(), path, width)]
+                found += [f"{width} px, {scheme}: {fault}" for fault in _at(context.new_page(), path, width, scheme)]
             finally:
                 context.close()
     return found
 
 
-def _at(page: Page, path: Path, width: int) -> list[str]:
+def _at(page: Page, path: Path, width: int, scheme: str) -> list[str]:
     found: list[str] = []
     page.on("console", lambda message: found.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: found.append(f"error: {error}"))
@@ -111,17 +115,48 @@ def _at(page: Page, path: Path, width: int) -> list[str]:
         ),
     )
     page.goto(path.as_uri())
+    # the order of Tab is that of the page, whatever its width and colours: walked once, folded and opened
+    walked = (width, scheme) == (WIDTHS[0], SCHEMES[0])
+    found += _seen(page, width, walked=walked)
+    if page.evaluate(_FOLDED):
+        found += _opened(page)
+        found += [f"opened: {fault}" for fault in _seen(page, width, walked=walked)]
+    return found
+
+
+def _opened(page: Page) -> list[str]:
+    """Open everything that is folded with the keyboard; what does not open."""
+    left = int(page.evaluate(_FOLDED))
+    while left:
+        name = page.evaluate(_NEXT_FOLDED)
+        page.keyboard.press("Enter")
+        if (now := int(page.evaluate(_FOLDED))) >= left:
+            return [f"does not open by the keyboard: {name}"]
+        left = now
+    return []
+
+
+def _seen(page: Page, width: int, *, walked: bool) -> list[str]:
+    """What is wrong with the page as it is now."""
+    found: list[str] = []
     wide = int(page.evaluate("document.documentElement.scrollWidth"))
     if wide > width:
         found.append(f"scrolls sideways, {wide} px wide")
     found += [f"faint: {text}" for text in page.evaluate(_FAINT, CONTRAST)]
     found += [f"small text in the plot {name!r}" for name in page.evaluate(_SMALL, PLOT_TEXT)]
     found += [f"out of the keyboard's reach: {name}" for name in page.evaluate(_OUT_OF_REACH)]
+    if walked:
+        found += _walk(page)
+    return found
+
+
+def _walk(page: Page) -> list[str]:
+    """Where Tab goes, from the top of the page, if that is not everywhere in its order."""
+    page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
+    page.evaluate("document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')")
     wanted = page.evaluate(_REACHABLE)
     reached = []
     for _ in wanted:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("parseInt(document.activeElement.dataset.stop ?? -1)"))
-    if reached != wanted:
-        found.append(f"Tab reaches {reached}, not {wanted}")
-    return found
+    return [] if reached == wanted else [f"Tab reaches {reached}, not {wanted}"]

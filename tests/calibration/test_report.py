@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.patches import Polygon, Rectangle
 
+from hwloop.compare.report import Figure
+from hwloop_calibration import Calibration
 from hwloop_calibration.document.report import calibration_report
 from hwloop_calibration.drift.sentinel import Check
 
@@ -17,14 +22,51 @@ def test_the_report_is_one_file_with_every_figure(calibrated: Calibrated, tmp_pa
     n = len(calibration.neurons)
     truth = {name: calibration.value(name) for name in ("tau_mem", "tau_syn")}
     checks = [Check((), np.zeros((n, 4)), np.full(n, 1.0), 10.0), Check((3,), np.ones((n, 4)), np.full(n, 12.0), 70.0)]
-    page = calibration_report(calibration, truth=truth, checks=checks).html()
+    report = calibration_report(calibration, truth=truth, checks=checks)
+    page = report.html()
     assert page.count("<svg") == 5  # distributions, map, residuals, errors, drift
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "<script" not in page
+    before, _, provenance = page.partition("<h2>Provenance</h2>")
+    for digest in (calibration.id, calibration.device_id.rpartition("/")[2]):
+        assert digest not in before
+        assert digest in provenance
+    check_data(dict(report.plots()), calibration, checks)
     for words in ("spread before", "held-out stimuli", "residual / noise", "CUSUM", calibration.device_id):
         assert words in page
     calibration.to_html(tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size > 20_000
+
+
+def check_data(plots: dict[str, Figure], calibration: Calibration, checks: list[Check]) -> None:
+    """What is saved of each plot is what it shows."""
+    tables = {name: list(csv.DictReader(io.StringIO(figure.data.csv()))) for name, figure in plots.items()}
+    axes = {name: figure.drawing.figure.axes for name, figure in plots.items() if figure.drawing is not None}
+    for panel in axes["01-parameters"]:
+        rows = [
+            row for row in tables["01-parameters"] if row["parameter"] == panel.get_title(loc="left").partition(":")[0]
+        ]
+        bars = [patch.get_height() for patch in panel.patches if isinstance(patch, Rectangle)]
+        assert [float(row["neurons"]) for row in rows if row["when"] == "now"] == bars
+        if bars:
+            (steps,) = (patch for patch in panel.patches if isinstance(patch, Polygon))
+            before = [float(row["neurons"]) for row in rows if row["when"] == "before"]
+            assert max(before) == steps.get_xy()[:, 1].max()
+            assert sum(before) == len(calibration.neurons)
+    residuals = tables["03-residuals"]
+    assert [float(row["residual (noise of the device)"]) for row in residuals] == calibration.residual
+    assert [int(row["physical neuron"]) for row in residuals] == calibration.neurons
+    for panel in axes["04-errors"]:
+        name = panel.get_title(loc="left").partition(":")[0]
+        rows = [row for row in tables["04-errors"] if row["parameter"] == name]
+        assert [float(row["density (1 / standard error)"]) for row in rows] == [
+            bar.get_height() for bar in panel.patches
+        ]
+    drift = tables["05-drift"]
+    assert [float(row["device time (s)"]) for row in drift] == [check.device_time for check in checks]
+    assert [float(row["largest CUSUM (sigma)"]) for row in drift] == axes["05-drift"][0].get_lines()[
+        0
+    ].get_ydata().tolist()
+    assert [int(row["neurons over the limit"]) for row in drift] == [0, 1]
 
 
 def test_the_text_names_verdicts_spreads_and_cost(calibrated: Calibrated) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from hwloop.errors import DataError, InputError, OptionError, TargetError
 from hwloop.experiment import Experiment
 from hwloop_calibration.yield_ import study as yield_study
 from hwloop_calibration.yield_.plan import Row, RowResult, YieldPlan
-from hwloop_calibration.yield_.report import YieldReport
+from hwloop_calibration.yield_.report import Group, YieldReport
 from hwloop_calibration.yield_.strategies import STRATEGIES, Setting, apply_strategy, averaged_accuracy
 from hwloop_calibration.yield_.study import prepare, run_study
 from hwloop_emulator import Preset
@@ -104,6 +106,7 @@ def test_a_study_adds_up_to_its_report(finished: tuple[YieldPlan, list[RowResult
     report.to_json(tmp_path / "yield.json")
     with browser() as opened:
         assert faults(opened, tmp_path / "report.html") == []
+    check_data(report, groups)
     page = (tmp_path / "report.html").read_text()
     assert "no mismatch, hardened" in page
     assert "<svg" in page
@@ -112,6 +115,19 @@ def test_a_study_adds_up_to_its_report(finished: tuple[YieldPlan, list[RowResult
     text = report.to_text()
     assert "2 chips of bss2, test accuracy (emulator)" in text
     assert len({len(line) for line in text.splitlines()[1 : 2 + len(groups)]}) == 1
+
+
+def check_data(report: YieldReport, groups: dict[str, Group]) -> None:
+    """What is saved of accuracy against samples is what is drawn: a dot for the mean, a bar for the worst chip."""
+    (figure,) = (figure for stem, figure in report.page().plots() if stem == "02-accuracy-against-samples")
+    rows = list(csv.DictReader(io.StringIO(figure.data.csv())))
+    assert [row["strategy"] for row in rows] == [label for label, group in groups.items() if group.mismatch]
+    assert figure.drawing is not None
+    lines = figure.drawing.figure.axes[0].get_lines()
+    for column, marker in (("mean test accuracy (%)", "o"), ("worst test accuracy (%)", "_")):
+        drawn = [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines if line.get_marker() == marker]
+        assert [(float(row["samples run on a chip"]), float(row[column])) for row in rows] == drawn
+        assert drawn
 
 
 def test_a_finished_study_is_read_and_not_run_again(

@@ -17,11 +17,12 @@ from hwloop.command.folder import RunFolder, Trained, opened
 from hwloop.command.replaced import KEPT
 from hwloop.command.target_choice import TargetChoice
 from hwloop.compare import html as compare_html
-from hwloop.compare.report import Report
+from hwloop.compare.report import Figure, Report, Source
+from hwloop.drawing.plot_data import PlotData
 from hwloop.experiment import Experiment
 from hwloop.network import Network
 from hwloop.results import Result, read_summary
-from hwloop_calibration.document import report as calibration_html
+from hwloop_calibration import Store
 from hwloop_calibration.yield_ import study as yield_study
 from hwloop_calibration.yield_.plan import RowResult, YieldPlan
 from hwloop_calibration.yield_.report import YieldReport
@@ -56,7 +57,10 @@ class Runs:
         return light
 
     def page(self, *_: Any) -> Report:
-        return Report(self.current)
+        data = PlotData((self.current,))
+        return Report(self.current).add_section(
+            "s", figures=[Figure(self.current, "", Source("simulator"), "plot", data)]
+        )
 
 
 def opened_chip(trained: Trained, *_: Any) -> tuple[Experiment, Any, dict[str, Any]]:
@@ -73,7 +77,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (work, "load_on", work.load_on), (work, "simulated", work.simulated),
         (work, "measured", work.measured), (work, "run_on", work.run_on), (work, "compare", work.compare),
         (work, "cost_of", work.cost_of),
-        (calibrate_command, "simulated", calibrate_command.simulated), (calibrate_command, "measured", calibrate_command.measured),
+        (calibrate_command, "simulated", calibrate_command.simulated), (calibrate_command, "_measured", calibrate_command._measured),
         (calibrate_command, "_calibrated", few_calibrated),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, made.remembered(heavy))
@@ -82,7 +86,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(work, "open_chosen", made.remembered(opened_chip))
     monkeypatch.setattr(Report, "html", lambda report: f"page of the {report.title} run")
     for module, name in [
-        (work.pages, "deploy_page"), (compare_html, "comparison_report"), (calibration_html, "calibration_report"),
+        (work.pages, "deploy_page"), (compare_html, "comparison_report"), (work.pages, "calibrate_page"),
         (YieldReport, "page"), (demo_command, "demo_report"),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, made.page)
@@ -120,7 +124,7 @@ COMMANDS: dict[str, Callable[[Runs, RunFolder], None]] = {
     "deploy": lambda runs, folder: work.deploy_run(runs.trained, CHOICE, 1, folder),
     "compare": lambda runs, folder: work.compare_run(runs.trained, CHOICE, None, folder),
     "calibrate": lambda runs, folder: calibrate_command.calibrate_run(
-        runs.trained, CHOICE, 1, HowMuch(False, 4, False), folder.path.parent / "store", folder
+        runs.trained, CHOICE, 1, HowMuch(False, 4, False), Store(folder.path.parent / "store"), folder
     ),
     "yield": lambda runs, folder: yield_command.yield_run(runs.trained, PLAN, 1, None, folder),
     "demo": lambda runs, folder: demo_command.demo_run(runs.trained.experiment, [], 1, folder),
@@ -154,7 +158,7 @@ def test_a_command_that_is_killed_leaves_the_old_results_or_its_own(tmp_path: Pa
     for runs.current in ("old", "new"):
         job(tmp_path / runs.current)
         whole[runs.current] = content(tmp_path / runs.current)
-    assert {"experiment.toml", "summary.json", "report.html", *FILES[command]} <= set(whole["old"])
+    assert {"experiment.toml", "summary.json", "report.html", "plots/01-plot.csv", *FILES[command]} <= set(whole["old"])
     assert all(whole["old"][name] != whole["new"][name] for name in whole["old"])
     found = []
     for number, folder in enumerate(kills(job, fresh_copies(tmp_path / "old", tmp_path / "killed"))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import tomllib
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from hwloop.command import work
+from hwloop.command.run_page import CHAPTERS
 from hwloop.experiment import STEPS, Experiment, builtin
 from hwloop.experiment_text import COMMENTS, commented
 from hwloop.results import read_summary
+from hwloop_calibration import Calibration
 from tests.cli_runs import TINY, content, done, file_of, refused, without_clock
 
 SMALL = TINY.changed(
@@ -22,12 +25,14 @@ SMALL = TINY.changed(
     training={"epochs": 1},
     finetune={"epochs": 1},
 )
+#: With the step that only chips with trim cells take.
+WHOLE = SMALL.changed(steps=list(STEPS))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    done("run", file_of(folder, SMALL), "--out", folder / "run")
+    done("run", file_of(folder, WHOLE), "--out", folder / "run")
     return folder / "run"
 
 
@@ -39,18 +44,83 @@ def test_every_step_is_a_run_of_its_command_and_the_summary_holds_their_figures(
     summary = read_summary(whole)
     assert (summary["kind"], summary["status"], summary["steps"]) == ("run", "finished", list(STEPS))
     assert [(r["network"], r["data"]) for r in summary["results"]] == [
-        ("software", "validation"), ("software", "test"), ("as is", "validation"), ("as is", "test"), ("fine-tuned", "test")
+        ("software", "validation"), ("software", "test"), ("as is", "validation"), ("as is", "test"), ("calibrated", "test"),
+        ("device twin, without noise", "test"), ("calibrated, fine-tuned", "test"),
     ]  # fmt: skip
     assert summary["results"][-1] == read_summary(whole / "finetune")["results"][-1]
     assert "finetune/report.html" in (whole / "report.html").read_text()
-    assert Experiment.load(whole / "experiment.toml") == SMALL
+    assert Experiment.load(whole / "experiment.toml") == WHOLE
     done("deploy", whole / "finetune", "--runs", 1)
     refused(1, "holds no trained network itself; give one of the folders in it, train or finetune", "deploy", whole)
 
 
+def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(whole: Path) -> None:
+    made = Calibration.load(whole / "calibrate" / "calibration.json")
+    assert Calibration.load(whole / "finetune" / "calibration.json") == made
+    for step in ("compare", "finetune"):
+        before, _, provenance = (whole / step / "report.html").read_text().partition("<h2>Provenance</h2>")
+        assert made.id in provenance
+        assert made.id not in before
+    said = done("deploy", whole / "finetune", "--runs", 1).stdout
+    assert "calibrated, fine-tuned" in said
+    # what was tuned with it is deployed elsewhere without it
+    assert "calibrated" not in done("deploy", whole / "finetune", "--runs", 1, "--target", "emulator:3").stdout
+    refused(
+        1, "is of device emulator:0/bss2.*; this is emulator:3/bss2", "deploy", whole / "train", "--target", "emulator:3",
+        "--calibration", whole / "calibrate" / "calibration.json",
+    )  # fmt: skip
+    file = whole / "calibrate" / "calibration.json"
+    assert re.search(
+        r"\n calibrated +emulator", done("deploy", whole / "train", "--runs", 1, "--calibration", file).stdout
+    )
+    refused(
+        1, "takes no calibration|is of device", "deploy", whole / "train", "--target", "loihi", "--calibration", file
+    )
+
+
+def test_a_target_without_trim_cells_is_refused_before_anything_is_trained_where_it_is_to_be_calibrated(
+    tmp_path: Path,
+) -> None:
+    message = r"steps has 'calibrate', and loihi.* has no trim cells; leave it out: --set 'steps=\['train', 'deploy'"
+    refused(2, message, "run", file_of(tmp_path, WHOLE), "--target", "loihi", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_page_holds_the_whole_experiment_each_step_folded(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    for step, (heading, line) in CHAPTERS.items():
+        own = (whole / step / "report.html").read_text()
+        assert f"<h2>{heading}</h2>" in page
+        assert f'<details class="chapter"><summary>{line}</summary>' in page
+        headings = re.findall(r"<h2>(.*?)</h2>", own)
+        assert len(headings) > 1
+        assert all(f"<h3>{text}</h3>" in page for text in headings)
+        assert (whole / step / "plots").is_dir()
+    assert page.count("<svg") == 1 + sum((whole / step / "report.html").read_text().count("<svg") for step in STEPS)
+    effect = read_summary(whole / "calibrate")["effect"]
+    in_short = page.partition("<h2>In short</h2>")[2].partition("<h2>")[0]
+    assert html.escape(effect["sentences"][0]) in in_short
+    for result in read_summary(whole)["results"]:
+        if result["data"] == "test":
+            assert f"{result['network']} {100 * result['accuracy']:.1f} %" in in_short
+    costs = page.partition("<h2>What an answer costs</h2>")[2].partition("<h2>")[0]
+    for step, name in (
+        ("train", "software"),
+        ("deploy", "as is"),
+        ("calibrate", "calibrated"),
+        ("finetune", "calibrated, fine-tuned"),
+    ):
+        cost = read_summary(whole / step)["costs"][name]
+        row = re.search(rf"<td>{name}</td>(.*?)</tr>", costs)
+        assert row is not None
+        assert f">{cost['operations']['effective'] / cost['samples']:.4g}<" in row[1]
+        assert ("counts only" in row[1]) == (name != "software")
+    assert "Counts only for emulator/bss2: no published energy" in costs
+
+
 def test_steps_that_are_left_out_are_not_done(tmp_path: Path) -> None:
     done("run", file_of(tmp_path, SMALL), "--set", 'steps=["train", "deploy"]', "--out", tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["deploy", "train"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.is_dir()) == ["deploy", "plots", "train"]
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one_and_does_nothing_twice(
@@ -62,15 +132,15 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one_and_does_nothing_twice(
 
         return lambda *args, **options: function(*args, **options, on_epoch=stop)
 
-    file, out = file_of(tmp_path, SMALL), tmp_path / "run"
+    file, out = file_of(tmp_path, WHOLE), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(work, "finetune", interrupted(work.finetune))
         refused(130, "go on with the same command and --resume", "run", file, "--out", out)
-    before = content(out / "train")
+    before = {step: content(out / step) for step in ("train", "calibrate", "compare")}
     refused(2, "go on with --resume", "run", file, "--out", out)
     refused(2, "was begun with seed = 0, this run has 3", "run", file, "--out", out, "--resume", "--set", "seed=3")
     done("run", file, "--out", out, "--resume")
-    assert content(out / "train") == before
+    assert {step: content(out / step) for step in before} == before
     assert [r["data"] for r in read_summary(out)["results"]] == [r["data"] for r in read_summary(whole)["results"]]
     for step in ("train", "compare"):
         assert (
@@ -162,7 +232,7 @@ def test_diff_tells_what_was_asked_what_came_out_and_how_far_the_weights_are(who
     assert [line for line in same.splitlines() if line.strip()] == [
         "experiment: no difference", "data: none in both", "versions: no difference", "figures: no difference", "weights: no difference"
     ]  # fmt: skip
-    done("train", file_of(tmp_path, SMALL), "--seed", 3, "--out", tmp_path / "run")
+    done("train", file_of(tmp_path, WHOLE), "--seed", 3, "--out", tmp_path / "run")
     said = done("diff", whole / "train", tmp_path / "run").stdout
     assert re.search(r"experiment: 1 of \d+ differ", said)
     assert re.search(r"seed +0 +3", said)

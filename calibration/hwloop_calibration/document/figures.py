@@ -10,6 +10,7 @@ import numpy as np
 
 from hwloop.compare.source import Figure, Source
 from hwloop.drawing import plotting as p
+from hwloop.drawing.plot_data import PlotData, Value, bins
 
 from ..characterise.model import Array
 from .calibration import Calibration, as_array
@@ -48,16 +49,19 @@ def distributions(calibration: Calibration) -> Figure | None:
     with p.style():
         figure, axes = p.grid(rows, columns, 2.1 * rows + 0.3)
         flat = [axis for line in axes for axis in line]
+        data: list[tuple[Value, ...]] = []
         for axis, name in zip(flat, names, strict=False):
-            _distribution(axis, calibration, name)
+            data += _distribution(axis, calibration, name)
         for spare in flat[len(names) :]:
             spare.set_axis_off()
         flat[0].legend(loc="upper right", fontsize=8)
         caption = "Distance of every neuron from its target; narrow around 0 is good. Dashed: before trimming; filled: as the chip is now."
-        return Figure(p.to_svg(figure), caption, source_of(calibration))
+        head = ("parameter", "off by, from (%; potentials: % of the swing)", "to (same unit)", "neurons", "when")
+        return Figure.of(figure, caption, source_of(calibration), "parameters", PlotData(head, data))
 
 
-def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
+def _distribution(axis: Axes, calibration: Calibration, name: str) -> list[tuple[Value, ...]]:
+    """Draw one panel; its bins, as rows."""
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     now = relative(calibration, name)
@@ -68,18 +72,20 @@ def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
     pooled = np.concatenate(sets)
     low, high = np.quantile(pooled, [SPAN, 1 - SPAN])
     edge = max(abs(low), abs(high), 1e-3)
-    bins = np.linspace(-edge, edge, BINS + 1)
-    axis.hist(np.clip(sets[0], -edge, edge), bins.tolist(), color=p.BLUE, alpha=0.75, label="now")
+    edges = np.linspace(-edge, edge, BINS + 1)
+    counts, _, _ = axis.hist(np.clip(sets[0], -edge, edge), edges.tolist(), color=p.BLUE, alpha=0.75, label="now")
+    data: list[tuple[Value, ...]] = [(*row, "now") for row in bins(name, np.asarray(counts), edges)]
     if len(sets) > 1 and len(sets[1]):
-        axis.hist(
+        counts, _, _ = axis.hist(
             np.clip(sets[1], -edge, edge),
-            bins.tolist(),
+            edges.tolist(),
             histtype="step",
             color=p.INK,
             linestyle="--",
             linewidth=1.2,
             label="before",
         )
+        data += [(*row, "before") for row in bins(name, np.asarray(counts), edges)]
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(ScalarFormatter())
         axis.yaxis.set_minor_formatter(NullFormatter())
@@ -94,6 +100,7 @@ def _distribution(axis: Axes, calibration: Calibration, name: str) -> None:
     axis.set_title(f"{name}{words}")
     axis.set_xlabel("off by (% of the swing)" if name.startswith("v_") else "off by (%)")
     axis.set_ylabel("neurons")
+    return data
 
 
 def error_bars(calibration: Calibration, truth: Mapping[str, Array]) -> Figure:
@@ -104,10 +111,14 @@ def error_bars(calibration: Calibration, truth: Mapping[str, Array]) -> Figure:
     names = list(truth)
     with p.style():
         figure, axes = p.grid(1, len(names), 2.6, sharey=True)
+        data: list[tuple[Value, ...]] = []
         for axis, name in zip(axes[0], names, strict=True):
             z = (calibration.value(name) - truth[name]) / calibration.error(name)
             z = z[np.isfinite(z)]
-            axis.hist(np.clip(z, -5, 5), np.linspace(-5, 5, 31).tolist(), color=p.BLUE, alpha=0.75, density=True)
+            density, edges, _ = axis.hist(
+                np.clip(z, -5, 5), np.linspace(-5, 5, 31).tolist(), color=p.BLUE, alpha=0.75, density=True
+            )
+            data += bins(name, np.asarray(density), edges)
             x = np.linspace(-5, 5, 101)
             axis.plot(x, np.exp(-x * x / 2) / math.sqrt(2 * math.pi), color=p.INK, linewidth=1)
             inside = 100 * float(np.mean(np.abs(z) < 1.96)) if z.size else float("nan")
@@ -115,7 +126,8 @@ def error_bars(calibration: Calibration, truth: Mapping[str, Array]) -> Figure:
             axis.set_xlabel("error / standard error")
         axes[0][0].set_ylabel("density")
         caption = "Errors against the emulator's truth in units of the stated standard error; the line is the normal law, 95 % should lie within 1.96."
-        return Figure(p.to_svg(figure), caption, source_of(calibration))
+        head = ("parameter", "error from (standard errors)", "to (standard errors)", "density (1 / standard error)")
+        return Figure.of(figure, caption, source_of(calibration), "errors", PlotData(head, data))
 
 
 def residuals(calibration: Calibration) -> Figure:
@@ -141,7 +153,11 @@ def residuals(calibration: Calibration) -> Figure:
         axis.set_ylabel("residual / noise")
         axis.legend(loc="upper right", ncols=2, fontsize=8)
         caption = f"Residuals of the fit; 1: the model explains all but the device's own noise. Values above {top} are drawn there."
-        return Figure(p.to_svg(figure), caption, source_of(calibration))
+        rows: list[tuple[Value, ...]] = [
+            (int(n), float(x), "sound" if good else "masked") for n, x, good in zip(neurons, left, sound, strict=True)
+        ]
+        head = ("physical neuron", "residual (noise of the device)", "verdict")
+        return Figure.of(figure, caption, source_of(calibration), "residuals", PlotData(head, rows))
 
 
 def drift_chart(checks: Sequence[Check], limit: float, calibration: Calibration) -> Figure:
@@ -158,7 +174,9 @@ def drift_chart(checks: Sequence[Check], limit: float, calibration: Calibration)
         lower.set_ylabel("neurons over the limit")
         lower.set_xlabel("device time (s)")
         caption = "Sentinel checks; above the dashed line a neuron has drifted and is calibrated anew, which takes its CUSUM back to 0."
-        return Figure(p.to_svg(figure), caption, source_of(calibration))
+        rows: list[tuple[Value, ...]] = list(zip(when.tolist(), worst.tolist(), over, strict=True))
+        head = ("device time (s)", "largest CUSUM (sigma)", "neurons over the limit")
+        return Figure.of(figure, caption, source_of(calibration), "drift", PlotData(head, rows))
 
 
 def source_of(calibration: Calibration) -> Source:

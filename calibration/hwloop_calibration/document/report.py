@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwloop.compare.report import MapPanel, Report, Table, neuron_map
+from hwloop.compare.source import called
 
 from ..characterise.model import Array
 from ..drift.sentinel import LIMIT
 from .calibration import Calibration, as_array
+from .effect import Effect, effect_table
 from .figures import distributions, drift_chart, error_bars, relative, residuals, source_of
 from .text import COLUMNS, dates_lines, gauge_line, held_out_line, parameter_rows, reason_rows, verdict_line
 
@@ -28,6 +30,7 @@ def calibration_report(
     truth: Mapping[str, Array] | None = None,
     checks: Sequence[Check] = (),
     limit: float = LIMIT,
+    effect: Effect | None = None,
 ) -> Report:
     """The report of a calibration.
 
@@ -36,19 +39,23 @@ def calibration_report(
     calibration : Calibration
     truth : ``[n]`` of each parameter in the order of ``calibration.neurons``; an emulator's tests have it
     checks, limit : sentinel checks since, and the limit of their CUSUM
+    effect : what it did to the answers of a network
     """
     source = source_of(calibration)
-    report = Report(f"Calibration of {calibration.device_id}", verdict_line(calibration), _facts(calibration))
+    title = f"Calibration of {called(calibration.device_id)}"
+    report = Report(title, verdict_line(calibration), _facts(calibration), provenance=_provenance(calibration))
     report.add_section(
         "In short",
         "\n\n".join(
             [
+                *([] if effect is None else effect.sentences()),
                 verdict_line(calibration) + ".",
                 *(line + "." for line in dates_lines(calibration)),
                 held_out_line(calibration) + ".",
                 gauge_line(calibration),
             ]
         ),
+        [] if effect is None else [effect_table([effect], [source])],
     )
     table = Table(
         "Medians over the sound neurons; spread: standard deviation over neurons.",
@@ -71,12 +78,18 @@ def calibration_report(
 def _facts(calibration: Calibration) -> dict[str, Any]:
     effort = calibration.effort
     return {
-        "calibration": calibration.id, "device": calibration.device_id, "ran on": calibration.ran_on,
-        "firmware": calibration.firmware, "made": calibration.date,
+        "device": called(calibration.device_id), "ran on": calibration.ran_on, "made": calibration.date,
         "temperature": None if calibration.temperature is None else f"{calibration.temperature:+g} K",
         "computing": f"{effort.seconds:.1f} s", "device time": f"{effort.device_seconds:.2f} s",
         "cells written": f"{effort.cells_written} synapses, {effort.trim_cells_written} trim cells",
         "noise of one run": f"threshold {100 * calibration.noise.threshold:.2f} %, spike {1e3 * calibration.noise.jitter:.3g} ms",
+    }  # fmt: skip
+
+
+def _provenance(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "calibration": calibration.id, "device": calibration.device_id, "firmware": calibration.firmware,
+        "limits of the device": calibration.revision, "hwloop": calibration.hwloop,
     }  # fmt: skip
 
 

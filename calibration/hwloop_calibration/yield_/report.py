@@ -11,6 +11,7 @@ import numpy as np
 
 from hwloop import storage
 from hwloop.compare.report import AccuracyRow, Figure, Report, Source, Table, accuracy_bars
+from hwloop.drawing.plot_data import PlotData, Value
 from hwloop.errors import InputError
 
 from .plan import RowResult, YieldPlan
@@ -194,7 +195,10 @@ def budget_figure(groups: Sequence[Group], source: Source) -> Figure:
         axes.set_xlabel("samples run on a chip before it is used")
         axes.set_ylabel("test accuracy (%)")
         axes.grid()
-        return Figure(p.to_svg(figure), "Dot: mean over chips. Line: down to the worst chip.", source)
+        rows: list[tuple[Value, ...]] = [(g.label, max(1.0, g.samples), 100 * g.mean, 100 * g.worst) for g in shown]
+        head = ("strategy", "samples run on a chip", "mean test accuracy (%)", "worst test accuracy (%)")
+        caption = "Dot: mean over chips. Line: down to the worst chip."
+        return Figure.of(figure, caption, source, "accuracy-against-samples", PlotData(head, rows))
 
 
 def _chips(plan: YieldPlan) -> str:
