@@ -13,6 +13,7 @@ from ..mapping import Program
 from ..network import Network
 from ..results import measured, simulated
 from . import terminal
+from .answer import Answer
 from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
 
@@ -36,11 +37,11 @@ def calibrate_run(
     how_much: HowMuch,
     store: Path | None,
     folder: RunFolder | None,
-) -> None:
+) -> Answer:
     """Calibrate the chosen device for a trained network, store the calibration, and measure accuracy before and after."""
     from hwloop_calibration import Store
 
-    from .work import load_on, open_chosen, summarise
+    from .work import load_on, open_chosen, run_answer
 
     experiment, device, chosen = open_chosen(trained, choice)
     task, net = experiment.build_task(), trained.net
@@ -57,13 +58,18 @@ def calibrate_run(
         results.append(measured("calibrated", device, placed, task.test, "test", **how))
         twin = net.with_twin(calibration, placed)
         results.append(simulated("device twin, without noise", twin, task.test, "test", experiment.decision))
-    terminal.say(calibration.to_text(terminal.width()).rstrip())
-    terminal.results(results)
-    terminal.say(f"calibration {calibration.id}: {path}")
     if folder is not None:
         folder.begin(experiment)
         write(folder.path, calibration)
-        summarise(folder, experiment, results, {**chosen, "calibration": summary(calibration)})
+
+    def words() -> None:
+        terminal.say(calibration.to_text(terminal.width()).rstrip())
+        terminal.results(results)
+        terminal.say(f"calibration {calibration.id}: {path}")
+
+    content = {**chosen, "calibration": summary(calibration)}
+    besides = {"calibration_file": path}
+    return run_answer("calibrate", folder, experiment, results, content, words, besides=besides)
 
 
 def _calibrated(

@@ -17,6 +17,7 @@ from ..errors import CompileWarning, DataError
 from ..experiment import Experiment, Step
 from ..results import Result, read_summary
 from . import data_provenance, pages, terminal, work
+from .answer import Answer
 from .folder import RunFolder, load_trained, opened, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -24,7 +25,7 @@ from .target_choice import TargetChoice
 RUNS = 5
 
 
-def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
+def run_experiment(experiment: Experiment, folder: RunFolder) -> Answer:
     """Every step of ``experiment``, in ``folder``."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free=())
@@ -38,10 +39,18 @@ def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
             _step(step, experiment, choice, folder.path)
     results = _results(experiment, folder.path)
     pages.run_page(experiment, results).write(folder.path / "report.html")
-    terminal.say("")
-    terminal.say(f"{experiment.name}: {', '.join(experiment.steps)}", "bold")
-    terminal.results(results)
-    work.summarise(folder, experiment, results, {"steps": list(experiment.steps)})
+
+    def words() -> None:
+        terminal.say("")
+        terminal.say(f"{experiment.name}: {', '.join(experiment.steps)}", "bold")
+        terminal.results(results)
+
+    content = {"steps": list(experiment.steps)}
+    besides = {
+        "samples": data_provenance.counts_of(task),
+        "summaries": {step: read_summary(folder.path / step) for step in experiment.steps},
+    }
+    return work.run_answer("run", folder, experiment, results, content, words, besides=besides)
 
 
 def _refuse_what_does_not_fit(experiment: Experiment, choice: TargetChoice) -> None:
@@ -64,26 +73,26 @@ def _step(step: Step, experiment: Experiment, choice: TargetChoice, path: Path) 
     lasting = step in ("train", "finetune")
     terminal.status(f"{step}: in {inside}")
     with opened(inside, step, resume=begun and lasting, force=begun and not lasting) as folder:
-        _WORK[step](experiment, choice, path / "train", folder)
+        _WORK[step](experiment, choice, path / "train", folder).words()
 
 
-def _train(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.train(experiment, folder, counts=False)
+def _train(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.train(experiment, folder, counts=False)
 
 
-def _deploy(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.deploy_run(load_trained(trained, experiment), choice, RUNS, folder)
+def _deploy(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.deploy_run(load_trained(trained, experiment), choice, RUNS, folder)
 
 
-def _compare(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.compare_run(load_trained(trained, experiment), choice, None, folder)
+def _compare(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.compare_run(load_trained(trained, experiment), choice, None, folder)
 
 
-def _finetune(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.finetune_run(load_trained(trained, experiment), choice, RUNS, folder)
+def _finetune(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.finetune_run(load_trained(trained, experiment), choice, RUNS, folder)
 
 
-_WORK: dict[Step, Callable[[Experiment, TargetChoice, Path, RunFolder], None]] = {
+_WORK: dict[Step, Callable[[Experiment, TargetChoice, Path, RunFolder], Answer]] = {
     "train": _train, "deploy": _deploy, "compare": _compare, "finetune": _finetune
 }  # fmt: skip
 

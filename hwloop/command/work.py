@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,11 +24,12 @@ from ..experiment_own_data import OWN
 from ..losses import Decision
 from ..mapping import Program
 from ..ranks import ALONE, Ranks
-from ..results import Result, measured, read_summary, simulated
+from ..results import Result, measured, read_summary, simulated, summary_of
 from ..spikes import Spikes
 from ..training import fit
 from ..training.loop import LoopResult, finetune
 from . import data_provenance, pages, terminal
+from .answer import Answer
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -39,7 +42,7 @@ COST_SAMPLES = 100
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, counts: bool = True) -> None:
+def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, counts: bool = True) -> Answer:
     """Train in software, as the first of ``ranks``, and save the network; ``counts`` of classes are printed of one's own data."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
@@ -60,16 +63,20 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
     ]
     pages.train_page(experiment, done, results).write(folder.path / "report.html")
     history = {"best_epoch": done.best_epoch, "history": [asdict(epoch) for epoch in done.history]}
-    folder.finish(experiment, results, **history)
-    terminal.results(results)
-    terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
-    terminal.say(f"network and report: {folder.path}")
+
+    def words() -> None:
+        terminal.results(results)
+        terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
+        terminal.say(f"network and report: {folder.path}")
+
+    summary = folder.finish(experiment, results, **history)
+    return Answer(summary | {"samples": data_provenance.counts_of(task), "folder": folder.path}, words)
 
 
 # -- deploy ---------------------------------------------------------------------------------------
 
 
-def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> None:
+def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> Answer:
     """Compile a trained network, load it as it is, and measure what it does."""
     experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
@@ -82,13 +89,16 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
             for name, data in parts
         ]
         cost = cost_on(device, program, task.test.inputs[: min(COST_SAMPLES, len(task.test))], experiment.decision)
-    terminal.say(str(program.report()))
-    terminal.results(results)
     if folder is not None:
         folder.begin(experiment)
         pages.deploy_page(experiment, program, results, cost).write(folder.path / "report.html")
-        content = {"program": program.report().to_dict(), "cost": cost.to_dict(), **chosen}
-        summarise(folder, experiment, results, content)
+
+    def words() -> None:
+        terminal.say(str(program.report()))
+        terminal.results(results)
+
+    content = {"program": program.report().to_dict(), "cost": cost.to_dict(), **chosen}
+    return run_answer("deploy", folder, experiment, results, content, words)
 
 
 def cost_on(device: Device, program: Program, inputs: Spikes, decision: Decision) -> Cost:
@@ -150,16 +160,36 @@ def _state(trained: Trained, device: Device) -> str:
     return "fine-tuned" if trained.device_id == device.device_id else _origin(trained)
 
 
-def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
-    """Write the summary of a finished run, and say where its report is."""
-    folder.finish(experiment, results, **content)
-    terminal.say(f"report: {folder.path / 'report.html'}")
+def run_answer(
+    kind: str,
+    folder: RunFolder | None,
+    experiment: Experiment,
+    results: list[Result],
+    content: dict[str, Any],
+    words: Callable[[], None],
+    *,
+    besides: Mapping[str, Any] = MappingProxyType({}),
+) -> Answer:
+    """The answer of a finished run: its summary, which is written into ``folder`` where there is one.
+
+    ``words`` says it, before where its report is; ``besides`` is in the answer and not in the summary.
+    """
+    if folder is None:
+        document = summary_of(kind, status="finished", seed=experiment.seed, results=results, **content)
+        return Answer({**document, **besides, "folder": None}, words)
+    document = folder.finish(experiment, results, **content)
+
+    def said() -> None:
+        words()
+        terminal.say(f"report: {folder.path / 'report.html'}")
+
+    return Answer({**document, **besides, "folder": folder.path}, said)
 
 
 # -- compare --------------------------------------------------------------------------------------
 
 
-def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> None:
+def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> Answer:
     """Compare simulated and measured spikes on test samples."""
     from ..compare import html
 
@@ -177,16 +207,20 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, fol
     with torch.no_grad():
         reference = trained.net(data.inputs)
     comparison = compare(reference, recording, net=trained.net, labels=data.labels, decision=experiment.decision)
-    terminal.say(comparison.to_text(width=terminal.width()).rstrip())
+    cost = cost_of(recording, program, decision=experiment.decision)
     if folder is not None:
         folder.begin(experiment)
-        cost = cost_of(recording, program, decision=experiment.decision)
         page = html.comparison_report(comparison)
         pages.add_costs(page, cost, Source.of(recording)).write(folder.path / "report.html")
         comparison.to_json(folder.path / "comparison.json")
-        first = comparison.divergences.summary()
-        content = {"first_divergence": first, "layers": layers(comparison), "cost": cost.to_dict(), **chosen}
-        summarise(folder, experiment, results, content)
+    first = comparison.divergences.summary()
+    content = {"first_divergence": first, "layers": layers(comparison), "cost": cost.to_dict(), **chosen}
+
+    def words() -> None:
+        terminal.say(comparison.to_text(width=terminal.width()).rstrip())
+
+    besides = {"comparison": comparison.to_dict()}
+    return run_answer("compare", folder, experiment, results, content, words, besides=besides)
 
 
 def layers(comparison: Comparison) -> list[dict[str, Any]]:
@@ -197,7 +231,9 @@ def layers(comparison: Comparison) -> list[dict[str, Any]]:
 # -- finetune -------------------------------------------------------------------------------------
 
 
-def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder, log: Path | None = None) -> None:
+def finetune_run(
+    trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder, log: Path | None = None
+) -> Answer:
     """Fine-tune a trained network in the loop with a device, and save it; the session is recorded into ``log``."""
     stored = stored_experiment(folder.path) if folder.resumed else None
     experiment, device, chosen = open_chosen(trained, choice, stored)
@@ -226,9 +262,12 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
     folder.log_epochs(done.history)
     results = [*begun, tuned]
     pages.finetune_page(experiment, done, results).write(folder.path / "report.html")
-    terminal.results(results)
-    terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
-    summarise(folder, experiment, results, {**loop_document(done), **chosen})
+
+    def words() -> None:
+        terminal.results(results)
+        terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
+
+    return run_answer("finetune", folder, experiment, results, {**loop_document(done), **chosen}, words)
 
 
 def recorded(device: Device, log: Path | None) -> Device:
