@@ -83,11 +83,6 @@ def note_changed(run: Path, experiment: Experiment) -> None:
         terminal.note(f"note: the data are not those of {run}: {_listed(changes)}")
 
 
-def counts_of(task: Task) -> dict[str, list[int]]:
-    """Samples of each class, by part of ``task``."""
-    return {part: list(map(int, counts)) for part, counts in class_counts(task).items()}
-
-
 def say_counts(task: Task, names: Sequence[str] = ()) -> None:
     """Print how many samples of each class each part of ``task`` has, and which classes training never sees."""
     counts = class_counts(task)

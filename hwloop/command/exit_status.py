@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -113,7 +114,7 @@ class Answering(TyperCommand):
         """Read the options; ``--json FILE.json`` is ``--json-file FILE.json`` where there is such an option."""
         ctx.meta[_COMMAND] = _path(ctx)
         if any(JSON_FILE in parameter.opts for parameter in self.params):
-            args = [JSON_FILE if word == JSON and _names_file(then) else word for word, then in _pairs(args)]
+            args = [JSON_FILE if word == JSON and _names_file(then) else word for word, then in pairwise([*args, ""])]
         rest = super().parse_args(ctx, args)
         ctx.meta[_ASKED] = ctx.params["json"]
         return rest
@@ -139,10 +140,6 @@ def _json_option() -> Any:
         raise NotImplementedError
 
     return typer.main.get_command(app).params[0]
-
-
-def _pairs(words: list[str]) -> list[tuple[str, str]]:
-    return list(zip(words, [*words[1:], ""], strict=True))
 
 
 class Command(Answering):

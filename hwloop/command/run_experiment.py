@@ -15,6 +15,7 @@ from pathlib import Path
 from ..device.registry import compile as compile_for
 from ..errors import CompileWarning, DataError
 from ..experiment import Experiment, Step
+from ..own_data import class_counts
 from ..results import Result, read_summary
 from . import data_provenance, pages, terminal, work
 from .answer import Answer
@@ -47,7 +48,7 @@ def run_experiment(experiment: Experiment, folder: RunFolder) -> Answer:
 
     content = {"steps": list(experiment.steps)}
     besides = {
-        "samples": data_provenance.counts_of(task),
+        "samples": class_counts(task),
         "summaries": {step: read_summary(folder.path / step) for step in experiment.steps},
     }
     return work.run_answer("run", folder, experiment, results, content, words, besides=besides)

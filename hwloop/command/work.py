@@ -23,6 +23,7 @@ from ..experiment import Experiment
 from ..experiment_own_data import OWN
 from ..losses import Decision
 from ..mapping import Program
+from ..own_data import class_counts
 from ..ranks import ALONE, Ranks
 from ..results import Result, measured, read_summary, simulated, summary_of
 from ..spikes import Spikes
@@ -70,7 +71,7 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
         terminal.say(f"network and report: {folder.path}")
 
     summary = folder.finish(experiment, results, **history)
-    return Answer(summary | {"samples": data_provenance.counts_of(task), "folder": folder.path}, words)
+    return Answer(summary | {"samples": class_counts(task), "folder": folder.path}, words)
 
 
 # -- deploy ---------------------------------------------------------------------------------------
