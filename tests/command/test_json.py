@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,12 +108,28 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shown]:
         assert document["format"] == "hwloop-answer"
         assert document["version"] == answer.VERSION
         assert document["command"] == command
+        undocumented = set(document["result"]) - DOCUMENTED[command]
+        assert not undocumented, f"docs/json.md says nothing of them for {command}"
         COVERED.add(command)
         return Shown(document["result"], result.stderr)
 
     return call
 
 
+def documented() -> dict[str, set[str]]:
+    """Keys that the page has for each command, in all its rows."""
+    page = (Path(__file__).parents[2] / "docs/json.md").read_text("utf-8")
+    (summary,) = re.findall(r"run folder holds: (.+?)\. An entry", page, re.DOTALL)
+    found: dict[str, set[str]] = {}
+    for name, keys in re.findall(r"^\| `([\w ]+?)(?: --\w+)?`[^|]*\| (.*) \|$", page, re.MULTILINE):
+        found.setdefault(name, set()).update(re.findall(r"`(\w+)`", keys))
+    for keys in found.values():
+        if "summary" in keys:
+            keys |= set(re.findall(r"`(\w+)`", summary))
+    return found
+
+
+DOCUMENTED = documented()
 #: Commands that a test below has called.
 COVERED: set[str] = set()
 
@@ -344,6 +361,7 @@ def test_every_command_has_been_called_with_json() -> None:
     """A new command without ``--json``, or without a test of what it says, is noticed here."""
     without = [name for name, command in commands().items() if not isinstance(command, exit_status.Answering)]
     assert without == []
+    assert set(DOCUMENTED) == set(commands())
     assert all(any("--json" in parameter.opts for parameter in command.params) for command in commands().values())
     if len(COVERED) > 1:  # not where this test is run alone
         assert set(commands()) - COVERED == set()
