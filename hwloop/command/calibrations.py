@@ -148,8 +148,8 @@ def differences(before: Calibration, after: Calibration) -> list[Change]:
             continue
         change = new[both] - old[both]
         changed = int((np.abs(change) > CHANGED * error[both]).sum())
-        medians = (float(np.median(values[both])) for values in (old, new))
-        rows.append(Change(name, *medians, float(np.sqrt(np.mean(change**2))), changed, int(both.sum())))
+        one, other = float(np.median(old[both])), float(np.median(new[both]))
+        rows.append(Change(name, one, other, float(np.sqrt(np.mean(change**2))), changed, int(both.sum())))
     return rows
 
 

@@ -27,7 +27,7 @@ class Shell(StrEnum):
 
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to run it.")]) -> Answer:
     """Print what makes a shell complete hwloop on TAB: commands, options, experiments, targets, files."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # there since 0.12, not exported
 
     script = get_completion_script(prog_name="hwloop", complete_var=_VARIABLE, shell=shell.value)
     return Answer({"shell": shell.value, "script": script}, lambda: typer.echo(script))

@@ -183,13 +183,17 @@ def _compared_weights(one: _Run, other: _Run) -> list[_Gap] | None:
     found = []
     for name in dict.fromkeys((*one.weights, *other.weights)):
         a, b = one.weights.get(name), other.weights.get(name)
-        shapes = [None if values is None else list(values.shape) for values in (a, b)]
+        shapes = _shape_of(a), _shape_of(b)
         if a is None or b is None or a.shape != b.shape:
             found.append(_Gap(name, *shapes))
         elif a.numel() and not bool((a == b).all()):
             gap = (a.double() - b.double()).abs()
             found.append(_Gap(name, *shapes, gap.max().item(), gap.square().mean().sqrt().item()))
     return found
+
+
+def _shape_of(values: Tensor | None) -> list[int] | None:
+    return None if values is None else list(values.shape)
 
 
 def _say_weights(gaps: Sequence[_Gap], of: int) -> None:
