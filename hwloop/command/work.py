@@ -31,6 +31,7 @@ from ..training import fit
 from ..training.loop import LoopResult, finetune
 from . import data_provenance, pages, terminal
 from .answer import Answer
+from .averaging import note_slow
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
@@ -50,6 +51,7 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     if counts and experiment.task.name in OWN:
         data_provenance.say_counts(task, getattr(experiment.task, "names", ()))
+    note_slow(experiment, "training", len(task.train))
     folder.begin(experiment)
     with folder.resumable():
         done = fit(
@@ -242,6 +244,7 @@ def finetune_run(
     if stored is not None:
         refuse_other(stored, experiment, folder.path, free={"finetune.epochs"})
     task, loss, decision = experiment.build_task(), experiment.build_finetune_loss(), experiment.decision
+    note_slow(experiment, "finetune", len(task.train))
     net = copy.deepcopy(trained.net)
     options = experiment.finetune_options()
     with device:
