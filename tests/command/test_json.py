@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import typer
 
-from hwloop.cli import app
 from hwloop.command import answer, exit_status, serve_command
 from hwloop.command.folder import opened
 from hwloop.experiment import Experiment
 from hwloop_lava import LavaTarget
 
-from ..cli_runs import TINY, file_of, run
-
-#: Three neurons: what is measured here is the documents.
-SMALL = TINY.changed(network={"hidden": [3], "init_mean": [2.0, 2.0]}, task={"train": 20, "validation": 20, "test": 20})
-CHIP = ("--target", "emulator:0", "--preset", "bss2")
-
-
-def commands() -> dict[str, Any]:
-    """Every command that is registered, by what a user types."""
-    found: dict[str, Any] = {}
-
-    def collect(group: Any, path: str) -> None:
-        for name, command in group.commands.items():
-            called = f"{path} {name}".strip()
-            if hasattr(command, "commands"):
-                collect(command, called)
-            else:
-                found[called] = command
-
-    collect(typer.main.get_command(app), "")
-    return found
-
-
-def strict(text: str) -> Any:
-    """One document, without NaN, infinities or a key that stands twice; nothing before or after it."""
-
-    def refuse(constant: str) -> float:
-        raise AssertionError(f"{constant} is no JSON")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(pairs)) == len(pairs)
-        return dict(pairs)
-
-    return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What one call put out: its document, and what it would have said in words."""
-
-    result: dict[str, Any]
-    words: str
+from ..cli_runs import file_of, run
+from .json_answers import CHIP, SMALL, Shown, commands, documented, strict
 
 
 @pytest.fixture(scope="module")
@@ -114,19 +68,6 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shown]:
         return Shown(document["result"], result.stderr)
 
     return call
-
-
-def documented() -> dict[str, set[str]]:
-    """Keys that the page has for each command, in all its rows."""
-    page = (Path(__file__).parents[2] / "docs/json.md").read_text("utf-8")
-    (summary,) = re.findall(r"run folder holds: (.+?)\. An entry", page, re.DOTALL)
-    found: dict[str, set[str]] = {}
-    for name, keys in re.findall(r"^\| `([\w ]+?)(?: --\w+)?`[^|]*\| (.*) \|$", page, re.MULTILINE):
-        found.setdefault(name, set()).update(re.findall(r"`(\w+)`", keys))
-    for keys in found.values():
-        if "summary" in keys:
-            keys |= set(re.findall(r"`(\w+)`", summary))
-    return found
 
 
 DOCUMENTED = documented()
@@ -367,78 +308,12 @@ def test_every_command_has_been_called_with_json() -> None:
         assert set(commands()) - COVERED == set()
 
 
-# -- errors ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments, command, kind, status, message",
-    [
-        (["deploy", "nowhere"], "deploy", "DataError", 1, "nowhere does not exist"),
-        (["targets", "no-such"], "targets", "OptionError", 2, "unknown target 'no-such'"),
-        (["deploy"], "deploy", "OptionError", 2, "Missing argument 'RUN'"),
-        (["nir", "check", "x.nir", "--no-such"], "nir check", "OptionError", 2, "--no-such"),
-        (["trian"], "", "OptionError", 2, "trian"),
-        (["calibrations", "show", "chip.json"], "calibrations show", "DataError", 1, "chip.json"),
-    ],
-)  # fmt: skip
-def test_an_error_is_a_document_with_the_status_that_it_has_without(
-    arguments: list[str], command: str, kind: str, status: int, message: str
-) -> None:
-    plain = run(*arguments)
-    result = run(*arguments, "--json")
-    assert result.exit_code == plain.exit_code == status
-    assert plain.stdout == ""
-    document = strict(result.stdout)
-    assert document["command"] == command
-    assert document["error"]["kind"] == kind
-    assert document["error"]["exit_status"] == status
-    assert message in document["error"]["message"]
-    assert result.stderr == plain.stderr
-
-
-def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> answer.Answer:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("hwloop.command.doctor.report", interrupted)
-    result = run("doctor", "--json")
-    assert result.exit_code == 130
-    assert strict(result.stdout)["error"]["kind"] == "KeyboardInterrupt"
-
-
-def test_a_fault_that_is_found_gives_a_result_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwloop.command.doctor.PACKAGES", ("no-such-package",))
-    result = run("doctor", "--json")
-    assert result.exit_code == 1
-    assert strict(result.stdout)["result"]["broken"] == ["no-such-package"]
-
-
 def test_what_others_print_is_not_on_standard_output(place: Path) -> None:
     """In a process of its own: what C and worker processes print included is what a pipe gets."""
     command = [sys.executable, "-m", "hwloop", "deploy", str(place / "run"), *CHIP, "--runs", "1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert strict(done.stdout)["result"]["kind"] == "deploy"
     assert "opening emulator:0" in done.stderr
-
-
-# -- values ---------------------------------------------------------------------------------------
-
-
-def test_numbers_are_not_rounded_and_what_is_none_is_null() -> None:
-    third = 1 / 3
-    values = {
-        "a": third,
-        "b": float("nan"),
-        "c": float("inf"),
-        "d": np.float64(third),
-        "e": np.array([1, 2]),
-        "f": Path("x"),
-    }
-    assert strict(json.dumps(answer.plain(values))) == {
-        "a": third, "b": None, "c": None, "d": third, "e": [1, 2], "f": "x"
-    }  # fmt: skip
-    with pytest.raises(TypeError, match="object in the answer"):
-        answer.plain(object())
 
 
 def test_a_name_of_a_file_after_json_is_the_option_of_before(place: Path) -> None:
