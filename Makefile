@@ -1,6 +1,6 @@
 # `make` lists the targets. PYTHON picks the interpreter (3.11, 3.12 or 3.13) that .venv is made from.
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow soak lint format docs notebooks dist bench mutants studies clean
+.PHONY: help venv demo test test-slow test-pythons soak lint format docs notebooks dist bench mutants studies clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -50,6 +50,9 @@ test: $(VENV)/.installed  ## the test suite, without the slow tests
 
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(RUN) -m pytest -m slow
+
+test-pythons: $(VENV)/.installed  ## a quick part of the tests in an environment of each Python of 3.11 to 3.13 that is here
+	$(RUN) tests/packaging/each_python.py --folder $(OUT)/pythons
 
 soak: $(VENV)/.installed  ## the long column of the reliability tests (hours); SOAK=.01 takes a hundredth of it
 	HWLOOP_SOAK=$(SOAK) $(RUN) -m pytest tests/reliability -m "slow or not slow"

@@ -173,7 +173,10 @@ class CountBounds(Loss):
 
 @dataclass(frozen=True, repr=False)
 class SilentHinge(Loss):
-    """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neurons alone, ``neurons`` a class."""
+    """:func:`silent_hinge` as a loss; with ``only_label``, for the label's output neurons alone, ``neurons`` a class.
+
+    ``layer`` is the population, -1 the output; ``margin`` (membrane units) is asked for beyond the threshold.
+    """
 
     layer: int = -1
     margin: float = 0.0
@@ -195,7 +198,8 @@ class SilentHinge(Loss):
 
 @dataclass(frozen=True)
 class DeadHinge(Loss):
-    """:func:`silent_hinge` for the neurons of ``layer`` that stayed silent in every sample of the batch.
+    """:func:`silent_hinge` for the neurons of ``layer`` that stayed silent in every sample of the batch, with a ``margin``
+    (membrane units) beyond the threshold.
 
     A neuron that fires in some samples is left alone: being silent in the others is how it tells them apart. One that
     never fires has no other gradient.
@@ -292,7 +296,7 @@ def differentiable_counts(spikes: Spikes) -> Tensor:
 def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
     """The decided class of each sample, ``[batch]`` int64; ``UNDECIDED`` (-1) where no output neuron spiked.
 
-    ``"first"``: the neuron with the earliest spike; of equal times, the lowest unit. ``"count"``: the neuron with most
+    ``decision`` is one of these. ``"first"``: the neuron with the earliest spike; of equal times, the lowest unit. ``"count"``: the neuron with most
     spikes; of equal counts, the one that spiked first, then the lowest unit. ``"readout"``: the largest readout, of equal
     ones the lowest unit; for records that have one (:mod:`hwloop.rules`). ``"maximum"``, ``"integral"``: the largest maximum
     or integral of the membranes of an output that does not spike.
@@ -322,7 +326,7 @@ def predict(output: Spikes | Record, decision: Decision = "first") -> Tensor:
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Share of samples decided as labelled, 0..1; an undecided one is wrong."""
+    """Share of samples decided as labelled, 0..1, of ``predicted`` and ``labels`` ``[n]``; an undecided one is wrong."""
     labels = torch.as_tensor(labels).to(predicted.device)
     if predicted.shape != labels.shape or labels.ndim != 1 or len(labels) == 0:
         raise InputError(f"predictions {tuple(predicted.shape)}, labels {tuple(labels.shape)}; expected [n >= 1] twice")

@@ -56,7 +56,9 @@ class Health:
     """Gradient health of a record: one entry a spiking layer.
 
     ``missing`` and ``extra`` compare with the model's own spikes, of the weights that ran whatever became of them since; they
-    are computed at first access. ``ran`` None: the model itself ran, nothing differs.
+    are computed at first access. ``ran`` None: the model itself ran, nothing differs. ``layers`` has the entries, ``floor`` is
+    the least slope of the membrane at threshold (membrane units / s) that a derivative is divided by, and ``policy`` what
+    becomes of a spike below it.
     """
 
     layers: tuple[LayerHealth, ...]
@@ -92,7 +94,9 @@ class Health:
 class Record(Described):
     """Spikes of every spiking population of one run, in the network's order, its output last; by number and by name.
 
-    ``readouts`` are the populations that do not spike, by name. In a chain populations are called by their numbers.
+    ``populations`` are these spikes, ``names`` what they are called: in a chain by their numbers. ``inputs`` are the spikes
+    that went in, ``health`` is that of the gradient (None: no gradient is carried). ``readouts`` are the populations that do not
+    spike, by name; ``output_name`` names the output where it is one of them.
 
     ``readout`` ``[batch, n_out]`` is what a training rule reads of the output (counts, rates), where it reads more than
     spike times; :mod:`hwloop.rules`.
@@ -181,6 +185,17 @@ class Recording(Record):
     time stamp that the target's data sheet states, has been subtracted, once, by :meth:`hwloop.device.registry.DeviceBase.run`, and
     times before 0 or beyond the window moved to its edge. What uses a recording compares its times with a model's as they
     are; ``time + latency`` is the stamp that the device sent.
+
+    Attributes
+    ----------
+    populations, inputs, names, health, readout, readouts, output_name : as of :class:`Record`
+    ran_on : "simulator", "emulator" or "hardware"
+    device_id, firmware : what the device calls itself
+    program_digest : of the program that ran
+    calibration_id, calibration_age : of the calibration that was applied, and its age (s); None without one
+    lost_events, late_events : events that the device lost, or sent with a wrong time
+    wall_time : (s) that the run took, transfers included
+    latency : (model s), see above
     """
 
     ran_on: RanOn = "emulator"

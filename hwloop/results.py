@@ -104,17 +104,11 @@ def versions() -> dict[str, str]:
     return {**found, "python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
 
 
-def write_summary(
-    folder: Path,
-    kind: str,
-    *,
-    status: Status,
-    seed: int,
-    results: Sequence[Result] = (),
-    **content: Any,
-) -> None:
-    """Write ``summary.json`` of a run into ``folder`` in one step: what was run, with what, and what came out."""
-    document = {
+def summary_of(
+    kind: str, *, status: Status, seed: int, results: Sequence[Result] = (), **content: Any
+) -> dict[str, Any]:
+    """What ``summary.json`` of a run holds: what was run, with what, and what came out."""
+    return {
         "kind": kind,
         "status": status,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -124,7 +118,15 @@ def write_summary(
         "results": [asdict(result) for result in results],
         **content,
     }
+
+
+def write_summary(
+    folder: Path, kind: str, *, status: Status, seed: int, results: Sequence[Result] = (), **content: Any
+) -> dict[str, Any]:
+    """Write :func:`summary_of` a run into ``folder`` in one step; what was written."""
+    document = summary_of(kind, status=status, seed=seed, results=results, **content)
     storage.write_json(folder / "summary.json", document, kind=FORMAT, version=VERSION)
+    return document
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

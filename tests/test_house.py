@@ -38,7 +38,7 @@ SHARED_NAMES = {
     "compiler.py": "mapping: of the chips whose spikes have times; hwloop_loihi: of its fixed point",
     "contract.py": _JOINT,
     "crossings.py": _JOINT,
-    "delays.py": "hwloop_loihi: what its steps make of them; examples: a network that learns them",
+    "delays.py": "hwloop_loihi: what its steps make of them; studies: a network that learns them",
     "dense.py": _BENCHMARK,
     "device.py": f"{_BACKENDS}; {_EMULATOR}",
     "engine.py": "the way in of simulate/convolution and of simulate/joint, as cpu is of layers",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwloop.command.averaging import note_slow
 from hwloop.experiment import Experiment
 from hwloop.experiment_own_data import beside_task
 
@@ -35,3 +36,24 @@ def test_the_page_runs_block_by_block(tmp_path: Path, monkeypatch: pytest.Monkey
     built = Experiment.from_dict({**TINY.to_dict(), "task": task}, "docs").build_task()
     assert (built.n_in, len(built.train), len(built.validation), len(built.test)) == (4, 250, 50, 300)
     assert built.test.inputs.first_times().max().item() < 20e-3
+
+
+def test_the_recipe_of_the_tutorial_reads_its_file_and_has_steps_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tutorial = (Path(__file__).parents[1] / "docs/tutorials/your_data.md").read_text("utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", tutorial, re.MULTILINE | re.DOTALL)
+    document = tomllib.loads(text)
+    rng = np.random.default_rng(0)
+    times = np.where(rng.random((500, 12)) < 0.1, np.inf, rng.uniform(0, 20e-3, (500, 12)))
+    np.savez(tmp_path / "direction.npz", times=times, labels=rng.integers(0, 2, 500))
+    task = beside_task(document.pop("task"), tmp_path)
+    experiment = Experiment.from_dict({**Experiment.load("yin-yang").to_dict(), "task": task}, "tutorial").changed(
+        **document
+    )
+    built = experiment.build_task()
+    assert (len(built.train), len(built.validation), len(built.test)) == (300, 100, 100)
+    assert experiment.build_network().blocks[0][1].n == 20
+    for section in ("training", "finetune"):
+        note_slow(experiment, section, len(built.train))
+    assert capsys.readouterr().err == ""

@@ -167,7 +167,8 @@ class EmulatorTarget:
 class EmulatorDevice(DeviceBase):
     """An opened emulated chip. What it returns depends on chip, session, and the runs since it was opened.
 
-    A forked process would repeat the noise that its parent has: there it is to be opened anew, or :meth:`seek` be called.
+    ``target``, ``session``, ``batch``, ``clock`` (device s) and ``fail_after`` are those of :class:`EmulatorTarget`, which opens it. A
+    forked process would repeat the noise that its parent has: there it is to be opened anew, or :meth:`seek` be called.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ _SwingInterval = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field
 
 
 class Effect(BaseModel):
-    """One effect: what is disturbed, how it is distributed, how strongly, in which unit, how often drawn anew."""
+    """One effect: what is disturbed, how it is distributed, how strongly (``scale``, in ``unit``), and how often drawn anew."""
 
     model_config = STRICT
 

@@ -127,14 +127,14 @@ class _Graph:
 
 @dataclass(frozen=True, eq=False)
 class FixedGraph(_Graph):
-    """Fixed-point layers, in a row or driven by any of each other; ticks as in the module."""
+    """Fixed-point ``layers``, in a row or driven by any of each other, at ticks of ``dt`` (s), which count as in the module."""
 
     layers: tuple[FixedLayer, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class FloatGraph(_Graph):
-    """The same in floating point."""
+    """The same ``layers`` in floating point, at ticks of ``dt`` (s)."""
 
     layers: tuple[FloatLayer, ...]
 

@@ -107,7 +107,7 @@ def joined(trains: Sequence[TickSpikes], blocks: Sequence[Block]) -> TickSpikes:
 
 
 def decode(ticks: TickSpikes, layer: int, dt: float, t_stop: float, dtype: torch.dtype) -> Spikes:
-    """Spikes (s) of layer ``layer`` of a row, counted from 1; what falls after ``t_stop`` is left out, as a simulation does."""
+    """Spikes (s) of layer ``layer`` of a row, counted from 1, at ticks of ``dt`` (s); what falls after ``t_stop`` is left out, as a simulation does."""
     return decode_late(ticks, 0.5 * layer, dt, t_stop, dtype)
 
 

@@ -26,7 +26,9 @@ from .discretise import float_graph
 
 @dataclass(frozen=True)
 class Convergence:
-    """Output first spikes at one step: median error (s), and shares of pairs missed and extra, float and fixed."""
+    """Output first spikes at one step ``dt`` (s), in floating and in fixed point: median error, ``float_median`` and ``fixed_median``
+    (s), and shares (0..1) of pairs: ``float_missed``, ``float_extra``, ``fixed_missed``, ``fixed_extra``.
+    """
 
     dt: float
     float_median: float
@@ -64,7 +66,7 @@ def convergence(net: Network, inputs: Spikes, steps: Sequence[float]) -> list[Co
 
 
 def slope(steps: Sequence[float], errors: Sequence[float]) -> float:
-    """Exponent p of ``error ~ dt^p``, by least squares on logarithms."""
+    """Exponent p of ``error ~ dt^p`` for ``steps`` (s) and ``errors`` (s), by least squares on logarithms."""
     return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
 

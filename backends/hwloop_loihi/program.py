@@ -44,7 +44,7 @@ class LayerFit:
 
 @dataclass(frozen=True)
 class LoihiReport(ResourceReport):
-    """Resources, and the fit of every population; ``str()`` is two tables, :meth:`to_dict` plain values."""
+    """Resources, and the fit of every population at a step of ``dt`` (s); ``str()`` is two tables, :meth:`to_dict` plain values."""
 
     dt: float = 0.0
     fits: tuple[LayerFit, ...] = ()
@@ -85,6 +85,7 @@ class LoihiReport(ResourceReport):
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LoihiProgram(Program):
     """A program with the graph that runs. Codes are half the mantissas; ``scale`` is the model weight of one code.
+    ``membrane_scale`` is that of any :class:`~hwloop.mapping.Program`.
 
     ``source`` is what was compiled: a remedy is tried on it.
     """

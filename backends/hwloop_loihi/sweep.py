@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True)
 class StepChoice:
-    """The steps tried, the largest first, and the one that is chosen; ``str()`` is a table."""
+    """The ``steps`` tried, the largest first, and the one that is chosen, ``dt`` (s); ``str()`` is a table."""
 
     steps: tuple[Step, ...]
     dt: float

@@ -1,6 +1,6 @@
 """What mkdocs is told about these pages: files that stand elsewhere in the repository, and what is an error.
 
-A page links to ``../CHANGELOG.md`` or ``../examples/delays.py`` as the repository has them, so that the link works there
+A page links to ``../CHANGELOG.md`` or ``../studies/delays.py`` as the repository has them, so that the link works there
 too. Here the same link leads to a copy inside the site. A page that would load anything from the network is an error.
 """
 

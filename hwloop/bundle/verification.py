@@ -16,7 +16,8 @@ class Verification:
     """What a device answered to the golden inputs, against what the bundle holds; ``str()`` says it in lines.
 
     ``first``: the first difference, by layer, sample and time; None: none. ``program``: digest of what was loaded;
-    ``same_program``: whether that is the bundle's own.
+    ``same_program``: whether that is the bundle's own. ``tolerance`` (s): by which a spike may have moved. ``samples`` and ``spikes``
+    count the golden ones; ``placed``: whether the device's noise was sent back to where it stood.
     """
 
     device_id: str

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OptionError
-from .exit_status import FAILED
+from . import options
+from .answer import Answer
 
 if TYPE_CHECKING:
     from ..bench.exactness import Exactness
@@ -33,9 +34,9 @@ def bench(
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds; default: 9.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="3 rounds.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of spikes and weights.")] = 0,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every figure there.")] = None,
+    json_file: options.JsonFile = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.html and bench.json there.")] = None,
-) -> None:
+) -> Answer:
     """Time hwloop beside the simulators that are installed here, and measure how exact each is; one core, one thread."""
     from ..bench.pinning import one_core
 
@@ -50,13 +51,13 @@ def bench(
         names = [name for name in PEERS if name == REFERENCE or name in asked]
         with _one_torch_thread():
             facts = machine(core, rounds or (QUICK_ROUNDS if quick else ROUNDS), seed)
-            _run(parts, workloads, names, facts, seed, json, out)
+            return _run(parts, workloads, names, facts, seed, json_file, out)
 
 
 def _run(
-    parts: Sequence[str], workloads: Sequence[str], names: Sequence[str], facts: dict[str, Any], seed: int, json: Path | None,
+    parts: Sequence[str], workloads: Sequence[str], names: Sequence[str], facts: dict[str, Any], seed: int, json_file: Path | None,
     out: Path | None,
-) -> None:  # fmt: skip
+) -> Answer:  # fmt: skip
     from .. import storage
     from ..bench.bench_page import page
     from ..bench.peers import REFERENCE
@@ -66,7 +67,7 @@ def _run(
     from . import terminal
 
     rounds = facts["rounds"]
-    for folder in (out, None if json is None else json.parent):
+    for folder in (out, None if json_file is None else json_file.parent):
         if folder is not None:  # before minutes of measuring
             folder.mkdir(parents=True, exist_ok=True)
     terminal.say(", ".join(f"{key}: {value}" for key, value in facts.items()))
@@ -86,17 +87,20 @@ def _run(
     if "scaling" in parts:
         points = _scaling(names, rounds, seed)
     found = [row for _, rows in timed for row in rows]
-    for line in verdict(found) if found else ():
-        terminal.say(line)
     document = to_json(found, exact, points, facts)
-    for path in (json, None if out is None else out / "bench.json"):
+    for path in (json_file, None if out is None else out / "bench.json"):
         if path is not None:
             storage.write_bytes(path, (_text(document) + "\n").encode())
     if out is not None:
         page(timed, exact, points, facts).write(out / "report.html", out / "plots")
-        terminal.say(f"report: {out / 'report.html'}")
-    if any(row.description is None for row in found if row.peer == REFERENCE):
-        raise typer.Exit(FAILED)
+
+    def words() -> None:  # the tables have been said as they came
+        for line in verdict(found) if found else ():
+            terminal.say(line)
+        if out is not None:
+            terminal.say(f"report: {out / 'report.html'}")
+
+    return Answer(document, words, passed=all(row.description is not None for row in found if row.peer == REFERENCE))
 
 
 def _print_speed(heading: str, rows: Sequence[Row]) -> None:

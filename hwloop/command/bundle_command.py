@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..device.registry import Device
 from ..errors import InputError, OptionError, TargetError
 from ..spikes import Spikes
 from . import terminal
+from .answer import Answer
 from .folder import Trained
 from .target_choice import TargetChoice, pairs
 from .work import load_on, open_chosen, recorded
@@ -19,7 +21,7 @@ from .work import load_on, open_chosen, recorded
 
 def bundle_run(
     trained: Trained, choice: TargetChoice, calibration: str | None, samples: int, path: Path, force: bool
-) -> None:
+) -> Answer:
     """Deploy a trained network, run the golden inputs on the device opened anew, and write all of it."""
     _free(path, force)
     found = _calibration(calibration)
@@ -37,7 +39,7 @@ def bundle_run(
         _calibrated(fresh, found)
         terminal.status(f"running {len(inputs)} golden samples on {fresh.device_id}")
         made = save_bundle(path, trained.net, program, fresh, inputs, source=source)
-    _describe(made, path)
+    return _described(made, path)
 
 
 def run_bundle(
@@ -48,7 +50,7 @@ def run_bundle(
     log: Path | None,
     out: Path | None,
     force: bool,
-) -> None:
+) -> Answer:
     """Run inputs on a device that is loaded with a bundle."""
     bundle = _load(path)
     if out is not None:
@@ -61,8 +63,6 @@ def run_bundle(
         (name, train.n_units, int(train.counts.sum()), int((train.counts == 0).sum()))
         for name, train in zip(program.names, recording.populations, strict=True)
     ]
-    terminal.say(f"{len(inputs)} samples on {recording.device_id} ({recording.ran_on}), program {program.digest[:12]}")
-    terminal.table(("population", "neurons", "spikes", "silent samples"), rows, ("neurons", "spikes", "silent samples"))
     if out is not None:
         from ..event_files import write_events
 
@@ -72,16 +72,30 @@ def run_bundle(
             "inputs": str(events or "golden"),
         }
         write_events(out, dict(zip(program.names, recording.populations, strict=True)), provenance)
-        terminal.say(f"spikes: {out}")
+
+    def words() -> None:
+        terminal.say(
+            f"{len(inputs)} samples on {recording.device_id} ({recording.ran_on}), program {program.digest[:12]}"
+        )
+        columns = ("population", "neurons", "spikes", "silent samples")
+        terminal.table(columns, rows, columns[1:])
+        if out is not None:
+            terminal.say(f"spikes: {out}")
+
+    keys = ("population", "neurons", "spikes", "silent_samples")
+    document = {
+        "samples": len(inputs), "device_id": recording.device_id, "ran_on": recording.ran_on, "program_digest": program.digest,
+        "populations": [dict(zip(keys, row, strict=True)) for row in rows], "spikes_file": out,
+    }  # fmt: skip
+    return Answer(document, words)
 
 
-def verify_on(path: Path, target: str | None, options: Sequence[str], tolerance: float, log: Path | None) -> bool:
+def verify_on(path: Path, target: str | None, options: Sequence[str], tolerance: float, log: Path | None) -> Answer:
     """Whether the device answers to the golden inputs as it did."""
     bundle = _load(path)
     with _opened(bundle, target, options, log) as device:
         found = verify_bundle(bundle, device, tolerance=tolerance)
-    terminal.say(str(found))
-    return found.passed
+    return Answer({"passed": found.passed, **asdict(found)}, lambda: terminal.say(str(found)), passed=found.passed)
 
 
 def _load(path: Path) -> Bundle:
@@ -126,9 +140,17 @@ def _calibrated(device: Device, calibration: Any) -> None:
         apply_calibration(device, calibration)
 
 
-def _describe(bundle: Bundle, path: Path) -> None:
-    text, golden = bundle.provenance, bundle.golden
+def _described(bundle: Bundle, path: Path) -> Answer:
+    text, golden, size = bundle.provenance, bundle.golden, path.stat().st_size
     spikes = sum(int(train.counts.sum()) for train in golden.populations)
-    terminal.say(f"{path}: {path.stat().st_size} bytes, run {text.run_id}")
-    terminal.say(f"{text.device_id} ({text.ran_on}, {text.firmware}), program {text.program[:12]}")
-    terminal.say(f"{len(golden.inputs)} golden samples, {spikes} spikes; check it with hwloop verify {path}")
+
+    def words() -> None:
+        terminal.say(f"{path}: {size} bytes, run {text.run_id}")
+        terminal.say(f"{text.device_id} ({text.ran_on}, {text.firmware}), program {text.program[:12]}")
+        terminal.say(f"{len(golden.inputs)} golden samples, {spikes} spikes; check it with hwloop verify {path}")
+
+    document = {
+        "file": path, "bytes": size, "run_id": text.run_id, "device_id": text.device_id, "ran_on": text.ran_on, "firmware": text.firmware,
+        "program_digest": text.program, "golden_samples": len(golden.inputs), "golden_spikes": spikes,
+    }  # fmt: skip
+    return Answer(document, words)

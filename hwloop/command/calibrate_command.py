@@ -19,6 +19,7 @@ from ..mapping import Program
 from ..network import Network
 from ..results import Result, measured_by_sample, simulated
 from . import pages, terminal
+from .answer import Answer
 from .calibrations import FILE
 from .folder import RunFolder, Trained
 from .target_choice import TargetChoice
@@ -47,12 +48,12 @@ def calibrate_run(
     how_much: HowMuch,
     store: Store | None,
     folder: RunFolder | None,
-) -> None:
+) -> Answer:
     """Calibrate the chosen device for a trained network, and measure accuracy before and after.
 
     The calibration goes into ``store`` and ``folder``, where there are any.
     """
-    from .work import load_on, open_chosen, summarise
+    from .work import load_on, open_chosen, run_answer
 
     experiment, device, chosen = open_chosen(trained, choice)
     task, net = experiment.build_task(), trained.net
@@ -71,20 +72,24 @@ def calibrate_run(
         simulated("device twin, without noise", twin, task.test, "test", experiment.decision),
     ]
     effect = _effect(calibration, before, after, runs)
-    terminal.say(calibration.to_text(terminal.width()).rstrip())
-    terminal.results(results)
-    for sentence in effect.sentences():
-        terminal.say(sentence)
-    if path is not None:
-        terminal.say(f"calibration {calibration.id}: {path}")
     if folder is not None:
         folder.begin(experiment)
         calibration.save(folder.path / FILE)
         costs = {found.result.network: pages.Costed(found.cost, found.result.source) for found in (before, after)}
         folder.write_report(pages.calibrate_page(experiment, calibration, results, effect, costs))
-        content = {"calibration": summary(calibration), "effect": effect.to_dict()}
-        content["costs"] = {name: costed.cost.to_dict() for name, costed in costs.items()}
-        summarise(folder, experiment, results, {**chosen, **content})
+
+    def words() -> None:
+        terminal.say(calibration.to_text(terminal.width()).rstrip())
+        terminal.results(results)
+        for sentence in effect.sentences():
+            terminal.say(sentence)
+        if path is not None:
+            terminal.say(f"calibration {calibration.id}: {path}")
+
+    content = {**chosen, "calibration": summary(calibration), "effect": effect.to_dict()}
+    content["costs"] = {found.result.network: found.cost.to_dict() for found in (before, after)}
+    besides = {"calibration_file": path}
+    return run_answer("calibrate", folder, experiment, results, content, words, besides=besides)
 
 
 @dataclass(frozen=True)

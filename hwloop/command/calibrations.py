@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from json import loads
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CalibrationError, OptionError, TargetError
 from . import terminal
+from .answer import Answer
+from .exit_status import Answering
 
 if TYPE_CHECKING:
     from hwloop_calibration import Calibration, Store
+    from hwloop_calibration.document.store import Entry
 
     from ..device.registry import Device
     from .folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+_command = partial(app.command, cls=Answering)
 
 #: The option of a command that reads or adds stored calibrations.
 Folder = Annotated[
@@ -32,44 +39,66 @@ FILE = "calibration.json"
 CHANGED = 4.0
 
 
-@app.command("list", epilog="Example: hwloop calibrations list")
-def list_(store: Folder = None) -> None:
+@_command("list", epilog="Example: hwloop calibrations list")
+def list_(store: Folder = None) -> Answer:
     """List stored calibrations, newest first."""
-    found = store_in(store).entries()
-    if not found:
-        terminal.say(f"no calibrations in {store_in(store).folder}; make one with hwloop calibrate")
-        return
-    rows = []
-    for entry in found:
-        c = entry.calibration
-        if c is None:
-            rows.append((entry.path.stem, "-", "-", "-", entry.problem))
+    folder = store_in(store).folder
+    found = [_described(entry) for entry in store_in(store).entries()]
+
+    def words() -> None:
+        if found:
+            terminal.table(("calibration", "device", "made", "usable", "what"), [_row(entry) for entry in found])
         else:
-            usable = f"{len(c.neurons) - len(c.mask)}/{len(c.neurons)}"
-            rows.append((c.id, c.device_id, c.date, usable, "trimmed" if c.codes else "characterised"))
-    terminal.table(("calibration", "device", "made", "usable", "what"), rows)
+            terminal.say(f"no calibrations in {folder}; make one with hwloop calibrate")
+
+    return Answer({"store": folder, "calibrations": found}, words)
 
 
-@app.command(epilog="Example: hwloop calibrations show 3fa9c1d7e2b8")
-def show(name: _Name, store: Folder = None) -> None:
+def _described(entry: Entry) -> dict[str, Any]:
+    """What a listing says of ``entry``."""
+    c = entry.calibration
+    if c is None:
+        return {"id": entry.path.stem, "file": entry.path, "problem": entry.problem}
+    usable = {"neurons": len(c.neurons), "usable": len(c.neurons) - len(c.mask)}
+    return {
+        "id": c.id, "file": entry.path, "device_id": c.device_id, "date": c.date, **usable, "trimmed": bool(c.codes)
+    }  # fmt: skip
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    if "problem" in entry:
+        return (entry["id"], "-", "-", "-", entry["problem"])
+    what = "trimmed" if entry["trimmed"] else "characterised"
+    return (entry["id"], entry["device_id"], entry["date"], f"{entry['usable']}/{entry['neurons']}", what)
+
+
+@_command(epilog="Example: hwloop calibrations show 3fa9c1d7e2b8")
+def show(name: _Name, store: Folder = None) -> Answer:
     """Show one calibration."""
-    terminal.say(store_in(store).find(name).to_text(terminal.width()).rstrip())
+    found = store_in(store).find(name)
+    document = {"id": found.id, "calibration": loads(found.to_bytes())}
+    return Answer(document, lambda: terminal.say(found.to_text(terminal.width()).rstrip()))
 
 
-@app.command(epilog="Example: hwloop calibrations diff 3fa9c1d7e2b8 91be02c44d10")
-def diff(first: _Name, second: _Name, store: Folder = None) -> None:
+@_command(epilog="Example: hwloop calibrations diff 3fa9c1d7e2b8 91be02c44d10")
+def diff(first: _Name, second: _Name, store: Folder = None) -> Answer:
     """Compare two calibrations of one device: how far medians and single neurons have moved."""
     before, after = (store_in(store).find(name) for name in (first, second))
-    terminal.say(f"{before.id} ({before.device_id}, {before.date}) to {after.id} ({after.device_id}, {after.date})")
-    terminal.table(
-        ("parameter", "median before", "median after", "RMS change", "neurons changed"), differences(before, after)
-    )
+    found = differences(before, after)
+
+    def words() -> None:
+        terminal.say(f"{before.id} ({before.device_id}, {before.date}) to {after.id} ({after.device_id}, {after.date})")
+        columns = ("parameter", "median before", "median after", "RMS change", "neurons changed")
+        terminal.table(columns, [change.row() for change in found])
+
+    ends = [{"id": c.id, "device_id": c.device_id, "date": c.date} for c in (before, after)]
+    return Answer({"first": ends[0], "second": ends[1], "parameters": found}, words)
 
 
-@app.command(epilog="Example: hwloop calibrations export 3fa9c1d7e2b8 chip7.html")
+@_command(epilog="Example: hwloop calibrations export 3fa9c1d7e2b8 chip7.html")
 def export(
     name: _Name, path: Annotated[Path, typer.Argument(help="FILE.json, FILE.html or FILE.txt.")], store: Folder = None
-) -> None:
+) -> Answer:
     """Write a calibration to a file: the document itself, or its report."""
     from .. import storage
 
@@ -82,11 +111,29 @@ def export(
         storage.write_bytes(path, found.to_text().encode())
     else:
         raise OptionError(f"{path}: kind {path.suffix or 'missing'!r}; allowed: .json, .html, .txt")
-    terminal.say(f"{found.id} of {found.device_id}: {path}")
+    document = {"id": found.id, "device_id": found.device_id, "file": path}
+    return Answer(document, lambda: terminal.say(f"{found.id} of {found.device_id}: {path}"))
 
 
-def differences(before: Calibration, after: Calibration) -> list[tuple[str, str, str, str, str]]:
-    """Rows of :func:`diff`; a neuron has changed by more than :data:`CHANGED` standard errors of the difference.
+@dataclass(frozen=True)
+class Change:
+    """How far one parameter has moved between two calibrations: medians, RMS over neurons, and how many of them changed."""
+
+    parameter: str
+    median_before: float
+    median_after: float
+    rms_change: float
+    changed: int
+    neurons: int
+
+    def row(self) -> tuple[str, ...]:
+        """Cells of a table."""
+        medians = (f"{self.median_before:.6g}", f"{self.median_after:.6g}")
+        return (self.parameter, *medians, f"{self.rms_change:.3g}", f"{self.changed} of {self.neurons}")
+
+
+def differences(before: Calibration, after: Calibration) -> list[Change]:
+    """Changes of all parameters; a neuron has changed by more than :data:`CHANGED` standard errors of the difference.
 
     Raises :class:`OptionError` where the two have no neuron in common.
     """
@@ -107,10 +154,8 @@ def differences(before: Calibration, after: Calibration) -> list[tuple[str, str,
             continue
         change = new[both] - old[both]
         changed = int((np.abs(change) > CHANGED * error[both]).sum())
-        first, second = (f"{float(np.median(values[both])):.6g}" for values in (old, new))
-        rows.append(
-            (name, first, second, f"{float(np.sqrt(np.mean(change**2))):.3g}", f"{changed} of {int(both.sum())}")
-        )
+        one, other = float(np.median(old[both])), float(np.median(new[both]))
+        rows.append(Change(name, one, other, float(np.sqrt(np.mean(change**2))), changed, int(both.sum())))
     return rows
 
 

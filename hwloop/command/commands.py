@@ -14,6 +14,7 @@ from ..experiments import builtin
 from . import (
     bench_command,
     calibrations,
+    completion,
     conform_command,
     cost_command,
     lava_command,
@@ -21,7 +22,8 @@ from . import (
     options,
     stored_commands,
 )
-from .exit_status import FAILED, Command, Commands
+from .answer import Answer
+from .exit_status import Answering, Command, Commands
 
 # help and version are to come at once: what imports torch is imported by the command that needs it
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ app.add_typer(
     nir_command.app, name="nir", help="Networks in NIR files: what one means, and a trained one written as one."
 )
 
-_command = partial(app.command, cls=Command)
+_command, _plain_command = partial(app.command, cls=Command), partial(app.command, cls=Answering)
 
 
 def _version(shown: bool) -> None:
@@ -69,12 +71,17 @@ def demo(
     seed: options.Seed = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="A chip, one of several; default: emulator:0 to emulator:2."),
+        typer.Option(
+            "--target",
+            "-t",
+            help="A chip, one of several; default: emulator:0 to emulator:2.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     jobs: options.Jobs = -1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html goes.")] = Path("out/demo"),
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """The main job on Yin-Yang: train, deploy to three emulated chips as is, compare, fine-tune each in the loop."""
     from ..experiment import Experiment
     from .demo_command import demo_run
@@ -82,14 +89,18 @@ def demo(
 
     experiment = Experiment.load("demo-quick" if quick else "demo")
     with opened(out, "demo", force=force) as folder:
-        demo_run(experiment if seed is None else experiment.changed(seed=seed), target or [], jobs, folder)
+        return demo_run(experiment if seed is None else experiment.changed(seed=seed), target or [], jobs, folder)
 
 
 @_command(epilog="Example: hwloop train yin-yang --seed 1 --out out/yy")
 def train(
     experiment: Annotated[
         str | None,
-        typer.Argument(metavar="[EXPERIMENT|FILE.toml]", help=f"Built in: {', '.join(builtin())}; default: yin-yang."),
+        typer.Argument(
+            metavar="[EXPERIMENT|FILE.toml]",
+            help=f"Built in: {', '.join(builtin())}; default: yin-yang.",
+            autocompletion=completion.experiments,
+        ),
     ] = None,
     seed: options.Seed = None,
     data: options.Data = None,
@@ -104,7 +115,7 @@ def train(
     deadline: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Longest wait for another process; default: 300.")
     ] = None,
-) -> None:
+) -> Answer | None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
     from . import distributed_command, work
     from .folder import opened
@@ -115,9 +126,9 @@ def train(
     with distributed_command.ranks_of(distributed, deadline, path) as ranks:
         if not ranks.first:
             distributed_command.help_first(chosen, ranks)
-            return
+            return None  # the first answers
         with opened(path, "train", resume=resume, force=force) as folder:
-            work.train(chosen, folder, ranks)
+            return work.train(chosen, folder, ranks)
 
 
 @_command(epilog="Example: hwloop deploy out/yy --target emulator:7 --preset bss2")
@@ -136,7 +147,7 @@ def deploy(
     runs: options.Runs = 5,
     out: options.Out = None,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
     from . import work
     from .target_choice import TargetChoice
@@ -145,7 +156,7 @@ def deploy(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
     with _opened(out, "deploy", force) as folder:
-        work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
+        return work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
 
 
 @_command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
@@ -164,7 +175,7 @@ def compare(
     samples: Annotated[int | None, typer.Option(min=1, help="The first so many test samples; default: all.")] = None,
     out: options.Out = None,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
     from . import work
     from .target_choice import TargetChoice
@@ -173,7 +184,7 @@ def compare(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
     with _opened(out, "compare", force) as folder:
-        work.compare_run(work.load(run, experiment, data), choice, samples, folder)
+        return work.compare_run(work.load(run, experiment, data), choice, samples, folder)
 
 
 @_command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
@@ -196,7 +207,7 @@ def finetune(
     log: options.Log = None,
     resume: options.Resume = False,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
     from . import work
     from .folder import opened
@@ -208,7 +219,7 @@ def finetune(
     trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
     path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
     with opened(path, "finetune", resume=resume, force=force) as folder:
-        work.finetune_run(trained, choice, runs, folder, log)
+        return work.finetune_run(trained, choice, runs, folder, log)
 
 
 @_command(epilog="Example: hwloop calibrate out/yy --target emulator:7 --preset bss2 --out out/yy-calibrated")
@@ -231,7 +242,7 @@ def calibrate(
     runs: options.Runs = 5,
     out: options.Out = None,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
     from . import work
     from .calibrate_command import HowMuch, calibrate_run
@@ -240,7 +251,9 @@ def calibrate(
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
     trained = work.load(run, experiment, data)
     with _opened(out, "calibrate", force) as folder:
-        calibrate_run(trained, choice, runs, HowMuch(trim, repeats, all_neurons), calibrations.store_in(store), folder)
+        return calibrate_run(
+            trained, choice, runs, HowMuch(trim, repeats, all_neurons), calibrations.store_in(store), folder
+        )
 
 
 @_command("yield", epilog="Example: hwloop yield out/yy --preset bss2 --chips 30 --out out/yy-yield")
@@ -265,7 +278,7 @@ def yield_study(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: RUN-yield.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that --out lacks.")] = False,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
     from . import work
     from .folder import opened
@@ -274,12 +287,15 @@ def yield_study(
     trained = work.load(run, experiment, data)
     plan = make_plan(preset, spread, chips, strategy, effort, runs)
     with opened(out or work.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
-        yield_run(trained, plan, jobs, dask, folder)
+        return yield_run(trained, plan, jobs, dask, folder)
 
 
-@app.command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
+@_plain_command(epilog="Example: hwloop serve --target emulator:7 --preset bss2 --port tcp://127.0.0.1:4000")
 def serve(
-    target: Annotated[str, typer.Option("--target", "-t", help="Such as emulator:7 or loihi.")],
+    target: Annotated[
+        str,
+        typer.Option("--target", "-t", help="Such as emulator:7 or loihi.", autocompletion=completion.targets),
+    ],
     preset: options.Preset = None,
     spread: options.Spread = None,
     mismatch: options.Mismatch = None,
@@ -310,41 +326,45 @@ def serve(
         "max_body": max_body,
         "window": window,
     }
-    serve_run(choice.find_named(target), port, room)
+    serve_run(choice.find_named(target), target, port, room)
 
 
-@app.command(epilog="Example: hwloop targets emulator:7 --preset bss2")
+@_plain_command(epilog="Example: hwloop targets emulator:7 --preset bss2")
 def targets(
-    name: Annotated[str | None, typer.Argument(metavar="[TARGET]", help="Show this one in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET]", help="Show this one in full.", autocompletion=completion.targets),
+    ] = None,
     preset: options.Preset = None,
     option: options.Extra = None,
-) -> None:
+) -> Answer:
     """List the targets and what they can carry; with a target or a preset, what it does to a network."""
     from . import listing
     from .target_choice import TargetChoice
 
     if name is None and preset is None:
-        listing.list_targets()
-    else:
-        listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
+        return listing.list_targets()
+    return listing.show_target(name, TargetChoice(name, preset, extra=option or ()))
 
 
-@app.command(epilog="Example: hwloop doctor")
-def doctor() -> None:
+@_plain_command(epilog="Example: hwloop doctor")
+def doctor() -> Answer:
     """Show what is installed, which targets and data are there, what is missing, and what to do about it."""
     from .doctor import report
 
-    if not report():
-        raise typer.Exit(FAILED)
+    return report()
 
 
-app.command(epilog="Example: hwloop bench --quick --workload YY --out out/bench")(bench_command.bench)
+_plain_command(epilog="Example: hwloop bench --quick --workload YY --out out/bench")(bench_command.bench)
 
 
 _command(epilog="Example: hwloop conform emulator:7 --preset bss2 --badge conformance.svg")(conform_command.conform)
 
 
-_command(epilog="Example: hwloop cost out/yy --target loihi --json cost.json")(cost_command.cost)
+_command(epilog="Example: hwloop cost out/yy --target loihi --json")(cost_command.cost)
+
+
+_plain_command(epilog='Example: eval "$(hwloop completion bash)"')(completion.completion)
 
 
 for _function, _example in stored_commands.COMMANDS.items():

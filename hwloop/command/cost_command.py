@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options
+from . import completion, options
+from .answer import Answer
 
 if TYPE_CHECKING:
     from ..compare.source import Source
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 def cost(
     run: options.Run,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: the simulator's own operations.")
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Such as emulator:7; default: the simulator's own operations.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     preset: options.Preset = None,
     spread: options.Spread = None,
@@ -32,10 +38,10 @@ def cost(
     experiment: options.Of = None,
     data: options.Data = None,
     samples: Annotated[int, typer.Option(min=1, help="The first so many test samples are counted.")] = 100,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every figure there.")] = None,
+    json_file: options.JsonFile = None,
     out: options.Out = None,
     force: options.Force = False,
-) -> None:
+) -> Answer:
     """Count what an answer costs: synaptic events, membrane updates, memory, latency; energy where a price is published."""
     from contextlib import nullcontext
 
@@ -50,15 +56,14 @@ def cost(
     )
     with nullcontext() if out is None else opened(out, "cost", force=force) as folder:
         chosen, found, source = _counted(work.load(run, experiment, data), choice, target is not None, samples)
-        _print(found)
-        if json is not None:
-            storage.write_json(json, found.to_dict(), kind=FORMAT, version=VERSION)
+        if json_file is not None:
+            storage.write_json(json_file, found.to_dict(), kind=FORMAT, version=VERSION)
         if folder is not None:
             folder.begin(chosen)
             folder.write_report(pages.cost_page(chosen, found, source))
-            work.summarise(folder, chosen, [], {"cost": found.to_dict()})
-    if not found.operations.effective:
-        terminal.note("no synaptic event was counted: is the network silent on these samples?")
+        if not found.operations.effective:
+            terminal.note("no synaptic event was counted: is the network silent on these samples?")
+        return work.run_answer("cost", folder, chosen, [], {"cost": found.to_dict()}, lambda: _print(found))
 
 
 def _counted(trained: Trained, choice: TargetChoice, on_target: bool, samples: int) -> tuple[Experiment, Cost, Source]:

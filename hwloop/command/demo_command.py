@@ -8,12 +8,13 @@ from ..demo import CHIPS, RUNS, DemoResult, run_demo
 from ..demo_report import demo_report, lowered
 from ..experiment import Experiment
 from . import terminal
+from .answer import Answer
 from .folder import RunFolder
 from .target_choice import TargetChoice
-from .work import costs_document, layers, loop_document, summarise
+from .work import costs_document, layers, loop_document, run_answer
 
 
-def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunFolder) -> None:
+def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunFolder) -> Answer:
     """The main job on Yin-Yang, on ``targets``; on the emulated chips of the demonstration where none are named."""
     if targets:
         experiment = TargetChoice(targets[0]).in_experiment(experiment)
@@ -21,7 +22,6 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
     folder.begin(experiment)
     terminal.status("writing the report")
     folder.write_report(demo_report(done))
-    _demo_table(done)
     chips = [
         {
             "device_id": chip.device_id,
@@ -39,7 +39,7 @@ def demo_run(experiment: Experiment, targets: list[str], jobs: int, folder: RunF
     ]
     training = {"best_epoch": done.training.best_epoch, "history": [asdict(epoch) for epoch in done.training.history]}
     content = {"experiment": experiment.to_dict(), "training": training, "chips": chips, "seconds": done.seconds}
-    summarise(folder, experiment, done.results, content)
+    return run_answer("demo", folder, experiment, done.results, content, lambda: _demo_table(done))
 
 
 def _demo_table(done: DemoResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..device.registry import available, factory
 from ..errors import DataError, HwloopError
 from ..files import DATA_VARIABLE, data_folder
 from . import terminal
+from .answer import Answer
 
 #: Packages whose versions decide what a run gives.
 PACKAGES = ("hwloop", "torch", "numpy", "numba", "nir", "h5py")
@@ -39,16 +41,24 @@ def examine() -> list[Finding]:
     return [_interpreter(), *map(_package, PACKAGES), *(_data(*entry) for entry in DATA), *_backends()]
 
 
-def report() -> bool:
-    """Print what was found; whether everything works."""
+def report() -> Answer:
+    """What was found, and whether everything works."""
     found = examine()
-    terminal.table(COLUMNS, [(row.what, row.found, row.advice or "-") for row in found])
     broken = [row.what for row in found if row.broken]
-    if broken:
-        terminal.say(f"does not work: {', '.join(broken)}", "bold red")
-    else:
-        terminal.say("nothing is broken")
-    return not broken
+
+    def words() -> None:
+        say(found)
+        if broken:
+            terminal.say(f"does not work: {', '.join(broken)}", "bold red")
+        else:
+            terminal.say("nothing is broken")
+
+    return Answer({"findings": found, "broken": broken}, words, passed=not broken)
+
+
+def say(found: Sequence[Finding]) -> None:
+    """Print findings as a table."""
+    terminal.table(COLUMNS, [(row.what, row.found, row.advice or "-") for row in found])
 
 
 def _interpreter() -> Finding:

@@ -106,11 +106,13 @@ class RunFolder:
             raise DataError(f"cannot write into {self.path}: {error.strerror or error}; name another folder") from error
         storage.write_bytes(self.path / "experiment.toml", written.to_toml().encode())
 
-    def finish(self, experiment: Experiment, results: Sequence[Result] = (), /, **content: Any) -> None:
-        """Write the summary of a finished run; what it replaced goes."""
-        write_summary(self.path, self.kind, status="finished", seed=experiment.seed, results=results, **content)
+    def finish(self, experiment: Experiment, results: Sequence[Result] = (), /, **content: Any) -> dict[str, Any]:
+        """Write the summary of a finished run, and return it; what it replaced goes."""
+        seed = experiment.seed
+        written = write_summary(self.path, self.kind, status="finished", seed=seed, results=results, **content)
         own_files.tidy(self.path)
         replaced.forget(self.path)
+        return written
 
     def save_network(self, net: Network, step: int, program: Program | None = None, device_id: str = "") -> None:
         """Save what came out; with ``program``, the scales and the placement that the network was tuned with.

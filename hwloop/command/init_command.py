@@ -11,9 +11,10 @@ from ..errors import OptionError
 from ..experiment import Experiment, builtin
 from ..experiment_text import commented
 from . import terminal
+from .answer import Answer
 
 
-def init(path: Path, source: str) -> None:
+def init(path: Path, source: str) -> Answer:
     """Write the built-in experiment ``source``, every value with a comment, to ``path``; nothing is overwritten."""
     if source not in builtin():
         raise OptionError(f"--from {source}; built in: {', '.join(builtin())}{did_you_mean(source, builtin())}")
@@ -24,4 +25,5 @@ def init(path: Path, source: str) -> None:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or source
     text = commented(Experiment.load(source).changed(name=name[:64]), source)
     storage.write_bytes(path, text.encode())
-    terminal.say(f"{path}: like {source}; run it with: hwloop run {path}")
+    words = f"{path}: like {source}; run it with: hwloop run {path}"
+    return Answer({"file": path, "like": source}, lambda: terminal.say(words))

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from . import terminal
-from .exit_status import Command
+from .answer import Answer
+from .exit_status import Answering, Command
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", epilog="Example: hwloop lava setup"
@@ -21,18 +22,24 @@ def setup(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew, also where there is a ready one.")] = False,
     deadline: Annotated[float, typer.Option(min=1.0, help="Longest time (s).")] = 600.0,
-) -> None:
+) -> Answer:
     """Build and test the environment that the target lava runs in; what is ready stays, unless --force."""
-    for line in _backend().setup(python, force=force, deadline=deadline, say=terminal.status):
-        terminal.say(line)
+    lines: list[str] = _backend().setup(python, force=force, deadline=deadline, say=terminal.status)
+
+    def words() -> None:
+        for line in lines:
+            terminal.say(line)
+
+    return Answer({"environment": lines}, words)
 
 
-@app.command(epilog="Example: hwloop lava status")
-def status() -> None:
+@app.command(cls=Answering, epilog="Example: hwloop lava status")
+def status() -> Answer:
     """Say which environment there is, and what to do where there is none."""
-    from .doctor import COLUMNS
+    from .doctor import Finding, say
 
-    terminal.table(COLUMNS, [(what, found, advice or "-") for what, found, advice in _backend().doctor()])
+    found = [Finding(*row) for row in _backend().doctor()]
+    return Answer({"findings": found}, lambda: say(found))
 
 
 def _backend() -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import terminal
+from .answer import Answer
 from .exit_status import Command
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _Output = Annotated[str | None, typer.Option(metavar="NODE", help="Which output,
 @app.command(cls=Command, epilog="Example: hwloop nir check net.nir --spike 1e-4 --reset subtract")
 def check(
     file: _File, time_unit: _Unit = None, spike: _Spike = None, reset: _Reset = None, output: _Output = None
-) -> None:
+) -> Answer:
     """Say what a NIR file means, and why; which targets carry it; how far a round trip moves its spikes."""
     from ..network.nir.check import round_trips, rows_of
     from ..network.nir.hdf5 import read_graph
@@ -46,13 +47,27 @@ def check(
     with _said_here():
         reading = reading_of(read_graph(file), time_unit, _width(spike), reset)
         net = network_of(reading, output)
-        for part in (reading.unit, reading.spike, reading.resets, *reading.flat.notes):
-            terminal.say(str(part))
-        terminal.table(("node", "kind", "shape", "takes from"), rows_of(net))
-        terminal.table(("target", "carries it"), _carried(net))
+        meaning = [str(part) for part in (reading.unit, reading.spike, reading.resets, *reading.flat.notes)]
+        nodes, carried, trips = rows_of(net), _carried(net), round_trips(net)
+
+    def words() -> None:
+        for part in meaning:
+            terminal.say(part)
+        terminal.table(("node", "kind", "shape", "takes from"), nodes)
+        terminal.table(
+            ("target", "carries it"), [(name, "yes" if why is None else f"no: {why}") for name, why in carried]
+        )
         terminal.say("round trip, on a stimulus at random:")
-        for trip in round_trips(net):
+        for trip in trips:
             terminal.say(f"  {trip}")
+
+    document = {
+        "file": file, "meaning": meaning,
+        "nodes": [dict(zip(("node", "kind", "shape", "takes_from"), row, strict=True)) for row in nodes],
+        "targets": [{"target": name, "carries_it": why is None, "why_not": why} for name, why in carried],
+        "round_trips": trips,
+    }  # fmt: skip
+    return Answer(document, words)
 
 
 @app.command(cls=Command, epilog="Example: hwloop nir export out/yy --dt 1e-4")
@@ -69,7 +84,7 @@ def export(
     experiment: Annotated[
         str | None, typer.Option("--experiment", help="What RUN is, where its folder does not say.")
     ] = None,
-) -> None:
+) -> Answer:
     """Write a trained network as a NIR file."""
     import nir
 
@@ -86,7 +101,9 @@ def export(
     nir.write(content, graph)
     write_bytes(path, content.getvalue())
     how = "its own numbers" if dt is None else f"the numbers of steps of {dt:g} s"
-    terminal.say(f"{path}: {len(graph.nodes)} nodes, {len(graph.edges)} edges, in {how}")
+    nodes, edges = len(graph.nodes), len(graph.edges)
+    document = {"file": path, "nodes": nodes, "edges": edges, "dt": dt}
+    return Answer(document, lambda: terminal.say(f"{path}: {nodes} nodes, {edges} edges, in {how}"))
 
 
 def _width(spike: str | None) -> Any:
@@ -104,20 +121,20 @@ def _number(part: str) -> str | float:
         return part.strip()
 
 
-def _carried(net: Network) -> list[tuple[str, str]]:
-    """Every installed target, and whether it carries ``net``, or why not."""
+def _carried(net: Network) -> list[tuple[str, str | None]]:
+    """Every installed target, and why it does not carry ``net``; None where it does."""
     from ..device.registry import available, compile_quietly
     from ..errors import HwloopError
     from .listing import some
 
-    rows = []
+    rows: list[tuple[str, str | None]] = []
     for backend in available():
         try:
             target = some(backend)
             compile_quietly(net, target)
-            rows.append((target.name, "yes"))
+            rows.append((target.name, None))
         except HwloopError as error:
-            rows.append((backend, f"no: {error}"))
+            rows.append((backend, str(error)))
     return rows
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from . import completion
+
 Seed = Annotated[int | None, typer.Option(min=0, help="First weights and sample order; default: the experiment's.")]
 Data = Annotated[str | None, typer.Option(help="Folder of the data files; default: HWLOOP_DATA, else ./data.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in --out.")]
@@ -21,7 +23,12 @@ Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write report.html
 
 Jobs = Annotated[int, typer.Option(min=-1, help="Processes side by side, one thread each; -1: one a core.")]
 
-Target = Annotated[str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: the experiment's.")]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target", "-t", help="Such as emulator:7; default: the experiment's.", autocompletion=completion.targets
+    ),
+]
 Preset = Annotated[str | None, typer.Option(help="Preset of the emulator: a name, or a .toml file.")]
 Spread = Annotated[
     float | None, typer.Option(min=0.0, max=1.0, help="Spread of tau_mem, tau_syn and gain over neurons; .2 is 20 %.")
@@ -41,6 +48,14 @@ Calibrated = Annotated[
     ),
 ]
 
+#: Of every command; it is read by :class:`hwloop.command.exit_status.Answering`.
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document; words go to standard error.")
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json-file", metavar="FILE", help="Write every figure there, and the words to standard output."),
+]
 Log = Annotated[
     Path | None,
     typer.Option(metavar="LOG", help="Record the session with the device into this file, for `hwloop replay`."),

@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..session_log import LogContent, read_log
 from . import terminal
+from .answer import Answer
 
 
-def summarise_log(path: Path) -> bool:
-    """Print what ``path`` holds; whether all of it is whole."""
-    log = read_log(path)
-    terminal.say(
-        f"{path}: {path.stat().st_size} bytes, {len(log.sessions)} sessions, {len(log.loads)} loads, {len(log.runs)} runs"
-    )
-    terminal.table(
-        ("session", "device", "ran on", "firmware", "opened (UTC)", "first run"),
-        [
-            (k, s.target.device_id, s.target.ran_on, s.target.firmware, _time(s.at), s.runs)
-            for k, s in enumerate(log.sessions)
-        ],
-    )
-    if log.runs:
-        terminal.table(
-            ("program", "loads", "runs", "samples", "spikes", "lost", "device (s)"),
-            _rows(log),
-            ("loads", "runs", "samples", "spikes", "lost", "device (s)"),
-        )
-        terminal.say(f"from {_time(log.runs[0].at)} to {_time(log.runs[-1].at)} (UTC)")
-    for way in sorted(log.frames):
-        terminal.say(f"frames {way}: {log.frames[way]}, {log.frame_bytes[way]} bytes")
-    terminal.say("all of it is whole" if log.damage is None else str(log.damage))
-    return log.damage is None
+@dataclass(frozen=True)
+class _Use:
+    """What a program did: loads, runs, samples, spikes of all populations, lost events, and time on the device (s)."""
+
+    program: str
+    loads: int
+    runs: int
+    samples: int
+    spikes: int
+    lost: int
+    device_seconds: float
+
+    def row(self) -> tuple[object, ...]:
+        """Cells of a table."""
+        counts = (self.loads, self.runs, self.samples, self.spikes, self.lost)
+        return (self.program[:12], *counts, f"{self.device_seconds:.3f}")
 
 
-def _rows(log: LogContent) -> list[tuple[object, ...]]:
-    """A row a program, in the order of their first runs."""
-    found: list[tuple[object, ...]] = []
+def summarise_log(path: Path) -> Answer:
+    """What ``path`` holds, and whether all of it is whole."""
+    log, size = read_log(path), path.stat().st_size
+    uses = _uses(log)
+    sessions = [
+        {
+            "session": k, "device_id": s.target.device_id, "ran_on": s.target.ran_on, "firmware": s.target.firmware, "opened": _time(s.at),
+            "first_run": s.runs,
+        }
+        for k, s in enumerate(log.sessions)
+    ]  # fmt: skip
+    document = {
+        "file": path, "bytes": size, "sessions": sessions, "loads": len(log.loads), "runs": len(log.runs), "programs": uses,
+        "first_run": _time(log.runs[0].at) if log.runs else None, "last_run": _time(log.runs[-1].at) if log.runs else None,
+        "frames": dict(log.frames), "frame_bytes": dict(log.frame_bytes), "damage": log.damage,
+    }  # fmt: skip
+
+    def words() -> None:
+        counts = f"{len(log.sessions)} sessions, {len(log.loads)} loads, {len(log.runs)} runs"
+        terminal.say(f"{path}: {size} bytes, {counts}")
+        columns = ("session", "device", "ran on", "firmware", "opened (UTC)", "first run")
+        terminal.table(columns, [tuple(session.values()) for session in sessions])
+        if log.runs:
+            numbers = ("loads", "runs", "samples", "spikes", "lost", "device (s)")
+            terminal.table(("program", *numbers), [use.row() for use in uses], numbers)
+            terminal.say(f"from {document['first_run']} to {document['last_run']} (UTC)")
+        for way in sorted(log.frames):
+            terminal.say(f"frames {way}: {log.frames[way]}, {log.frame_bytes[way]} bytes")
+        terminal.say("all of it is whole" if log.damage is None else str(log.damage))
+
+    return Answer(document, words, passed=log.damage is None)
+
+
+def _uses(log: LogContent) -> list[_Use]:
+    """What each program did, in the order of their first runs."""
+    found = []
     for program in dict.fromkeys(run.program for run in log.runs):
         numbers = [k for k, run in enumerate(log.runs) if run.program == program]
         runs = [log.runs[k] for k in numbers]
@@ -45,9 +72,7 @@ def _rows(log: LogContent) -> list[tuple[object, ...]]:
         loads = sum(load.program == program for load in log.loads)
         samples = sum(run.inputs.samples * run.repeats for run in runs)
         lost = sum(run.lost_events for run in runs)
-        found.append(
-            (program[:12], loads, len(runs), samples, spikes, lost, f"{sum(run.wall_time for run in runs):.3f}")
-        )
+        found.append(_Use(program, loads, len(runs), samples, spikes, lost, sum(run.wall_time for run in runs)))
     return found
 
 

@@ -17,8 +17,10 @@ from ..device.registry import compile as compile_for
 from ..device.trim import Trimmable
 from ..errors import CompileWarning, DataError, OptionError
 from ..experiment import Experiment, Step
+from ..own_data import class_counts
 from ..results import Result, read_summary
 from . import data_provenance, terminal, work
+from .answer import Answer
 from .calibrate_command import HowMuch, calibrate_run
 from .calibrations import kept_calibration
 from .folder import RunFolder, load_trained, opened, refuse_other, stored_experiment
@@ -29,7 +31,7 @@ from .target_choice import TargetChoice
 RUNS, REPEATS = 5, 16
 
 
-def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
+def run_experiment(experiment: Experiment, folder: RunFolder) -> Answer:
     """Every step of ``experiment``, in ``folder``."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free=())
@@ -43,10 +45,18 @@ def run_experiment(experiment: Experiment, folder: RunFolder) -> None:
             _step(step, experiment, choice, folder.path)
     results = _results(experiment, folder.path)
     folder.write_report(run_page(experiment, folder.path, results))
-    terminal.say("")
-    terminal.say(f"{experiment.name}: {', '.join(experiment.steps)}", "bold")
-    terminal.results(results)
-    work.summarise(folder, experiment, results, {"steps": list(experiment.steps)})
+
+    def words() -> None:
+        terminal.say("")
+        terminal.say(f"{experiment.name}: {', '.join(experiment.steps)}", "bold")
+        terminal.results(results)
+
+    content = {"steps": list(experiment.steps)}
+    besides = {
+        "samples": class_counts(task),
+        "summaries": {step: read_summary(folder.path / step) for step in experiment.steps},
+    }
+    return work.run_answer("run", folder, experiment, results, content, words, besides=besides)
 
 
 def _refuse_what_does_not_fit(experiment: Experiment, choice: TargetChoice) -> None:
@@ -76,27 +86,27 @@ def _step(step: Step, experiment: Experiment, choice: TargetChoice, path: Path) 
     lasting = step in ("train", "finetune")
     terminal.status(f"{step}: in {inside}")
     with opened(inside, step, resume=begun and lasting, force=begun and not lasting) as folder:
-        _WORK[step](experiment, choice, path / "train", folder)
+        _WORK[step](experiment, choice, path / "train", folder).words()
 
 
-def _train(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.train(experiment, folder, counts=False)
+def _train(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.train(experiment, folder, counts=False)
 
 
-def _deploy(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.deploy_run(load_trained(trained, experiment), choice, RUNS, folder)
+def _deploy(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.deploy_run(load_trained(trained, experiment), choice, RUNS, folder)
 
 
-def _calibrate(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    calibrate_run(load_trained(trained, experiment), choice, RUNS, HowMuch(True, REPEATS, False), None, folder)
+def _calibrate(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return calibrate_run(load_trained(trained, experiment), choice, RUNS, HowMuch(True, REPEATS, False), None, folder)
 
 
-def _compare(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.compare_run(load_trained(trained, experiment), _calibrated(choice, trained), None, folder)
+def _compare(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.compare_run(load_trained(trained, experiment), _calibrated(choice, trained), None, folder)
 
 
-def _finetune(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> None:
-    work.finetune_run(load_trained(trained, experiment), _calibrated(choice, trained), RUNS, folder)
+def _finetune(experiment: Experiment, choice: TargetChoice, trained: Path, folder: RunFolder) -> Answer:
+    return work.finetune_run(load_trained(trained, experiment), _calibrated(choice, trained), RUNS, folder)
 
 
 def _calibrated(choice: TargetChoice, trained: Path) -> TargetChoice:
@@ -104,7 +114,7 @@ def _calibrated(choice: TargetChoice, trained: Path) -> TargetChoice:
     return replace(choice, calibration=kept_calibration(trained.parent / "calibrate"))
 
 
-_WORK: dict[Step, Callable[[Experiment, TargetChoice, Path, RunFolder], None]] = {
+_WORK: dict[Step, Callable[[Experiment, TargetChoice, Path, RunFolder], Answer]] = {
     "train": _train, "deploy": _deploy, "calibrate": _calibrate, "compare": _compare, "finetune": _finetune
 }  # fmt: skip
 

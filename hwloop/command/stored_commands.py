@@ -8,15 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-from . import options
+from . import completion, options
+from .answer import Answer
 
 _Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A .hwb file that `hwloop bundle` wrote.")]
 _Runnable = Annotated[
-    Path, typer.Argument(metavar="FILE.toml|BUNDLE", help="An experiment (a file, or built in), or a .hwb bundle.")
+    Path,
+    typer.Argument(
+        metavar="FILE.toml|BUNDLE",
+        help="An experiment (a file, or built in), or a .hwb bundle.",
+        autocompletion=completion.experiments,
+    ),
 ]
 _On = Annotated[
     str | None,
-    typer.Option("--target", "-t", help="Such as serial:/dev/ttyUSB0; default: what the bundle was made on."),
+    typer.Option(
+        "--target",
+        "-t",
+        help="Such as serial:/dev/ttyUSB0; default: what the bundle was made on.",
+        autocompletion=completion.targets,
+    ),
 ]
 
 
@@ -39,7 +50,7 @@ def bundle(
     ] = 20,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: RUN-TARGET.hwb.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
-) -> None:
+) -> Answer:
     """Put a deployment into one file: network, program, target, calibration, and what the device answers to golden inputs."""
     from . import work
     from .bundle_command import bundle_run
@@ -48,7 +59,7 @@ def bundle(
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
     trained = work.load(run, experiment, data)
     path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name).with_suffix(".hwb")
-    bundle_run(trained, choice, calibration, samples, path, force)
+    return bundle_run(trained, choice, calibration, samples, path, force)
 
 
 def run(
@@ -64,7 +75,13 @@ def run(
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="Such as emulator:7; default: what is stated there.")
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Such as emulator:7; default: what is stated there.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     option: options.Extra = None,
     log: options.Log = None,
@@ -79,7 +96,7 @@ def run(
         bool, typer.Option("--resume", help="Of an experiment: go on where the run in --out was interrupted.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-) -> None:
+) -> Answer:
     """Run an experiment, train, deploy, compare and fine-tune as its file says; or a bundle on its target or another."""
     from ..experiments import builtin
 
@@ -87,8 +104,7 @@ def run(
         _refuse("of a bundle", {"--set": set_, "--resume": resume})
         from .bundle_command import run_bundle
 
-        run_bundle(what, input_, target, option or (), log, out, force)
-        return
+        return run_bundle(what, input_, target, option or (), log, out, force)
     _refuse("of an experiment", {"--input": input_, "--option": option, "--log": log})
     from ..experiment import Experiment
     from .folder import opened
@@ -98,7 +114,7 @@ def run(
     experiment = TargetChoice(target).in_experiment(Experiment.load(str(what), set_ or ()))
     path = out or Path("out") / f"{experiment.name}-seed{experiment.seed}"
     with opened(path, "run", resume=resume, force=force) as folder:
-        run_experiment(experiment, folder)
+        return run_experiment(experiment, folder)
 
 
 def _refuse(of: str, given: dict[str, Any]) -> None:
@@ -111,22 +127,27 @@ def _refuse(of: str, given: dict[str, Any]) -> None:
 
 def init(
     path: Annotated[Path, typer.Argument(metavar="[FILE.toml]", help="The file to write.")] = Path("experiment.toml"),
-    source: Annotated[str, typer.Option("--from", metavar="EXPERIMENT", help="A built-in experiment.")] = "yin-yang",
-) -> None:
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="EXPERIMENT", help="A built-in experiment.", autocompletion=completion.experiments
+        ),
+    ] = "yin-yang",
+) -> Answer:
     """Write an experiment file to edit, with a comment on every value; it runs as it is. Nothing is overwritten."""
     from .init_command import init as write
 
-    write(path, source)
+    return write(path, source)
 
 
 def diff(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     second: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of another.")],
-) -> None:
+) -> Answer:
     """Say how two runs differ: values of their experiments, data, versions, figures, weights."""
     from .diff_command import diff_runs
 
-    diff_runs(first, second)
+    return diff_runs(first, second)
 
 
 def verify(
@@ -137,22 +158,18 @@ def verify(
         float, typer.Option(min=0.0, metavar="SECONDS", help="By which spikes may move; 0: bit for bit.")
     ] = 0.0,
     log: options.Log = None,
-) -> None:
+) -> Answer:
     """Run the golden inputs of a bundle on the device; status 1 and the first difference where it answers otherwise."""
     from .bundle_command import verify_on
-    from .exit_status import FAILED
 
-    if not verify_on(what, target, option or (), tolerance, log):
-        raise typer.Exit(FAILED)
+    return verify_on(what, target, option or (), tolerance, log)
 
 
-def replay(log: Annotated[Path, typer.Argument(metavar="LOG", help="A session log.")]) -> None:
+def replay(log: Annotated[Path, typer.Argument(metavar="LOG", help="A session log.")]) -> Answer:
     """Say what a session log holds: devices, programs, runs, times, and the first damage; status 1 where there is any."""
-    from .exit_status import FAILED
     from .replay_command import summarise_log
 
-    if not summarise_log(log):
-        raise typer.Exit(FAILED)
+    return summarise_log(log)
 
 
 #: Every command with an example.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,13 +25,16 @@ from ..experiment_own_data import OWN
 from ..losses import Decision
 from ..mapping import Program
 from ..network import Network
+from ..own_data import class_counts
 from ..ranks import ALONE, Ranks
-from ..results import Result, measured, read_summary, simulated
+from ..results import Result, measured, read_summary, simulated, summary_of
 from ..spikes import Spikes
 from ..training import fit
 from ..training.evaluate import where_it_is
 from ..training.loop import LoopResult, finetune
 from . import data_provenance, pages, terminal
+from .answer import Answer
+from .averaging import note_slow
 from .calibrations import keep_calibration, put_calibration
 from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
@@ -44,13 +48,14 @@ COST_SAMPLES = 100
 # -- train ----------------------------------------------------------------------------------------
 
 
-def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, counts: bool = True) -> None:
+def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, counts: bool = True) -> Answer:
     """Train in software, as the first of ``ranks``, and save the network; ``counts`` of classes are printed of one's own data."""
     if folder.resumed and (stored := stored_experiment(folder.path)) is not None:
         refuse_other(stored, experiment, folder.path, free={"training.epochs"})
     task, net, loss = experiment.build_task(), experiment.build_network(), experiment.build_loss()
     if counts and experiment.task.name in OWN:
         data_provenance.say_counts(task, getattr(experiment.task, "names", ()))
+    note_slow(experiment, "training", len(task.train))
     folder.begin(experiment)
     with folder.resumable():
         done = fit(
@@ -70,16 +75,20 @@ def train(experiment: Experiment, folder: RunFolder, ranks: Ranks = ALONE, *, co
         "history": [asdict(epoch) for epoch in done.history],
         "costs": costs_document({"software": cost}),
     }
-    folder.finish(experiment, results, **history)
-    terminal.results(results)
-    terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
-    terminal.say(f"network and report: {folder.path}")
+
+    def words() -> None:
+        terminal.results(results)
+        terminal.say(f"best epoch on validation data: {done.best_epoch} of {len(done.history)}")
+        terminal.say(f"network and report: {folder.path}")
+
+    summary = folder.finish(experiment, results, **history)
+    return Answer(summary | {"samples": class_counts(task), "folder": folder.path}, words)
 
 
 # -- deploy ---------------------------------------------------------------------------------------
 
 
-def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> None:
+def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder | None) -> Answer:
     """Compile a trained network, load it as it is, and measure what it does."""
     experiment, device, chosen = open_chosen(trained, choice)
     task = experiment.build_task()
@@ -92,16 +101,19 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
             for name, data in parts
         ]
         cost = cost_on(device, program, task.test.inputs[: min(COST_SAMPLES, len(task.test))], experiment.decision)
-    terminal.say(str(program.report()))
-    terminal.results(results)
     if folder is not None:
         folder.begin(experiment)
         page = pages.deploy_page(experiment, program, results, cost)
         pages.note_calibration(page, device)
         folder.write_report(page)
-        costs = costs_document({results[-1].network: cost})
-        content = {"program": program.report().to_dict(), "cost": cost.to_dict(), "costs": costs, **chosen}
-        summarise(folder, experiment, results, content)
+
+    def words() -> None:
+        terminal.say(str(program.report()))
+        terminal.results(results)
+
+    costs = costs_document({results[-1].network: cost})
+    content = {"program": program.report().to_dict(), "cost": cost.to_dict(), "costs": costs, **chosen}
+    return run_answer("deploy", folder, experiment, results, content, words)
 
 
 def simulated_cost(net: Network, data: Dataset, decision: Decision) -> Cost:
@@ -190,16 +202,36 @@ def _named(state: str, device: Device) -> str:
     return "calibrated" if state == "as is" else f"calibrated, {state}"
 
 
-def summarise(folder: RunFolder, experiment: Experiment, results: list[Result], content: dict[str, Any]) -> None:
-    """Write the summary of a finished run, and say where its report is."""
-    folder.finish(experiment, results, **content)
-    terminal.say(f"report: {folder.path / 'report.html'}")
+def run_answer(
+    kind: str,
+    folder: RunFolder | None,
+    experiment: Experiment,
+    results: list[Result],
+    content: dict[str, Any],
+    words: Callable[[], None],
+    *,
+    besides: Mapping[str, Any] = MappingProxyType({}),
+) -> Answer:
+    """The answer of a finished run: its summary, which is written into ``folder`` where there is one.
+
+    ``words`` says it, before where its report is; ``besides`` is in the answer and not in the summary.
+    """
+    if folder is None:
+        document = summary_of(kind, status="finished", seed=experiment.seed, results=results, **content)
+        return Answer({**document, **besides, "folder": None}, words)
+    document = folder.finish(experiment, results, **content)
+
+    def said() -> None:
+        words()
+        terminal.say(f"report: {folder.path / 'report.html'}")
+
+    return Answer({**document, **besides, "folder": folder.path}, said)
 
 
 # -- compare --------------------------------------------------------------------------------------
 
 
-def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> None:
+def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, folder: RunFolder | None) -> Answer:
     """Compare simulated and measured spikes on test samples."""
     from ..compare import html
 
@@ -217,24 +249,27 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, fol
     with torch.no_grad():
         reference = trained.net(data.inputs)
     comparison = compare(reference, recording, net=trained.net, labels=data.labels, decision=experiment.decision)
-    terminal.say(comparison.to_text(width=terminal.width()).rstrip())
+    cost = cost_of(recording, program, decision=experiment.decision)
     if folder is not None:
         folder.begin(experiment)
-        cost = cost_of(recording, program, decision=experiment.decision)
         page = html.comparison_report(comparison)
         costed = {results[-1].network: pages.Costed(cost, Source.of(recording))}
         folder.write_report(pages.add_costs(page, costed))
         comparison.to_json(folder.path / "comparison.json")
-        first = comparison.divergences.summary()
-        costs = costs_document({results[-1].network: cost})
-        content = {
-            "first_divergence": first,
-            "layers": layers(comparison),
-            "cost": cost.to_dict(),
-            "costs": costs,
-            **chosen,
-        }
-        summarise(folder, experiment, results, content)
+    first = comparison.divergences.summary()
+    content = {
+        "first_divergence": first,
+        "layers": layers(comparison),
+        "cost": cost.to_dict(),
+        "costs": costs_document({results[-1].network: cost}),
+        **chosen,
+    }
+
+    def words() -> None:
+        terminal.say(comparison.to_text(width=terminal.width()).rstrip())
+
+    besides = {"comparison": comparison.to_dict()}
+    return run_answer("compare", folder, experiment, results, content, words, besides=besides)
 
 
 def layers(comparison: Comparison) -> list[dict[str, Any]]:
@@ -245,7 +280,9 @@ def layers(comparison: Comparison) -> list[dict[str, Any]]:
 # -- finetune -------------------------------------------------------------------------------------
 
 
-def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder, log: Path | None = None) -> None:
+def finetune_run(
+    trained: Trained, choice: TargetChoice, runs: int, folder: RunFolder, log: Path | None = None
+) -> Answer:
     """Fine-tune a trained network in the loop with a device, and save it; the session is recorded into ``log``."""
     stored = stored_experiment(folder.path) if folder.resumed else None
     experiment, device, chosen = open_chosen(trained, choice, stored)
@@ -253,6 +290,7 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
     if stored is not None:
         refuse_other(stored, experiment, folder.path, free={"finetune.epochs"})
     task, loss, decision = experiment.build_task(), experiment.build_finetune_loss(), experiment.decision
+    note_slow(experiment, "finetune", len(task.train))
     net = copy.deepcopy(trained.net)
     options = experiment.finetune_options()
     with device:
@@ -283,9 +321,13 @@ def finetune_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunF
     page = pages.finetune_page(experiment, done, results, costed)
     pages.note_calibration(page, device)
     folder.write_report(page)
-    terminal.results(results)
-    terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
-    summarise(folder, experiment, results, {**loop_document(done), "costs": costs_document(costs), **chosen})
+
+    def words() -> None:
+        terminal.results(results)
+        terminal.say(f"kept epoch {done.best_epoch} of {len(done.history)}; {loop_line(done)}")
+
+    content = {**loop_document(done), "costs": costs_document(costs), **chosen}
+    return run_answer("finetune", folder, experiment, results, content, words)
 
 
 def recorded(device: Device, log: Path | None) -> Device:

@@ -11,6 +11,7 @@ from ..device.registry import find
 from ..progress import duration
 from ..workers import how_many
 from . import terminal
+from .answer import Answer
 from .folder import RunFolder, Trained
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def make_plan(
     return YieldPlan.of(preset=preset, spread=spread, chips=list(range(chips)), runs=runs, **stated)
 
 
-def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, folder: RunFolder) -> None:
+def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, folder: RunFolder) -> Answer:
     """Run the study, go on where an earlier one stopped, write the report; what the chips cannot carry is refused before."""
     from hwloop_calibration.yield_.report import YieldReport
     from hwloop_calibration.yield_.study import prepare, run_study
@@ -58,6 +59,10 @@ def yield_run(trained: Trained, plan: YieldPlan, jobs: int, dask: str | None, fo
     folder.write_report(report.page())
     report.to_json(folder.path / "yield.json")
     groups = [{"label": group.label, "mean": group.mean, "worst": group.worst} for group in report.groups()]
-    folder.finish(experiment, groups=groups)
-    terminal.say(report.to_text())
-    terminal.say(f"report: {Path(folder.path) / 'report.html'}")
+    summary = folder.finish(experiment, groups=groups)
+
+    def words() -> None:
+        terminal.say(report.to_text())
+        terminal.say(f"report: {Path(folder.path) / 'report.html'}")
+
+    return Answer(summary | {"study": report.to_dict(), "folder": folder.path}, words)

@@ -27,7 +27,7 @@ BROKEN: tuple[Status, ...] = ("failed", "unexpected")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one claim; ``detail`` says why it was skipped or failed."""
+    """What came of one ``claim`` on a ``topic``: its ``status``; ``detail`` says why it was skipped or failed; ``seconds`` (s) it took."""
 
     claim: str
     topic: Topic

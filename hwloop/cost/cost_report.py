@@ -57,6 +57,8 @@ class Cost:
     Attributes
     ----------
     target : name of the limits, or "simulation"
+    ran_on, samples, steps : where the record is from, its samples, and its steps, None in continuous time
+    memory, latency : in bytes, and in seconds
     populations, operations : counts by population, and their sum
     input_spikes : events that were sent in
     energies : by each price that is of the target; empty where none is published

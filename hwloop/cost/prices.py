@@ -21,7 +21,7 @@ _Range = tuple[_Energy, _Energy]
 
 
 class Price(BaseModel):
-    """Energies (pJ, low and high) of single events, and what they are of."""
+    """Energies (pJ, low and high) of single events, ``synaptic_event``, ``neuron_update`` and ``spike``, and what they are of."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
@@ -45,7 +45,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy (J) of all samples by one price."""
+    """Energy (J) of all samples by one ``price``, from ``low`` to ``high``."""
 
     price: Price
     low: float

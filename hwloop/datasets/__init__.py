@@ -17,6 +17,8 @@ from .image_tasks import mnist as mnist
 from .image_tasks import mnist_stimulus as mnist_stimulus
 from .image_tasks import resample_area as resample_area
 from .spoken_digits_task import spoken_digits as spoken_digits
+from .tonic_data import LabelledEvents as LabelledEvents
+from .tonic_data import from_tonic as from_tonic
 from .yin_yang_task import YIN_YANG_CLASSES as YIN_YANG_CLASSES
 from .yin_yang_task import yin_yang as yin_yang
 from .yin_yang_task import yin_yang_class as yin_yang_class

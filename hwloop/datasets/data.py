@@ -88,7 +88,8 @@ def _as_labels(labels: Any, n: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task: three data sets of one encoding, ``n_in`` input units, ``n_out`` classes, ``t_stop`` (s).
+    """A classification task called ``name``: data sets ``train``, ``validation`` and ``test`` of one encoding, ``n_in`` input units,
+    ``n_out`` classes, and a window of ``t_stop`` (s).
 
     ``images``: how the pixels of images became spikes (:func:`hwloop.encoding.intensity_to_latency`), where they did;
     training may then augment them.
@@ -126,9 +127,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Stimulus:
-    """How values become spike times: earliest and latest value spike, end of the window, bias spike (s).
-
-    ``bias_time=None`` means no bias unit.
+    """How values become spike times: the earliest and the latest a value spikes, ``t_early`` and ``t_late``, the end of the window
+    ``t_stop``, and the spike of a bias unit ``bias_time`` (all in s); ``bias_time=None`` means no bias unit.
     """
 
     t_early: float

@@ -147,7 +147,7 @@ def _image_task(
 
 
 def resample_area(images: NDArray[np.uint8], size: int) -> NDArray[np.float64]:
-    """Images ``[n, side, side]`` of bytes as ``[n, size, size]`` in 0..1: each new pixel is the mean over its area.
+    """``images`` ``[n, side, side]`` of bytes as ``[n, size, size]`` in 0..1: each new pixel is the mean over its area.
 
     A new pixel covers ``side / size`` old ones along each axis; those cut by its border count by the covered fraction.
     So the mean brightness is kept exactly, and ``size == side`` changes nothing.

@@ -29,7 +29,7 @@ def yin_yang_stimulus(tau_syn: float = 5e-3) -> Stimulus:
 
 
 def yin_yang_class(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Class of each point of the disc: 0 yin, 1 yang, 2 dot.
+    """Class of each point ``x``, ``y`` (``[n]``, 0..1) of the disc: 0 yin, 1 yang, 2 dot.
 
     Two dots of radius ``R_SMALL`` sit at half of ``R_BIG`` left and right of the centre. Yang is the upper half of the
     disc without the right bulge (radius ``R_BIG / 2``), together with the left bulge; yin is the rest.

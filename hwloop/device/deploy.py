@@ -55,7 +55,9 @@ def measure(
 def measure(
     device: Device, data: Dataset, *, decision: Decision = "first", repeats: int | UntilSure = 1, batch_size: int = 1000
 ) -> Evaluation:
-    """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs.
+    """Accuracy of the loaded program on ``data``, mean over ``repeats`` runs of ``batch_size`` samples at a time.
+
+    ``decision`` says how the output is read, as in :func:`hwloop.losses.predict`.
 
     With ``repeats=UntilSure(...)`` one answer a sample: those that are unsure run again, and the scores of a sample's runs
     are added up (:mod:`hwloop.device.repeats`). What that took is in the result, :class:`SequentialEvaluation`. A device

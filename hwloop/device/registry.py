@@ -265,7 +265,7 @@ def choose_dt(target: Target, net: Network, inputs: Spikes, *, decision: Decisio
 
 
 def open(name: str, **options: Any) -> Device:
-    """Open the device called ``name``; arguments and errors as for :func:`find`."""
+    """Open the device called ``name``, with ``options`` of its backend; arguments and errors as for :func:`find`."""
     return find(name, **options).open()
 
 

@@ -240,6 +240,7 @@ def sure_on(
         0 < error < .5, a share of the answers.
     mean_runs : float
         1 <= mean_runs <= most. State a little less than what there is: data that are answered later run as often up to chance.
+    decision : how the output is read, as in :func:`hwloop.losses.predict`
     most, votes, temperature : as of :class:`UntilSure`
     replays : int
     batch_size : samples at a time

@@ -21,7 +21,7 @@ GRAPH_LIMITS = ("recurrent", "populations", "graphs", "synaptic_delays", "bias",
 
 @dataclass(frozen=True)
 class Range:
-    """Closed interval in which a neuron parameter is configurable."""
+    """Closed interval ``low``..``high`` in which a neuron parameter is configurable, in ``unit``: device seconds, or of the threshold."""
 
     low: float
     high: float

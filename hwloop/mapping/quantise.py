@@ -22,7 +22,9 @@ QUANTILE = "quantile:"
 
 @dataclass(frozen=True)
 class Quantised:
-    """Codes ``[n_out, n_in]`` and what rounding did: counts, and the error's RMS in LSB."""
+    """``codes`` ``[n_out, n_in]`` and what rounding did: how many ``saturated`` or were ``zeroed``, and ``rounding_rms``, the error's RMS
+    in LSB.
+    """
 
     codes: Array
     saturated: int

@@ -8,7 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerUse:
-    """Resources of one layer; ``population`` counts as in a record, ``name`` is its name in a graph."""
+    """Resources of one layer; ``population`` counts as in a record, ``name`` is its name in a graph.
+
+    ``neurons``, ``synapses``, ``fan_in`` of the neuron with most, and ``fan_in_headroom``, what it could have besides; codes that
+    ``saturated`` or were ``zeroed``; ``rounding_rms_lsb`` in LSB, ``weight_of_1_lsb`` in model units, and ``weight_bits_used`` (None: real
+    weights).
+    """
 
     population: int
     neurons: int

@@ -45,6 +45,8 @@ class Network(Described, nn.Module):
     layers : sequence of modules
         Maps and populations in the order in which spikes pass them, each population with maps before it:
         ``[Dense, LIF, Dense, LIF]``, ``[Conv2d, LIF, SumPool2d, Conv2d, LIF, Flatten, Dense, LI]``.
+    more : none
+        Layers that were given one by one: refused, with the list that is wanted.
     in_shape : int, or ``(channels, height, width)``, optional
         Units of the input; needed where the first map is no ``Dense`` or ``Sparse``, which know.
 

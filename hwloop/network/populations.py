@@ -75,7 +75,7 @@ class SpikingPopulation(Population, ABC):
 
 
 class Input(Population):
-    """Units that are driven from outside: ``Input(5)``, or ``Input((2, 34, 34))``."""
+    """``n`` units that are driven from outside: ``Input(5)``, or of a shape ``Input((2, 34, 34))``."""
 
     def __init__(self, n: int | tuple[int, ...]) -> None:
         super().__init__()
@@ -160,7 +160,16 @@ class DeltaLIF(SpikingPopulation):
 class IF(DeltaLIF):
     """Integrate and fire, without leak: an input spike moves the membrane, which stays where it is until the next.
 
-    Parameters as of :class:`DeltaLIF`; there is no time constant, and ``v_leak`` is only where the membrane starts.
+    Parameters
+    ----------
+    n : int, or a shape
+    v_th, v_reset : membrane units
+    t_ref : (s), >= 0
+    reset : "value" or "subtract"
+    max_spikes : int or None; most spikes of a neuron in a run
+    v_init : membrane units, where the membrane starts
+
+    As of :class:`DeltaLIF`, without time constants and ``v_leak``. Each takes a number, or one value per neuron.
     """
 
     def __init__(

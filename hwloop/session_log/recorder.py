@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 def record_session(device: Device, path: Path | str, *, clock: Clock = time.time) -> RecordedDevice:
     """``device`` with everything that it is asked and answers recorded into ``path``, made or gone on with.
 
+    ``clock`` tells the time of day (s since 1970), which every record states.
+
     Raises :class:`DataError` where ``path`` cannot be written, is damaged before its last record, is recorded into by
     another process, or is the log of another device.
     """

@@ -90,7 +90,10 @@ def run(
     max_spikes: int | None = None,
     engine: str = "auto",
 ) -> Spikes:
-    """Spikes of one layer without gradient; arguments and errors as :func:`layer_call`."""
+    """Spikes of one layer of ``weight`` ``[n_out, n_in]`` and neurons of ``params`` (by name, ``[n_out]`` each), without gradient.
+
+    Arguments and errors as :func:`layer_call`.
+    """
     with torch.no_grad():
         return layer_call(inputs, weight, params, Options(reset=reset, max_spikes=max_spikes, engine=engine))[0]
 

@@ -24,7 +24,11 @@ Pass: TypeAlias = Callable[[int, Callable[[int], None]], Evaluation]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training: numbers of the training set as it was trained, and of the validation set after it."""
+    """One epoch of training: numbers of the training set as it was trained, and of the validation set after it.
+
+    ``number`` counts from 1, ``lr`` is the learning rate, ``loss`` the mean over samples, ``accuracy`` a share (0..1), ``silent``
+    counts samples without an output spike, and ``seconds`` (s) is what the epoch took.
+    """
 
     number: int
     lr: float

@@ -60,7 +60,7 @@ def evaluate(
     rule: str | Rule | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Accuracy of a network, or of a device with a loaded program, on ``data``. No gradient is kept.
+    """Accuracy of ``net_or_device``, a network or a device with a loaded program, on ``data``. No gradient is kept.
 
     ``data`` is a data set, or an iterable of batches ``(inputs, labels)`` such as a torch ``DataLoader``, whose own batches
     count then. ``loss`` is computed too if given; only a network has one. ``rule`` runs the network with that rule's forward

@@ -123,7 +123,7 @@ def simulate_forward(net: Any, inputs: Any) -> Record:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group; that of times is one of their unit (:mod:`.time_parameters`)."""
+    """Set the learning rate ``lr`` of every parameter group of ``optimizer``; that of times is one of their unit (:mod:`.time_parameters`)."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get(UNIT, 1.0)
 

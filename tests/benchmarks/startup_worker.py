@@ -20,10 +20,28 @@ MEMORY_STEPS = 5
 
 
 def import_time(module: str) -> dict[str, float]:
-    """Seconds that importing ``module`` takes."""
-    before = time.perf_counter()
+    """Seconds that importing ``module`` takes, of the clock and of the processor."""
+    before = _clocks()
     import_module(module)
-    return {"seconds": time.perf_counter() - before}
+    return _since(before)
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(before: tuple[float, float]) -> dict[str, float]:
+    wall, cpu = (now - then for now, then in zip(_clocks(), before, strict=True))
+    return {"seconds": wall, "cpu": cpu}
+
+
+def names_time() -> dict[str, float]:
+    """Seconds that importing hwloop and looking every public name up takes: the package imports a name when it is used."""
+    before = _clocks()
+    hwloop = import_module("hwloop")
+    for name in hwloop.__all__:
+        getattr(hwloop, name)
+    return _since(before)
 
 
 def tuned_factors(name: str) -> dict[str, list[float]]:
@@ -96,6 +114,7 @@ def _memory(key: str) -> int:
 
 TASKS = {
     "import": import_time,
+    "names": names_time,
     "factors": tuned_factors,
     "first": first_step,
     "memory": peak_memory,

@@ -27,7 +27,7 @@ HEAD = f"""# Does a target keep its promises?
 protocol alone (`hwloop.target.Target`, `Device`): so it checks yours as it checks ours.
 
     hwloop conform mychip:0                                    # exit status 1 where a claim is broken
-    hwloop conform emulator:7 --preset bss2 --json out.json --badge conformance.svg
+    hwloop conform emulator:7 --preset bss2 --json-file out.json --badge conformance.svg
     hwloop conform --list                                      # the claims, and what each demands
     pytest --hwloop-target mychip:0 --hwloop-option tick=1e-6  # one test a claim, in your own test suite
     pytest -p hwloop.conformance.plugin --hwloop-target mychip:0  # where plugins are not loaded by themselves

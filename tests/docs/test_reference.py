@@ -5,45 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import hwloop
 
+from .public_names import described, everything, methods, numbers, parameters, undescribed
 from .support import DOCS
 
-#: Modules whose names are public, beside ``hwloop`` itself.
-MODULES = (
-    "hwloop.losses", "hwloop.membrane_losses", "hwloop.margin_losses", "hwloop.encoding", "hwloop.datasets",
-    "hwloop.experiment", "hwloop.own_data", "hwloop.training", "hwloop.rules", "hwloop.ranks", "hwloop.simulate", "hwloop.record",
-    "hwloop.network", "hwloop.mapping", "hwloop.compare", "hwloop.conformance", "hwloop.cost", "hwloop.target", "hwloop.device.trim", "hwloop.errors",
-    "hwloop.bundle", "hwloop.session_log", "hwloop_calibration", "hwloop_emulator", "hwloop_loihi", "hwloop_lava",
-    "hwloop_serial", "hwloop_replay",
-)  # fmt: skip
 PAGES = [page.read_text("utf-8") for page in sorted((DOCS / "reference").glob("*.md"))]
-
-
-def public(module: Any) -> Iterator[tuple[str, Any]]:
-    """Public names of ``module``: its ``__all__``, else what it defines or exports as itself (``import x as x``)."""
-    names = getattr(module, "__all__", None)
-    if names is None:
-        exported = set(re.findall(r"import (\w+) as \1$", inspect.getsource(module), re.MULTILINE))
-        names = [
-            name
-            for name, value in vars(module).items()
-            if not name.startswith("_")
-            and (inspect.isclass(value) or inspect.isfunction(value))
-            and (value.__module__ == module.__name__ or name in exported)
-        ]
-    for name in names:
-        yield f"{module.__name__}.{name}", getattr(module, name)
-
-
-def everything() -> list[tuple[str, Any]]:
-    found = list(public(hwloop))
-    for name in MODULES:
-        found += public(importlib.import_module(name))
-    return [(name, value) for name, value in found if getattr(value, "__module__", "hwloop").startswith("hwloop")]
 
 
 def in_reference() -> list[tuple[str, Any]]:
@@ -82,3 +51,44 @@ def test_no_public_name_is_undocumented() -> None:
 
 def test_the_tree_of_errors_is_that_of_the_source() -> None:
     assert inspect.getdoc(importlib.import_module("hwloop.errors")) in "\n".join(PAGES)
+
+
+def test_every_method_and_property_of_a_public_class_says_what_it_is() -> None:
+    found = [(f"{name}.{key}", value) for name, owner in everything() for key, value in methods(owner)]
+    assert len(found) > 500
+    assert [name for name, value in found if not inspect.getdoc(value)] == []
+
+
+def test_every_parameter_of_the_names_of_hwloop_stands_in_their_docstrings() -> None:
+    public = [
+        (name, value) for name, value in everything() if name.startswith("hwloop.") and name[7:] in hwloop.__all__
+    ]
+    missing = {name: lacking for name, value in public if (lacking := undescribed(value, parameters(value)))}
+    assert missing == {}
+
+
+def test_every_number_and_array_that_a_public_name_takes_stands_in_its_docstring() -> None:
+    """Where it does not, nobody can know its unit or shape."""
+    missing = {name: lacking for name, value in everything() if (lacking := undescribed(value, numbers(value)))}
+    assert missing == {}
+
+
+def test_a_parameter_that_is_not_described_is_noticed() -> None:
+    def drawn(rate: float, n: int, dt: float) -> None:
+        """Spikes of ``n`` units at ``rate`` (1/s)."""
+
+    assert parameters(drawn) == ["rate", "n", "dt"]
+    assert undescribed(drawn, numbers(drawn)) == ["dt"]
+    assert "rate" in described(drawn)
+
+
+def test_the_figures_page_counts_what_there_is() -> None:
+    counts = re.search(
+        r"documents (\d+) public names with (\d+) methods.*?of (\d+) parameters",
+        (DOCS / "figures.md").read_text(),
+        re.DOTALL,
+    )
+    assert counts is not None
+    unique = {id(value): value for _, value in everything()}.values()
+    found = (len(unique), sum(len(methods(value)) for value in unique), sum(len(numbers(value)) for value in unique))
+    assert tuple(map(int, counts.groups())) == found, "python -m tests.docs.public_names"

@@ -6,27 +6,33 @@ python tests/packaging/empty_environments.py WHEEL [--pythons python3.12 ...]
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from pythons import interpreters
+
 ROOT = Path(__file__).parents[2]
-SUPPORTED = ("python3.11", "python3.12", "python3.13")
+
+
+def made(python: str, folder: Path, *needs: str) -> Path:
+    """The interpreter of a new environment of ``python`` in ``folder``, with torch as it is pinned, then ``needs``."""
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    inside = folder / "bin" / "python"
+    pip = [str(inside), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+    subprocess.run([*pip, torch], check=True)
+    subprocess.run([*pip, *needs], check=True, cwd=ROOT)
+    return inside
 
 
 def tried(python: str, wheel: Path) -> str:
     """What the demonstration printed of its last chip, and the time that each step took."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        subprocess.run([python, "-m", "venv", folder], check=True)
-        inside = Path(folder) / "bin" / "python"
-        pip = [str(inside), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
-        torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
-        subprocess.run([*pip, torch], check=True)
-        subprocess.run([*pip, str(wheel)], check=True)
+        inside = made(python, Path(folder), str(wheel))
         installed = time.perf_counter()
         done = subprocess.run(
             [str(inside.with_name("hwloop")), "demo", "--quick", "--out", f"{folder}/demo"],
@@ -43,11 +49,12 @@ def main() -> int:
     """Status 1 where it did not run."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("wheel", type=Path)
-    options.add_argument("--pythons", nargs="+", default=[name for name in SUPPORTED if shutil.which(name)])
+    options.add_argument("--pythons", nargs="+", default=[], help="default: every supported one that is here")
     chosen = options.parse_args()
-    print("Python versions:", ", ".join(chosen.pythons), flush=True)
-    failed = False
-    for python in chosen.pythons:
+    pythons = interpreters(chosen.pythons)
+    print("Python versions:", ", ".join(pythons) or "none", flush=True)
+    failed = not pythons
+    for python in pythons:
         try:
             print(tried(python, chosen.wheel.resolve()), flush=True)
         except subprocess.CalledProcessError as error:

@@ -44,7 +44,13 @@ def test_the_source_distribution_holds_every_file_of_the_project(built: tuple[Pa
     with tarfile.open(source) as archive:
         held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert files(copy) - held == set()
-    assert {"docs/quickstart.md", "examples/delays.py", "studies/run.py", "CHANGELOG.md", "constraints.txt"} <= held
+    assert {
+        "docs/quickstart.md",
+        "examples/01_one_neuron.py",
+        "studies/run.py",
+        "CHANGELOG.md",
+        "constraints.txt",
+    } <= held
 
 
 def test_the_wheel_holds_every_package_with_its_data_and_nothing_else(built: tuple[Path, Path, Path]) -> None:

@@ -127,6 +127,7 @@ class Calibration(Described, BaseModel):
     bends : ``[n][columns]`` bow of each synapse's converter: at a share s of full scale its factor is ``weights`` times
         ``1 + bend (1 - s)``; empty where it was not measured (see :func:`~..characterise.converter.measure_bends`)
     codes : trim codes of **all** physical neurons by parameter; empty where nothing was trimmed
+    tolerance : largest standard error that passed, as a share (0..1)
     verdict, reasons, notes : of each neuron; by physical neuron (as text) why masked, and what was not identified
     residual : ``[n]`` RMS of what the fit leaves, in units of the noise
     measured : ``[n]`` date of each neuron's last measurement; empty: ``date`` for all

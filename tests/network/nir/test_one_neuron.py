@@ -24,7 +24,7 @@ PLATFORMS = {
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_one_neuron", ROOT / "examples" / "one_neuron.py")
+    spec = importlib.util.spec_from_file_location("study_one_neuron", ROOT / "studies" / "one_neuron.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -4,8 +4,8 @@ Six input units, three to a cue: the first cue comes within 6 ms of time 0, the 
 (units 0..2) or B (3..5). A hidden population drives itself after 10 ms and an output that does not spike; the class is the
 larger time integral of its membranes. The same network without the loop is trained beside it. Everything is simulated.
 
-    python examples/timed_xor.py            # three seeds, one minute
-    python examples/timed_xor.py --seeds 1 --epochs 3
+    python studies/timed_xor.py            # three seeds, one minute
+    python studies/timed_xor.py --seeds 1 --epochs 3
 """
 
 from __future__ import annotations

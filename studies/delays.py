@@ -1,7 +1,7 @@
 """Yin-Yang with 30 hidden neurons: weights alone, with axonal delays, with synaptic delays, all trained with exact gradients.
 
-    python examples/delays.py --out out/delays            # 3 seeds of each kind, half an hour; an interrupted run goes on
-    python examples/delays.py --out out/delays --kind synaptic --seeds 1 --epochs 20
+    python studies/delays.py --out out/delays            # 3 seeds of each kind, half an hour; an interrupted run goes on
+    python studies/delays.py --out out/delays --kind synaptic --seeds 1 --epochs 20
 
 An axonal delay belongs to an input unit of a layer, a synaptic one to a single synapse. Everything is simulated; the epoch is
 chosen on validation data, and the test set is looked at once.

@@ -1,7 +1,7 @@
 """One NIR graph on eleven platforms, two of them chips: which of them differ from exact simulation, by how much, and why.
 
-    python examples/one_neuron.py --data DIR                           # or HWLOOP_DATA; prints the table
-    python examples/one_neuron.py --data DIR --page docs/one_neuron.md # and writes the page
+    python studies/one_neuron.py --data DIR                           # or HWLOOP_DATA; prints the table
+    python studies/one_neuron.py --data DIR --page docs/one_neuron.md # and writes the page
 
 ``DIR/nir`` holds the graph (``published/lif_norse.nir``) and what every platform recorded of it (``one_neuron/*.csv``): the public
 data of the paper on NIR (github.com/neuromorphs/NIR, ``paper/01_lif``). The graph says neither what a spike is nor how its neuron
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
 
 PAGE = """# One neuron on eleven platforms
 
-Written by `python examples/one_neuron.py --page docs/one_neuron.md`; do not edit. The graph and the recordings are public data of the
+Written by `python studies/one_neuron.py --page docs/one_neuron.md`; do not edit. The graph and the recordings are public data of the
 paper on NIR (`neuromorphs/NIR`, `paper/01_lif`): one `nir.LIF` (tau 2.5 ms, r = 1, threshold .1), 34 input spikes of weight 1, 1,000
 steps of .1 ms. Two rows are chips: `lava_loihi_fixed` (Loihi) and `spinnaker2`.
 

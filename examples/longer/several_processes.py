@@ -1,6 +1,6 @@
 """Train on several processes, on one machine or several: the same weights as one process, in less time.
 
-torchrun --nproc-per-node 2 examples/several_processes.py
+torchrun --nproc-per-node 2 examples/longer/several_processes.py
 """
 
 import torch

@@ -1,7 +1,7 @@
 """A network larger than the chip: MNIST 784-800-10 on an emulated chip of 512 circuits with 256 inputs each, piece by piece.
 
-    python examples/partitioned_mnist.py --out out/partitioned          # trains 784-800-10 first; resumable
-    python examples/partitioned_mnist.py --out out/quick --quick
+    python examples/longer/partitioned_mnist.py --out out/partitioned          # trains 784-800-10 first; resumable
+    python examples/longer/partitioned_mnist.py --out out/quick --quick
 
 Four circuits are joined to a neuron of 784 inputs; the hidden layer runs in pieces, the output with the recorded spikes of all
 of them. With the noise of a run off, the pieces give the spikes of a chip without limits that has the same circuits (checked

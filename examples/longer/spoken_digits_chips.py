@@ -1,7 +1,7 @@
 """Spoken digits on emulated chips: the network with axonal delays of `spoken_digits.py`, with an output that spikes, on `bss2` and `loihi`.
 
-    python examples/spoken_digits.py --kind axonal --seeds 1 --out out/digits
-    python examples/spoken_digits_chips.py --out out/digits                   # an interrupted run goes on
+    python examples/longer/spoken_digits.py --kind axonal --seeds 1 --out out/digits
+    python examples/longer/spoken_digits_chips.py --out out/digits                   # an interrupted run goes on
 
 `bss2` has no delays and reads no membranes. But only inputs are delayed here, and when an input event reaches the chip is the
 host's choice: every channel gets five lines, 200 inputs in all, and each line its event as much later as training found. The

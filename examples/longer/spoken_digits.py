@@ -1,7 +1,7 @@
 """Spoken digits with networks that use time: one layer, axonal delays, synaptic delays, a loop, trained with exact gradients.
 
-    python examples/spoken_digits.py --seeds 3 --out out/digits              # all kinds; an interrupted run goes on
-    python examples/spoken_digits.py --kind axonal --held-out theo --out out/digits-theo
+    python examples/longer/spoken_digits.py --seeds 3 --out out/digits              # all kinds; an interrupted run goes on
+    python examples/longer/spoken_digits.py --kind axonal --held-out theo --out out/digits-theo
 
 A filter bank turns a recording into some 200 events of 40 channels, ten times faster than it was spoken. Every kind has the same
 hidden neurons and a readout that does not spike; what differs is how the hidden neurons look back:

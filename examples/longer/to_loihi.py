@@ -1,7 +1,7 @@
 """A network on Loihi's arithmetic: which step suits it, what rounding does to its spikes, and a netx file for lava-dl.
 
-    python examples/train_yin_yang.py --out yin_yang.nir
-    python examples/to_loihi.py yin_yang.nir --netx yin_yang.net
+    python examples/02_train.py
+    python examples/longer/to_loihi.py yin_yang.nir --netx yin_yang.net
 
 Without a file the network is untrained, which shows the path but not an accuracy. Everything runs on the emulator, which is
 bit for bit what lava-nc computes in fixed point; ``hl.open("lava", dt=...)`` runs the same graph on lava-nc itself.

@@ -1,7 +1,7 @@
 """A convolutional network, 15C5-P2-40C5-P2-300-10 on MNIST, trained in continuous time and deployed on the emulated Loihi.
 
-    python examples/conv_loihi.py --out out/conv-loihi          # 10,000 training samples; half an hour, resumable
-    python examples/conv_loihi.py --out out/quick --quick
+    python examples/longer/conv_loihi.py --out out/conv-loihi          # 10,000 training samples; half an hour, resumable
+    python examples/longer/conv_loihi.py --out out/quick --quick
 
 First weights, loss and learning rate are those of the public code of Bacho & Chu (arXiv 2212.09500), with times divided by 26:
 current and membrane of 5 and 10 ms, pixels within 3.85 ms, 7.7 ms in all. It caps the spikes of a neuron at 1, 3 and 10, which

@@ -1,8 +1,8 @@
 """Yin-Yang and MNIST 16 x 16 on the firmware's Cortex-M3 image in QEMU, beside ``loihi``: every spike, accuracy and weight.
 
-    python examples/qemu_board.py --out out/qemu            # trains, deploys, compares, fine-tunes in the loop; minutes
-    python examples/qemu_board.py --out out/qemu --quick    # few samples and epochs
-    python examples/qemu_board.py --port serial:/dev/ttyUSB0   # a board of your own in place of QEMU
+    python examples/longer/qemu_board.py --out out/qemu            # trains, deploys, compares, fine-tunes in the loop; minutes
+    python examples/longer/qemu_board.py --out out/qemu --quick    # few samples and epochs
+    python examples/longer/qemu_board.py --port serial:/dev/ttyUSB0   # a board of your own in place of QEMU
 
 Yin-Yang (5-120-3) is trained in software, deployed, compared and fine-tuned in the loop; MNIST (256-128-10) runs as it was trained.
 All of it twice, on the board and on ``loihi``, which has the same arithmetic in this process: what differs ends the script. QEMU is an
@@ -32,7 +32,7 @@ from hwloop.datasets import Dataset, Task
 from hwloop.experiment import Experiment
 from hwloop.losses import predict
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "build" / "firmware" / "hwloop-device.elf"
 #: Samples of MNIST that are run together: their events fit the board's memories.
 BATCH = 100
