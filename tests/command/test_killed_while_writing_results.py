@@ -84,6 +84,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     # a forked process has one thread once it simulates, and summaries name their number
     monkeypatch.setattr("hwloop.results.torch.get_num_threads", lambda: 1)
     monkeypatch.setattr(work, "open_chosen", made.remembered(opened_chip))
+    monkeypatch.setattr(
+        work, "state_on", lambda *_: "as is"
+    )  # the chip that is remembered is calibrated from its first run on
     monkeypatch.setattr(Report, "html", lambda report: f"page of the {report.title} run")
     for module, name in [
         (work.pages, "deploy_page"), (compare_html, "comparison_report"), (work.pages, "calibrate_page"),
