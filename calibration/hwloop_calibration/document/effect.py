@@ -42,7 +42,7 @@ TUNED = (
 Kind: TypeAlias = Literal["worse", "better", "other"]
 _Facts: TypeAlias = "list[tuple[Kind, str]]"
 #: Columns of :func:`effect_table`.
-COLUMNS = ("chip", "ran on", "as is", "calibrated", "difference (points)", "standard error", "answers lost", "won")  # fmt: skip
+COLUMNS = ("chip", "ran on", "before", "calibrated", "difference (points)", "standard error", "answers lost", "won")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def effect_table(effects: Sequence[Effect], sources: Sequence[Source]) -> Table:
     """One row a chip."""
     first = effects[0]
     caption = (
-        f"The same network as is and calibrated, on the same {first.samples} test samples, mean of {first.runs} runs. The standard error "
+        f"The same network before and after calibrating, on the same {first.samples} test samples, mean of {first.runs} runs. The standard error "
         "is that of the difference, sample by sample; lost and won: samples right in most runs before and not after, and the reverse."
     )
     return Table(caption, COLUMNS, [effect.row() for effect in effects], sources)
