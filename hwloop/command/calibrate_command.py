@@ -53,25 +53,30 @@ def calibrate_run(
 
     The calibration goes into ``store`` and ``folder``, where there are any.
     """
-    from .work import load_on, open_chosen, run_answer
+    from .work import load_on, open_chosen, origin, run_answer, state_on
 
     experiment, device, chosen = open_chosen(trained, choice)
     task, net = experiment.build_task(), trained.net
     with device:
         program = load_on(trained, experiment, device, task.validation)
-        before = _measured("as is", experiment, net, device, program, task.test, runs)
-        calibration, placed = _calibrated(trained.net, experiment, device, program, how_much)
+        state = state_on(trained, device)
+        tuned = bool(trained.scales) and trained.device_id == device.device_id
+        # what was tuned on these very neurons stays on them
+        mask = [*experiment.target.mask, *(trained.mask if tuned else ())]
+        before = _measured(state, experiment, net, device, program, task.test, runs)
+        calibration, placed = _calibrated(net, mask, device, program, how_much)
         path = None if store is None else store.save(calibration)
         device.load(placed)
-        after = _measured("calibrated", experiment, net, device, placed, task.test, runs)
+        now = "calibrated" if state == "as is" else f"{state}, then calibrated"
+        after = _measured(now, experiment, net, device, placed, task.test, runs)
         twin = net.with_twin(calibration, placed)
     results = [
-        simulated("software", net, task.test, "test", experiment.decision),
+        simulated(origin(trained), net, task.test, "test", experiment.decision),
         before.result,
         after.result,
         simulated("device twin, without noise", twin, task.test, "test", experiment.decision),
     ]
-    effect = _effect(calibration, before, after, runs)
+    effect = _effect(calibration, before, after, runs, tuned=tuned)
     if folder is not None:
         folder.begin(experiment)
         calibration.save(folder.path / FILE)
@@ -117,23 +122,22 @@ def _measured(
     return _Measured(result, right, program, found, cost_of(recording, program, decision=decision))
 
 
-def _effect(calibration: Calibration, before: _Measured, after: _Measured, runs: int) -> Effect:
+def _effect(calibration: Calibration, before: _Measured, after: _Measured, runs: int, *, tuned: bool) -> Effect:
     from hwloop_calibration.document.effect import effect_of
 
     right = (before.right.numpy(), after.right.numpy())
     programs, comparisons = (before.program, after.program), (before.comparison, after.comparison)
-    return effect_of(calibration, right, programs, comparisons, runs)
+    return effect_of(calibration, right, programs, comparisons, runs, tuned=tuned)
 
 
 def _calibrated(
-    net: Network, experiment: Experiment, device: Device, program: Program, how_much: HowMuch
+    net: Network, mask: list[int], device: Device, program: Program, how_much: HowMuch
 ) -> tuple[Calibration, Program]:
     """The calibration, and the network compiled for the calibrated device; its neurons are all calibrated."""
     from hwloop_calibration import calibrate
     from hwloop_calibration.characterise.expected import expected
     from hwloop_calibration.extent import used_by, with_spares
 
-    mask = experiment.target.mask
     neurons: list[int] | Literal["all"] = (
         "all" if how_much.whole else with_spares(program, device.capabilities.n_neurons, mask)
     )

@@ -95,9 +95,9 @@ def deploy_run(trained: Trained, choice: TargetChoice, runs: int, folder: RunFol
     with device:
         program = load_on(trained, experiment, device, task.validation)
         parts = (("validation", task.validation), ("test", task.test))
-        results = [simulated(_origin(trained), trained.net, data, name, experiment.decision) for name, data in parts]
+        results = [simulated(origin(trained), trained.net, data, name, experiment.decision) for name, data in parts]
         results += [
-            measured(_state(trained, device), device, program, data, name, decision=experiment.decision, runs=runs)
+            measured(state_on(trained, device), device, program, data, name, decision=experiment.decision, runs=runs)
             for name, data in parts
         ]
         cost = cost_on(device, program, task.test.inputs[: min(COST_SAMPLES, len(task.test))], experiment.decision)
@@ -183,16 +183,16 @@ def load_on(trained: Trained, experiment: Experiment, device: Device, validation
     )  # fmt: skip
 
 
-def _origin(trained: Trained) -> str:
+def origin(trained: Trained) -> str:
     """What a network is called in simulation."""
     return "software" if not trained.scales else f"fine-tuned on {trained.device_id.partition('/')[0]}"
 
 
-def _state(trained: Trained, device: Device) -> str:
+def state_on(trained: Trained, device: Device) -> str:
     """What a network is called on ``device``."""
     if not trained.scales:
         return _named("as is", device)
-    return _named("fine-tuned", device) if trained.device_id == device.device_id else _origin(trained)
+    return _named("fine-tuned", device) if trained.device_id == device.device_id else origin(trained)
 
 
 def _named(state: str, device: Device) -> str:
@@ -243,8 +243,8 @@ def compare_run(trained: Trained, choice: TargetChoice, samples: int | None, fol
         terminal.status(f"running {len(data)} samples on {device.device_id}")
         recording = run_on(device, data.inputs)
         results = [
-            simulated(_origin(trained), trained.net, data, "test", experiment.decision),
-            measured(_state(trained, device), device, program, data, "test", decision=experiment.decision, runs=1),
+            simulated(origin(trained), trained.net, data, "test", experiment.decision),
+            measured(state_on(trained, device), device, program, data, "test", decision=experiment.decision, runs=1),
         ]
     with torch.no_grad():
         reference = trained.net(data.inputs)
@@ -298,8 +298,8 @@ def finetune_run(
         if not begun:
             program = load_on(trained, experiment, device, task.validation)
             begun = [
-                simulated(_origin(trained), trained.net, task.test, "test", decision),
-                measured(_state(trained, device), device, program, task.test, "test", decision=decision, runs=runs),
+                simulated(origin(trained), trained.net, task.test, "test", decision),
+                measured(state_on(trained, device), device, program, task.test, "test", decision=decision, runs=runs),
             ]
             options |= {"weight_scale": list(program.scales)}
         folder.begin(experiment, begun)

@@ -206,15 +206,15 @@ class Comparison(Described):
 
         return render(self, width, color)
 
-    def to_html(self, path: Path | str, *, sample: int | None = None) -> None:
-        """Write one self-contained page with plots to ``path`` in one step.
+    def to_html(self, path: Path | str, *, sample: int | None = None, plots: Path | str | None = None) -> None:
+        """Write one self-contained page with plots to ``path`` in one step, and every plot into the folder ``plots``.
 
         ``sample`` is the one whose spikes are drawn; by default that of the first divergence. Raises
         :class:`InputError` for a sample that does not exist, :class:`DataError` where writing fails.
         """
         from .html import comparison_report
 
-        comparison_report(self, sample).write(path)
+        comparison_report(self, sample).write(path, plots)
 
 
 def compare(

@@ -156,8 +156,25 @@ def test_neurons_that_had_to_be_left_and_coarser_weights_are_named(
     moved = hl.compile(network(), device, mask=[0, 3], weight_scale=coarse)
     document = calibrated.calibration.model_copy(update={"reasons": {"0": "silent", "3": "silent"}})
     found = effect(document, states[0], State(states[1].right, moved, states[1].comparison))
-    assert any(text.startswith("2 of 11 neurons had to be left (2 silent)") for text in found.other)
+    assert (
+        "11 of 11 neurons of the network stand on other neurons of the chip, since 2 are of no use (2 silent)"
+        in found.other
+    )
+    assert not any("stand on other neurons" in text for text in effect(document, *states).other)
     assert any("rounded more coarsely" in text and f"{coarse[0]:.4g} instead of" in text for text in found.worse)
+
+
+def test_a_network_that_was_fine_tuned_on_the_chip_as_it_was_is_named_as_such(
+    calibrated: Calibrated, states: tuple[State, State]
+) -> None:
+    programs, comparisons = [tuple(getattr(s, name) for s in states) for name in ("program", "comparison")]
+    right = (states[1].right, states[0].right)
+    plain, tuned = (
+        effect_of(calibrated.calibration, right, programs, comparisons, RUNS, tuned=tuned) for tuned in (False, True)
+    )
+    words = "fine-tuned on this chip as it was before"
+    assert words in " ".join(tuned.sentences())
+    assert words not in " ".join(plain.sentences())
 
 
 def test_other_samples_are_refused(calibrated: Calibrated, states: tuple[State, State]) -> None:

@@ -33,7 +33,8 @@ def test_the_report_is_one_file_with_every_figure(calibrated: Calibrated, tmp_pa
     check_data(dict(report.plots()), calibration, checks)
     for words in ("spread before", "held-out stimuli", "residual / noise", "CUSUM", calibration.device_id):
         assert words in page
-    calibration.to_html(tmp_path / "report.html")
+    calibration.to_html(tmp_path / "report.html", plots=tmp_path / "plots")
+    assert len(list((tmp_path / "plots").glob("*.csv"))) == 3
     assert (tmp_path / "report.html").stat().st_size > 20_000
 
 

@@ -78,6 +78,24 @@ def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(who
     )
 
 
+def test_a_network_that_was_fine_tuned_on_a_chip_stays_on_its_neurons_where_that_is_calibrated(
+    whole: Path, tmp_path: Path
+) -> None:
+    done(
+        "calibrate", whole / "finetune", "--repeats", 4, "--runs", 1, "--store", tmp_path / "store", "--out", tmp_path / "again"
+    )  # fmt: skip
+    summary = read_summary(tmp_path / "again")
+    assert [r["network"] for r in summary["results"]][1:3] == [
+        "calibrated, fine-tuned",
+        "calibrated, fine-tuned, then calibrated",
+    ]
+    other = summary["effect"]["other"]
+    assert other[0].startswith("the network was fine-tuned on this chip as it was before")
+    masked = Calibration.load(tmp_path / "again" / "calibration.json").mask
+    assert any("stand on other neurons" in text for text in other) == bool(masked)
+    assert {"software", "as is"}.isdisjoint(summary["costs"])
+
+
 def test_a_target_without_trim_cells_is_refused_before_anything_is_trained_where_it_is_to_be_calibrated(
     tmp_path: Path,
 ) -> None:

@@ -222,6 +222,11 @@ def test_figures_without_data_are_refused() -> None:
             make()
 
 
+def test_a_comparison_writes_its_plots_where_it_is_told(tmp_path: Path) -> None:
+    compare(*pair(batch=3)).to_html(tmp_path / "r.html", plots=tmp_path / "plots")
+    assert {path.suffix for path in (tmp_path / "plots").iterdir()} == {".svg", ".png", ".csv"}
+
+
 def test_a_sample_that_does_not_exist_is_refused_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"sample = 6; allowed: 0..5"):
         compare(*pair()).to_html(tmp_path / "r.html", sample=6)

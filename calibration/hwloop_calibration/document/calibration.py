@@ -314,11 +314,11 @@ class Calibration(Described, BaseModel):
 
         return to_text(self, width)
 
-    def to_html(self, path: Path | str) -> None:
-        """The report as one self-contained HTML file."""
+    def to_html(self, path: Path | str, *, plots: Path | str | None = None) -> None:
+        """The report as one self-contained HTML file, and every plot in the folder ``plots``."""
         from .report import calibration_report
 
-        calibration_report(self).write(path)
+        calibration_report(self).write(path, plots)
 
 
 def as_array(row: _Row) -> Array:

@@ -5,6 +5,7 @@ beside it that can be the reason. Nothing is named that the data do not show.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,7 +22,6 @@ from ..characterise.model import Array
 from ..extent import used_by
 from .calibration import Calibration
 from .figures import relative
-from .text import reason_rows
 
 if TYPE_CHECKING:
     from hwloop.compare import Comparison
@@ -33,11 +33,16 @@ SURE = 1.96
 CLOSE = 0.5
 #: Standard errors, and per cent, that the median of a parameter must be further from its target to be said.
 MOVED_ERRORS, MOVED_PERCENT = 2.0, 0.1
+#: Why a network that was repaired on a chip may do worse once the chip is trimmed.
+TUNED = (
+    "the network was fine-tuned on this chip as it was before, and trimming changes the neurons that its weights were fitted to: "
+    "fine-tune it again on the calibrated chip"
+)
 #: What a fact says: it got worse or better by calibrating, or is neither.
 Kind: TypeAlias = Literal["worse", "better", "other"]
 _Facts: TypeAlias = "list[tuple[Kind, str]]"
 #: Columns of :func:`effect_table`.
-COLUMNS = ("chip", "ran on", "as is", "calibrated", "difference (points)", "standard error", "answers lost", "won")  # fmt: skip
+COLUMNS = ("chip", "ran on", "before", "calibrated", "difference (points)", "standard error", "answers lost", "won")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ def effect_of(
     programs: tuple[Program, Program],
     comparisons: tuple[Comparison, Comparison],
     runs: int,
+    *,
+    tuned: bool = False,
 ) -> Effect:
     """What ``calibration`` did to the answers of a network.
 
@@ -135,6 +142,7 @@ def effect_of(
     right : share of ``runs`` that decided each sample as labelled, ``[samples]``, as is and calibrated, of the same samples
     programs : that ran, as is and calibrated
     comparisons : one run of each against the simulated network
+    tuned : whether the network was fine-tuned on this device before
 
     Raises
     ------
@@ -154,6 +162,9 @@ def effect_of(
         *_agreement(comparisons, float(first.mean())), *_margins(comparisons[0], lost),
     ]  # fmt: skip
 
+    if tuned:
+        found.insert(0, ("other", TUNED))
+
     def facts(kind: Kind) -> tuple[str, ...]:
         return tuple(text for one, text in found if one == kind)
 
@@ -169,7 +180,7 @@ def effect_table(effects: Sequence[Effect], sources: Sequence[Source]) -> Table:
     """One row a chip."""
     first = effects[0]
     caption = (
-        f"The same network as is and calibrated, on the same {first.samples} test samples, mean of {first.runs} runs. The standard error "
+        f"The same network before and after calibrating, on the same {first.samples} test samples, mean of {first.runs} runs. The standard error "
         "is that of the difference, sample by sample; lost and won: samples right in most runs before and not after, and the reverse."
     )
     return Table(caption, COLUMNS, [effect.row() for effect in effects], sources)
@@ -202,12 +213,20 @@ def _parameters(calibration: Calibration) -> _Facts:
 
 
 def _placement(calibration: Calibration, programs: tuple[Program, Program]) -> _Facts:
-    before, after = (set(used_by(program)) for program in programs)
-    gone = before - after
-    if not gone:
+    """Neurons of the network that stand elsewhere on the chip."""
+    layers = zip(*(program.layers for program in programs), strict=True)
+    moved = sum(int((before.neurons != after.neurons).sum()) for before, after in layers)
+    used = used_by(programs[0])
+    if not moved:
         return []
-    reasons = ", ".join(f"{count} {reason}" for reason, count, _ in reason_rows(calibration)) or "none masked"
-    return [("other", f"{len(gone)} of {len(before)} neurons had to be left ({reasons}), and others took their place")]
+    lost = sorted(set(used) & {int(neuron) for neuron in calibration.reasons})
+    counts = Counter(calibration.reasons[str(neuron)].split(":")[0] for neuron in lost)
+    why = (
+        f", since {len(lost)} are of no use ({', '.join(f'{n} {reason}' for reason, n in counts.items())})"
+        if lost
+        else ""
+    )
+    return [("other", f"{moved} of {len(used)} neurons of the network stand on other neurons of the chip{why}")]
 
 
 def _scales(programs: tuple[Program, Program]) -> _Facts:
