@@ -39,20 +39,48 @@ def say(line: str) -> None:
         tell(line)
 
 
+class _Compilation:
+    """Time (s) that this process has spent compiling kernels; what is left to train does not take it again."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth, self._begun = 0.0, 0, 0.0
+
+    def begin(self) -> None:
+        """A kernel, or one inside another."""
+        if not self._depth:
+            self._begun = time.monotonic()
+            if not self.seconds:
+                say("compiling kernels, which later starts find ready: about 15 s")
+        self._depth += 1
+
+    def end(self) -> None:
+        """It is compiled."""
+        self._depth -= 1
+        if not self._depth:
+            self.seconds += time.monotonic() - self._begun
+
+
+_compilation = _Compilation()
+
+
+def compiling() -> float:
+    """Seconds spent so far on compiling kernels, from :func:`announce_compilation` on."""
+    return _compilation.seconds
+
+
 @cache
 def announce_compilation() -> None:
     """Let the first kernel that Numba compiles be announced, once a process: it takes seconds, and nothing else would say so."""
     from numba.core import event
 
-    class FirstKernel(event.Listener):  # type: ignore[misc]
+    class Kernels(event.Listener):  # type: ignore[misc]
         def on_start(self, found: Any) -> None:
-            event.unregister("numba:compile", self)
-            say("compiling kernels, which later starts find ready: about 15 s")
+            _compilation.begin()
 
         def on_end(self, found: Any) -> None:
-            """Of no interest."""
+            _compilation.end()
 
-    event.register("numba:compile", FirstKernel())
+    event.register("numba:compile", Kernels())
 
 
 def duration(seconds: float) -> str:
@@ -94,6 +122,7 @@ class EpochProgress:
     finished : epochs that were done before
     progress : True: a bar; False: nothing; None: a bar where standard error is a terminal
     clock : seconds, for the expected end
+    compiled : seconds of these that went into compiling kernels, and will not again
     """
 
     def __init__(
@@ -103,6 +132,7 @@ class EpochProgress:
         finished: int = 0,
         progress: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        compiled: Callable[[], float] = compiling,
     ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -120,8 +150,8 @@ class EpochProgress:
         )
         self._epochs, self._samples, self._first = epochs, samples, finished
         self._number, self._seen = finished + 1, 0
-        self._clock, self._start = clock, clock()
-        self._said = self._start
+        self._clock, self._compiled = clock, compiled
+        self._said, self._start = clock(), clock() - compiled()
         self._task = self._progress.add_task(
             "", total=epochs * samples, completed=finished * samples, epoch=f"{finished + 1}/{epochs}", figures=""
         )
@@ -152,6 +182,7 @@ class EpochProgress:
             return
         self._said = now = self._clock()
         done = self._number - 1 - self._first + min(1.0, self._seen / self._samples)
-        left = (self._epochs - self._first - done) * (now - self._start) / max(done, 1e-9)
+        spent = now - self._compiled() - self._start
+        left = (self._epochs - self._first - done) * spent / max(done, 1e-9)
         end = f"about {duration(left)} left" if self._number < self._epochs or done % 1 else "done"
         self._tell(f"epoch {self._number} of {self._epochs}: {what}; {end}")
