@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/studies"))
     parser.add_argument("--data", default=None, help="folder with mnist/ and yin_yang/ (default: HWLOOP_DATA)")
     parser.add_argument("--rows", default="", help="only rows whose name has this in it")
+    parser.add_argument("--epochs", type=int, help="stop trainings in software there; with more a kept one goes on")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -67,6 +68,8 @@ def main() -> None:
 
 def _run_all(rows: list[Row], arguments: argparse.Namespace) -> None:
     """Run the rows that have no file yet, ``--jobs`` at a time."""
+    if arguments.epochs is not None:
+        rows = [{**row, "epochs": arguments.epochs} if row["study"] == "software" else row for row in rows]
     missing = [row for row in rows if arguments.rows in name_of(row) and not path_of(arguments.out, row).exists()]
     if arguments.jobs == 1:
         for row in missing:
@@ -91,10 +94,9 @@ def _software(row: Row, out: Path, data: str | None) -> Row:
     """Train in software; keep the network for the rows that deploy it."""
     experiment = experiment_of(row["experiment"], data, row["seed"])
     task, net = experiment.build_task(), experiment.build_network()
-    kept = out / "training" / f"{row['experiment']}-{row['seed']}"
-    result = hl.fit(
-        net, task, experiment.build_loss(), **experiment.fit_options(), progress=False, checkpoint_dir=kept, resume=True
-    )
+    kept, options = out / "training" / f"{row['experiment']}-{row['seed']}", experiment.fit_options()
+    options["epochs"] = min(row.get("epochs", options["epochs"]), options["epochs"])
+    result = hl.fit(net, task, experiment.build_loss(), **options, progress=False, checkpoint_dir=kept, resume=True)
     seconds = sum(epoch.seconds for epoch in result.history)
     save_checkpoint(
         network_folder(out, row["experiment"], row["seed"]), net, {"weights": dict(net.state_dict())}, step=0

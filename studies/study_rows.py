@@ -43,7 +43,7 @@ def base_network(row: Row, out: Path, experiment: Experiment) -> hl.Network:
 def name_of(row: Row) -> str:
     variant = "-".join(f"{key}-{value}" for key, value in row.get("variant", {}).items())
     chip = f"-chip-{row['chip']}" if "chip" in row else ""
-    step = f"-dt-{row['dt']}" if "dt" in row else ""
+    step = f"-dt-{row['dt']}" if "dt" in row else f"-epochs-{row['epochs']}" if "epochs" in row else ""
     target = f"-{row['target']}" if row.get("target") else ""
     return (
         f"{row['experiment']}-{row['study']}{target}-seed-{row['seed']}{chip}{step}{'-' + variant if variant else ''}"
