@@ -1,0 +1,170 @@
+// A small RV32I processor: one instruction at a time, in 3 clocks (loads and stores 5; more where memory makes it wait).
+//
+// FETCH asks memory for the instruction, EXECUTE does it, MEMORY moves a word for a load or store. WFI waits for `wake`. What is no
+// instruction, an access that is not aligned or that memory refuses (`mem_fault`), ECALL and EBREAK end in STOPPED: the system
+// then starts anew (see restart.sv). FENCE does nothing: there is one memory and no cache.
+module cpu (
+    input  logic        clk,
+    input  logic        rst,
+    output logic        mem_valid,
+    output logic        mem_write,
+    output logic [31:0] mem_addr,
+    output logic [31:0] mem_wdata,
+    output logic [ 3:0] mem_wstrb,
+    input  logic        mem_ready,
+    input  logic [31:0] mem_rdata,
+    input  logic        mem_fault,
+    input  logic        wake,
+    output logic        woken,      // the WFI goes on: whoever holds `wake` may forget it
+    output logic        sleeping,
+    output logic        stopped,
+    output logic [31:0] pc
+);
+  localparam logic [1:0] FETCH = 0, EXECUTE = 1, MEMORY = 2, STOPPED = 3;
+  localparam logic [4:0] LOAD = 5'b00000, FENCE = 5'b00011, OP_IMM = 5'b00100, AUIPC = 5'b00101, STORE = 5'b01000,
+      OP = 5'b01100, LUI = 5'b01101, BRANCH = 5'b11000, JALR = 5'b11001, JAL = 5'b11011, SYSTEM = 5'b11100;
+  localparam logic [31:0] WFI = 32'h10500073;
+
+  logic [1:0] state;
+  logic [31:0] instruction, address;
+  logic [4:0] opcode;
+  logic [2:0] funct3;
+  assign opcode = instruction[6:2];
+  assign funct3 = instruction[14:12];
+
+  // -- what the instruction works on ---------------------------------------------------------------------------------
+  logic [31:0] first, second, number, result, sum, to_memory, loaded, value;
+  logic [3:0] strobes;
+  logic equal, less, below, misaligned, writes;
+  logic by_register;
+  assign by_register = opcode == OP || opcode == BRANCH;
+
+  registers the_registers (
+      .clk, .first, .second, .value, .writes,
+      .reads(state == FETCH && mem_ready),
+      .first_index(mem_rdata[19:15]),
+      .second_index(mem_rdata[24:20]),
+      .write_index(instruction[11:7])
+  );
+  immediate the_immediate (.instruction, .value(number));
+  alu the_alu (
+      .a(first),
+      .b(by_register ? second : number),
+      .operation(funct3),
+      .alternate(instruction[30] && (opcode == OP || funct3 == 3'd5)),
+      .result, .sum, .equal, .less, .below
+  );
+  lanes the_lanes (
+      .width(funct3),
+      .place(state == MEMORY ? address[1:0] : sum[1:0]),
+      .stored(second),
+      .from_memory(mem_rdata),
+      .to_memory, .strobes, .loaded, .misaligned
+  );
+
+  // -- where it goes on ----------------------------------------------------------------------------------------------
+  logic [31:0] after, aside, next;
+  logic taken, jumps;
+  assign after = {pc[31:2] + 30'd1, 2'b00};
+  assign aside = pc + number;
+  always_comb begin
+    case (funct3[2:1])
+      2'b00: taken = equal ^ funct3[0];
+      2'b10: taken = less ^ funct3[0];
+      2'b11: taken = below ^ funct3[0];
+      default: taken = 1'b0;
+    endcase
+    jumps = opcode == JAL || (opcode == BRANCH && taken);
+    next = after;
+    if (opcode == JALR) next = {sum[31:1], 1'b0};
+    else if (jumps) next = aside;
+  end
+
+  // -- what may be done ----------------------------------------------------------------------------------------------
+  logic known, waits, allowed;
+  always_comb begin
+    case (opcode)
+      LUI, AUIPC, JAL, FENCE: known = 1'b1;
+      JALR: known = funct3 == 3'd0;
+      BRANCH: known = funct3[2:1] != 2'b01;
+      LOAD: known = !misaligned;
+      STORE: known = !misaligned && !funct3[2];
+      OP_IMM: known = funct3[1:0] != 2'b01 || {instruction[31], instruction[30] & funct3[2], instruction[29:25]} ==
+          {1'b0, instruction[30], 5'd0};
+      OP: known = {instruction[31], instruction[29:25]} == 6'd0 && (!instruction[30] || funct3 == 3'd0 || funct3 == 3'd5);
+      SYSTEM: known = instruction == WFI;
+      default: known = 1'b0;
+    endcase
+    allowed = known && instruction[1:0] == 2'b11 && next[1:0] == 2'b00;
+    waits = opcode == SYSTEM && allowed && !wake;
+  end
+
+  // -- one instruction after the other -------------------------------------------------------------------------------
+  assign sleeping = state == EXECUTE && waits;
+  assign woken = state == EXECUTE && opcode == SYSTEM && wake;
+  assign stopped = state == STOPPED;
+  assign mem_valid = state == FETCH || state == MEMORY;
+  assign mem_write = state == MEMORY && opcode == STORE;
+  assign mem_addr = state == MEMORY ? {address[31:2], 2'b00} : pc;
+  assign mem_wdata = to_memory;
+  assign mem_wstrb = mem_write ? strobes : 4'd0;
+
+  always_comb begin
+    writes = 1'b0;
+    value = result;
+    if (state == MEMORY) begin
+      writes = mem_ready && opcode == LOAD;
+      value = loaded;
+    end else begin
+      case (opcode)
+        LUI: value = number;
+        AUIPC: value = aside;
+        JAL, JALR: value = after;
+        default: value = result;
+      endcase
+      writes = state == EXECUTE && allowed &&
+          (opcode == LUI || opcode == AUIPC || opcode == JAL || opcode == JALR || opcode == OP || opcode == OP_IMM);
+    end
+  end
+
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      state <= FETCH;
+      pc <= 32'd0;
+    end else begin
+      case (state)
+        FETCH:
+        if (mem_fault) state <= STOPPED;
+        else if (mem_ready) begin
+          instruction <= mem_rdata;
+          state <= EXECUTE;
+        end
+        EXECUTE: begin
+          address <= sum;
+          if (!allowed) state <= STOPPED;
+          else if (opcode == LOAD || opcode == STORE) state <= MEMORY;
+          else if (!waits) begin
+            pc <= next;
+            state <= FETCH;
+          end
+        end
+        MEMORY:
+        if (mem_fault) state <= STOPPED;
+        else if (mem_ready) begin
+          pc <= after;
+          state <= FETCH;
+        end
+        default: ;
+      endcase
+    end
+  end
+
+`ifdef ASSERTIONS
+  always_ff @(posedge clk) begin
+    if (!rst) begin
+      the_pc_is_aligned : assert (pc[1:0] == 2'b00);
+      a_store_has_strobes : assert (!mem_write || mem_wstrb != 4'd0);
+    end
+  end
+`endif
+endmodule

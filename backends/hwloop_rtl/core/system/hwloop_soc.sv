@@ -1,0 +1,135 @@
+// The whole chip: processor, link, digests, timer and neuron core around one memory. docs/rtl.md draws it.
+//
+//   00000000 memory, 2^MEMORY_LOG2 bytes: firmware, program, events, working memory
+//   80000000 link, 80000100 digests, 80000200 system, 80000300 neuron core
+//
+// Registers of the system: 00 MILLISECONDS, 04 CLOCKS, 08 SEED of the boot id, 0C BUILT (bits 7:0 MEMORY_LOG2, bit 8 SHA, bit 9 neuron core).
+module hwloop_soc #(
+    parameter integer MEMORY_LOG2 = 16,
+    parameter integer CLOCKS = 4,          // of a bit on the line
+    parameter integer RECEIVE_LOG2 = 11,
+    parameter integer HZ = 12000000,
+    parameter SHA = 1,
+    parameter NEURON_CORE = 1,
+    parameter FIRMWARE = "firmware.hex"
+) (
+    input  logic        clk,
+    input  logic        button,       // starts the system anew
+    input  logic        rx,
+    output logic        tx,
+    output logic        hold_sender,
+    input  logic [31:0] seed,         // of the boot id: 0 on an FPGA
+    input  logic        stall,        // of the memory: 0 on an FPGA
+    output logic        idle,         // nothing to do before a byte comes
+    output logic        busy,         // the neuron core runs
+    output logic        stopped,      // the processor met what is no instruction; the system starts anew
+    output logic [31:0] pc
+);
+  logic rst;
+  restart the_restart (.clk, .button, .stopped, .rst);
+
+  // -- processor -------------------------------------------------------------------------------------------------------
+  logic cpu_valid, cpu_write, cpu_ready, cpu_fault, wake, woken, sleeping;
+  logic [31:0] cpu_addr, cpu_wdata, cpu_rdata;
+  logic [3:0] cpu_wstrb;
+  cpu the_cpu (
+      .clk, .rst, .mem_valid(cpu_valid), .mem_write(cpu_write), .mem_addr(cpu_addr), .mem_wdata(cpu_wdata), .mem_wstrb(cpu_wstrb),
+      .mem_ready(cpu_ready), .mem_rdata(cpu_rdata), .mem_fault(cpu_fault), .wake, .woken, .sleeping, .stopped, .pc
+  );
+
+  // what the processor asks for: memory or registers; words alone of these, and nothing where nothing is
+  logic to_memory, to_registers;
+  assign to_memory = cpu_valid && cpu_addr[31:MEMORY_LOG2] == '0;
+  assign to_registers = cpu_valid && cpu_addr[31:10] == 22'h200000;
+  assign cpu_fault = cpu_valid && !to_memory && !to_registers;
+
+  // -- memory ----------------------------------------------------------------------------------------------------------
+  logic core_valid, core_write, core_ready, memory_ready, memory_for_cpu;
+  logic [31:0] core_addr, core_wdata, memory_rdata;
+  logic [3:0] core_wstrb;
+  logic valid, write;
+  logic [31:0] addr, wdata;
+  logic [3:0] wstrb;
+  memory_arbiter the_arbiter (
+      .clk, .rst,
+      .a_valid(to_memory), .a_write(cpu_write), .a_addr(cpu_addr), .a_wdata(cpu_wdata), .a_wstrb(cpu_wstrb), .a_ready(memory_for_cpu),
+      .b_valid(core_valid), .b_write(core_write), .b_addr(core_addr), .b_wdata(core_wdata), .b_wstrb(core_wstrb), .b_ready(core_ready),
+      .valid, .write, .addr, .wdata, .wstrb, .ready(memory_ready)
+  );
+  ram #(.LOG2(MEMORY_LOG2), .FIRMWARE(FIRMWARE)) the_memory (
+      .clk, .rst, .hold(stall), .valid, .write, .addr, .wdata, .wstrb, .ready(memory_ready), .rdata(memory_rdata)
+  );
+
+  // -- registers -------------------------------------------------------------------------------------------------------
+  logic [3:0] chosen;
+  logic link_ready, digests_ready, link_there, link_quiet;
+  logic [31:0] link_rdata, digests_rdata, system_rdata, core_rdata;
+  assign chosen = to_registers ? 4'd1 << cpu_addr[9:8] : 4'd0;
+
+  link #(.CLOCKS(CLOCKS), .RECEIVE_LOG2(RECEIVE_LOG2)) the_link (
+      .clk, .rst, .rx, .tx, .hold(hold_sender), .reg_valid(chosen[0]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]),
+      .reg_wdata(cpu_wdata), .reg_ready(link_ready), .reg_rdata(link_rdata), .there(link_there), .quiet(link_quiet)
+  );
+  digests #(.SHA(SHA)) the_digests (
+      .clk, .rst, .reg_valid(chosen[1]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]), .reg_wdata(cpu_wdata),
+      .reg_ready(digests_ready), .reg_rdata(digests_rdata)
+  );
+
+  logic passed;
+  logic [31:0] milliseconds, clocks;
+  timer #(.HZ(HZ)) the_timer (.clk, .rst, .passed, .milliseconds, .clocks);
+  always_comb begin
+    case (cpu_addr[3:2])
+      2'd0: system_rdata = milliseconds;
+      2'd1: system_rdata = clocks;
+      2'd2: system_rdata = seed;
+      default: system_rdata = {22'd0, 1'(NEURON_CORE != 0), 1'(SHA != 0), 8'(MEMORY_LOG2)};
+    endcase
+  end
+
+  always_comb begin
+    cpu_ready = memory_for_cpu;
+    cpu_rdata = memory_rdata;
+    if (to_registers) begin
+      case (cpu_addr[9:8])
+        2'd0: {cpu_ready, cpu_rdata} = {link_ready, link_rdata};
+        2'd1: {cpu_ready, cpu_rdata} = {digests_ready, digests_rdata};
+        2'd2: {cpu_ready, cpu_rdata} = {1'b1, system_rdata};
+        default: {cpu_ready, cpu_rdata} = {1'b1, core_rdata};
+      endcase
+    end
+  end
+
+  // -- neuron core -----------------------------------------------------------------------------------------------------
+  generate
+    if (NEURON_CORE != 0) begin : with_core
+      // while the processor does not ask, its STATUS is looked at: bit 0 is busy
+      localparam logic [7:0] STATUS = 8'h04;
+      neuron_core the_core (
+          .clk, .rst, .mem_valid(core_valid), .mem_write(core_write), .mem_addr(core_addr), .mem_wdata(core_wdata),
+          .mem_wstrb(core_wstrb), .mem_ready(core_ready), .mem_rdata(memory_rdata),
+          .reg_valid(chosen[3]), .reg_write(cpu_write), .reg_addr(chosen[3] ? cpu_addr[7:0] : STATUS), .reg_wdata(cpu_wdata),
+          .reg_rdata(core_rdata)
+      );
+      always_ff @(posedge clk) begin
+        if (rst) busy <= 1'b0;
+        else if (!chosen[3]) busy <= core_rdata[0];
+      end
+    end else begin : without_core
+      assign {core_valid, core_write, core_addr, core_wdata, core_wstrb, core_rdata} = '0;
+      assign busy = 1'b0;
+    end
+  endgenerate
+
+  // -- sleep -----------------------------------------------------------------------------------------------------------
+  // a byte, a millisecond, or the end of a sample wakes the processor; what came before it slept is not forgotten
+  logic due, was_busy;
+  assign wake = link_there || due;
+  assign idle = sleeping && !wake && !busy && !was_busy && link_quiet;
+  always_ff @(posedge clk) begin
+    was_busy <= busy;
+    if (rst) due <= 1'b0;
+    else if (passed || (was_busy && !busy)) due <= 1'b1;
+    else if (woken) due <= 1'b0;
+  end
+endmodule

@@ -1,0 +1,89 @@
+/* The chip as a board: frames come and go through its COBS, and the processor sleeps while there is nothing to do. */
+#include "board_rtl.h"
+
+#include "device.h"
+#include "hwl_board.h"
+#include "registers.h"
+
+#ifndef HWL_DEVICE_ID
+#define HWL_DEVICE_ID "rtl"
+#endif
+
+hwl_rtl_counts hwl_rtl_counted;
+
+/* -- what the sources ask of any board ----------------------------------------------------------------------------------- */
+
+uint32_t hwl_board_milliseconds(void) { return SYSTEM_MILLISECONDS; }
+
+/* What the simulation gave, beside the clock at which the first frame came. */
+uint32_t hwl_board_boot_id(void) {
+    uint32_t id = SYSTEM_SEED ^ SYSTEM_CLOCKS << 7 ^ SYSTEM_CLOCKS;
+    id = (id ^ id >> 16) * 0x85EBCA6Bu;
+    id = (id ^ id >> 13) * 0xC2B2AE35u;
+    return id ^ id >> 16;
+}
+
+const char *hwl_board_device_id(void) { return HWL_DEVICE_ID; }
+
+/* Until a byte comes, a millisecond has passed, or the neuron core is done. */
+void hwl_board_idle(void) { __asm volatile("wfi" ::: "memory"); }
+
+/* Frames are sent by cobs_rtl.c, byte by byte and never waiting for longer than the line takes. */
+void hwl_board_write(const uint8_t *bytes, size_t count) {
+    (void)bytes;
+    (void)count;
+}
+
+void hwl_board_counters(uint8_t bytes[HWL_COUNTER_BYTES]) {
+    hwl_put64(bytes, hwl_rtl_counted.cycles);
+    hwl_put64(bytes + 8, hwl_rtl_counted.synapses);
+    hwl_put32(bytes + 16, LINK_LOST);
+    hwl_put32(bytes + 20, LINK_BROKEN);
+    hwl_put32(bytes + 24, hwl_rtl_counted.dropped);
+    hwl_put32(bytes + 28, HWL_CLOCK_HZ);
+}
+
+/* -- the line ------------------------------------------------------------------------------------------------------------ */
+
+/* Takes what has come, to the end of a frame at most; 1: receiver->frame is a good request. */
+static int receive(hwl_receiver *receiver) {
+    hwl_cobs *cobs = &receiver->cobs;
+    uint8_t *at = cobs->bytes + cobs->count, *end = cobs->bytes + cobs->room;
+    uint32_t symbol;
+    int good = 0;
+    while (((symbol = LINK_SYMBOL) & (SYMBOL_NONE | SYMBOL_END)) == 0) {
+        if (at < end) {
+            *at++ = (uint8_t)symbol;
+        } else {
+            cobs->dropped = 1;
+        }
+    }
+    cobs->count = (size_t)(at - cobs->bytes);
+    if ((symbol & SYMBOL_NONE) == 0) {
+        if ((symbol & SYMBOL_BAD) != 0 || cobs->dropped) {
+            receiver->dropped.cobs++;
+        } else {
+            good = hwl_receiver_check(receiver);
+        }
+        hwl_cobs_begin(cobs);
+    }
+    return good;
+}
+
+int main(void);
+
+int main(void) {
+    static hwl_device device;
+    hwl_receiver *receiver = &device.receiver;
+    hwl_device_begin(&device);
+    for (;;) {
+        if (receive(receiver)) {
+            hwl_device_answer(&device);
+        }
+        hwl_rtl_counted.dropped =
+            receiver->dropped.cobs + receiver->dropped.length + receiver->dropped.crc + receiver->dropped.type;
+        if (!hwl_device_go_on(&device)) {
+            hwl_board_idle();
+        }
+    }
+}
