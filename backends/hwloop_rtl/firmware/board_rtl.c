@@ -70,6 +70,27 @@ static int receive(hwl_receiver *receiver) {
     return good;
 }
 
+/* A slice of the run. Where the processor computes, what it takes is counted here; the neuron core counts by itself (run_core.c). */
+static int go_on(hwl_device *device) {
+#if HWL_SOFTWARE_CORE
+    static uint32_t run_id;
+    uint32_t start = SYSTEM_CLOCKS;
+    int busy;
+    if (device->run.order.id != run_id) {
+        run_id = device->run.order.id;
+        hwl_rtl_counted.cycles = 0;
+    }
+    busy = device->run.state == HWL_RUN_BUSY;
+    if (hwl_device_go_on(device) || busy) {
+        hwl_rtl_counted.cycles += SYSTEM_CLOCKS - start;
+        return 1;
+    }
+    return 0;
+#else
+    return hwl_device_go_on(device);
+#endif
+}
+
 int main(void);
 
 int main(void) {
@@ -82,7 +103,7 @@ int main(void) {
         }
         hwl_rtl_counted.dropped =
             receiver->dropped.cobs + receiver->dropped.length + receiver->dropped.crc + receiver->dropped.type;
-        if (!hwl_device_go_on(&device)) {
+        if (!go_on(&device)) {
             hwl_board_idle();
         }
     }

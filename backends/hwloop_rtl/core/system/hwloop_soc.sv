@@ -25,8 +25,9 @@ module hwloop_soc #(
     output logic        stopped,      // the processor met what is no instruction; the system starts anew
     output logic [31:0] pc
 );
-  logic rst;
+  logic rst, link_hold;
   restart the_restart (.clk, .button, .stopped, .rst);
+  assign hold_sender = link_hold || rst;
 
   // -- processor -------------------------------------------------------------------------------------------------------
   logic cpu_valid, cpu_write, cpu_ready, cpu_fault, wake, woken, sleeping;
@@ -50,7 +51,7 @@ module hwloop_soc #(
   logic valid, write;
   logic [31:0] addr, wdata;
   logic [3:0] wstrb;
-  memory_arbiter the_arbiter (
+  shared_memory the_sharing (
       .clk, .rst,
       .a_valid(to_memory), .a_write(cpu_write), .a_addr(cpu_addr), .a_wdata(cpu_wdata), .a_wstrb(cpu_wstrb), .a_ready(memory_for_cpu),
       .b_valid(core_valid), .b_write(core_write), .b_addr(core_addr), .b_wdata(core_wdata), .b_wstrb(core_wstrb), .b_ready(core_ready),
@@ -67,7 +68,7 @@ module hwloop_soc #(
   assign chosen = to_registers ? 4'd1 << cpu_addr[9:8] : 4'd0;
 
   link #(.CLOCKS(CLOCKS), .RECEIVE_LOG2(RECEIVE_LOG2)) the_link (
-      .clk, .rst, .rx, .tx, .hold(hold_sender), .reg_valid(chosen[0]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]),
+      .clk, .rst, .rx, .tx, .hold(link_hold), .reg_valid(chosen[0]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]),
       .reg_wdata(cpu_wdata), .reg_ready(link_ready), .reg_rdata(link_rdata), .there(link_there), .quiet(link_quiet)
   );
   digests #(.SHA(SHA)) the_digests (
@@ -105,7 +106,7 @@ module hwloop_soc #(
     if (NEURON_CORE != 0) begin : with_core
       // while the processor does not ask, its STATUS is looked at: bit 0 is busy
       localparam logic [7:0] STATUS = 8'h04;
-      neuron_core the_core (
+      neuron_core #(.ADDR_BITS(MEMORY_LOG2)) the_core (
           .clk, .rst, .mem_valid(core_valid), .mem_write(core_write), .mem_addr(core_addr), .mem_wdata(core_wdata),
           .mem_wstrb(core_wstrb), .mem_ready(core_ready), .mem_rdata(memory_rdata),
           .reg_valid(chosen[3]), .reg_write(cpu_write), .reg_addr(chosen[3] ? cpu_addr[7:0] : STATUS), .reg_wdata(cpu_wdata),

@@ -1,6 +1,6 @@
 // Processor and neuron core share one memory, request by request: who had it last lets the other go first. A request keeps the memory
 // until it is answered.
-module memory_arbiter (
+module shared_memory (
     input  logic        clk,
     input  logic        rst,
     input  logic        a_valid, a_write,
