@@ -43,7 +43,13 @@ def sources(core: Path = CORE) -> list[Path]:
 
 
 def built(
-    *, coverage: bool = False, core: Path = CORE, addr_bits: int = 17, fifo_bits: int = 4, dsp: int = 1, level: str = "-O2"
+    *,
+    coverage: bool = False,
+    core: Path = CORE,
+    addr_bits: int = 17,
+    fifo_bits: int = 4,
+    dsp: int = 1,
+    level: str = "-O2",
 ) -> Path:
     """The bench as a program, from the sources as they are."""
     need("verilator", "make", "c++")

@@ -51,7 +51,14 @@ def case(seed: int) -> Case:
     # the compiler's choice of forms, or all of one form
     image = write(graph) if seed % 5 == 4 else image_of(graph, "list" if seed % 4 > 1 else "dense")
     made = sample(
-        graph, image, raster, wide=seed % 3 == 0, traced=True, room=40_000, waits=WAITS[seed % len(WAITS)], seed=seed + 1
+        graph,
+        image,
+        raster,
+        wide=seed % 3 == 0,
+        traced=True,
+        room=40_000,
+        waits=WAITS[seed % len(WAITS)],
+        seed=seed + 1,
     )
     return Case(seed, graph, raster, made)
 

@@ -126,7 +126,9 @@ def records(image: bytes, state: int) -> tuple[int, ...]:
     return tuple(found) + tuple(address + 4 for address in found)
 
 
-def run(program: Path, samples: Sequence[Sample], *, coverage: Path | None = None, timeout: float = 900) -> list[Answer]:
+def run(
+    program: Path, samples: Sequence[Sample], *, coverage: Path | None = None, timeout: float = 900
+) -> list[Answer]:
     """All ``samples`` in one process."""
     with tempfile.TemporaryDirectory() as folder:
         jobs, results = Path(folder) / "jobs", Path(folder) / "results"
