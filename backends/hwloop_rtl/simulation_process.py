@@ -37,7 +37,8 @@ class Simulation:
     command : the simulation, or for tests something else
     folder : of its firmware
     seed : of its boot id and of the chance of ``stall``
-    stall : share of the clocks, 0..1, in which its memory makes whoever asks wait: for tests
+    stall : share of the clocks, 0..1, in which its memory makes whoever asks wait, for tests
+    heed : whether its line waits while the chip has no room, as one with flow control does
 
     Raises
     ------
@@ -45,12 +46,12 @@ class Simulation:
         It does not start.
     """
 
-    def __init__(self, command: tuple[str, ...], folder: Path, *, seed: int, stall: float = 0.0) -> None:
+    def __init__(self, command: tuple[str, ...], folder: Path, *, seed: int, stall: float = 0.0, heed: bool = True) -> None:
         self._owner = os.getpid()
         self._folder = Path(tempfile.mkdtemp(prefix="hwloop-rtl-"))
         self._log = self._folder / "log"
         self._line, theirs = socket.socketpair()
-        arguments = (str(theirs.fileno()), str(LINE_CLOCKS), str(seed), str(round(1000 * stall)))
+        arguments = (str(theirs.fileno()), str(LINE_CLOCKS), str(seed), str(round(1000 * stall)), str(int(heed)))
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

@@ -1,6 +1,7 @@
 // The chip, clock by clock: its line is the socket in descriptor FD, and stands still while the chip waits for a byte.
 //
-//   simulation FD CLOCKS SEED STALL   CLOCKS of a bit; SEED of the boot id and of all chance; STALL: 1/1000 chance that memory waits
+//   simulation FD CLOCKS SEED STALL HEED   CLOCKS of a bit; SEED of the boot id and of all chance; STALL: 1/1000 chance that memory
+//                                          waits; HEED 0: bytes are sent whether the chip has room or not
 //
 // SIGUSR1 presses the button: the chip starts anew. Ends when the other end of the socket does, or its parent.
 #include <fcntl.h>
@@ -128,14 +129,15 @@ struct Socket {
 }  // namespace
 
 int main(int count, char **arguments) {
-    if (count != 5) {
-        std::fprintf(stderr, "use: %s FD CLOCKS SEED STALL\n", arguments[0]);
+    if (count != 6) {
+        std::fprintf(stderr, "use: %s FD CLOCKS SEED STALL HEED\n", arguments[0]);
         return 2;
     }
     const Socket line = {std::atoi(arguments[1])};
     const int clocks = std::atoi(arguments[2]);
     uint64_t chance = std::strtoull(arguments[3], nullptr, 10) | 1u << 31;
     const uint32_t stall = static_cast<uint32_t>(std::atoi(arguments[4]));
+    const bool heed = std::atoi(arguments[5]) != 0;
     const pid_t parent = getppid();
     fcntl(line.descriptor, F_SETFL, O_NONBLOCK);
     signal(SIGUSR1, [](int) { button = 1; });
@@ -163,7 +165,7 @@ int main(int count, char **arguments) {
             line.take(sender);
         }
         for (int k = 0; k < clocks_a_look; k++) {
-            chip->rx = sender.step(clocks, chip->hold_sender);
+            chip->rx = sender.step(clocks, heed && chip->hold_sender);
             chip->button = pressed > 0;
             pressed -= pressed > 0;
             chip->stall = stall != 0 && drawn(chance) % 1000 < stall;
