@@ -46,7 +46,9 @@ class Simulation:
         It does not start.
     """
 
-    def __init__(self, command: tuple[str, ...], folder: Path, *, seed: int, stall: float = 0.0, heed: bool = True) -> None:
+    def __init__(
+        self, command: tuple[str, ...], folder: Path, *, seed: int, stall: float = 0.0, heed: bool = True
+    ) -> None:
         self._owner = os.getpid()
         self._folder = Path(tempfile.mkdtemp(prefix="hwloop-rtl-"))
         self._log = self._folder / "log"

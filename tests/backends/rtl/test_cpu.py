@@ -41,7 +41,9 @@ def done(bench: Bench, jobs: list[Job]) -> list[Outcome]:
 def examples(name: str, rng: np.random.Generator, where: tuple[int, int], count: int) -> list[tuple[Job, Outcome]]:
     found = []
     for _ in range(count):
-        first, second = (int(rng.choice(EDGES)) if rng.random() < 0.5 else int(rng.integers(0, 2**32)) for _ in range(2))
+        first, second = (
+            int(rng.choice(EDGES)) if rng.random() < 0.5 else int(rng.integers(0, 2**32)) for _ in range(2)
+        )
         if rng.random() < 0.2:
             second = first
         found.append(example(name, first, second, int(rng.integers(0, 2**20)), rng.bytes(32), where))

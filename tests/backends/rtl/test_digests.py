@@ -60,7 +60,11 @@ def prove(name: str, sources: list[Path], folder: Path, *, depth: int) -> None:
     done = subprocess.run(["yosys", "-q", "-p", script], capture_output=True, text=True, timeout=PROOF)
     assert done.returncode == 0, done.stderr
     done = subprocess.run(
-        ["yosys-smtbmc", "-s", "z3", "-t", str(depth), str(model)], capture_output=True, text=True, timeout=PROOF, cwd=folder
+        ["yosys-smtbmc", "-s", "z3", "-t", str(depth), str(model)],
+        capture_output=True,
+        text=True,
+        timeout=PROOF,
+        cwd=folder,
     )
     assert "Status: PASSED" in done.stdout, done.stdout
 
