@@ -41,11 +41,40 @@ module event_fifo #(
         end
     end
 
-`ifndef SYNTHESIS
+`ifdef FORMAL
+    // One entry, any of them, is followed from its push to its pop: nothing accepted is lost, changed, doubled or out of order.
+    (* anyconst *) logic [BITS:0] place;
+    logic             within_it, begun;
+    logic [WIDTH-1:0] followed;
+
+    initial begun = 1'b0;
+    always_ff @(posedge clk) begin
+        begun <= 1'b1;
+        assume (begun || rst);
+        assume (!pop || pop_valid);
+        if (rst) within_it <= 1'b0;
+        else if (push && !full && tail == place) begin
+            within_it   <= 1'b1;
+            followed <= push_data;
+        end else if (pop && head == place) within_it <= 1'b0;
+        if (begun && !rst) begin
+            assert (tail - head <= (BITS + 1)'(1 << BITS));
+            assert (full == (tail - head == (BITS + 1)'(1 << BITS)));
+            assert (refused == (push && full));
+            assert (within_it == (place - head < tail - head));
+            assert (!within_it || entries[place[BITS-1:0]] == followed);
+            assert (!pop_valid || head != tail);
+            assert (!pop_valid || pop_data == entries[head[BITS-1:0]]);
+            assert (!(pop && head == place) || (within_it && pop_data == followed));
+            cover (full && within_it && head == place && pop);
+        end
+    end
+`elsif SYNTHESIS
+`else
     always_ff @(posedge clk) begin
         if (!rst) begin
-            assert (!(pop && !pop_valid));
-            assert (tail - head <= (BITS + 1)'(1 << BITS));
+            a_pops_what_is_there : assert (!(pop && !pop_valid));
+            a_holds_no_more_than_it_has : assert (tail - head <= (BITS + 1)'(1 << BITS));
         end
     end
 `endif
