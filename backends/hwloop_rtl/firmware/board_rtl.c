@@ -15,9 +15,19 @@ hwl_rtl_counts hwl_rtl_counted;
 
 uint32_t hwl_board_milliseconds(void) { return SYSTEM_MILLISECONDS; }
 
+/* Clocks since the start: of the whole milliseconds, and of the one that has begun. */
+static uint32_t clocks(void) {
+    uint32_t before, left;
+    do {
+        before = SYSTEM_MILLISECONDS;
+        left = SYSTEM_LEFT;
+    } while (SYSTEM_MILLISECONDS != before);
+    return (before + 1u) * (HWL_CLOCK_HZ / 1000u) - left;
+}
+
 /* What the simulation gave, beside the clock at which the first frame came. */
 uint32_t hwl_board_boot_id(void) {
-    uint32_t id = SYSTEM_SEED ^ SYSTEM_CLOCKS << 7 ^ SYSTEM_CLOCKS;
+    uint32_t id = SYSTEM_SEED ^ clocks() << 7 ^ SYSTEM_LEFT;
     id = (id ^ id >> 16) * 0x85EBCA6Bu;
     id = (id ^ id >> 13) * 0xC2B2AE35u;
     return id ^ id >> 16;
@@ -37,8 +47,8 @@ void hwl_board_write(const uint8_t *bytes, size_t count) {
 void hwl_board_counters(uint8_t bytes[HWL_COUNTER_BYTES]) {
     hwl_put64(bytes, hwl_rtl_counted.cycles);
     hwl_put64(bytes + 8, hwl_rtl_counted.synapses);
-    hwl_put32(bytes + 16, LINK_LOST);
-    hwl_put32(bytes + 20, LINK_BROKEN);
+    hwl_put32(bytes + 16, LINK_COUNTS & 0xFFu);
+    hwl_put32(bytes + 20, LINK_COUNTS >> 8);
     hwl_put32(bytes + 24, hwl_rtl_counted.dropped);
     hwl_put32(bytes + 28, HWL_CLOCK_HZ);
 }
@@ -74,7 +84,7 @@ static int receive(hwl_receiver *receiver) {
 static int go_on(hwl_device *device) {
 #if HWL_SOFTWARE_CORE
     static uint32_t run_id;
-    uint32_t start = SYSTEM_CLOCKS;
+    uint32_t start = clocks();
     int busy;
     if (device->run.order.id != run_id) {
         run_id = device->run.order.id;
@@ -82,7 +92,7 @@ static int go_on(hwl_device *device) {
     }
     busy = device->run.state == HWL_RUN_BUSY;
     if (hwl_device_go_on(device) || busy) {
-        hwl_rtl_counted.cycles += SYSTEM_CLOCKS - start;
+        hwl_rtl_counted.cycles += clocks() - start;
         return 1;
     }
     return 0;

@@ -3,7 +3,11 @@
 // FETCH asks memory for the instruction, EXECUTE does it, MEMORY moves a word for a load or store. WFI waits for `wake`. What is no
 // instruction, an access that is not aligned or that memory refuses (`mem_fault`), ECALL and EBREAK end in STOPPED: the system
 // then starts anew (see restart.sv). FENCE does nothing: there is one memory and no cache.
-module cpu (
+module cpu #(
+    parameter logic [31:0] START = 32'd0,  // address of the first instruction
+    parameter integer PC_BITS = 32,        // of an address of an instruction: beyond them there is none
+    parameter BARREL = 1                   // shifts in no time, or place by place: see shifter.sv
+) (
     input  logic        clk,
     input  logic        rst,
     output logic        mem_valid,
@@ -26,7 +30,7 @@ module cpu (
   localparam logic [31:0] WFI = 32'h10500073;
 
   logic [1:0] state;
-  logic [31:0] instruction, address;
+  logic [31:0] instruction;
   logic [4:0] opcode;
   logic [2:0] funct3;
   assign opcode = instruction[6:2];
@@ -35,9 +39,14 @@ module cpu (
   // -- what the instruction works on ---------------------------------------------------------------------------------
   logic [31:0] first, second, number, result, sum, to_memory, loaded, value;
   logic [3:0] strobes;
-  logic equal, less, below, misaligned, writes;
-  logic by_register;
+  logic equal, less, below, misaligned, writes, shifts, shifted;
+  logic by_register, computes, subtract;
+  logic [31:0] operand, onto;
   assign by_register = opcode == OP || opcode == BRANCH;
+  assign computes = opcode == OP || opcode == OP_IMM;
+  assign operand = by_register ? second : number;
+  assign subtract = opcode == BRANCH || (opcode == OP && instruction[30]) || (computes && funct3[2:1] == 2'b01);
+  assign shifts = computes && funct3[1:0] == 2'b01;
 
   registers the_registers (
       .clk, .first, .second, .value, .writes,
@@ -49,14 +58,17 @@ module cpu (
   immediate the_immediate (.instruction, .value(number));
   alu the_alu (
       .a(first),
-      .b(by_register ? second : number),
+      .b(operand),
       .operation(funct3),
-      .alternate(instruction[30] && (opcode == OP || funct3 == 3'd5)),
-      .result, .sum, .equal, .less, .below
+      .subtract, .result, .sum, .equal, .less, .below
+  );
+  shifter #(.BARREL(BARREL)) the_shifter (
+      .clk, .rst, .valid(state == EXECUTE && shifts), .from(first), .places(operand[4:0]), .left(!funct3[2]), .signs(instruction[30]),
+      .ready(shifted), .onto
   );
   lanes the_lanes (
       .width(funct3),
-      .place(state == MEMORY ? address[1:0] : sum[1:0]),
+      .place(sum[1:0]),
       .stored(second),
       .from_memory(mem_rdata),
       .to_memory, .strobes, .loaded, .misaligned
@@ -65,7 +77,7 @@ module cpu (
   // -- where it goes on ----------------------------------------------------------------------------------------------
   logic [31:0] after, aside, next;
   logic taken, jumps;
-  assign after = {pc[31:2] + 30'd1, 2'b00};
+  assign after = 32'({pc[PC_BITS-1:2] + 1'b1, 2'b00});
   assign aside = pc + number;
   always_comb begin
     case (funct3[2:1])
@@ -81,7 +93,7 @@ module cpu (
   end
 
   // -- what may be done ----------------------------------------------------------------------------------------------
-  logic known, waits, allowed;
+  logic known, waits, allowed, reached;
   always_comb begin
     case (opcode)
       LUI, AUIPC, JAL, FENCE: known = 1'b1;
@@ -95,17 +107,18 @@ module cpu (
       SYSTEM: known = instruction == WFI;
       default: known = 1'b0;
     endcase
-    allowed = known && instruction[1:0] == 2'b11 && next[1:0] == 2'b00;
-    waits = opcode == SYSTEM && allowed && !wake;
+    reached = PC_BITS == 32 || (next >> PC_BITS) == 32'd0;
+    allowed = known && instruction[1:0] == 2'b11 && next[1:0] == 2'b00 && reached;
+    waits = (opcode == SYSTEM && !wake) || (shifts && !shifted);
   end
 
   // -- one instruction after the other -------------------------------------------------------------------------------
-  assign sleeping = state == EXECUTE && waits;
+  assign sleeping = state == EXECUTE && opcode == SYSTEM && allowed && !wake;
   assign woken = state == EXECUTE && opcode == SYSTEM && wake;
   assign stopped = state == STOPPED;
   assign mem_valid = state == FETCH || state == MEMORY;
   assign mem_write = state == MEMORY && opcode == STORE;
-  assign mem_addr = state == MEMORY ? {address[31:2], 2'b00} : pc;
+  assign mem_addr = state == MEMORY ? {sum[31:2], 2'b00} : pc;  // the operands stay what they were
   assign mem_wdata = to_memory;
   assign mem_wstrb = mem_write ? strobes : 4'd0;
 
@@ -120,9 +133,9 @@ module cpu (
         LUI: value = number;
         AUIPC: value = aside;
         JAL, JALR: value = after;
-        default: value = result;
+        default: value = shifts ? onto : result;
       endcase
-      writes = state == EXECUTE && allowed &&
+      writes = state == EXECUTE && allowed && !waits &&
           (opcode == LUI || opcode == AUIPC || opcode == JAL || opcode == JALR || opcode == OP || opcode == OP_IMM);
     end
   end
@@ -130,7 +143,7 @@ module cpu (
   always_ff @(posedge clk) begin
     if (rst) begin
       state <= FETCH;
-      pc <= 32'd0;
+      pc <= 32'(START[PC_BITS-1:0]);
     end else begin
       case (state)
         FETCH:
@@ -139,14 +152,12 @@ module cpu (
           instruction <= mem_rdata;
           state <= EXECUTE;
         end
-        EXECUTE: begin
-          address <= sum;
-          if (!allowed) state <= STOPPED;
-          else if (opcode == LOAD || opcode == STORE) state <= MEMORY;
-          else if (!waits) begin
-            pc <= next;
-            state <= FETCH;
-          end
+        EXECUTE:
+        if (!allowed) state <= STOPPED;
+        else if (opcode == LOAD || opcode == STORE) state <= MEMORY;
+        else if (!waits) begin
+          pc <= 32'(next[PC_BITS-1:0]);
+          state <= FETCH;
         end
         MEMORY:
         if (mem_fault) state <= STOPPED;

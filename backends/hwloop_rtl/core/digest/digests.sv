@@ -6,7 +6,8 @@
 //   14 SHA_WORD   write: the next word of the message, its bytes as they stand in memory
 //   20..3C SHA    read: the digest, bytes as they belong into memory; zeros where SHA is 0 and firmware computes it
 module digests #(
-    parameter SHA = 1
+    parameter SHA = 1,
+    parameter integer CRC_BITS = 8  // of the CRC a clock
 ) (
     input  logic        clk,
     input  logic        rst,
@@ -17,15 +18,16 @@ module digests #(
     output logic        reg_ready,
     output logic [31:0] reg_rdata
 );
-  logic writes, crc_busy, sha_busy;
+  logic gives, writes, crc_ready, sha_busy;
   logic [31:0] crc, word;
   logic [255:0] hash;
-  assign writes = reg_valid && reg_write && reg_ready;
-  assign reg_ready = !crc_busy && !sha_busy;
+  assign gives = reg_valid && reg_write;
+  assign writes = gives && reg_ready;
+  assign reg_ready = crc_ready && !sha_busy;
 
-  crc32 the_crc (
-      .clk, .rst, .set(writes && reg_addr == 8'h00), .put_byte(writes && reg_addr == 8'h04), .put_word(writes && reg_addr == 8'h08),
-      .data(reg_wdata), .busy(crc_busy), .value(crc)
+  crc32 #(.BITS(CRC_BITS)) the_crc (
+      .clk, .rst, .set(gives && reg_addr == 8'h00), .put_byte(gives && reg_addr == 8'h04), .put_word(gives && reg_addr == 8'h08),
+      .data(reg_wdata), .ready(crc_ready), .value(crc)
   );
   generate
     if (SHA != 0) begin : with_sha

@@ -14,7 +14,7 @@ module cobs_encoder (
   localparam logic [1:0] FILL = 0, CODE = 1, BLOCK = 2, END = 3;
   localparam logic [7:0] LONGEST = 8'hFF;
   logic [1:0] state;
-  logic [7:0] block[0:255];
+  (* no_rw_check *) logic [7:0] block[0:255];
   logic [7:0] filled, sent, kept;
   logic last, accepts;
   assign ready = state == FILL;
@@ -25,7 +25,7 @@ module cobs_encoder (
   end
   // the byte that is sent next is read while the one before it goes out
   always_ff @(posedge clk) begin
-    if (out_ready || state == FILL) kept <= block[state == BLOCK ? sent + 8'd1 : 8'd0];
+    if (out_ready) kept <= block[state == BLOCK ? sent + 8'd1 : 8'd0];
   end
 
   assign out_valid = state != FILL;

@@ -2,8 +2,8 @@
 //   00 SYMBOL  read: bit 31 nothing there, bit 9 the frame broke off, bit 8 end of a frame, bits 7:0 a byte of it; reading takes it
 //   04 BYTE    write: a byte of a frame that is sent; waits while there is no room
 //   08 FINISH  write: the frame is whole
-//   0C LOST    read: bytes that came while the FIFO was full. Where the sender heeds `hold` there are none
-//   10 BROKEN  read: bytes without a stop bit
+//   0C COUNTS  read: bits 7:0 bytes that came while the FIFO was full (where the sender heeds `hold` there are none), 15:8 bytes
+//              without a stop bit; 255: so many or more
 module link #(
     parameter integer CLOCKS = 4,          // of a bit
     parameter integer RECEIVE_LOG2 = 11    // room for all frames that may be on their way: window x the longest one
@@ -22,13 +22,13 @@ module link #(
     output logic        there,             // a symbol
     output logic        quiet              // nothing is on its way, in either direction
 );
-  localparam logic [7:0] SYMBOL = 8'h00, BYTE = 8'h04, FINISH = 8'h08, LOST = 8'h0C, BROKEN = 8'h10;
+  localparam logic [7:0] SYMBOL = 8'h00, BYTE = 8'h04, FINISH = 8'h08, COUNTS = 8'h0C;
 
   // -- from the line ---------------------------------------------------------------------------------------------------
   logic came, broken, full, waiting, decodes, ends, bad, take, receiver_quiet;
   logic [7:0] came_data, waiting_data, symbol;
   logic [RECEIVE_LOG2:0] kept;
-  logic [31:0] lost_count, broken_count;
+  logic [7:0] lost_count, broken_count;  // stay at the highest number there is
   uart_receiver #(.CLOCKS(CLOCKS)) the_receiver (
       .clk, .rst, .rx, .valid(came), .data(came_data), .broken, .quiet(receiver_quiet)
   );
@@ -43,11 +43,11 @@ module link #(
 
   always_ff @(posedge clk) begin
     if (rst) begin
-      lost_count   <= 32'd0;
-      broken_count <= 32'd0;
+      lost_count   <= 8'd0;
+      broken_count <= 8'd0;
     end else begin
-      if (came && full) lost_count <= lost_count + 32'd1;
-      if (broken) broken_count <= broken_count + 32'd1;
+      if (came && full && !(&lost_count)) lost_count <= lost_count + 8'd1;
+      if (broken && !(&broken_count)) broken_count <= broken_count + 8'd1;
     end
   end
 
@@ -75,15 +75,18 @@ module link #(
   always_comb begin
     case (reg_addr)
       SYMBOL: reg_rdata = {!there, 21'd0, bad && there, ends && there, symbol};
-      LOST: reg_rdata = lost_count;
-      BROKEN: reg_rdata = broken_count;
+      COUNTS: reg_rdata = {16'd0, broken_count, lost_count};
       default: reg_rdata = 32'd0;
     endcase
   end
 
 `ifdef ASSERTIONS
+  logic was_lost;
+  logic [7:0] lost_before;
   always_ff @(posedge clk) begin
-    if (!rst) a_byte_that_does_not_fit_is_counted : assert (!(came && full) || lost_count != 32'hFFFFFFFF);
+    was_lost <= !rst && came && full;
+    lost_before <= lost_count;
+    if (!rst && was_lost) a_byte_that_does_not_fit_is_counted : assert (lost_count != lost_before || &lost_before);
   end
 `endif
 endmodule

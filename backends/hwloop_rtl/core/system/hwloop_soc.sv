@@ -1,9 +1,9 @@
 // The whole chip: processor, link, digests, timer and neuron core around one memory. docs/rtl.md draws it.
 //
 //   00000000 memory, 2^MEMORY_LOG2 bytes: firmware, program, events, working memory
-//   80000000 link, 80000100 digests, 80000200 system, 80000300 neuron core
+//   80000000 link, 80000100 digests, 80000200 system, 80000300 neuron core; where BOOT is 1, boot behind the memory
 //
-// Registers of the system: 00 MILLISECONDS, 04 CLOCKS, 08 SEED of the boot id, 0C BUILT (bits 7:0 MEMORY_LOG2, bit 8 SHA, bit 9 neuron core).
+// Registers of the system: 00 MILLISECONDS, 04 LEFT (clocks to the next one), 08 SEED of the boot id.
 module hwloop_soc #(
     parameter integer MEMORY_LOG2 = 16,
     parameter integer CLOCKS = 4,          // of a bit on the line
@@ -11,6 +11,8 @@ module hwloop_soc #(
     parameter integer HZ = 12000000,
     parameter SHA = 1,
     parameter NEURON_CORE = 1,
+    parameter FAST = 1,                    // 1: shifts and CRC at once; 0: bit by bit, in fewer cells
+    parameter BOOT = 0,                    // 1: firmware comes from a serial flash; 0: it stands in memory from the start
     parameter FIRMWARE = "firmware.hex"
 ) (
     input  logic        clk,
@@ -23,7 +25,11 @@ module hwloop_soc #(
     output logic        idle,         // nothing to do before a byte comes
     output logic        busy,         // the neuron core runs
     output logic        stopped,      // the processor met what is no instruction; the system starts anew
-    output logic [31:0] pc
+    output logic [31:0] pc,
+    output logic        flash_select_n,
+    output logic        flash_clock,
+    output logic        flash_out,
+    input  logic        flash_in
 );
   logic rst, link_hold;
   restart the_restart (.clk, .button, .stopped, .rst);
@@ -33,16 +39,17 @@ module hwloop_soc #(
   logic cpu_valid, cpu_write, cpu_ready, cpu_fault, wake, woken, sleeping;
   logic [31:0] cpu_addr, cpu_wdata, cpu_rdata;
   logic [3:0] cpu_wstrb;
-  cpu the_cpu (
+  cpu #(.START(BOOT != 0 ? 32'd1 << MEMORY_LOG2 : 32'd0), .PC_BITS(MEMORY_LOG2 + 1), .BARREL(FAST)) the_cpu (
       .clk, .rst, .mem_valid(cpu_valid), .mem_write(cpu_write), .mem_addr(cpu_addr), .mem_wdata(cpu_wdata), .mem_wstrb(cpu_wstrb),
       .mem_ready(cpu_ready), .mem_rdata(cpu_rdata), .mem_fault(cpu_fault), .wake, .woken, .sleeping, .stopped, .pc
   );
 
   // what the processor asks for: memory or registers; words alone of these, and nothing where nothing is
-  logic to_memory, to_registers;
+  logic to_memory, to_registers, to_boot;
   assign to_memory = cpu_valid && cpu_addr[31:MEMORY_LOG2] == '0;
   assign to_registers = cpu_valid && cpu_addr[31:10] == 22'h200000;
-  assign cpu_fault = cpu_valid && !to_memory && !to_registers;
+  assign to_boot = BOOT != 0 && cpu_valid && cpu_addr[31:10] == 22'd1 << (MEMORY_LOG2 - 10);
+  assign cpu_fault = cpu_valid && !to_memory && !to_registers && !to_boot;
 
   // -- memory ----------------------------------------------------------------------------------------------------------
   logic core_valid, core_write, core_ready, memory_ready, memory_for_cpu;
@@ -71,26 +78,27 @@ module hwloop_soc #(
       .clk, .rst, .rx, .tx, .hold(link_hold), .reg_valid(chosen[0]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]),
       .reg_wdata(cpu_wdata), .reg_ready(link_ready), .reg_rdata(link_rdata), .there(link_there), .quiet(link_quiet)
   );
-  digests #(.SHA(SHA)) the_digests (
+  digests #(.SHA(SHA), .CRC_BITS(FAST != 0 ? 8 : 1)) the_digests (
       .clk, .rst, .reg_valid(chosen[1]), .reg_write(cpu_write), .reg_addr(cpu_addr[7:0]), .reg_wdata(cpu_wdata),
       .reg_ready(digests_ready), .reg_rdata(digests_rdata)
   );
 
   logic passed;
-  logic [31:0] milliseconds, clocks;
-  timer #(.HZ(HZ)) the_timer (.clk, .rst, .passed, .milliseconds, .clocks);
+  logic [31:0] milliseconds;
+  logic [15:0] left;
+  timer #(.HZ(HZ)) the_timer (.clk, .rst, .passed, .milliseconds, .left);
   always_comb begin
     case (cpu_addr[3:2])
       2'd0: system_rdata = milliseconds;
-      2'd1: system_rdata = clocks;
-      2'd2: system_rdata = seed;
-      default: system_rdata = {22'd0, 1'(NEURON_CORE != 0), 1'(SHA != 0), 8'(MEMORY_LOG2)};
+      2'd1: system_rdata = {16'd0, left};
+      default: system_rdata = seed;
     endcase
   end
 
   always_comb begin
     cpu_ready = memory_for_cpu;
     cpu_rdata = memory_rdata;
+    if (to_boot) {cpu_ready, cpu_rdata} = {boot_ready, boot_rdata};
     if (to_registers) begin
       case (cpu_addr[9:8])
         2'd0: {cpu_ready, cpu_rdata} = {link_ready, link_rdata};
@@ -119,6 +127,20 @@ module hwloop_soc #(
     end else begin : without_core
       assign {core_valid, core_write, core_addr, core_wdata, core_wstrb, core_rdata} = '0;
       assign busy = 1'b0;
+    end
+  endgenerate
+
+  // -- boot ------------------------------------------------------------------------------------------------------------
+  logic boot_ready;
+  logic [31:0] boot_rdata;
+  generate
+    if (BOOT != 0) begin : with_boot
+      boot the_boot (
+          .clk, .rst, .reg_valid(to_boot), .reg_write(cpu_write), .reg_addr(cpu_addr[9:0]), .reg_wdata(cpu_wdata),
+          .reg_ready(boot_ready), .reg_rdata(boot_rdata), .flash_select_n, .flash_clock, .flash_out, .flash_in
+      );
+    end else begin : without_boot
+      assign {boot_ready, boot_rdata, flash_select_n, flash_clock, flash_out} = {1'b1, 32'd0, 3'b100};
     end
   endgenerate
 
