@@ -36,10 +36,11 @@ module neuron_core #(
     core_registers #(.ADDR_BITS(ADDR_BITS), .FIFO_BITS(FIFO_BITS), .DSP(DSP)) registers (.*);
 
     // -- the sequence -----------------------------------------------------------------------------------------------------------
-    logic population_word, projection_word, entry_there, update_start, fill_start, fill_zeros, update_done, walk_start, clear_start;
+    logic population_word, projection_word, entry_there, update_start, fill_start, fill_zeros, update_done, walk_start, clear_start, updating;
     logic walk_done, shifts_right, input_start, list_start, unit_valid, units_ended, unit_next, end_tick, fifo_empty;
     logic [3:0] entry_word;
-    logic [6:0] depth, row, stride, fill_column, own_depth;
+    logic [6:0] depth, row, stride, own_depth;
+    logic [6:0] fill_column;
     logic [Places-1:0] entry_place, n, records, sums, records_end;
     logic [31:0] unit;
 
@@ -54,15 +55,15 @@ module neuron_core #(
     );
 
     // -- populations ------------------------------------------------------------------------------------------------------------
-    logic spike_push, spike_full, wraps_valid, add_done, upd_product, upd_negative, product_done, product_was_negative;
+    logic spike_push, spike_full, wraps_valid, add_done, upd_product, product_done;
     logic [Places-2:0] spike, wraps;
-    logic [31:0] upd_a, product_kept;
+    logic [31:0] product_kept;
     logic [12:0] upd_keep;
 
     population_updater #(.ADDR_BITS(ADDR_BITS)) updater (
         .rst(quiet), .entry_valid(population_word), .entry_word(entry_word[2:0]), .start_update(update_start),
-        .start_fill(fill_start), .column(fill_column), .no_array(fill_zeros), .done(update_done), .wraps_done(add_done),
-        .product_start(upd_product), .product_negative(upd_negative), .product_a(upd_a), .product_keep(upd_keep),
+        .start_fill(fill_start), .column(fill_column), .done(update_done), .wraps_done(add_done),
+        .product_start(upd_product), .product_keep(upd_keep),
         .mem_valid(upd_valid), .mem_write(upd_write), .mem_addr(upd_addr), .mem_wdata(upd_wdata), .mem_ack(main_ack && upd_valid),
         .*
     );
@@ -70,7 +71,7 @@ module neuron_core #(
     // -- projections ------------------------------------------------------------------------------------------------------------
     logic wlk_product, wlk_add, wlk_subtract;
     logic [ADDR_BITS-1:0] wlk_a, product;
-    logic [Places-1:0] wlk_b, wlk_place;
+    logic [Places-1:0] wlk_b, wlk_c, wlk_place;
     logic [31:0] wlk_value;
 
     spike_source #(.ADDR_BITS(ADDR_BITS)) source (
@@ -81,16 +82,15 @@ module neuron_core #(
 
     synapse_walker #(.ADDR_BITS(ADDR_BITS)) walker (
         .rst(quiet), .entry_valid(projection_word), .start(walk_start), .start_clear(clear_start), .done(walk_done),
-        .unit_ended(units_ended), .product_start(wlk_product), .product_a(wlk_a), .product_b(wlk_b), .add_valid(wlk_add),
+        .unit_ended(units_ended), .product_start(wlk_product), .product_a(wlk_a), .product_b(wlk_b), .product_c(wlk_c), .add_valid(wlk_add),
         .add_addr(wlk_place), .add_value(wlk_value), .add_subtract(wlk_subtract), .mem_valid(wlk_valid), .mem_write(wlk_write),
         .mem_addr(wlk_addr), .mem_ack(main_ack && wlk_valid), .*
     );
 
     // -- what both use ------------------------------------------------------------------------------------------------------------
-    keep_multiplier #(.ADDR_BITS(ADDR_BITS), .DSP(DSP)) multiplier (
-        .rst(quiet), .start(upd_product || wlk_product), .keeping(upd_product), .negative(upd_product && upd_negative),
-        .a(upd_product ? upd_a : 32'(wlk_a)), .b(upd_product ? BBits'(upd_keep) : BBits'(wlk_b)), .done(product_done),
-        .was_negative(product_was_negative), .kept(product_kept), .*
+    multiplier #(.ADDR_BITS(ADDR_BITS), .DSP(DSP)) products (
+        .rst(quiet), .start(upd_product || wlk_product), .keeping(updating), .a(updating ? mem_rdata : 32'(wlk_a)),
+        .b(updating ? BBits'(upd_keep) : BBits'(wlk_b)), .c(wlk_c), .done(product_done), .kept(product_kept), .*
     );
 
     accumulator #(.ADDR_BITS(ADDR_BITS)) adder (

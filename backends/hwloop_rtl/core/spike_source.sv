@@ -68,7 +68,7 @@ module spike_source #(
         if (start_input) from_list <= 1'b0;
         if (start_list) begin
             from_list <= 1'b1;
-            entry     <= records + (ADDR_BITS - 2)'(2);
+            entry     <= records;
             apart     <= stride;
         end
         if (mem_ack) begin

@@ -32,6 +32,7 @@ module synapse_walker #(
     output logic                 product_start,
     output logic [ADDR_BITS-1:0] product_a,
     output logic [ADDR_BITS-3:0] product_b,
+    output logic [ADDR_BITS-3:0] product_c,
     input  logic                 product_done,
     input  logic [ADDR_BITS-1:0] product,
     // what is added where
@@ -47,20 +48,23 @@ module synapse_walker #(
     input  logic                 mem_ack,
     input  logic [         31:0] mem_rdata
 );
-    typedef enum logic [3:0] {
-        IDLE, TAKE, RANGE, ROW_OF_WEIGHTS, FROM, TO, WEIGHTS, DELAYS, TARGETS, TARGET, PLACE, ADD, SUM, SHIFT, ADD_SUM, CLEAR_SUM
+    typedef enum logic [4:0] {
+        IDLE, TAKE, RANGE, FIRST, AGAIN, BEHIND, FROM, TO, ANY, WEIGHTS, DELAYS, TARGETS, TARGET, PLACE, ADD, SUMS, ALL_SUMS, SUM, SHIFT,
+        ADD_SUM, CLEAR_SUM
     } state_t;
-    state_t state;
+    state_t state, next_state;
 
     localparam int Places = ADDR_BITS - 2;
 
-    // -- the entry ------------------------------------------------------------------------------------------------------------
-    logic [       31:0] start_unit;
+    // -- the entry: where its arrays are, in block RAM ----------------------------------------------------------------------------
+    logic [         31:0] start_unit;
     logic [ADDR_BITS-1:0] size;
-    logic [        4:0] exponent;  // with its sign
-    logic [        1:0] code;
-    logic               listed, has_delays, wide;
-    logic [ Places-1:0] weights, delays, pointers, targets;
+    logic [          4:0] exponent;  // with its sign
+    logic [          1:0] code;
+    logic                 listed, has_delays, wide;
+    logic [   Places-1:0] fields[16];
+    logic [   Places-1:0] field;
+    logic [          3:0] wanted;
 
     assign shifts_right = exponent[4];
     generate
@@ -71,6 +75,20 @@ module synapse_walker #(
         end
     endgenerate
 
+    always_comb begin
+        case (next_state)
+            DELAYS: wanted = 4'd8;
+            FROM, TO: wanted = 4'd9;
+            TARGETS: wanted = 4'd10;
+            default: wanted = 4'd7;
+        endcase
+    end
+
+    always_ff @(posedge clk) begin
+        if (entry_valid) fields[entry_word] <= entry_place;
+        field <= fields[wanted];
+    end
+
     always_ff @(posedge clk) begin
         if (entry_valid) begin
             case (entry_word)
@@ -78,45 +96,34 @@ module synapse_walker #(
                 4'd2: size <= mem_rdata[ADDR_BITS-1:0];
                 4'd4: exponent <= {mem_rdata[31], mem_rdata[3:0]};
                 4'd5: own_depth <= mem_rdata[6:0];
-                4'd6: begin
-                    code   <= mem_rdata[1:0];
-                    listed <= mem_rdata[8];
-                end
-                4'd7: weights <= entry_place;
-                4'd8: begin
-                    delays     <= entry_place;
-                    has_delays <= entry_there;
-                end
-                4'd9: pointers <= entry_place;
-                4'd10: targets <= entry_place;
+                4'd6: {listed, code} <= {mem_rdata[8], mem_rdata[1:0]};
+                4'd8: has_delays <= entry_there;
                 default: ;
             endcase
         end
     end
 
     // -- places ---------------------------------------------------------------------------------------------------------------
-    logic [ADDR_BITS-1:0] place;     // of the unit in the projection
-    logic                 outside;
-    logic [ADDR_BITS-1:0] synapse;   // number of the one that is looked at; the word of the sums
-    logic [ADDR_BITS-1:0] left;
-    logic [   Places-1:0] ring;      // of the target, or its sums
-    logic [          6:0] late;      // place in there
+    logic [ADDR_BITS-1:0] place;               // of the unit in the projection
+    logic [ADDR_BITS-1:0] synapse, following;  // number of the one that is looked at; the word of the sums
+    logic [ADDR_BITS-1:0] behind;              // number of the one behind the last
+    logic [   Places-1:0] ring, begins;        // of the target, or its sums
+    logic [          6:0] apart;               // words from one target's to the next one's
     logic [         32:0] difference;
-    logic                 clearing, more, is_ours;
-    logic [          6:0] late_count;  // of the sums of one target, from 1
-    logic [          6:0] apart;     // words from one target's to the next one's
-    logic [   Places-1:0] begins;
+    logic                 outside, is_ours, more, clearing, closing;
 
     assign difference = {1'b0, unit} - {1'b0, start_unit};
-    assign is_ours     = !outside && place < size;
-    assign apart      = shifts_right ? own_depth : stride;
-    assign begins     = shifts_right ? sums : records + Places'(3);
-    assign more       = left != 1;
+    assign is_ours    = !outside && place < size;
+    assign closing    = state == ALL_SUMS || state == SUM || state == ADD_SUM || state == CLEAR_SUM;
+    assign apart      = shifts_right && !closing ? own_depth : stride;
+    assign begins     = shifts_right && !closing ? sums : records;
+    // before the first one: whether there is any
+    assign following  = synapse + ADDR_BITS'(state != ANY);
+    assign more       = following != behind;
 
     // -- bytes of weights and delays, four synapses each; targets, two or one --------------------------------------------------
     logic [31:0] four_weights, four_delays, two_targets;
     logic [ 7:0] weight, delay;
-    logic [ADDR_BITS-1:0] following;
     logic        crosses_word, crosses_half;
 
     always_comb begin
@@ -127,143 +134,124 @@ module synapse_walker #(
             default: {weight, delay} = {four_weights[31:24], four_delays[31:24]};
         endcase
     end
-    assign following    = synapse + 1'b1;
     assign crosses_word = following[1:0] == 0;
     assign crosses_half = wide || !following[0];
 
-    // -- the weight -------------------------------------------------------------------------------------------------------------
+    // -- the weight, and a sum that is shifted right ------------------------------------------------------------------------------
     logic [16:0] magnitude, shifted;
-    logic [31:0] value;  // a sum that is shifted right
-    logic [ 2:0] shift_left;
+    logic [31:0] value;
     logic [ 3:0] right;
 
-    assign magnitude  = code == 2'd0 ? {{8{weight[7]}}, weight, 1'b0} : {9'b0, weight};
-    assign shift_left = shifts_right ? 3'd0 : exponent[2:0];
-    assign shifted    = magnitude << shift_left;
+    assign magnitude = code == 2'd0 ? {{8{weight[7]}}, weight, 1'b0} : {9'b0, weight};
+    assign shifted   = magnitude << (shifts_right ? 3'd0 : exponent[2:0]);
 
-    // -- the ring: `late` ticks beyond its first row ------------------------------------------------------------------------------
-    logic [6:0] beyond, around, delay_row, next_row;
-    assign beyond    = row + (state == PLACE ? {1'b0, delay[5:0]} : 7'd0);
+    // -- the place in the ring: `late` ticks beyond the row that comes next; in sums simply the delay --------------------------------
+    logic [6:0] late, late_sum, beyond, around, in_ring;
+    logic       last_late;
+    assign beyond    = row + (closing || state == SHIFT ? late_sum : state == PLACE ? {1'b0, delay[5:0]} : 7'd0);
     assign around    = beyond - depth;
-    assign delay_row = beyond >= depth ? around : beyond;
-    assign next_row  = late + 7'd1 == depth ? 7'd0 : late + 7'd1;
+    assign in_ring   = around[6] ? beyond : around;
+    assign last_late = late_sum + 7'd1 == own_depth;
 
     // -- requests -------------------------------------------------------------------------------------------------------------
-    logic [Places-1:0] from, offset;
+    logic [Places-1:0] from, offset, address;
+    logic              one_more;
     always_comb begin
-        mem_valid = 1'b1;
-        mem_write = 1'b0;
-        from      = sums;
-        offset    = synapse[Places-1:0];
+        from = field;
         case (state)
-            FROM, TO: {from, offset} = {pointers, place[Places-1:0]};
-            WEIGHTS: {from, offset} = {weights, synapse[ADDR_BITS-1:2]};
-            DELAYS: {from, offset} = {delays, synapse[ADDR_BITS-1:2]};
-            TARGETS: {from, offset} = {targets, wide ? synapse[Places-1:0] : synapse[ADDR_BITS-2:1]};
-            SUM: ;
-            CLEAR_SUM: mem_write = 1'b1;
-            ADD, ADD_SUM: begin
-                mem_valid = 1'b0;
-                {from, offset} = {ring, Places'(late)};
-            end
-            default: mem_valid = 1'b0;
+            FROM, TO: offset = place[Places-1:0];
+            TARGETS: offset = wide ? synapse[Places-1:0] : synapse[ADDR_BITS-2:1];
+            SUM, CLEAR_SUM: {from, offset} = {sums, synapse[Places-1:0]};
+            ADD, ADD_SUM: {from, offset} = {ring, Places'(late)};
+            default: offset = synapse[ADDR_BITS-1:2];
         endcase
     end
-    logic [Places-1:0] address;
-    assign address  = from + offset;
-    assign mem_addr = mem_valid ? address : '0;
+    // behind the pointer that is looked up; behind the list of spikes in a record
+    assign one_more  = state == TO || (state == ADD && !shifts_right) || state == ADD_SUM;
+    assign address   = from + offset + Places'(one_more);
+    assign mem_valid = state == FROM || state == TO || state == WEIGHTS || state == DELAYS || state == TARGETS || state == SUM
+                     || state == CLEAR_SUM;
+    assign mem_write = state == CLEAR_SUM;
+    assign mem_addr  = mem_valid ? address : '0;
 
     assign add_valid    = (state == ADD && weight != 0) || state == ADD_SUM;
     assign add_addr     = address;
     assign add_value    = state == ADD ? {{15{shifted[16]}}, shifted} : value;
     assign add_subtract = state == ADD && code == 2'd2;
 
-    assign product_start = (state == RANGE && is_ours && !listed) || state == TARGET;
-    assign product_a     = state == RANGE ? place
+    // dense: place n and place n + n; list: the target's place; sums: all of them
+    assign product_start = (state == RANGE && is_ours && !listed) || state == AGAIN || state == TARGET
+                         || state == SUMS;
+    assign product_a     = state != TARGET ? place
                          : ADDR_BITS'(wide ? two_targets : {16'b0, synapse[0] ? two_targets[31:16] : two_targets[15:0]});
-    assign product_b     = state == RANGE ? n : Places'(apart);
+    assign product_b     = state == RANGE || state == AGAIN ? n : Places'(apart);
+    assign product_c     = state == TARGET || state == PLACE ? begins : state == AGAIN || state == BEHIND ? n : '0;
 
     // -- the order of things ----------------------------------------------------------------------------------------------------
-    logic step, sum_step, last_sum;
+    logic step, sum_step;
     assign step      = state == ADD && (weight == 0 || add_done);
     assign walked    = step;
-    assign sum_step  = (state == SUM && mem_ack && mem_rdata == 0) || (state == CLEAR_SUM && mem_ack);
-    assign last_sum  = late_count == own_depth && left == 1;
-    assign unit_next = (state == RANGE && !is_ours) || (step && !more) || (state == TO && mem_ack && mem_rdata[ADDR_BITS-1:0] == synapse);
-    assign done      = (state == TAKE && unit_ended && !shifts_right) || (sum_step && last_sum);
+    assign sum_step  = mem_ack && ((state == SUM && mem_rdata == 0) || state == CLEAR_SUM);
+    assign unit_next = (state == RANGE && !is_ours) || ((step || state == ANY) && !more);
+    assign done      = (state == TAKE && unit_ended && !shifts_right) || (sum_step && !more);
 
-    always_ff @(posedge clk) begin
-        if (rst) state <= IDLE;
-        else
-            case (state)
-                IDLE: if (start) state <= TAKE;
-                      else if (start_clear) state <= SUM;
-                TAKE: if (unit_valid) state <= RANGE;
-                      else if (unit_ended) state <= shifts_right ? SUM : IDLE;
-                RANGE: state <= !is_ours ? TAKE : listed ? FROM : ROW_OF_WEIGHTS;
-                ROW_OF_WEIGHTS: if (product_done) state <= WEIGHTS;
-                FROM: if (mem_ack) state <= TO;
-                TO: if (mem_ack) state <= mem_rdata[ADDR_BITS-1:0] == synapse ? TAKE : WEIGHTS;
-                WEIGHTS: if (mem_ack) state <= has_delays ? DELAYS : listed ? TARGETS : ADD;
-                DELAYS: if (mem_ack) state <= listed ? TARGETS : PLACE;
-                TARGETS: if (mem_ack) state <= TARGET;
-                TARGET: state <= PLACE;
-                PLACE: if (!listed || product_done) state <= ADD;
-                ADD: if (step) state <= !more ? TAKE : crosses_word ? WEIGHTS : listed ? (crosses_half ? TARGETS : TARGET)
-                                       : has_delays ? PLACE : ADD;
-                SUM: if (mem_ack) state <= mem_rdata != 0 ? (clearing ? CLEAR_SUM : SHIFT) : last_sum ? IDLE : SUM;
-                SHIFT: if (right == 1) state <= ADD_SUM;
-                ADD_SUM: if (add_done) state <= CLEAR_SUM;
-                CLEAR_SUM: if (mem_ack) state <= last_sum ? IDLE : SUM;
-                default: state <= IDLE;
-            endcase
+    always_comb begin
+        next_state = state;
+        case (state)
+            IDLE: if (start) next_state = TAKE;
+                  else if (start_clear) next_state = SUMS;
+            TAKE: if (unit_valid) next_state = RANGE;
+                  else if (unit_ended) next_state = shifts_right ? SUMS : IDLE;
+            RANGE: next_state = !is_ours ? TAKE : listed ? FROM : FIRST;
+            // which synapses
+            FIRST: if (product_done) next_state = AGAIN;
+            AGAIN: next_state = BEHIND;
+            BEHIND: if (product_done) next_state = WEIGHTS;
+            FROM: if (mem_ack) next_state = TO;
+            TO: if (mem_ack) next_state = ANY;
+            ANY: next_state = more ? WEIGHTS : TAKE;
+            // one synapse
+            WEIGHTS: if (mem_ack) next_state = has_delays ? DELAYS : listed ? TARGETS : ADD;
+            DELAYS: if (mem_ack) next_state = listed ? TARGETS : PLACE;
+            TARGETS: if (mem_ack) next_state = TARGET;
+            TARGET: next_state = PLACE;
+            PLACE: if (!listed || product_done) next_state = ADD;
+            ADD: if (step) next_state = !more ? TAKE : crosses_word ? WEIGHTS : listed ? (crosses_half ? TARGETS : TARGET)
+                                      : has_delays ? PLACE : ADD;
+            // sums
+            SUMS: next_state = ALL_SUMS;
+            ALL_SUMS: if (product_done) next_state = SUM;
+            SUM: if (mem_ack) next_state = mem_rdata != 0 ? (clearing ? CLEAR_SUM : SHIFT) : more ? SUM : IDLE;
+            SHIFT: if (right == 4'd1) next_state = ADD_SUM;
+            ADD_SUM: if (add_done) next_state = CLEAR_SUM;
+            CLEAR_SUM: if (mem_ack) next_state = more ? SUM : IDLE;
+            default: next_state = IDLE;
+        endcase
+        if (rst) next_state = IDLE;
     end
 
     always_ff @(posedge clk) begin
-        case (state)
-            IDLE, TAKE: begin
-                if (state == IDLE) clearing <= start_clear;
-                place      <= difference[ADDR_BITS-1:0];
-                outside    <= difference[32:ADDR_BITS] != 0;
-                // for the sums; a unit sets them anew
-                synapse    <= '0;
-                left       <= ADDR_BITS'(n);
-                late_count <= 7'd1;
-                late       <= delay_row;
-                ring       <= records + Places'(3);
-            end
-            RANGE: begin
-                ring <= begins;
-                late <= shifts_right ? 7'd0 : delay_row;
-            end
-            ROW_OF_WEIGHTS: synapse <= product;
-            FROM: if (mem_ack) begin
-                synapse <= mem_rdata[ADDR_BITS-1:0];
-                place   <= place + 1'b1;
-            end
-            TO: left <= mem_rdata[ADDR_BITS-1:0] - synapse;
-            PLACE: begin
-                if (listed) ring <= begins + product[Places-1:0];
-                if (has_delays) late <= shifts_right ? {1'b0, delay[5:0]} : delay_row;
-            end
-            ADD: if (step) begin
-                synapse <= following;
-                left    <= left - 1'b1;
-                if (!listed) ring <= ring + Places'(apart);
-            end
-            default: if (sum_step) begin
-                synapse <= following;
-                if (late_count == own_depth) begin
-                    late_count <= 7'd1;
-                    late       <= delay_row;
-                    ring       <= ring + Places'(stride);
-                    left       <= left - 1'b1;
-                end else begin
-                    late_count <= late_count + 7'd1;
-                    late       <= next_row;
-                end
-            end
-        endcase
+        state <= next_state;
+        if (state == IDLE) clearing <= start_clear;
+        // the neurons instead of a unit, for the number of sums
+        if (state == TAKE || state == IDLE) place <= unit_valid && state == TAKE ? difference[ADDR_BITS-1:0] : ADDR_BITS'(n);
+        outside <= difference[32:ADDR_BITS] != 0;
+
+        if (state == SUMS) synapse <= '0;
+        else if (state == FROM) synapse <= mem_rdata[ADDR_BITS-1:0];
+        else if (state == FIRST) synapse <= product;
+        else if (step || sum_step) synapse <= following;
+        if (state == TO) behind <= mem_rdata[ADDR_BITS-1:0];
+        else if (state == BEHIND || state == ALL_SUMS) behind <= product;
+
+        if (state == PLACE && listed) ring <= product[Places-1:0];
+        else if (state == RANGE || state == ALL_SUMS) ring <= begins;
+        else if ((step && !listed) || (sum_step && last_late)) ring <= ring + Places'(apart);
+
+        if (state == SUMS || (sum_step && last_late)) late_sum <= 7'd0;
+        else if (sum_step) late_sum <= late_sum + 7'd1;
+        if (state == RANGE || state == SHIFT) late <= shifts_right && state == RANGE ? 7'd0 : in_ring;
+        else if (state == PLACE && has_delays) late <= shifts_right ? {1'b0, delay[5:0]} : in_ring;
     end
 
     always_ff @(posedge clk) begin
@@ -275,12 +263,7 @@ module synapse_walker #(
                 default: ;
             endcase
         end
-        if (state == SUM) begin
-            value <= mem_rdata;
-            right <= -exponent[3:0];
-        end else if (state == SHIFT) begin
-            value <= {value[31], value[31:1]};
-            right <= right - 1'b1;
-        end
+        if (state == SUM) {value, right} <= {mem_rdata, -exponent[3:0]};
+        else if (state == SHIFT) {value, right} <= {value[31], value[31:1], right - 4'd1};
     end
 endmodule

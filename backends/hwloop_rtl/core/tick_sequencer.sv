@@ -27,6 +27,7 @@ module tick_sequencer #(
     output logic [          6:0] stride,
     output logic [ADDR_BITS-3:0] sums,
     // parts that are run
+    output logic                 updating,      // populations, not projections
     output logic                 update_start,
     output logic                 fill_start,
     output logic [          6:0] fill_column,
@@ -72,12 +73,11 @@ module tick_sequencer #(
     logic [Places-1:0] entry;      // word of the image that comes next
     logic [       3:0] word;       // its number in the header or entry
     logic [Places-1:0] look;       // word of the state's table, or of another entry
-    logic [       6:0] column;
-    logic              of_populations, from_input, last_number, last_column;
+    logic [       6:0] column;     // of the records: list of spikes, ring, u, v
+    logic              of_populations, from_input, last_number;
 
     assign of_populations = phase == FILLS || phase == UPDATES;
     assign last_number    = number + 16'd1 == (phase == TABLE || of_populations ? populations : projections);
-    assign last_column    = depth == 7'd0 ? column == 7'd1 : column == depth + 7'd2;
     assign entry_word     = word;
     assign entry_place    = image + mem_rdata[ADDR_BITS-1:2];
     assign entry_there    = mem_rdata != 0;
@@ -123,7 +123,8 @@ module tick_sequencer #(
     // -- parts ------------------------------------------------------------------------------------------------------------------
     assign fill_start   = state == RUN_FILL;
     assign fill_column  = column;
-    assign fill_zeros   = column[6:1] != 0;
+    assign fill_zeros   = word == 4'd6;
+    assign updating     = phase == UPDATES;
     assign update_start = state == RUN && phase == UPDATES;
     assign walk_start   = state == RUN && phase == SENDS;
     assign clear_start  = state == RUN && phase == CLEARS;
@@ -153,7 +154,7 @@ module tick_sequencer #(
             default: after_entry = word != 4'd0 ? LOOK_UP_N : mem_rdata[31] ? SOURCE_START : LOOK_UP;
         endcase
         case (phase)
-            FILLS: after_ring = ENTRY;
+            FILLS: after_ring = RUN_FILL;
             DEPTHS: after_ring = NEW_DEPTH;
             // of a source its spikes are looked at first: where there are none, the rest of the entry is left out
             SENDS: after_ring = word == 4'd1 ? SOURCE_START : RUN;
@@ -162,7 +163,7 @@ module tick_sequencer #(
         case (state)
             ZERO_DEPTH, PUT_ROW: one_done = mem_ack;
             NEW_DEPTH: one_done = mem_ack || !deeper;
-            FILLING: one_done = update_done && last_column;
+            FILLING: one_done = update_done && word == 4'd8;
             ENTRY: one_done = mem_ack && pause && without;
             RUNNING: one_done = walk_done;
             SOURCE: one_done = units_ended;
@@ -170,8 +171,7 @@ module tick_sequencer #(
         endcase
     end
 
-    assign finished = (state == NEXT && phase == CLEARS && n_ticks == 0) || (end_tick && tick + 32'd1 == n_ticks)
-                    || (state == WRITING && spikes_written && overflow);
+    assign finished = (state == BEGIN && phase == UPDATES && tick == n_ticks) || (state == WRITING && spikes_written && overflow);
 
     always_ff @(posedge clk) begin
         if (rst || finished) state <= IDLE;
@@ -190,7 +190,7 @@ module tick_sequencer #(
                 READ_RING: if (mem_ack) state <= after_ring;
                 PUT_RECORDS: if (mem_ack) state <= READ_RING;
                 RUN_FILL: state <= FILLING;
-                FILLING: if (update_done) state <= column == 7'd0 ? ENTRY : RUN_FILL;
+                FILLING: if (update_done) state <= word == 4'd7 || column == depth ? ENTRY : RUN_FILL;
                 RUN: state <= RUNNING;
                 RUNNING: if (update_done) state <= PUT_ROW;
                 WRITING: if (spikes_written) state <= NEXT;
@@ -217,27 +217,19 @@ module tick_sequencer #(
     end
 
     // -- header and entries -----------------------------------------------------------------------------------------------------
+    logic [Places-1:0] skip;
+    // words 6 and 7 of a population are for the state before the first tick
+    assign skip = state == SOURCE ? Places'(10) : state == PUT_ROW ? Places'(2) : Places'(1);
+
     always_ff @(posedge clk) begin
-        case (state)
-            IDLE, BEGIN: begin
-                word   <= 4'd0;
-                number <= 16'd0;
-                entry  <= state == IDLE ? image : of_populations ? populations_at : projections_at;
-            end
-            HEADER, ENTRY: if (mem_ack) begin
-                word  <= word + 4'd1;
-                entry <= entry + Places'(1);
-            end
-            // words 6 and 7 of a population are for the state before the first tick
-            PUT_ROW: if (mem_ack) entry <= entry + Places'(2);
-            SOURCE: if (units_ended) entry <= entry + Places'(10);
-            default: ;
-        endcase
-        if (one_done) begin
-            word   <= 4'd0;
-            number <= number + 16'd1;
-        end
-        if (state == HEADER && mem_ack) begin
+        if (state == IDLE) entry <= image;
+        else if (state == BEGIN) entry <= of_populations ? populations_at : projections_at;
+        else if ((mem_ack && (at_entry || state == PUT_ROW)) || (state == SOURCE && units_ended)) entry <= entry + skip;
+        if (state == IDLE || state == BEGIN || one_done) word <= 4'd0;
+        else if (at_entry && mem_ack) word <= word + 4'd1;
+        if (state == BEGIN) number <= 16'd0;
+        else if (one_done) number <= number + 16'd1;
+        if (state == HEADER) begin
             case (word)
                 4'd1: populations <= mem_rdata[31:16];
                 4'd2: projections <= mem_rdata[15:0];
@@ -252,23 +244,30 @@ module tick_sequencer #(
     end
 
     // -- the table of the state -------------------------------------------------------------------------------------------------
-    always_ff @(posedge clk) begin
+    logic [Places-1:0] from, by;
+    always_comb begin
         case (state)
-            BEGIN: look <= state_at + Places'(phase == TABLE);
-            ZERO_DEPTH: if (mem_ack) look <= look + Places'(2);
-            LOOK_UP_N: look <= populations_at + Places'({other, 3'b000});
-            LOOK_UP: look <= state_at + Places'({other, 1'b0});
-            READ_RECORDS, PUT_RECORDS, PUT_ROW: if (mem_ack) look <= look + Places'(1);
-            READ_RING: if (mem_ack && phase == FILLS) look <= look + Places'(1);
-            default: ;
+            BEGIN: {from, by} = {state_at, Places'(phase == TABLE)};
+            LOOK_UP_N: {from, by} = {populations_at, Places'({other, 3'b000})};
+            LOOK_UP: {from, by} = {state_at, Places'({other, 1'b0})};
+            ZERO_DEPTH: {from, by} = {look, Places'(2)};
+            default: {from, by} = {look, Places'(1)};
         endcase
+    end
+
+    logic steps;
+    assign steps = mem_ack && (state == ZERO_DEPTH || state == READ_RECORDS || state == PUT_RECORDS || state == PUT_ROW
+                               || (state == READ_RING && phase == FILLS));
+
+    always_ff @(posedge clk) begin
+        if (state == BEGIN || state == LOOK_UP_N || state == LOOK_UP || steps) look <= from + by;
         if (state == READ_RING) {row, depth} <= {mem_rdata[14:8], mem_rdata[6:0]};
         if (state == PUT_RECORDS) records <= sums;
         else if (state == READ_RECORDS) records <= mem_rdata[ADDR_BITS-1:2];
-        // behind the records of the populations so far
+        // records of the populations so far, then the sums of one projection
         if (state == BEGIN && phase == FILLS) sums <= state_at + Places'({populations, 1'b0});
         else if (state == FILLING && one_done) sums <= records_end;
         if (state == PUT_RECORDS) column <= 7'd0;
-        else if (state == FILLING && update_done) column <= column == 7'd0 ? 7'd1 : column == 7'd1 ? 7'd3 : column + 7'd1;
+        else if (state == FILLING && update_done) column <= column + 7'd1;
     end
 endmodule

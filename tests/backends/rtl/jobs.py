@@ -121,7 +121,7 @@ def records(image: bytes, state: int) -> tuple[int, ...]:
     place, found = state + 8 * header.populations, []
     for k, rows in enumerate(depth):
         n = PopulationEntry(*POPULATION.unpack_from(image, header.populations_at + k * POPULATION.size)).n
-        found += [place + 4 * (3 + rows) * i for i in range(n)]
+        found += [place + 4 * ((3 + rows) * i + rows + 1) for i in range(n)]
         place += 4 * (3 + rows) * n
     return tuple(found) + tuple(address + 4 for address in found)
 
