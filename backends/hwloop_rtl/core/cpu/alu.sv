@@ -6,9 +6,8 @@ module alu (
     input  logic [ 2:0] operation,
     output logic [31:0] result,
     output logic [31:0] sum,       // a + b, or a - b, whatever the operation
-    output logic        equal,     // with `subtract`, as the two below
-    output logic        less,      // a < b as signed numbers
-    output logic        below      // a < b as unsigned numbers
+    output logic        less,      // a < b as signed numbers, with `subtract`
+    output logic        below      // a < b as unsigned numbers, likewise
 );
   localparam logic [2:0] ADD = 0, LESS = 2, BELOW = 3, XOR = 4, OR = 6, AND = 7;
 
@@ -18,7 +17,6 @@ module alu (
   assign {carry, sum} = {1'b0, a} + {1'b0, other} + {32'd0, subtract};
   assign below = !carry;
   assign less = a[31] != b[31] ? a[31] : below;
-  assign equal = sum == 32'd0;
 
   always_comb begin
     case (operation)
