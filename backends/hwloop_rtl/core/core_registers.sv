@@ -2,6 +2,7 @@
 // them on.
 module core_registers #(
     parameter int ADDR_BITS = 17,
+    parameter int UNIT_BITS = 32,
     parameter int FIFO_BITS = 4,
     parameter int DSP       = 1
 ) (
@@ -104,7 +105,7 @@ module core_registers #(
             6'h0E: reg_rdata = cycles[31:0];
             6'h0F: reg_rdata = {16'b0, cycles[47:32]};
             6'h10: reg_rdata = synapses;
-            6'h11: reg_rdata = {8'd1, 7'b0, 1'(DSP != 0), 8'(FIFO_BITS), 8'(ADDR_BITS)};
+            6'h11: reg_rdata = {8'd1, 1'b0, 6'(UNIT_BITS), 1'(DSP != 0), 8'(FIFO_BITS), 8'(ADDR_BITS)};
             default: reg_rdata = '0;
         endcase
     end

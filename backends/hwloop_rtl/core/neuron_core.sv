@@ -1,6 +1,7 @@
 // The neuron core: runs one sample of a program image by itself. README.md beside this file is its contract.
 module neuron_core #(
     parameter int ADDR_BITS = 17,
+    parameter int UNIT_BITS = 32,
     parameter int FIFO_BITS = 4,
     parameter int DSP       = 1
 ) (
@@ -33,7 +34,7 @@ module neuron_core #(
     assign settled  = !mem_valid || mem_ready;
     assign overflow = lost != 0;
 
-    core_registers #(.ADDR_BITS(ADDR_BITS), .FIFO_BITS(FIFO_BITS), .DSP(DSP)) registers (.*);
+    core_registers #(.ADDR_BITS(ADDR_BITS), .UNIT_BITS(UNIT_BITS), .FIFO_BITS(FIFO_BITS), .DSP(DSP)) registers (.*);
 
     // -- the sequence -----------------------------------------------------------------------------------------------------------
     logic population_word, projection_word, entry_there, update_start, fill_start, fill_zeros, update_done, walk_start, clear_start, updating;
@@ -42,7 +43,7 @@ module neuron_core #(
     logic [6:0] depth, row, stride, own_depth;
     logic [6:0] fill_column;
     logic [Places-1:0] entry_place, n, records, sums, records_end;
-    logic [31:0] unit;
+    logic [UNIT_BITS-1:0] unit;
 
     // requests to memory of parts that take turns: all 0 where there is none
     logic seq_valid, upd_valid, wlk_valid, src_valid, acc_valid, seq_write, upd_write, wlk_write, acc_write, main_ack;
@@ -74,13 +75,13 @@ module neuron_core #(
     logic [Places-1:0] wlk_b, wlk_c, wlk_place;
     logic [31:0] wlk_value;
 
-    spike_source #(.ADDR_BITS(ADDR_BITS)) source (
+    spike_source #(.ADDR_BITS(ADDR_BITS), .UNIT_BITS(UNIT_BITS)) source (
         .rst(quiet), .load_first(load_input), .load_value(reg_wdata), .start_input(input_start), .start_list(list_start),
         .next(unit_next), .valid(unit_valid), .ended(units_ended), .bad(bad_input), .mem_valid(src_valid), .mem_addr(src_addr),
         .mem_ack(main_ack && src_valid), .*
     );
 
-    synapse_walker #(.ADDR_BITS(ADDR_BITS)) walker (
+    synapse_walker #(.ADDR_BITS(ADDR_BITS), .UNIT_BITS(UNIT_BITS)) walker (
         .rst(quiet), .entry_valid(projection_word), .start(walk_start), .start_clear(clear_start), .done(walk_done),
         .unit_ended(units_ended), .product_start(wlk_product), .product_a(wlk_a), .product_b(wlk_b), .product_c(wlk_c), .add_valid(wlk_add),
         .add_addr(wlk_place), .add_value(wlk_value), .add_subtract(wlk_subtract), .mem_valid(wlk_valid), .mem_write(wlk_write),

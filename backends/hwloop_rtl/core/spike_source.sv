@@ -1,6 +1,7 @@
 // Units that spiked in this tick, one after the other: of the input, from its events, or of a population, from its list.
 module spike_source #(
-    parameter int ADDR_BITS = 17
+    parameter int ADDR_BITS = 17,
+    parameter int UNIT_BITS = 32
 ) (
     input  logic                 clk,
     input  logic                 rst,
@@ -18,7 +19,7 @@ module spike_source #(
     output logic                 valid,        // `unit` spiked
     output logic                 ended,        // no more: until the next start
     output logic                 bad,          // an event of a tick that is over
-    output logic [         31:0] unit,
+    output logic [UNIT_BITS-1:0] unit,
     output logic                 mem_valid,
     output logic [ADDR_BITS-3:0] mem_addr,
     input  logic                 mem_ack,
@@ -77,10 +78,10 @@ module spike_source #(
                     low_equal <= half_equal;
                     low_less  <= half_less;
                 end
-                UNIT_LOW: unit <= {16'b0, half};
-                UNIT_HIGH: unit[31:16] <= half;
+                UNIT_LOW: unit <= UNIT_BITS'(half);
+                UNIT_HIGH: unit <= UNIT_BITS'({half, unit[15:0]});
                 LIST: begin
-                    unit  <= {2'b0, mem_rdata[29:0]};
+                    unit  <= UNIT_BITS'(mem_rdata[29:0]);
                     last  <= mem_rdata[31];
                     entry <= entry + (ADDR_BITS - 2)'(apart);
                 end

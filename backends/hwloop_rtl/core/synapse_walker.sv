@@ -1,7 +1,8 @@
 // Rule 2 for one projection in one tick: every spike of its source goes through its synapses into the delay ring of the target. Where
 // the exponent is negative, into sums of its own first, which are then shifted right, added to the ring and left 0.
 module synapse_walker #(
-    parameter int ADDR_BITS = 17
+    parameter int ADDR_BITS = 17,
+    parameter int UNIT_BITS = 32
 ) (
     input  logic                 clk,
     input  logic                 rst,
@@ -26,7 +27,7 @@ module synapse_walker #(
     // spikes of the source
     input  logic                 unit_valid,
     input  logic                 unit_ended,
-    input  logic [         31:0] unit,
+    input  logic [UNIT_BITS-1:0] unit,
     output logic                 unit_next,
     // products of places
     output logic                 product_start,
@@ -49,15 +50,15 @@ module synapse_walker #(
     input  logic [         31:0] mem_rdata
 );
     typedef enum logic [4:0] {
-        IDLE, TAKE, RANGE, FIRST, AGAIN, BEHIND, FROM, TO, ANY, WEIGHTS, DELAYS, TARGETS, TARGET, PLACE, ADD, SUMS, ALL_SUMS, SUM, SHIFT,
+        IDLE, TAKE, RANGE, FIRST, AGAIN, BEHIND, FROM, TO, ANY, TARGETS, DELAYS, WEIGHTS, SETTLE, TARGET, PLACE, ADD, SUMS, ALL_SUMS, SUM, SHIFT,
         ADD_SUM, CLEAR_SUM
     } state_t;
-    state_t state, next_state;
+    state_t state, next_state, first_fetch;
 
     localparam int Places = ADDR_BITS - 2;
 
     // -- the entry: where its arrays are, in block RAM ----------------------------------------------------------------------------
-    logic [         31:0] start_unit;
+    logic [UNIT_BITS-1:0] start_unit;
     logic [ADDR_BITS-1:0] size;
     logic [          4:0] exponent;  // with its sign
     logic [          1:0] code;
@@ -92,7 +93,7 @@ module synapse_walker #(
     always_ff @(posedge clk) begin
         if (entry_valid) begin
             case (entry_word)
-                4'd1: start_unit <= mem_rdata;
+                4'd1: start_unit <= mem_rdata[UNIT_BITS-1:0];
                 4'd2: size <= mem_rdata[ADDR_BITS-1:0];
                 4'd4: exponent <= {mem_rdata[31], mem_rdata[3:0]};
                 4'd5: own_depth <= mem_rdata[6:0];
@@ -109,8 +110,8 @@ module synapse_walker #(
     logic [ADDR_BITS-1:0] behind;              // number of the one behind the last
     logic [   Places-1:0] ring, begins;        // of the target, or its sums
     logic [          6:0] apart;               // words from one target's to the next one's
-    logic [         32:0] difference;
-    logic                 outside, is_ours, more, clearing, closing;
+    logic [  UNIT_BITS:0] difference;
+    logic                 outside, is_ours, more, clearing, closing, fetches_four;
 
     assign difference = {1'b0, unit} - {1'b0, start_unit};
     assign is_ours    = !outside && place < size;
@@ -121,19 +122,25 @@ module synapse_walker #(
     assign following  = synapse + ADDR_BITS'(state != ANY);
     assign more       = following != behind;
 
-    // -- bytes of weights and delays, four synapses each; targets, two or one --------------------------------------------------
-    logic [31:0] four_weights, four_delays, two_targets;
-    logic [ 7:0] weight, delay;
+    // -- bytes of weights and delays, four synapses each; targets, two or one: the words that were read last, in block RAM ------------
+    logic [31:0] words[8];  // four are used; of eight Yosys makes block RAM
+    logic [31:0] word;
+    logic [ 7:0] of_four;
+    logic [15:0] of_two;
+    logic [ 1:0] kept, shown;
     logic        crosses_word, crosses_half;
 
-    always_comb begin
-        case (synapse[1:0])
-            2'd0: {weight, delay} = {four_weights[7:0], four_delays[7:0]};
-            2'd1: {weight, delay} = {four_weights[15:8], four_delays[15:8]};
-            2'd2: {weight, delay} = {four_weights[23:16], four_delays[23:16]};
-            default: {weight, delay} = {four_weights[31:24], four_delays[31:24]};
-        endcase
+    assign kept  = state == TARGETS ? 2'd2 : state == DELAYS ? 2'd1 : 2'd0;
+    assign shown = next_state == TARGET ? 2'd2 : next_state == PLACE ? 2'd1 : 2'd0;
+
+    always_ff @(posedge clk) begin
+        if (mem_ack) words[{1'b0, kept}] <= mem_rdata;
+        word <= words[{1'b0, shown}];
     end
+
+    assign of_two  = synapse[0] ? word[31:16] : word[15:0];
+    // the weight, and while it is placed the delay
+    assign of_four = synapse[1] ? (synapse[0] ? word[31:24] : word[23:16]) : (synapse[0] ? word[15:8] : word[7:0]);
     assign crosses_word = following[1:0] == 0;
     assign crosses_half = wide || !following[0];
 
@@ -142,13 +149,13 @@ module synapse_walker #(
     logic [31:0] value;
     logic [ 3:0] right;
 
-    assign magnitude = code == 2'd0 ? {{8{weight[7]}}, weight, 1'b0} : {9'b0, weight};
+    assign magnitude = code == 2'd0 ? {{8{of_four[7]}}, of_four, 1'b0} : {9'b0, of_four};
     assign shifted   = magnitude << (shifts_right ? 3'd0 : exponent[2:0]);
 
     // -- the place in the ring: `late` ticks beyond the row that comes next; in sums simply the delay --------------------------------
     logic [6:0] late, late_sum, beyond, around, in_ring;
     logic       last_late;
-    assign beyond    = row + (closing || state == SHIFT ? late_sum : state == PLACE ? {1'b0, delay[5:0]} : 7'd0);
+    assign beyond    = row + (closing || state == SHIFT ? late_sum : state == PLACE ? {1'b0, of_four[5:0]} : 7'd0);
     assign around    = beyond - depth;
     assign in_ring   = around[6] ? beyond : around;
     assign last_late = late_sum + 7'd1 == own_depth;
@@ -174,7 +181,7 @@ module synapse_walker #(
     assign mem_write = state == CLEAR_SUM;
     assign mem_addr  = mem_valid ? address : '0;
 
-    assign add_valid    = (state == ADD && weight != 0) || state == ADD_SUM;
+    assign add_valid    = (state == ADD && of_four != 0) || state == ADD_SUM;
     assign add_addr     = address;
     assign add_value    = state == ADD ? {{15{shifted[16]}}, shifted} : value;
     assign add_subtract = state == ADD && code == 2'd2;
@@ -183,17 +190,20 @@ module synapse_walker #(
     assign product_start = (state == RANGE && is_ours && !listed) || state == AGAIN || state == TARGET
                          || state == SUMS;
     assign product_a     = state != TARGET ? place
-                         : ADDR_BITS'(wide ? two_targets : {16'b0, synapse[0] ? two_targets[31:16] : two_targets[15:0]});
+                         : ADDR_BITS'(wide ? word : 32'(of_two));
     assign product_b     = state == RANGE || state == AGAIN ? n : Places'(apart);
     assign product_c     = state == TARGET || state == PLACE ? begins : state == AGAIN || state == BEHIND ? n : '0;
 
     // -- the order of things ----------------------------------------------------------------------------------------------------
     logic step, sum_step;
-    assign step      = state == ADD && (weight == 0 || add_done);
+    assign step      = state == ADD && (of_four == 0 || add_done);
     assign walked    = step;
     assign sum_step  = mem_ack && ((state == SUM && mem_rdata == 0) || state == CLEAR_SUM);
     assign unit_next = (state == RANGE && !is_ours) || ((step || state == ANY) && !more);
     assign done      = (state == TAKE && unit_ended && !shifts_right) || (sum_step && !more);
+
+    // words of targets, delays and weights in this order; targets more often than the rest
+    assign first_fetch = listed ? TARGETS : has_delays ? DELAYS : WEIGHTS;
 
     always_comb begin
         next_state = state;
@@ -206,18 +216,19 @@ module synapse_walker #(
             // which synapses
             FIRST: if (product_done) next_state = AGAIN;
             AGAIN: next_state = BEHIND;
-            BEHIND: if (product_done) next_state = WEIGHTS;
+            BEHIND: if (product_done) next_state = first_fetch;
             FROM: if (mem_ack) next_state = TO;
             TO: if (mem_ack) next_state = ANY;
-            ANY: next_state = more ? WEIGHTS : TAKE;
+            ANY: next_state = more ? first_fetch : TAKE;
             // one synapse
-            WEIGHTS: if (mem_ack) next_state = has_delays ? DELAYS : listed ? TARGETS : ADD;
-            DELAYS: if (mem_ack) next_state = listed ? TARGETS : PLACE;
-            TARGETS: if (mem_ack) next_state = TARGET;
+            TARGETS: if (mem_ack) next_state = !fetches_four ? SETTLE : has_delays ? DELAYS : WEIGHTS;
+            DELAYS: if (mem_ack) next_state = WEIGHTS;
+            WEIGHTS: if (mem_ack) next_state = SETTLE;
+            SETTLE: next_state = listed ? TARGET : has_delays ? PLACE : ADD;
             TARGET: next_state = PLACE;
             PLACE: if (!listed || product_done) next_state = ADD;
-            ADD: if (step) next_state = !more ? TAKE : crosses_word ? WEIGHTS : listed ? (crosses_half ? TARGETS : TARGET)
-                                      : has_delays ? PLACE : ADD;
+            ADD: if (step) next_state = !more ? TAKE : crosses_word || (listed && crosses_half) ? first_fetch
+                                      : listed ? TARGET : has_delays ? PLACE : ADD;
             // sums
             SUMS: next_state = ALL_SUMS;
             ALL_SUMS: if (product_done) next_state = SUM;
@@ -234,13 +245,16 @@ module synapse_walker #(
         state <= next_state;
         if (state == IDLE) clearing <= start_clear;
         // the neurons instead of a unit, for the number of sums
-        if (state == TAKE || state == IDLE) place <= unit_valid && state == TAKE ? difference[ADDR_BITS-1:0] : ADDR_BITS'(n);
-        outside <= difference[32:ADDR_BITS] != 0;
+        if (state == TAKE || state == IDLE) place <= unit_valid && state == TAKE ? ADDR_BITS'(difference[UNIT_BITS-1:0]) : ADDR_BITS'(n);
+        outside <= difference >> ADDR_BITS != 0 || difference[UNIT_BITS];
 
         if (state == SUMS) synapse <= '0;
         else if (state == FROM) synapse <= mem_rdata[ADDR_BITS-1:0];
         else if (state == FIRST) synapse <= product;
         else if (step || sum_step) synapse <= following;
+        // after the first fetch of a unit only where the next four begin
+        if (state == ANY || state == BEHIND) fetches_four <= 1'b1;
+        else if (state == ADD) fetches_four <= crosses_word;
         if (state == TO) behind <= mem_rdata[ADDR_BITS-1:0];
         else if (state == BEHIND || state == ALL_SUMS) behind <= product;
 
@@ -251,18 +265,10 @@ module synapse_walker #(
         if (state == SUMS || (sum_step && last_late)) late_sum <= 7'd0;
         else if (sum_step) late_sum <= late_sum + 7'd1;
         if (state == RANGE || state == SHIFT) late <= shifts_right && state == RANGE ? 7'd0 : in_ring;
-        else if (state == PLACE && has_delays) late <= shifts_right ? {1'b0, delay[5:0]} : in_ring;
+        else if (state == PLACE && has_delays) late <= shifts_right ? {1'b0, of_four[5:0]} : in_ring;
     end
 
     always_ff @(posedge clk) begin
-        if (mem_ack) begin
-            case (state)
-                WEIGHTS: four_weights <= mem_rdata;
-                DELAYS: four_delays <= mem_rdata;
-                TARGETS: two_targets <= mem_rdata;
-                default: ;
-            endcase
-        end
         if (state == SUM) {value, right} <= {mem_rdata, -exponent[3:0]};
         else if (state == SHIFT) {value, right} <= {value[31], value[31:1], right - 4'd1};
     end

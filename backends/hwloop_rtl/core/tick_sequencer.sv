@@ -60,7 +60,7 @@ module tick_sequencer #(
         TABLE, DEPTHS, FILLS, CLEARS, UPDATES, SENDS
     } phase_t;
     typedef enum logic [4:0] {
-        IDLE, HEADER, BEGIN, NEXT, ENTRY, ZERO_DEPTH, LOOK_UP_N, READ_N, LOOK_UP, READ_RECORDS, READ_RING, NEW_DEPTH, PUT_RECORDS,
+        IDLE, HEADER, BEGIN, NEXT, ENTRY, ZERO_RECORDS, ZERO_DEPTH, LOOK_UP_N, READ_N, LOOK_UP, READ_RECORDS, READ_RING, NEW_DEPTH, PUT_RECORDS,
         RUN_FILL, FILLING, RUN, RUNNING, PUT_ROW, WRITING, SOURCE_START, SOURCE
     } state_t;
     phase_t phase;
@@ -99,7 +99,7 @@ module tick_sequencer #(
         mem_wdata = '0;
         case (state)
             HEADER, ENTRY, READ_N, READ_RECORDS, READ_RING: ;
-            ZERO_DEPTH: mem_write = 1'b1;
+            ZERO_RECORDS, ZERO_DEPTH: mem_write = 1'b1;
             NEW_DEPTH: begin
                 mem_valid = deeper;
                 mem_write = deeper;
@@ -175,13 +175,14 @@ module tick_sequencer #(
 
     always_ff @(posedge clk) begin
         if (rst || finished) state <= IDLE;
-        else if (one_done) state <= last_number ? (phase == UPDATES ? WRITING : NEXT) : phase == TABLE ? ZERO_DEPTH : ENTRY;
+        else if (one_done) state <= last_number ? (phase == UPDATES ? WRITING : NEXT) : phase == TABLE ? ZERO_RECORDS : ENTRY;
         else
             case (state)
                 IDLE: if (start) state <= HEADER;
                 HEADER: if (mem_ack && word == 4'd8) state <= BEGIN;
-                BEGIN: state <= phase == TABLE ? ZERO_DEPTH : !of_populations && projections == 0 ? NEXT : ENTRY;
+                BEGIN: state <= phase == TABLE ? ZERO_RECORDS : !of_populations && projections == 0 ? NEXT : ENTRY;
                 NEXT: state <= BEGIN;
+                ZERO_RECORDS: if (mem_ack) state <= ZERO_DEPTH;
                 ENTRY: if (mem_ack && pause) state <= after_entry;
                 LOOK_UP_N: state <= READ_N;
                 READ_N: if (mem_ack) state <= LOOK_UP;
@@ -247,16 +248,15 @@ module tick_sequencer #(
     logic [Places-1:0] from, by;
     always_comb begin
         case (state)
-            BEGIN: {from, by} = {state_at, Places'(phase == TABLE)};
+            BEGIN: {from, by} = {state_at, Places'(0)};
             LOOK_UP_N: {from, by} = {populations_at, Places'({other, 3'b000})};
             LOOK_UP: {from, by} = {state_at, Places'({other, 1'b0})};
-            ZERO_DEPTH: {from, by} = {look, Places'(2)};
             default: {from, by} = {look, Places'(1)};
         endcase
     end
 
     logic steps;
-    assign steps = mem_ack && (state == ZERO_DEPTH || state == READ_RECORDS || state == PUT_RECORDS || state == PUT_ROW
+    assign steps = mem_ack && (state == ZERO_RECORDS || state == ZERO_DEPTH || state == READ_RECORDS || state == PUT_RECORDS || state == PUT_ROW
                                || (state == READ_RING && phase == FILLS));
 
     always_ff @(posedge clk) begin
@@ -265,7 +265,7 @@ module tick_sequencer #(
         if (state == PUT_RECORDS) records <= sums;
         else if (state == READ_RECORDS) records <= mem_rdata[ADDR_BITS-1:2];
         // records of the populations so far, then the sums of one projection
-        if (state == BEGIN && phase == FILLS) sums <= state_at + Places'({populations, 1'b0});
+        if (state == NEXT && phase == TABLE) sums <= look;
         else if (state == FILLING && one_done) sums <= records_end;
         if (state == PUT_RECORDS) column <= 7'd0;
         else if (state == FILLING && update_done) column <= column + 7'd1;
