@@ -71,7 +71,12 @@ def on(name: str, net: hl.Network, task: Task, experiment: Experiment) -> Ran:
         compared = hl.compare(net(part.inputs), device.run(part.inputs), net=net, labels=part.labels)
         ran.figures["comparison"] = [[*one.spikes, one.bias, one.rmse] for one in compared.populations]
         begun = time.perf_counter()
-        options = {**experiment.finetune_options(), "weight_scale": list(program.scales), "progress": False, "epochs": 1}
+        options = {
+            **experiment.finetune_options(),
+            "weight_scale": list(program.scales),
+            "progress": False,
+            "epochs": 1,
+        }
         result = hl.finetune(tuned, device, task, experiment.build_finetune_loss(), **options)
         ran.seconds["fine-tuning"] = time.perf_counter() - begun
         ran.figures["losses of fine-tuning"] = [epoch.loss for epoch in result.history]

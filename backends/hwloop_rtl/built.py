@@ -41,7 +41,7 @@ SHARED = ("core", "device", "frame", "image", "info", "regions", "requests", "ru
 OWN = ("board_rtl.c", "cobs_rtl.c", "crc32_rtl.c", "string.c", "start.S")
 COMPILE = (
     "-march=rv32i", "-mabi=ilp32", "-ffreestanding", "-fno-strict-aliasing", "-fno-tree-loop-distribute-patterns", "-std=gnu99",
-    "-Wall", "-Wextra", "-Werror", "-O2", "-ffunction-sections", "-fdata-sections", "-nostdlib", "-nostartfiles",
+    "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-nostdlib", "-nostartfiles",
 )  # fmt: skip
 VERILATE = ("--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "-Wno-fatal")
 
@@ -52,10 +52,15 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(platformdirs.user_cache_dir("hwloop")) / "rtl"
 
 
+#: Folders of the chip's SystemVerilog beside the neuron core's own files, and what is of one kind of FPGA.
+PARTS, OF_A_BOARD = ("cpu", "link", "digest", "system"), ("memory/ram_block.sv", "boards/simulated_chip.sv")
+
+
 def core_sources() -> list[Path]:
-    """The chip's SystemVerilog for simulation: the memory is that of block RAM."""
-    found = sorted(path for path in (HERE / "core").rglob("*.sv") if "fpga" not in path.parts)
-    return [path for path in found if path.name != "testbench.sv"]
+    """The chip's SystemVerilog for simulation: its memory is that of block RAM."""
+    core = HERE / "core"
+    found = [*core.glob("*.sv"), *(path for part in PARTS for path in (core / part).glob("*.sv"))]
+    return sorted([*found, *(core / name for name in OF_A_BOARD)])
 
 
 def simulation(parameters: Parameters, found: Tools) -> Path:
@@ -64,7 +69,7 @@ def simulation(parameters: Parameters, found: Tools) -> Path:
     hardware = parameters.core == "hardware"
     given = {"MEMORY_LOG2": parameters.memory_bits, "CLOCKS": LINE_CLOCKS, "HZ": CLOCK_HZ, "SHA": int(parameters.sha)}
     given["NEURON_CORE"] = int(hardware)
-    flags = [*VERILATE, "--top-module", "hwloop_soc", *(f"-G{name}={value}" for name, value in given.items())]
+    flags = [*VERILATE, "--top-module", "simulated_chip", *(f"-G{name}={value}" for name, value in given.items())]
     flags += ["-CFLAGS", "-O2 -DNDEBUG", "-MAKEFLAGS", "OPT_FAST=-O2", "+define+ASSERTIONS"]
 
     def build(folder: Path) -> None:
@@ -78,7 +83,9 @@ def simulation(parameters: Parameters, found: Tools) -> Path:
     return _kept(f"simulation-{key}", build) / SIMULATION
 
 
-def firmware(parameters: Parameters, found: Tools, *, ran_on: str = "rtl-simulation") -> Path:
+def firmware(
+    parameters: Parameters, found: Tools, *, ran_on: str = "rtl-simulation", clock_hz: int = CLOCK_HZ, optimise: str = "-O2"
+) -> Path:  # fmt: skip
     """The folder with the firmware of a chip of ``parameters``; raises :class:`TargetError` where it cannot be built."""
     own = [HERE / "firmware" / name for name in OWN]
     own.append(HERE / "firmware" / "sha256_rtl.c" if parameters.sha else SERIAL / "sha256.c")
@@ -88,7 +95,7 @@ def firmware(parameters: Parameters, found: Tools, *, ran_on: str = "rtl-simulat
     defines |= {
         "HWL_MAX_BODY": str(parameters.shares()["HWL_MAX_BODY"]),
         "HWL_COUNTERS": "1",
-        "HWL_CLOCK_HZ": f"{CLOCK_HZ}u",
+        "HWL_CLOCK_HZ": f"{clock_hz}u",
     }
     defines |= {
         "HWL_RAN_ON": f'"{ran_on}"',
@@ -97,7 +104,7 @@ def firmware(parameters: Parameters, found: Tools, *, ran_on: str = "rtl-simulat
     }
     defines["HWL_SOFTWARE_CORE"] = str(int(parameters.core == "software"))
     link = ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", f"-Wl,--defsym=MEMORY_BYTES={parameters.memory}"]
-    flags = [*COMPILE, *(f"-D{name}={value}" for name, value in sorted(defines.items())), *link]
+    flags = [*COMPILE, optimise, *(f"-D{name}={value}" for name, value in sorted(defines.items())), *link]
 
     def build(folder: Path) -> None:
         paths = [f"-I{HERE / 'firmware' / 'include'}", f"-I{HERE / 'firmware'}", f"-I{SERIAL}"]

@@ -17,7 +17,7 @@
 #include <memory>
 #include <string>
 
-#include "Vhwloop_soc.h"
+#include "Vsimulated_chip.h"
 #include "verilated.h"
 #if VM_COVERAGE
 #include "verilated_cov.h"
@@ -145,7 +145,7 @@ int main(int count, char **arguments) {
 
     auto context = std::make_unique<VerilatedContext>();
     context->commandArgs(1, arguments);
-    auto chip = std::make_unique<Vhwloop_soc>(context.get());
+    auto chip = std::make_unique<Vsimulated_chip>(context.get());
     Sender sender;
     Receiver receiver;
     int pressed = 0;

@@ -23,11 +23,12 @@ BENCH_FIRMWARE = Path(__file__).parent / "bench_firmware"
 #: Seconds for which one look at a line waits.
 LOOK = 0.02
 
+DEFAULT = Parameters()
 os.environ.setdefault(built.CACHE_VARIABLE, str(BUILD))
 
 
 @cache
-def simulation(parameters: Parameters = Parameters()) -> tuple[str, Path]:
+def simulation(parameters: Parameters = DEFAULT) -> tuple[str, Path]:
     """The program, and the folder of its firmware."""
     need(*TOOLS)
     found = tools.find()
@@ -42,7 +43,12 @@ def bench_firmware() -> Path:
     own = ("start.S", "cobs_rtl.c", "crc32_rtl.c", "sha256_rtl.c", "string.c")
     sources = [built.HERE / "firmware" / name for name in own] + sorted(BENCH_FIRMWARE.iterdir())
     folders = [built.HERE / "firmware" / "include", built.HERE / "firmware", built.SERIAL]
-    flags = [*built.COMPILE, *(f"-I{folder}" for folder in folders), f"-Wl,--defsym=MEMORY_BYTES={Parameters().memory}"]
+    flags = [
+        *built.COMPILE,
+        "-O2",
+        *(f"-I{folder}" for folder in folders),
+        f"-Wl,--defsym=MEMORY_BYTES={Parameters().memory}",
+    ]
     flags += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", str(built.HERE / "firmware" / "rtl.ld")]
     made = BUILD / f"bench-firmware-{os.getpid()}"
     made.mkdir(parents=True, exist_ok=True)
@@ -70,7 +76,7 @@ class ChipLine:
 
 
 @contextlib.contextmanager
-def running(folder: Path | None = None, parameters: Parameters = Parameters(), **how: object) -> Iterator[ChipLine]:
+def running(folder: Path | None = None, parameters: Parameters = DEFAULT, **how: object) -> Iterator[ChipLine]:
     """A chip that is gone afterwards; its own firmware unless ``folder`` has another."""
     program, own = simulation(parameters)
     chip = Simulation((program,), folder or own, seed=5, **how)  # type: ignore[arg-type]

@@ -17,7 +17,6 @@ from hwloop_rtl.device import RtlDevice
 from hwloop_rtl.simulation_process import Simulation
 from hwloop_serial import fixed_image
 from hwloop_serial.faults import FaultRates, Faults
-from hwloop_serial.messages import Region
 from hwloop_serial.owner import Held
 from hwloop_serial.session import Session
 from hwloop_serial.transport import Port

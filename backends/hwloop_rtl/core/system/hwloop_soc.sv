@@ -1,4 +1,4 @@
-// The whole chip: processor, link, digests, timer and neuron core around one memory. docs/rtl.md draws it.
+// The whole chip but its memory: processor, link, digests, timer and neuron core. docs/rtl.md draws it.
 //
 //   00000000 memory, 2^MEMORY_LOG2 bytes: firmware, program, events, working memory
 //   80000000 link, 80000100 digests, 80000200 system, 80000300 neuron core; where BOOT is 1, boot behind the memory
@@ -11,9 +11,11 @@ module hwloop_soc #(
     parameter integer HZ = 12000000,
     parameter SHA = 1,
     parameter NEURON_CORE = 1,
+    parameter integer UNIT_BITS = 32,      // of a number of an input, 16 or more; firmware says in INFO how many there are
+    parameter integer DSP = 1,             // whether products of the neuron core take multipliers of the FPGA
     parameter FAST = 1,                    // 1: shifts and CRC at once; 0: bit by bit, in fewer cells
     parameter BOOT = 0,                    // 1: firmware comes from a serial flash; 0: it stands in memory from the start
-    parameter FIRMWARE = "firmware.hex"
+    parameter BOOT_PROGRAM = "boot.hex"
 ) (
     input  logic        clk,
     input  logic        button,       // starts the system anew
@@ -21,7 +23,6 @@ module hwloop_soc #(
     output logic        tx,
     output logic        hold_sender,
     input  logic [31:0] seed,         // of the boot id: 0 on an FPGA
-    input  logic        stall,        // of the memory: 0 on an FPGA
     output logic        idle,         // nothing to do before a byte comes
     output logic        busy,         // the neuron core runs
     output logic        stopped,      // the processor met what is no instruction; the system starts anew
@@ -29,9 +30,17 @@ module hwloop_soc #(
     output logic        flash_select_n,
     output logic        flash_clock,
     output logic        flash_out,
-    input  logic        flash_in
+    input  logic        flash_in,
+    output logic        valid,        // one request to memory, held until it is answered: `ready`
+    output logic        write,
+    output logic [31:0] addr,
+    output logic [31:0] wdata,
+    output logic [ 3:0] wstrb,
+    input  logic        ready,
+    input  logic [31:0] memory_rdata,
+    output logic        rst           // of all, the memory's state too
 );
-  logic rst, link_hold;
+  logic link_hold;
   restart the_restart (.clk, .button, .stopped, .rst);
   assign hold_sender = link_hold || rst;
 
@@ -52,20 +61,14 @@ module hwloop_soc #(
   assign cpu_fault = cpu_valid && !to_memory && !to_registers && !to_boot;
 
   // -- memory ----------------------------------------------------------------------------------------------------------
-  logic core_valid, core_write, core_ready, memory_ready, memory_for_cpu;
-  logic [31:0] core_addr, core_wdata, memory_rdata;
+  logic core_valid, core_write, core_ready, memory_for_cpu;
+  logic [31:0] core_addr, core_wdata;
   logic [3:0] core_wstrb;
-  logic valid, write;
-  logic [31:0] addr, wdata;
-  logic [3:0] wstrb;
   shared_memory the_sharing (
       .clk, .rst,
       .a_valid(to_memory), .a_write(cpu_write), .a_addr(cpu_addr), .a_wdata(cpu_wdata), .a_wstrb(cpu_wstrb), .a_ready(memory_for_cpu),
       .b_valid(core_valid), .b_write(core_write), .b_addr(core_addr), .b_wdata(core_wdata), .b_wstrb(core_wstrb), .b_ready(core_ready),
-      .valid, .write, .addr, .wdata, .wstrb, .ready(memory_ready)
-  );
-  ram #(.LOG2(MEMORY_LOG2), .FIRMWARE(FIRMWARE)) the_memory (
-      .clk, .rst, .hold(stall), .valid, .write, .addr, .wdata, .wstrb, .ready(memory_ready), .rdata(memory_rdata)
+      .valid, .write, .addr, .wdata, .wstrb, .ready
   );
 
   // -- registers -------------------------------------------------------------------------------------------------------
@@ -114,7 +117,7 @@ module hwloop_soc #(
     if (NEURON_CORE != 0) begin : with_core
       // while the processor does not ask, its STATUS is looked at: bit 0 is busy
       localparam logic [7:0] STATUS = 8'h04;
-      neuron_core #(.ADDR_BITS(MEMORY_LOG2)) the_core (
+      neuron_core #(.ADDR_BITS(MEMORY_LOG2), .UNIT_BITS(UNIT_BITS), .DSP(DSP)) the_core (
           .clk, .rst, .mem_valid(core_valid), .mem_write(core_write), .mem_addr(core_addr), .mem_wdata(core_wdata),
           .mem_wstrb(core_wstrb), .mem_ready(core_ready), .mem_rdata(memory_rdata),
           .reg_valid(chosen[3]), .reg_write(cpu_write), .reg_addr(chosen[3] ? cpu_addr[7:0] : STATUS), .reg_wdata(cpu_wdata),
@@ -135,7 +138,7 @@ module hwloop_soc #(
   logic [31:0] boot_rdata;
   generate
     if (BOOT != 0) begin : with_boot
-      boot the_boot (
+      boot #(.PROGRAM(BOOT_PROGRAM)) the_boot (
           .clk, .rst, .reg_valid(to_boot), .reg_write(cpu_write), .reg_addr(cpu_addr[9:0]), .reg_wdata(cpu_wdata),
           .reg_ready(boot_ready), .reg_rdata(boot_rdata), .flash_select_n, .flash_clock, .flash_out, .flash_in
       );

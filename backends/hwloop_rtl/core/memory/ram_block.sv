@@ -1,6 +1,6 @@
 // The memory in block RAM: 2^LOG2 bytes in words of four, filled from the file FIRMWARE (words in hexadecimal) when the chip starts.
 // A write takes one clock, a read two. `hold` makes whoever asks wait longer: simulations draw it by chance.
-module ram #(
+module ram_block #(
     parameter integer LOG2 = 16,
     parameter FIRMWARE = "firmware.hex"
 ) (
