@@ -95,14 +95,13 @@ class Simulation:
 
     def connect(self) -> SimulationPort:
         """The line, to be opened as often as it takes; :class:`LinkError` once the process is gone."""
-        if not self.alive:
-            raise self._died()
+        if not self._end.alive:
+            raise LinkError("the simulation of the chip was ended; open the target again")
+        if (status := self._process.poll()) is not None:
+            raise self._died(status)
         return SimulationPort(self._line)
 
-    def _died(self) -> LinkError:
-        status = self._process.poll()
-        if status is None:
-            return LinkError("the simulation of the chip was ended; open the target again")
+    def _died(self, status: int) -> LinkError:
         how = f"died of {_signal(-status)}" if status < 0 else f"ended ({status})"
         return LinkError(
             f"the simulation of the chip {how} in the middle of its work. Memory, or a signal from outside, are the usual causes; open "

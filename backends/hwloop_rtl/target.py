@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
-from hwloop.errors import HwloopError, LinkError
+from hwloop.errors import HwloopError
 from hwloop.mapping import Capabilities
 from hwloop_loihi.device import DEFAULT_DT
 from hwloop_loihi.limits import capabilities as loihi_capabilities
@@ -116,10 +116,8 @@ class RtlTarget(SerialTarget):
         return Simulation((str(simulation),), folder, seed=secrets.randbits(63))
 
     def session_on(self, held: Held) -> Session:
-        if not isinstance(held, Simulation):
-            raise LinkError(f"{self.name} speaks to a simulation, not to {type(held).__name__}")
         return Session(
-            held.connect,
+            cast(Simulation, held).connect,
             name=self.name,
             deadline=self.deadline,
             byte_seconds=BITS_A_BYTE * built.LINE_CLOCKS / USUAL_SPEED,

@@ -121,6 +121,16 @@ def test_a_step_of_fine_tuning_in_the_loop_ends_with_the_weights_of_loihi(device
     assert repr(our_comparison) == repr(their_comparison)
 
 
+def test_counters_that_are_none_are_told(device: RtlDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.load(hl.compile(network(), device))
+    with monkeypatch.context() as patched:
+        patched.setattr(device.remote, "call", lambda function: b"12")
+        spikes = inputs()
+        with pytest.raises(LinkError, match="COUNTERS of 2 bytes; expected 32; the firmware"):
+            device.run(spikes)
+    assert device.run(inputs()).cycles
+
+
 def test_recordings_of_a_log_have_their_cycles(tmp_path: Path) -> None:
     log = tmp_path / "session.log"
     with hl.open("rtl:", dt=DT, log=log) as device:
