@@ -16,7 +16,9 @@ from hwloop_rtl import RtlTarget, built, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.tools import Tools
 
-from .chip import DEFAULT, simulation
+from .built import need
+from .chip import DEFAULT
+from .chip import TOOLS as CHIP_TOOLS
 
 TOOLS = Tools({name: Path("/bin/true") for name in tools.PACKAGES}, dict.fromkeys(tools.PACKAGES, "1"))
 
@@ -87,19 +89,17 @@ def test_the_place_depends_on_sources_parameters_and_tools(cache: Path, monkeypa
 
 
 def test_a_compiler_that_fails_is_told_with_what_it_wrote(cache: Path) -> None:
-    simulation()
-    found = tools.find()
     liar = cache / "verilator"
     liar.write_text("#!/bin/sh\necho '%Error: cpu.sv: not today' >&2\nexit 1\n")
     liar.chmod(0o755)
-    wrong = Tools(found.paths | {"verilator": liar}, found.versions)
+    wrong = Tools(TOOLS.paths | {"verilator": liar}, TOOLS.versions)
     with pytest.raises(TargetError, match=r"(?s)verilator .* failed with exit status 1.*cpu.sv: not today"):
         built.simulation(DEFAULT, wrong)
     assert not list(cache.glob("simulation-*[!k]"))
 
 
 def test_the_firmware_of_another_chip_is_refused_by_its_size() -> None:
-    simulation()
+    need(*CHIP_TOOLS)
     with pytest.raises(TargetError, match="do not fit the chip's"):
         built.firmware(_Squeezed(memory=2**16), tools.find())
 
