@@ -110,10 +110,10 @@ def clock(seed: int = 1) -> tuple[float, int]:
     return float(found[-1]), int(cells[-1])
 
 
-def run(command: list[str]) -> str:
-    """What a tool said; :class:`RuntimeError` where it failed or is not there."""
+def run(command: list[str], folder: Path | None = None) -> str:
+    """What a tool said, in ``folder``; :class:`RuntimeError` where it failed or is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, cwd=folder)
     except FileNotFoundError as error:
         raise RuntimeError(f"{command[0]} not found; install with: apt-get install {command[0]}") from error
     if done.returncode:
