@@ -47,7 +47,7 @@ module neuron_core #(
 
     // requests to memory of parts that take turns: all 0 where there is none
     logic seq_valid, upd_valid, wlk_valid, src_valid, acc_valid, seq_write, upd_write, wlk_write, acc_write, main_ack;
-    logic [Places-1:0] seq_addr, upd_addr, wlk_addr, src_addr, acc_addr;
+    logic [Places-1:0] seq_addr, upd_addr, wlk_addr, src_addr;
     logic [31:0] seq_wdata, upd_wdata, acc_wdata;
 
     tick_sequencer #(.ADDR_BITS(ADDR_BITS)) sequencer (
@@ -72,7 +72,7 @@ module neuron_core #(
     // -- projections ------------------------------------------------------------------------------------------------------------
     logic wlk_product, wlk_add, wlk_subtract;
     logic [ADDR_BITS-1:0] wlk_a, product;
-    logic [Places-1:0] wlk_b, wlk_c, wlk_place;
+    logic [Places-1:0] wlk_b, wlk_c;
     logic [31:0] wlk_value;
 
     spike_source #(.ADDR_BITS(ADDR_BITS), .UNIT_BITS(UNIT_BITS)) source (
@@ -84,7 +84,7 @@ module neuron_core #(
     synapse_walker #(.ADDR_BITS(ADDR_BITS), .UNIT_BITS(UNIT_BITS)) walker (
         .rst(quiet), .entry_valid(projection_word), .start(walk_start), .start_clear(clear_start), .done(walk_done),
         .unit_ended(units_ended), .product_start(wlk_product), .product_a(wlk_a), .product_b(wlk_b), .product_c(wlk_c), .add_valid(wlk_add),
-        .add_addr(wlk_place), .add_value(wlk_value), .add_subtract(wlk_subtract), .mem_valid(wlk_valid), .mem_write(wlk_write),
+        .add_value(wlk_value), .add_subtract(wlk_subtract), .mem_valid(wlk_valid), .mem_write(wlk_write),
         .mem_addr(wlk_addr), .mem_ack(main_ack && wlk_valid), .*
     );
 
@@ -94,11 +94,10 @@ module neuron_core #(
         .b(updating ? BBits'(upd_keep) : BBits'(wlk_b)), .c(wlk_c), .done(product_done), .kept(product_kept), .*
     );
 
-    accumulator #(.ADDR_BITS(ADDR_BITS)) adder (
-        .rst(quiet), .valid(wlk_add || wraps_valid), .addr(wraps_valid ? wraps_at : wlk_place),
+    accumulator adder (
+        .rst(quiet), .valid(wlk_add || wraps_valid),
         .value(wraps_valid ? 32'(wraps) : wlk_value), .subtract(wlk_subtract && !wraps_valid), .done(add_done),
-        .mem_valid(acc_valid), .mem_write(acc_write), .mem_addr(acc_addr), .mem_wdata(acc_wdata), .mem_ack(main_ack && acc_valid),
-        .*
+        .mem_valid(acc_valid), .mem_write(acc_write), .mem_wdata(acc_wdata), .mem_ack(main_ack && acc_valid), .*
     );
 
     // -- spikes out ---------------------------------------------------------------------------------------------------------------
@@ -122,7 +121,7 @@ module neuron_core #(
     memory_arbiter #(.ADDR_BITS(ADDR_BITS)) arbiter (
         .rst(quiet), .main_valid(seq_valid || upd_valid || wlk_valid || src_valid || acc_valid),
         .main_write(seq_write || upd_write || wlk_write || acc_write),
-        .main_addr(seq_addr | upd_addr | wlk_addr | src_addr | acc_addr), .main_wdata(seq_wdata | upd_wdata | acc_wdata),
+        .main_addr(seq_addr | upd_addr | wlk_addr | src_addr | (wraps_valid ? wraps_at : '0)), .main_wdata(seq_wdata | upd_wdata | acc_wdata),
         .writer_valid(out_mem_valid), .writer_addr(out_addr), .writer_wdata(out_wdata), .writer_wstrb(out_wstrb),
         .writer_ack(out_ack), .*
     );

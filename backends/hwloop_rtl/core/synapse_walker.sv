@@ -36,9 +36,8 @@ module synapse_walker #(
     output logic [ADDR_BITS-3:0] product_c,
     input  logic                 product_done,
     input  logic [ADDR_BITS-1:0] product,
-    // what is added where
+    // what is added, at `mem_addr`
     output logic                 add_valid,
-    output logic [ADDR_BITS-3:0] add_addr,
     output logic [         31:0] add_value,
     output logic                 add_subtract,
     input  logic                 add_done,
@@ -50,7 +49,7 @@ module synapse_walker #(
     input  logic [         31:0] mem_rdata
 );
     typedef enum logic [4:0] {
-        IDLE, TAKE, RANGE, FIRST, AGAIN, BEHIND, FROM, TO, ANY, TARGETS, DELAYS, WEIGHTS, SETTLE, TARGET, PLACE, ADD, SUMS, ALL_SUMS, SUM, SHIFT,
+        IDLE, TAKE, RANGE, FIRST, BEHIND, FROM, TO, ANY, TARGETS, DELAYS, WEIGHTS, SETTLE, TARGET, PLACE, ADD, SUMS, ALL_SUMS, SUM, SHIFT,
         ADD_SUM, CLEAR_SUM
     } state_t;
     state_t state, next_state, first_fetch;
@@ -119,7 +118,7 @@ module synapse_walker #(
     assign apart      = shifts_right && !closing ? own_depth : stride;
     assign begins     = shifts_right && !closing ? sums : records;
     // before the first one: whether there is any
-    assign following  = synapse + ADDR_BITS'(state != ANY);
+    assign following  = synapse + (state == BEHIND ? ADDR_BITS'(n) : ADDR_BITS'(state != ANY));
     assign more       = following != behind;
 
     // -- bytes of weights and delays, four synapses each; targets, two or one: the words that were read last, in block RAM ------------
@@ -179,20 +178,18 @@ module synapse_walker #(
     assign mem_valid = state == FROM || state == TO || state == WEIGHTS || state == DELAYS || state == TARGETS || state == SUM
                      || state == CLEAR_SUM;
     assign mem_write = state == CLEAR_SUM;
-    assign mem_addr  = mem_valid ? address : '0;
+    assign mem_addr  = mem_valid || add_valid ? address : '0;
 
     assign add_valid    = (state == ADD && of_four != 0) || state == ADD_SUM;
-    assign add_addr     = address;
     assign add_value    = state == ADD ? {{15{shifted[16]}}, shifted} : value;
     assign add_subtract = state == ADD && code == 2'd2;
 
-    // dense: place n and place n + n; list: the target's place; sums: all of them
-    assign product_start = (state == RANGE && is_ours && !listed) || state == AGAIN || state == TARGET
-                         || state == SUMS;
+    // dense: the first synapse; list: the target's place; sums: all of them
+    assign product_start = (state == RANGE && is_ours && !listed) || state == TARGET || state == SUMS;
     assign product_a     = state != TARGET ? place
                          : ADDR_BITS'(wide ? word : 32'(of_two));
-    assign product_b     = state == RANGE || state == AGAIN ? n : Places'(apart);
-    assign product_c     = state == TARGET || state == PLACE ? begins : state == AGAIN || state == BEHIND ? n : '0;
+    assign product_b     = state == RANGE ? n : Places'(apart);
+    assign product_c     = state == TARGET || state == PLACE ? begins : '0;
 
     // -- the order of things ----------------------------------------------------------------------------------------------------
     logic step, sum_step;
@@ -214,9 +211,8 @@ module synapse_walker #(
                   else if (unit_ended) next_state = shifts_right ? SUMS : IDLE;
             RANGE: next_state = !is_ours ? TAKE : listed ? FROM : FIRST;
             // which synapses
-            FIRST: if (product_done) next_state = AGAIN;
-            AGAIN: next_state = BEHIND;
-            BEHIND: if (product_done) next_state = first_fetch;
+            FIRST: if (product_done) next_state = BEHIND;
+            BEHIND: next_state = first_fetch;
             FROM: if (mem_ack) next_state = TO;
             TO: if (mem_ack) next_state = ANY;
             ANY: next_state = more ? first_fetch : TAKE;
@@ -256,7 +252,8 @@ module synapse_walker #(
         if (state == ANY || state == BEHIND) fetches_four <= 1'b1;
         else if (state == ADD) fetches_four <= crosses_word;
         if (state == TO) behind <= mem_rdata[ADDR_BITS-1:0];
-        else if (state == BEHIND || state == ALL_SUMS) behind <= product;
+        else if (state == BEHIND) behind <= following;
+        else if (state == ALL_SUMS) behind <= product;
 
         if (state == PLACE && listed) ring <= product[Places-1:0];
         else if (state == RANGE || state == ALL_SUMS) ring <= begins;

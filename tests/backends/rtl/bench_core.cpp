@@ -197,7 +197,7 @@ int main(int argc, char **argv) {
         put(to, memory.data() + job.first, job.count);
     }
 #if VM_COVERAGE
-    if (const char *path = std::getenv("HWLOOP_RTL_COVERAGE")) VerilatedCov::write(path);
+    if (const char *path = std::getenv("HWLOOP_RTL_COVERAGE_FILE")) VerilatedCov::write(path);
 #endif
     return std::fclose(to) == 0 ? 0 : 2;
 }

@@ -44,18 +44,19 @@ def sources(core: Path = CORE) -> list[Path]:
 
 def built(
     *,
-    coverage: bool = False,
+    coverage: bool | None = None,
     core: Path = CORE,
     addr_bits: int = 17,
     fifo_bits: int = 4,
     dsp: int = 1,
     level: str = "-O2",
 ) -> Path:
-    """The bench as a program, from the sources as they are."""
+    """The bench as a program, from the sources as they are; ``coverage``: whether it says what it reaches, by default where asked."""
     need("verilator", "make", "c++")
     parameters = {"ADDR_BITS": addr_bits, "FIFO_BITS": fifo_bits, "DSP": dsp}
     options = [f"-G{name}={value}" for name, value in parameters.items()]
-    options += ["--coverage"] if coverage else []
+    if coverage or (coverage is None and "HWLOOP_RTL_COVERAGE" in os.environ):
+        options.append("--coverage")
     digest = hashlib.sha256(" ".join([*options, level]).encode())
     for path in (*sources(core), BENCH):
         digest.update(path.name.encode() + path.read_bytes())

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +32,10 @@ BUSY, DONE, OVERFLOW, ABORTED, BAD_INPUT = (1 << bit for bit in range(5))
 BEFORE = 64
 #: What lies in memory that nobody has set.
 NOISE = 0xA5
+#: Variable of the environment: a folder in which each run leaves what it reached.
+COVERAGE = "HWLOOP_RTL_COVERAGE"
 #: Cycles after which the bench gives up on a sample.
-MOST_CYCLES = 20_000_000
+MOST_CYCLES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -83,26 +86,29 @@ class Answer:
 
 def sample(
     graph: FixedGraph, image: bytes, raster: Array, *, wide: bool = False, traced: bool = False, room: int = 1 << 15,
-    size: int = 1 << 17, **more: object,
+    size: int = 1 << 17, before: int = BEFORE, **more: object,
 ) -> Sample:  # fmt: skip
-    """The input spikes ``raster [ticks, n_in]`` through ``image``; the state has the bytes that the protocol counts, no more."""
+    """The input spikes ``raster [ticks, n_in]`` through ``image``, which stands at ``before``.
+
+    The state has the bytes that the protocol counts, no more.
+    """
     ticks, units = np.nonzero(raster)
     kind = np.dtype([("tick", "<u4"), ("unit", "<u4" if wide else "<u2")])
     events = np.zeros(len(ticks), kind)
     events["tick"], events["unit"] = ticks, units
     state_bytes = needs(graph).state_bytes
-    state = BEFORE + len(image)
+    state = before + len(image)
     wraps = state + state_bytes
     # counts of a batch come in whole words; events do not
     inputs = wraps + 4 * len(graph.layers) + 2
     output = inputs + events.nbytes
     memory = bytearray([NOISE]) * size
     assert output + room <= size, f"{output + room} bytes do not fit"
-    memory[BEFORE:state] = image
+    memory[before:state] = image
     memory[wraps : wraps + 4 * len(graph.layers)] = bytes(4 * len(graph.layers))
     memory[inputs:output] = events.tobytes()
     registers = (
-        (IMAGE, BEFORE), (STATE, state), (INPUT, inputs), (INPUT_COUNT, len(events)), (FORMAT, 4 * wide),
+        (IMAGE, before), (STATE, state), (INPUT, inputs), (INPUT_COUNT, len(events)), (FORMAT, 4 * wide),
         (N_TICKS, len(raster)), (OUTPUT, output), (OUTPUT_LIMIT, room), (WRAPS, wraps), (CONTROL, 1),
     )  # fmt: skip
     made = Sample(
@@ -136,7 +142,11 @@ def run(
             file.write(struct.pack("<I", len(samples)))
             for entry in samples:
                 file.write(_packed(entry))
-        environment = dict(os.environ) | ({} if coverage is None else {"HWLOOP_RTL_COVERAGE": str(coverage)})
+        environment = dict(os.environ)
+        if COVERAGE in os.environ:
+            path = Path(os.environ[COVERAGE])
+            path.mkdir(parents=True, exist_ok=True)
+            environment["HWLOOP_RTL_COVERAGE_FILE"] = str(path / f"{uuid.uuid4().hex}.dat")
         done = subprocess.run(
             [str(program), str(jobs), str(results)], capture_output=True, text=True, timeout=timeout, env=environment
         )

@@ -148,15 +148,15 @@ def test_a_sample_begins_alike_whatever_was_before(program: Path) -> None:
 
 def test_1000_random_stalls_and_aborts_change_no_spike_and_hang_nothing(program: Path) -> None:
     graph, raster = network()
-    made = sample(graph, write(graph), raster[:20], wide=True, size=1 << 15, room=1 << 12)
+    made = sample(graph, write(graph), raster[:10], wide=True, size=1 << 15, room=1 << 12)
     rng = np.random.default_rng(7)
     samples = [made]
     for k in range(1000):
         waits = Memory(int(rng.integers(0, 4)), int(rng.integers(0, 4)), int(rng.choice([0, 30, 128, 240])))
-        abort = int(rng.integers(1, 9000)) if k % 2 else 0
+        abort = int(rng.integers(1, 5000)) if k % 2 else 0
         samples.append(replace(made, keep=True, seed=k + 2, waits=waits, abort_at=abort))
     first, *others = run(program, samples)
-    assert first.count > 50
+    assert first.count > 20
     ends = [other.status for other in others]
     assert set(ends) == {DONE, DONE | ABORTED}
     assert ends.count(DONE | ABORTED) > 200
