@@ -38,6 +38,7 @@ class Simulation:
     folder : of its firmware
     seed : of its boot id and of the chance of ``stall``
     stall : share of the clocks, 0..1, in which its memory makes whoever asks wait, for tests
+    clocks : of a bit on the line
     heed : whether its line waits while the chip has no room, as one with flow control does
 
     Raises
@@ -47,13 +48,20 @@ class Simulation:
     """
 
     def __init__(
-        self, command: tuple[str, ...], folder: Path, *, seed: int, stall: float = 0.0, heed: bool = True
+        self,
+        command: tuple[str, ...],
+        folder: Path,
+        *,
+        seed: int,
+        stall: float = 0.0,
+        heed: bool = True,
+        clocks: int = LINE_CLOCKS,
     ) -> None:
         self._owner = os.getpid()
         self._folder = Path(tempfile.mkdtemp(prefix="hwloop-rtl-"))
         self._log = self._folder / "log"
         self._line, theirs = socket.socketpair()
-        arguments = (str(theirs.fileno()), str(LINE_CLOCKS), str(seed), str(round(1000 * stall)), str(int(heed)))
+        arguments = (str(theirs.fileno()), str(clocks), str(seed), str(round(1000 * stall)), str(int(heed)))
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(

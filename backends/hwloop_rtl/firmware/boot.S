@@ -52,12 +52,13 @@ byte:
     li a0, 0
 # Sends a1 bits of a0, the highest first; a0 is then what came meanwhile.
 exchange:
-    srli t0, a0, 31
-    slli t0, t0, 1
-    sw t0, 0(s0)
+    li t0, 2
+    bltz a0, 4f
+    li t0, 0
+4:  sw t0, 0(s0)
     ori t0, t0, 1
     sw t0, 0(s0)
-    slli a0, a0, 1
+    add a0, a0, a0
     lw t0, 0(s0)
     or a0, a0, t0
     addi a1, a1, -1

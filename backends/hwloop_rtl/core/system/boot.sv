@@ -32,7 +32,7 @@ module boot #(
     if (reg_valid) word <= words[reg_addr[8:2]];
   end
   always_ff @(posedge clk) begin
-    there <= !rst && reg_valid && !there;
+    there <= !rst && reg_valid && !reg_write && !of_flash && !there;
     seen  <= {seen[0], flash_in};
     if (rst) begin
       flash_select_n <= 1'b1;
