@@ -72,7 +72,9 @@ def test_a_board_starts_from_its_flash_and_is_right(name: str, tmp_path: Path) -
         assert device.device_id == Parameters(2 ** synthesise_chip.BOARDS[name].memory_bits, sha=False).device_id
         said = CHECK["check"](device, 6)
         assert said.startswith("equal: 6 networks"), said
-        assert device.counted[-1].lost_bytes == device.counted[-1].broken_bytes == 0
+        # a board has no flow control: what is sent while it starts may break
+        assert device.counted[-1].lost_bytes == 0
+        assert device.counted[-1].broken_bytes <= 1
 
 
 @pytest.mark.slow

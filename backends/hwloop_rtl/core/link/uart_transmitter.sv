@@ -16,6 +16,7 @@ module uart_transmitter #(
   logic [3:0] left;
   logic [WIDTH-1:0] wait_clocks;
   assign ready = left == 4'd0;
+  initial tx = 1'b1;  // before the first clock too
 
   always_ff @(posedge clk) begin
     if (rst) begin

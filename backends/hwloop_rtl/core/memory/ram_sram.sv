@@ -29,6 +29,8 @@ module ram_sram #(
   assign lanes = upper ? wstrb[3:2] : wstrb[1:0];
   assign given = upper ? wdata[31:16] : wdata[15:0];
   assign ready = state == DONE;
+  // before the first clock too, nothing is written and nobody drives
+  initial {sram_write_n, sram_read_n, sram_drive} = 3'b110;
 
   always_ff @(posedge clk) begin
     if (rst) begin

@@ -27,6 +27,7 @@ module boot #(
   assign reg_rdata = of_flash ? {31'd0, seen[1]} : word;
 
   initial $readmemh(PROGRAM, words);
+  initial {flash_select_n, flash_clock, flash_out} = 3'b100;
 
   always_ff @(posedge clk) begin
     if (reg_valid) word <= words[reg_addr[8:2]];
