@@ -19,7 +19,7 @@ from pathlib import Path
 from hwloop.errors import LinkError, TargetError
 from hwloop_lava.worker_process import end_group
 
-from .built import LINE_CLOCKS
+from .building import LINE_CLOCKS
 
 #: Largest part of what the simulation wrote in a message (bytes).
 MAX_LOG = 2000

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwloop_rtl import built, tools
+from hwloop_rtl import building, tools
 from hwloop_rtl.parameters import FIRMWARE_BYTES, Parameters
 from hwloop_rtl.synthesise import CELLS, counted, run
 from hwloop_rtl.tools import Tools
@@ -53,8 +53,8 @@ BOARDS = {
 
 def sources(name: str) -> list[Path]:
     """The modules of a chip on the board ``name``."""
-    core, board = built.HERE / "core", BOARDS[name]
-    found = [*core.glob("*.sv"), *(path for part in built.PARTS for path in (core / part).glob("*.sv"))]
+    core, board = building.HERE / "core", BOARDS[name]
+    found = [*core.glob("*.sv"), *(path for part in building.PARTS for path in (core / part).glob("*.sv"))]
     own = [core / "memory" / board.memory_file, core / "boards" / f"{board.top or name}.sv"]
     return [*(path for path in sorted(found) if path.name not in SIMULATED), *own]
 
@@ -64,7 +64,7 @@ def boot_program(found: Tools, memory: int, folder: Path) -> None:
     elf, binary = folder / "boot.elf", folder / "boot.bin"
     symbols = {"FLASH_AT": FLASH_AT, "FIRMWARE_BYTES": FLASHED, "MEMORY_BYTES": memory}
     flags = [*(f"-Wa,--defsym,{name}={value}" for name, value in symbols.items()), f"-Wl,-Ttext={memory:#x}"]
-    source = str(built.HERE / "firmware" / "boot.S")
+    source = str(building.HERE / "firmware" / "boot.S")
     gcc = str(found.paths["riscv64-unknown-elf-gcc"])
     command = [
         gcc,
@@ -80,7 +80,7 @@ def boot_program(found: Tools, memory: int, folder: Path) -> None:
     copy = [str(found.paths["riscv64-unknown-elf-objcopy"]), "-O", "binary", "-j", ".start", str(elf), str(binary)]
     tools.run(copy, what="riscv64-unknown-elf-objcopy")
     program = binary.read_bytes().ljust(512, b"\0")
-    (folder / "boot.hex").write_text(built.as_words(program))
+    (folder / "boot.hex").write_text(building.as_words(program))
 
 
 def flashed(firmware: bytes) -> bytes:
@@ -114,7 +114,7 @@ def routed(name: str, folder: Path, seed: int) -> tuple[float, str]:
     board = BOARDS[name]
     asc = folder / f"{name}.asc"
     said = run([
-        "nextpnr-ice40", *board.route, "--json", str(folder / f"{name}.json"), "--pcf", str(built.HERE / "core" / "boards" / f"{name}.pcf"),
+        "nextpnr-ice40", *board.route, "--json", str(folder / f"{name}.json"), "--pcf", str(building.HERE / "core" / "boards" / f"{name}.pcf"),
         "--asc", str(asc), "--freq", f"{board.clock:g}", "--timing-allow-fail", "--seed", str(seed),
     ], folder)  # fmt: skip
     cells = re.findall(r"ICESTORM_LC:\s+(\d+)/\s*(\d+)", said)
@@ -158,9 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _row(name: str, folder: Path, found: Tools, options: argparse.Namespace) -> str:
     board = BOARDS[name]
     chip = Parameters(memory=2**board.memory_bits, sha=name == "ecp5")
-    place = built.firmware(chip, found, ran_on="hardware", clock_hz=round(board.clock * 1e6), optimise="-Os")
+    place = building.firmware(chip, found, ran_on="hardware", clock_hz=round(board.clock * 1e6), optimise="-Os")
     firmware = (place / "firmware.bin").read_bytes()
-    (folder / "firmware.hex").write_text(built.as_words(firmware))
+    (folder / "firmware.hex").write_text(building.as_words(firmware))
     boot_program(found, chip.memory, folder)
     cells = synthesised(name, folder)
     clock, used = "", ""

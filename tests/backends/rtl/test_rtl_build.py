@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hwloop.errors import TargetError
-from hwloop_rtl import RtlTarget, built, tools
+from hwloop_rtl import RtlTarget, building, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.tools import Tools
 
@@ -25,7 +25,7 @@ TOOLS = Tools({name: Path("/bin/true") for name in tools.PACKAGES}, dict.fromkey
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv(built.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(building.CACHE_VARIABLE, str(tmp_path))
     return tmp_path
 
 
@@ -35,7 +35,7 @@ def test_a_build_that_breaks_off_leaves_nothing(cache: Path) -> None:
         raise TargetError("the compiler failed")
 
     with pytest.raises(TargetError, match="the compiler failed"):
-        built._kept("chip", broken)
+        building._kept("chip", broken)
     assert [path.name for path in cache.iterdir()] == ["chip.lock"]
 
 
@@ -47,7 +47,7 @@ def test_of_many_at_a_time_one_builds(cache: Path) -> None:
         (folder / "made").write_text("")
         time.sleep(0.3)
 
-    threads = [threading.Thread(target=lambda: built._kept("chip", slow)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: building._kept("chip", slow)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -58,33 +58,33 @@ def test_of_many_at_a_time_one_builds(cache: Path) -> None:
 
 def test_a_builder_that_is_killed_leaves_nothing_in_its_place_and_the_next_one_builds(cache: Path) -> None:
     script = (
-        "import time; from hwloop_rtl import built\n"
+        "import time; from hwloop_rtl import building\n"
         "def fill(folder):\n    (folder / 'half').write_text('')\n    print('half', flush=True)\n    time.sleep(60)\n"
-        "built._kept('chip', fill)"
+        "building._kept('chip', fill)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as builder:
         assert builder.stdout is not None
         assert builder.stdout.readline() == b"half\n"
         builder.kill()
     assert not (cache / "chip").exists()
-    place = built._kept("chip", lambda folder: (folder / "whole").touch())
+    place = building._kept("chip", lambda folder: (folder / "whole").touch())
     assert [path.name for path in place.iterdir()] == ["whole"]
 
 
 def test_the_place_depends_on_sources_parameters_and_tools(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    monkeypatch.setattr(built, "_kept", lambda name, build: names.append(name) or cache)
+    monkeypatch.setattr(building, "_kept", lambda name, build: names.append(name) or cache)
     other_tools = Tools(TOOLS.paths, TOOLS.versions | {"verilator": "2", "riscv64-unknown-elf-gcc": "2"})
     other_chips = [Parameters(memory=2**17), Parameters(core="software"), Parameters(sha=False)]
     for parameters, found in ((DEFAULT, TOOLS), (DEFAULT, other_tools), *((chip, TOOLS) for chip in other_chips)):
-        built.simulation(parameters, found)
-        built.firmware(parameters, found)
+        building.simulation(parameters, found)
+        building.firmware(parameters, found)
     read = Path.read_bytes
     monkeypatch.setattr(
         Path, "read_bytes", lambda path: read(path) + (b" " if path.name in ("cpu.sv", "run.h") else b"")
     )
-    built.simulation(DEFAULT, TOOLS)
-    built.firmware(DEFAULT, TOOLS)
+    building.simulation(DEFAULT, TOOLS)
+    building.firmware(DEFAULT, TOOLS)
     assert len(set(names)) == len(names) == 12
 
 
@@ -94,14 +94,14 @@ def test_a_compiler_that_fails_is_told_with_what_it_wrote(cache: Path) -> None:
     liar.chmod(0o755)
     wrong = Tools(TOOLS.paths | {"verilator": liar}, TOOLS.versions)
     with pytest.raises(TargetError, match=r"(?s)verilator .* failed with exit status 1.*cpu.sv: not today"):
-        built.simulation(DEFAULT, wrong)
+        building.simulation(DEFAULT, wrong)
     assert not list(cache.glob("simulation-*[!k]"))
 
 
 def test_the_firmware_of_another_chip_is_refused_by_its_size() -> None:
     need(*CHIP_TOOLS)
     with pytest.raises(TargetError, match="do not fit the chip's"):
-        built.firmware(_Squeezed(memory=2**16), tools.find())
+        building.firmware(_Squeezed(memory=2**16), tools.find())
 
 
 class _Squeezed(Parameters):
