@@ -56,7 +56,7 @@ module population_updater #(
     localparam int Numbers = ADDR_BITS - 3;
 
     // -- the entry: keep_u, keep_v and threshold in block RAM -------------------------------------------------------------------
-    logic [       22:0] fields[8];
+    (* no_rw_check *) logic [22:0] fields[8];  // what is read while it is written is read anew before it is used
     logic [       22:0] field;
     logic [Numbers-1:0] first;
     logic [ Places-1:0] array;
@@ -195,11 +195,10 @@ module population_updater #(
                     default: next_state = at_end ? IDLE : has_array && !fill_zeros ? READ_START : FILL;
                 endcase
         endcase
-        if (rst) next_state = IDLE;
     end
 
     always_ff @(posedge clk) begin
-        state <= next_state;
+        state <= rst ? IDLE : next_state;
         if (state == IDLE) begin
             record   <= records;
             list     <= records;
