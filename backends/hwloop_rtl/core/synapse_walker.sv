@@ -116,7 +116,7 @@ module synapse_walker #(
     assign difference = {1'b0, unit} - {1'b0, start_unit};
     assign is_ours    = !outside && place < size;
     assign closing    = state == ALL_SUMS || state == SUM || state == ADD_SUM || state == CLEAR_SUM;
-    assign apart      = shifts_right && !closing ? own_depth : stride;
+    assign apart      = shifts_right && (!closing || state == ALL_SUMS) ? own_depth : stride;
     assign begins     = shifts_right && !closing ? sums : records;
     // before the first one: whether there is any
     assign following  = synapse + (state == BEHIND ? ADDR_BITS'(n) : ADDR_BITS'(state != ANY));
@@ -189,7 +189,7 @@ module synapse_walker #(
     assign product_start = (state == RANGE && is_ours && !listed) || state == TARGET || state == SUMS;
     assign product_a     = state != TARGET ? place
                          : ADDR_BITS'(wide ? word : 32'(of_two));
-    assign product_b     = state == RANGE ? n : Places'(apart);
+    assign product_b     = state == FIRST ? n : Places'(apart);
     assign product_c     = state == TARGET || state == PLACE ? begins : '0;
 
     // -- the order of things ----------------------------------------------------------------------------------------------------
