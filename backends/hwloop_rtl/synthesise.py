@@ -74,12 +74,13 @@ def synthesised(configuration: Configuration) -> dict[str, int]:
 def yosys(files: list[Path], top: str, command: str, parameters: dict[str, int], design: Path) -> str:
     """Run Yosys; what it said. ``design``: the JSON that it writes."""
     values = " ".join(f"-set {name} {value}" for name, value in parameters.items())
+    read = f"read_verilog -sv {' '.join(map(str, files))}; chparam {values} {top}; "
     # cells that a design names itself
     library = "read_verilog -lib +/ice40/cells_sim.v; " if "ice40" in command else ""
     script = (
-        f"{library}read_verilog -sv {' '.join(map(str, files))}; chparam {values} {top}; hierarchy -check -top {top}; proc; "
-        f"select -assert-none t:$dlatch t:$dlatchsr t:$adlatch t:$tribuf; check -assert; "
-        f"{command} -top {top} -json {design}; select -assert-none t:*LATCH* t:$_TBUF_; check -assert"
+        f"{library}{read}hierarchy -check -top {top}; proc; "
+        "select -assert-none t:$dlatch t:$dlatchsr t:$adlatch t:$tribuf; check -assert; design -reset; "
+        f"{library}{read}hierarchy -top {top}; rename -top {top}; {command} -top {top} -json {design}; select -assert-none t:*LATCH* t:$_TBUF_; check -assert"
     )
     said = run(["yosys", "-p", script])
     warnings = [line for line in said.splitlines() if "Warning" in line and not any(text in line for text in HARMLESS)]

@@ -34,7 +34,7 @@ module core_registers #(
     input  logic [ADDR_BITS-2:0] lost,
     input  logic [         31:0] tick
 );
-    logic        busy, done, aborted, overflowed, bad, aborting;
+    logic        busy, done, aborted, overflowed, bad, aborting, going_back;
     logic [47:0] cycles;
     logic [31:0] synapses;
     logic        put, control;
@@ -46,7 +46,7 @@ module core_registers #(
     assign load_output = put && reg_addr[7:2] == 6'h08;
     assign load_limit  = put && reg_addr[7:2] == 6'h09;
     assign start       = control && reg_wdata[0] && !busy;
-    assign clear       = (aborting && settled) || bad_input;
+    assign clear       = (aborting || going_back) && settled;
 
     always_ff @(posedge clk) begin
         if (rst) begin
@@ -70,9 +70,11 @@ module core_registers #(
 
     always_ff @(posedge clk) begin
         if (rst) begin
-            {busy, done, overflowed, aborted, bad, aborting} <= '0;
+            {busy, done, overflowed, aborted, bad, aborting, going_back} <= '0;
         end else begin
-            aborting <= busy && !clear && !finished && (aborting || (control && reg_wdata[1]));
+            // what follows from it comes a cycle later: it would be a long way through the core
+            going_back <= busy && !clear && (going_back || bad_input);
+            aborting   <= busy && !clear && !finished && (aborting || (control && reg_wdata[1]));
             if (start) begin
                 busy <= 1'b1;
                 {done, overflowed, aborted, bad} <= '0;
@@ -80,8 +82,8 @@ module core_registers #(
                 busy       <= 1'b0;
                 done       <= 1'b1;
                 overflowed <= finished && overflow;
-                bad        <= bad_input;
-                aborted    <= !finished && !bad_input;
+                bad        <= going_back;
+                aborted    <= !finished && !going_back;
             end
         end
     end

@@ -14,7 +14,8 @@ module event_fifo #(
     output logic [WIDTH-1:0] pop_data,
     input  logic             pop         // only with pop_valid
 );
-    logic [WIDTH-1:0] entries[1<<BITS];
+    // a place is never read while it is written: no logic for that case
+    (* no_rw_check *) logic [WIDTH-1:0] entries[1<<BITS];
     // one bit more than a place, so that full and empty differ
     logic [BITS:0] head, tail, next_head;
 

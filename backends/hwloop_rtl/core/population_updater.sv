@@ -56,14 +56,15 @@ module population_updater #(
     localparam int Numbers = ADDR_BITS - 3;
 
     // -- the entry: keep_u, keep_v and threshold in block RAM -------------------------------------------------------------------
-    logic [       22:0] fields[8];
+    (* no_rw_check *) logic [22:0] fields[8];  // what is read while it is written is read anew before it is used
     logic [       22:0] field;
     logic [Numbers-1:0] first;
     logic [ Places-1:0] array;
     logic               has_array, from_array;
     logic [        2:0] wanted;
 
-    assign wanted = next_state == READ_U ? 3'd2 : next_state == READ_V ? 3'd3 : 3'd4;
+    // the factor is taken in the cycle after u or v has come, the threshold later
+    assign wanted = state == READ_U ? 3'd2 : state == READ_V ? 3'd3 : 3'd4;
 
     always_ff @(posedge clk) begin
         if (entry_valid) fields[entry_word] <= mem_rdata[22:0];
@@ -100,8 +101,8 @@ module population_updater #(
     assign low      = sum[31] && !(&sum[30:23] && sum[22:0] != 0);  // <= -2^23
     assign above    = high && (sum[30:24] != 0 || sum[22:0] != 0);  // > 2^23
     assign below    = low;
-    // once: what is far outside stays there
-    assign wrapping = state == WRITE_U && (above || below) && !has_wrapped;
+    // once: what is far outside stays there. A current that wraps is written twice, so that no request waits for the decision
+    assign wrapping = state == WRITE_U && mem_ack && (above || below) && !has_wrapped;
     assign spikes   = !sum[31] && (high || {sum[22:6], |sum[5:0]} > {field[22:6], 1'b0});
 
     always_comb begin
@@ -128,7 +129,7 @@ module population_updater #(
     // -- requests -------------------------------------------------------------------------------------------------------------
     logic stalled;
     assign membrane  = state == WRITE_V;
-    assign stalled   = membrane && spikes && spike_full;
+    assign stalled   = membrane && spike_full;
     assign clip_high = membrane && high;
     assign clip_low  = membrane && low;
 
@@ -137,9 +138,8 @@ module population_updater #(
         mem_write = 1'b0;
         case (state)
             READ_U, READ_V, READ_ROW, READ_BIAS, READ_START: ;
-            WRITE_U: {mem_valid, mem_write} = {2{!wrapping}};
             WRITE_V: {mem_valid, mem_write} = {2{!stalled}};
-            CLEAR_ROW, LIST, LAST, FILL: mem_write = 1'b1;
+            CLEAR_ROW, WRITE_U, LIST, LAST, FILL: mem_write = 1'b1;
             default: mem_valid = 1'b0;
         endcase
         one_more = 1'b1;
@@ -185,7 +185,7 @@ module population_updater #(
                     READ_U: next_state = depth != 0 ? READ_ROW : KEEP_U;
                     READ_ROW: next_state = mem_rdata != 0 ? CLEAR_ROW : KEEP_U;
                     CLEAR_ROW: next_state = KEEP_U;
-                    WRITE_U: next_state = READ_V;
+                    WRITE_U: next_state = wrapping ? WRITE_U : READ_V;
                     READ_V: next_state = has_array ? READ_BIAS : KEEP_V;
                     READ_BIAS: next_state = KEEP_V;
                     WRITE_V: next_state = spikes && has_held ? LIST : at_end ? LAST : READ_U;
@@ -195,11 +195,10 @@ module population_updater #(
                     default: next_state = at_end ? IDLE : has_array && !fill_zeros ? READ_START : FILL;
                 endcase
         endcase
-        if (rst) next_state = IDLE;
     end
 
     always_ff @(posedge clk) begin
-        state <= next_state;
+        state <= rst ? IDLE : next_state;
         if (state == IDLE) begin
             record   <= records;
             list     <= records;

@@ -62,7 +62,8 @@ module synapse_walker #(
     logic [          4:0] exponent;  // with its sign
     logic [          1:0] code;
     logic                 listed, has_delays, wide;
-    logic [   Places-1:0] fields[16];
+    // what is read while it is written is read anew before it is used
+    (* no_rw_check *) logic [Places-1:0] fields[16];
     logic [   Places-1:0] field;
     logic [          3:0] wanted;
 
@@ -115,14 +116,14 @@ module synapse_walker #(
     assign difference = {1'b0, unit} - {1'b0, start_unit};
     assign is_ours    = !outside && place < size;
     assign closing    = state == ALL_SUMS || state == SUM || state == ADD_SUM || state == CLEAR_SUM;
-    assign apart      = shifts_right && !closing ? own_depth : stride;
+    assign apart      = shifts_right && (!closing || state == ALL_SUMS) ? own_depth : stride;
     assign begins     = shifts_right && !closing ? sums : records;
     // before the first one: whether there is any
     assign following  = synapse + (state == BEHIND ? ADDR_BITS'(n) : ADDR_BITS'(state != ANY));
     assign more       = following != behind;
 
     // -- bytes of weights and delays, four synapses each; targets, two or one: the words that were read last, in block RAM ------------
-    logic [31:0] words[8];  // four are used; of eight Yosys makes block RAM
+    (* no_rw_check *) logic [31:0] words[8];  // three are used; of eight Yosys makes block RAM
     logic [31:0] word;
     logic [ 7:0] of_four;
     logic [15:0] of_two;
@@ -188,7 +189,7 @@ module synapse_walker #(
     assign product_start = (state == RANGE && is_ours && !listed) || state == TARGET || state == SUMS;
     assign product_a     = state != TARGET ? place
                          : ADDR_BITS'(wide ? word : 32'(of_two));
-    assign product_b     = state == RANGE ? n : Places'(apart);
+    assign product_b     = state == FIRST ? n : Places'(apart);
     assign product_c     = state == TARGET || state == PLACE ? begins : '0;
 
     // -- the order of things ----------------------------------------------------------------------------------------------------
@@ -234,11 +235,10 @@ module synapse_walker #(
             CLEAR_SUM: if (mem_ack) next_state = more ? SUM : IDLE;
             default: next_state = IDLE;
         endcase
-        if (rst) next_state = IDLE;
     end
 
     always_ff @(posedge clk) begin
-        state <= next_state;
+        state <= rst ? IDLE : next_state;
         if (state == IDLE) clearing <= start_clear;
         // the neurons instead of a unit, for the number of sums
         if (state == TAKE || state == IDLE) place <= unit_valid && state == TAKE ? ADDR_BITS'(difference[UNIT_BITS-1:0]) : ADDR_BITS'(n);

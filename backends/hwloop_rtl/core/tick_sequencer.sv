@@ -60,7 +60,7 @@ module tick_sequencer #(
         TABLE, DEPTHS, FILLS, CLEARS, UPDATES, SENDS
     } phase_t;
     typedef enum logic [4:0] {
-        IDLE, HEADER, BEGIN, NEXT, ENTRY, ZERO_RECORDS, ZERO_DEPTH, LOOK_UP_N, READ_N, LOOK_UP, READ_RECORDS, READ_RING, NEW_DEPTH, PUT_RECORDS,
+        IDLE, HEADER, BEGIN, NEXT, ENTRY, ZERO_RECORDS, ZERO_DEPTH, LOOK_UP_N, READ_N, LOOK_UP, READ_RECORDS, READ_RING, COMPARE, NEW_DEPTH, PUT_RECORDS,
         RUN_FILL, FILLING, RUN, RUNNING, PUT_ROW, WRITING, SOURCE_START, SOURCE
     } state_t;
     phase_t phase;
@@ -90,7 +90,6 @@ module tick_sequencer #(
 
     assign at_entry  = state == HEADER || state == ENTRY;
     assign row_after = row + 7'd1 >= depth ? 7'd0 : row + 7'd1;
-    assign deeper    = own_depth > depth;
     assign mem_addr  = !mem_valid ? '0 : at_entry ? entry : look;
 
     always_comb begin
@@ -155,7 +154,7 @@ module tick_sequencer #(
         endcase
         case (phase)
             FILLS: after_ring = RUN_FILL;
-            DEPTHS: after_ring = NEW_DEPTH;
+            DEPTHS: after_ring = COMPARE;
             // of a source its spikes are looked at first: where there are none, the rest of the entry is left out
             SENDS: after_ring = word == 4'd1 ? SOURCE_START : RUN;
             default: after_ring = RUN;
@@ -189,6 +188,7 @@ module tick_sequencer #(
                 LOOK_UP: state <= READ_RECORDS;
                 READ_RECORDS: if (mem_ack) state <= READ_RING;
                 READ_RING: if (mem_ack) state <= after_ring;
+                COMPARE: state <= NEW_DEPTH;
                 PUT_RECORDS: if (mem_ack) state <= READ_RING;
                 RUN_FILL: state <= FILLING;
                 FILLING: if (update_done) state <= word == 4'd7 || column == depth ? ENTRY : RUN_FILL;
@@ -261,6 +261,7 @@ module tick_sequencer #(
 
     always_ff @(posedge clk) begin
         if (state == BEGIN || state == LOOK_UP_N || state == LOOK_UP || steps) look <= from + by;
+        deeper <= own_depth > depth;
         if (state == READ_RING) {row, depth} <= {mem_rdata[14:8], mem_rdata[6:0]};
         if (state == PUT_RECORDS) records <= sums;
         else if (state == READ_RECORDS) records <= mem_rdata[ADDR_BITS-1:2];

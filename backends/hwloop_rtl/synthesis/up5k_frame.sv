@@ -10,9 +10,9 @@ module up5k_frame #(
     input  logic act,
     output logic out
 );
-    logic mem_valid, mem_write, mem_ready, was_read;
+    logic mem_valid, mem_write, mem_ready, was_read, bank_read;
     logic [31:0] mem_addr, mem_wdata, mem_rdata, reg_rdata, shown;
-    logic [31:0] bank_rdata[2];
+    logic [63:0] bank_rdata;
     logic [3:0] mem_wstrb;
     logic [41:0] taken;
 
@@ -22,13 +22,14 @@ module up5k_frame #(
 
     // a read takes a cycle more than a write
     assign mem_ready = mem_write || was_read;
-    assign mem_rdata = mem_addr[16] ? bank_rdata[1] : bank_rdata[0];
+    assign mem_rdata = bank_read ? bank_rdata[63:32] : bank_rdata[31:0];
     assign out       = shown[31];
 
     always_ff @(posedge clk) begin
-        was_read <= mem_valid && !mem_write && !was_read && !rst;
-        taken    <= {taken[40:0], in};
-        shown    <= act ? reg_rdata : {shown[30:0], 1'b0};
+        was_read  <= mem_valid && !mem_write && !was_read && !rst;
+        bank_read <= mem_addr[16];
+        taken     <= {taken[40:0], in};
+        shown     <= act ? reg_rdata : {shown[30:0], 1'b0};
     end
 
     genvar bank, half;
@@ -39,7 +40,7 @@ module up5k_frame #(
                     .ADDRESS(mem_addr[15:2]), .DATAIN(mem_wdata[16*half+:16]),
                     .MASKWREN({{2{mem_wstrb[2*half+1]}}, {2{mem_wstrb[2*half]}}}), .WREN(mem_valid && mem_write),
                     .CHIPSELECT(mem_valid && mem_addr[16] == bank), .CLOCK(clk), .STANDBY(1'b0), .SLEEP(1'b0), .POWEROFF(1'b1),
-                    .DATAOUT(bank_rdata[bank][16*half+:16])
+                    .DATAOUT(bank_rdata[32*bank+16*half+:16])
                 );
             end
         end

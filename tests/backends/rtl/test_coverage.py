@@ -17,7 +17,7 @@ from .equality import compare
 def test_the_tests_reach_at_least_95_percent_of_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWLOOP_RTL_COVERAGE", str(tmp_path))
     for dsp in (1, 0):
-        compare(built(coverage=True, dsp=dsp), range(0, 200, 4 if dsp else 20))
+        compare(built(coverage=True, dsp=dsp), range(dsp, 200, 8 if dsp else 40))
     for name, test in inspect.getmembers(test_core, inspect.isfunction):
         if name.startswith("test_") and list(inspect.signature(test).parameters) == ["program"]:
             test(built(coverage=True))

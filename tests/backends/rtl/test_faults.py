@@ -18,7 +18,7 @@ FAULTS = {
     "wraps until it is inside": ("population_updater", "&& !has_wrapped;", ";"),
     "spikes at the threshold": ("population_updater", "> {field[22:6], 1'b0}", ">= {field[22:6], 1'b0}"),
     "clips one too low": ("population_updater", "32'hFF80_0001", "32'hFF80_0000"),
-    "forgets that the FIFO is full": ("population_updater", "spikes && spike_full", "spikes && spike_full && 1'b0"),
+    "forgets that the FIFO is full": ("population_updater", "membrane && spike_full", "membrane && spike_full && 1'b0"),
     "what arrived stays in the ring": ("population_updater", "mem_rdata != 0 ? CLEAR_ROW : KEEP_U", "KEEP_U"),
     "decays toward minus infinity": ("multiplier", "keeping ? ADDR_BITS'({12{x[31]}})", "keeping ? '0"),
     "keeps all, where all is kept, of the low end": ("multiplier", "whole[43:12]", "{1'b0, whole[42:12]}"),

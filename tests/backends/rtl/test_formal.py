@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from .built import CORE
-from .formal import proved
+from .proofs import proved
 
 
 def test_the_fifo_loses_changes_and_doubles_nothing() -> None:
