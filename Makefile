@@ -30,6 +30,8 @@ include tests/benchmarks/Makefile.inc
 include tests/interop/Makefile.inc
 # firmware-..., which need compilers and QEMU
 include backends/hwloop_serial/firmware/Makefile.inc
+# rtl-synth, which needs Yosys and nextpnr
+include backends/hwloop_rtl/Makefile.inc
 # soak, to which other folders of tests may add
 include tests/storage/Makefile.inc
 

@@ -208,6 +208,14 @@ class Recording(Record):
     late_events: int = 0
     wall_time: float = 0.0
     latency: float = 0.0
+    #: Clock cycles in which a digital core ran these samples, and synapses that spikes went through, where the target counts them.
+    cycles: int | None = None
+    synaptic_events: int | None = None
+
+    @property
+    def cycles_per_event(self) -> float | None:
+        """Clock cycles by synaptic event; None where the target does not count both, or there was none."""
+        return self.cycles / self.synaptic_events if self.cycles is not None and self.synaptic_events else None
 
     def _facts(self) -> dict[str, Any]:
         lost = {"lost": self.lost_events, "late": self.late_events}
@@ -223,7 +231,8 @@ class Recording(Record):
         """All but the spikes, as plain values for reports."""
         names = ("ran_on", "device_id", "firmware", "program_digest", "calibration_id", "calibration_age")
         counts = ("lost_events", "late_events", "wall_time")
-        return {name: getattr(self, name) for name in names + counts}
+        known = {name: value for name in ("cycles", "synaptic_events") if (value := getattr(self, name)) is not None}
+        return {name: getattr(self, name) for name in names + counts} | known
 
 
 def count_differences(model: Spikes, measured: Spikes) -> tuple[int, int]:

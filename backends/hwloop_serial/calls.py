@@ -23,6 +23,7 @@ SEEK = struct.Struct("<QQ")
 NUMBER = struct.Struct("<d")
 MEMBRANE = struct.Struct("<IIIIdB")
 WRITES = struct.Struct("<IQQII")
+COUNTERS = struct.Struct("<QQIIII")
 #: Codes and neurons of trim cells; membranes and their times.
 CODES, NEURONS, VALUES = np.dtype("<i4"), np.dtype("<u4"), np.dtype("<f8")
 
@@ -41,6 +42,17 @@ class Position(NamedTuple):
     batch: int
     clock: float
     temperature: float
+
+
+class Counters(NamedTuple):
+    """What the last run took, and what was lost on the line since the start: fields as in PROTOCOL.md."""
+
+    cycles: int
+    synapses: int
+    lost_bytes: int
+    broken_bytes: int
+    dropped_frames: int
+    clock_hz: int
 
 
 class MembraneRequest(NamedTuple):
@@ -147,6 +159,11 @@ def unpack_membrane(data: bytes) -> MembraneRequest:
     neurons = np.frombuffer(data, NEURONS, k, MEMBRANE.size).astype(np.int64)
     times = np.frombuffer(data, VALUES, s, MEMBRANE.size + k * NEURONS.itemsize).astype(np.float64)
     return MembraneRequest(population, batch, t_stop, code, neurons, times)
+
+
+def unpack_counters(data: bytes) -> Counters:
+    """Read the result of COUNTERS."""
+    return Counters(*fixed(COUNTERS, data))
 
 
 def pack_writes(found: WriteStatistics) -> bytes:

@@ -31,7 +31,7 @@ from .device import SerialDevice
 from .event_lists import Array
 from .history import History
 from .messages import Feature, Function, Region
-from .owner import Owner
+from .owner import Held
 from .remote import Remote
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ CLOCK_STEPS = 8
 class CodesDevice(SerialDevice):
     """An opened board of codes; what it does not have is refused by name, or empty."""
 
-    def __init__(self, target: SerialTarget, owner: Owner, remote: Remote) -> None:
+    def __init__(self, target: SerialTarget, owner: Held, remote: Remote) -> None:
         super().__init__(target, owner, remote)
         self._ranges: dict[str, TrimRange] = remote.info.trim_ranges()
         self._names = sorted(self._ranges)

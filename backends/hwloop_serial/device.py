@@ -22,7 +22,7 @@ from hwloop_loihi.wrap import check_wraps
 from . import event_lists, fixed_image, fixed_reader
 from .event_lists import Array, EventError, Events
 from .messages import NO_DIGEST, Feature, Region
-from .owner import Owner
+from .owner import Held
 from .remote import Outcome, Overflow, Remote
 from .session import Rebooted
 
@@ -43,7 +43,7 @@ class SerialDevice(DeviceBase):
     Either way a call that returns has the result that it would have had, or it raises :class:`~hwloop.errors.LinkError`.
     """
 
-    def __init__(self, target: SerialTarget, owner: Owner, remote: Remote) -> None:
+    def __init__(self, target: SerialTarget, owner: Held, remote: Remote) -> None:
         info = remote.info
         super().__init__(target, info.device_id, info.firmware, info.ran_on)
         self.remote = remote
@@ -211,9 +211,7 @@ class FixedDevice(SerialDevice):
         given = Events(inputs.counts[start:stop], inputs.ticks[start:stop][valid], inputs.units[start:stop][valid])
         # what lies beyond the window does nothing
         data = event_lists.pack(event_lists.before(given, n_ticks), code)
-        outcome = self._surviving(
-            lambda: self.remote.run(data, NO_DIGEST, batch=batch, repeats=1, n_ticks=n_ticks, t_stop=0.0, code=code)
-        )
+        outcome = self._surviving(lambda: self._run_batch(data, batch, n_ticks, code))
         width = COUNT_BYTES * batch * len(sizes) if outcome.wraps else 0
         events = self._checked(outcome, batch, sizes, n_ticks - 1, code, width)
         table = np.zeros((batch, len(sizes)), np.int64)
@@ -221,6 +219,9 @@ class FixedDevice(SerialDevice):
             table = np.frombuffer(outcome.output, event_lists.COUNT, batch * len(sizes), COUNT_BYTES * batch)
             table = table.reshape(batch, len(sizes)).astype(np.int64)
         return events, table
+
+    def _run_batch(self, data: bytes, batch: int, n_ticks: int, code: int) -> Outcome:
+        return self.remote.run(data, NO_DIGEST, batch=batch, repeats=1, n_ticks=n_ticks, t_stop=0.0, code=code)
 
 
 def _layers(parts: list[Events], sizes: list[int]) -> tuple[TickSpikes, ...]:
@@ -250,7 +251,7 @@ def _program_of(program: Program, device: str) -> LoihiProgram:
     return program
 
 
-def opened(target: SerialTarget, owner: Owner, remote: Remote) -> SerialDevice:
+def opened(target: SerialTarget, owner: Held, remote: Remote) -> SerialDevice:
     """The board behind ``remote``, as new."""
     from .codes_device import CodesDevice, NoisyDevice
 

@@ -68,6 +68,7 @@ class Function(IntEnum):
     TEMPERATURE = 6
     MEMBRANE = 7
     WRITES = 8
+    COUNTERS = 9
 
 
 class Code(IntEnum):

@@ -8,6 +8,7 @@ import os
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import platformdirs
 
@@ -29,6 +30,13 @@ def folder_of(port: str) -> Path:
     # without a folder for what lives as long as a login, that for what may be made again
     root = platformdirs.user_runtime_dir if os.environ.get("XDG_RUNTIME_DIR") else platformdirs.user_cache_dir
     return Path(root("hwloop")) / "ports" / f"{plain}-{digest}"
+
+
+class Held(Protocol):
+    """What nobody else has until it is given back: a port, or a process with a board in it."""
+
+    def release(self) -> None:
+        """Give it back; twice is allowed."""
 
 
 class Owner:

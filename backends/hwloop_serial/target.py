@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,10 +28,13 @@ from .address import FoundPort, port_of, ports
 from .emulated import twin_of
 from .information import Info
 from .messages import Hello
-from .owner import Owner
+from .owner import Held, Owner
 from .remote import Remote
 from .session import DEADLINE, Session, Watch
 from .transport import DEFAULT_BAUD, SerialPort
+
+if TYPE_CHECKING:
+    from .device import SerialDevice
 
 #: Bits of a byte on the line, with start and stop.
 BITS_A_BYTE = 10
@@ -74,8 +77,15 @@ class SerialTarget:
         log: Path | str | None = None,
     ) -> None:
         self.port = port_of(address)
-        self.name = f"serial:{address}"
         self.baud = whole("baud", baud, *BAUDS)
+        self._take_options(f"serial:{address}", dt, deadline, session, headroom, watch, log)
+
+    def _take_options(
+        self, name: str, dt: float | None, deadline: float, session: int | None, headroom: Headroom, watch: Watch | None,
+        log: Path | str | None,
+    ) -> None:  # fmt: skip
+        """Keep what is no matter of the line; raises as the class says."""
+        self.name = name
         if is_bool(deadline) or not isinstance(deadline, (int, float, np.number)) or not 0 < deadline < math.inf:
             raise InputError(f"deadline = {deadline!r}; allowed: finite and > 0 (s)")
         self.deadline = float(deadline)
@@ -107,24 +117,32 @@ class SerialTarget:
 
     def _asked(self) -> tuple[Info, Hello]:
         if self._said is None:
-            owner = Owner(self.port)
+            owner = self.own()
             try:
-                remote = self.remote()
+                remote = self.remote(owner)
                 remote.close()
             finally:
                 owner.release()
             self._said = (remote.info, remote.hello)
         return self._said
 
-    def remote(self) -> Remote:
-        """The board, greeted; who calls it holds the port."""
-        session = Session(
+    def own(self) -> Held:
+        """The line, held by nobody else until it is released."""
+        return Owner(self.port)
+
+    def session_on(self, held: Held) -> Session:
+        """A session, not yet open, with the board on the line that is held."""
+        return Session(
             lambda: SerialPort(self.port, self.baud),
             name=self.name,
             deadline=self.deadline,
             byte_seconds=BITS_A_BYTE / self.baud,
             watch=self.watch,
         )
+
+    def remote(self, held: Held) -> Remote:
+        """The board, greeted."""
+        session = self.session_on(held)
         try:
             return Remote(session)
         except BaseException:
@@ -248,14 +266,17 @@ class SerialTarget:
             from .recorded import opened_recorded
 
             return opened_recorded(self, self.log)
-        from .device import opened
-
         _ = self.capabilities  # refuses options that are not this board's
         if self.fixed and self.session is not None:
             raise OptionError(f"{self.name} has no noise; leave session out")
-        owner = Owner(self.port)
+        owner = self.own()
         try:
-            return opened(self, owner, self.remote())
+            return self._opened(owner, self.remote(owner))
         except BaseException:
             owner.release()
             raise
+
+    def _opened(self, owner: Held, remote: Remote) -> SerialDevice:
+        from .device import opened
+
+        return opened(self, owner, remote)

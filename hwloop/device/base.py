@@ -54,11 +54,16 @@ class WriteStatistics:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a backend hands back from one run: spikes a layer (model s), and events that did not arrive in time."""
+    """What a backend hands back from one run: spikes a layer (model s), and events that did not arrive in time.
+
+    ``cycles`` and ``synaptic_events``: of a digital core that counts them; see :class:`~hwloop.record.Recording`.
+    """
 
     populations: tuple[Spikes, ...]
     lost_events: int = 0
     late_events: int = 0
+    cycles: int | None = None
+    synaptic_events: int | None = None
 
 
 class DeviceBase(ABC):
@@ -177,6 +182,8 @@ class DeviceBase(ABC):
             program_digest=program.digest,
             lost_events=measured.lost_events,
             late_events=measured.late_events,
+            cycles=measured.cycles,
+            synaptic_events=measured.synaptic_events,
             wall_time=time.perf_counter() - start,
             calibration_id=None if self.calibration is None else self.calibration.id,
             calibration_age=None if self.calibration is None else self.calibration.age(),

@@ -174,5 +174,6 @@ def answer(run: RunText, populations: tuple[Spikes, ...], inputs: Spikes, names:
     return Recording(
         populations=populations, names=names, inputs=inputs, latency=run.latency, ran_on=run.ran_on, device_id=run.device_id,
         firmware=run.firmware, program_digest=run.program, lost_events=run.lost_events, late_events=run.late_events,
-        wall_time=run.wall_time, calibration_id=run.calibration_id, calibration_age=run.calibration_age,
+        wall_time=run.wall_time, calibration_id=run.calibration_id, calibration_age=run.calibration_age, cycles=run.cycles,
+        synaptic_events=run.synaptic_events,
     )  # fmt: skip

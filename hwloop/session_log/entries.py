@@ -98,6 +98,8 @@ class RunText(StrictDocument):
     latency: float
     position: PositionText | None
     device_time: _Clock = None
+    cycles: Count | None = None
+    synaptic_events: Count | None = None
 
 
 D = TypeVar("D", bound=StrictDocument)
@@ -154,7 +156,7 @@ def run_entry(
         names=recording.names, wall_time=recording.wall_time, ran_on=recording.ran_on, device_id=recording.device_id,
         firmware=recording.firmware, calibration_id=recording.calibration_id, calibration_age=recording.calibration_age,
         lost_events=recording.lost_events, late_events=recording.late_events, latency=recording.latency, position=position,
-        device_time=device_time,
+        device_time=device_time, cycles=recording.cycles, synaptic_events=recording.synaptic_events,
     )  # fmt: skip
     return encode_entry(text, arrays)
 

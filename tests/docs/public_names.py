@@ -20,7 +20,7 @@ MODULES = (
     "hwloop.experiment", "hwloop.own_data", "hwloop.training", "hwloop.rules", "hwloop.ranks", "hwloop.simulate", "hwloop.record",
     "hwloop.network", "hwloop.mapping", "hwloop.compare", "hwloop.conformance", "hwloop.cost", "hwloop.target", "hwloop.device.trim", "hwloop.errors",
     "hwloop.bundle", "hwloop.session_log", "hwloop_calibration", "hwloop_emulator", "hwloop_loihi", "hwloop_lava",
-    "hwloop_serial", "hwloop_replay",
+    "hwloop_rtl", "hwloop_serial", "hwloop_replay",
 )  # fmt: skip
 #: Annotations of what has a unit or a shape.
 _NUMBER = re.compile(r"\b(?:float|Tensor|NDArray|Numbers|ParameterValue)\b")

@@ -55,6 +55,7 @@ def test_targets_of_make_and_scripts_of_a_page_exist(page: Path) -> None:
         ROOT / "Makefile",
         *ROOT.glob("tests/*/Makefile.inc"),
         ROOT / "backends/hwloop_serial/firmware/Makefile.inc",
+        ROOT / "backends/hwloop_rtl/Makefile.inc",
     ]
     targets = {name for path in makefiles for name in re.findall(r"^([a-z-]+):", path.read_text("utf-8"), re.MULTILINE)}
     for line in shell_lines(page):

@@ -18,7 +18,12 @@ _LOST = "tests/ranks/test_processes.py::test_a_lost_rank_ends_the_other_which_sa
 _KNOWN = "tests/conformance/test_expected_failures.py::"
 _CONFORM = "tests/conformance/test_conform_command.py::"
 
+_RTL = "tests/backends/rtl/test_rtl_target.py::"
+
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("RtlDevice._run_batch", "COUNTERS of {}; the firmware of the board is at fault", _RTL + "test_counters_that_are_none_are_told"),
+    ("Simulation.__init__", "remove {}, and it is built anew", _RTL + "test_what_is_no_simulation_is_told"),
+    ("Simulation._died", "in the middle of its work. Memory, or a signal from outside, are the usual causes; open the target again", _RTL + "test_a_simulation_that_dies_is_told_at_once_and_the_next_one_runs"),
     ("load_expectations", "is no TOML: {}; mend it there", _KNOWN + "test_a_file_of_known_failures_that_is_wrong_is_refused_by_name"),
     ("load_expectations", "claims are listed by `hwloop conform --list`, each once here", _KNOWN + "test_a_file_of_known_failures_that_is_wrong_is_refused_by_name"),
     ("verdict._known", "no claim is called {}; there are: {}", _KNOWN + "test_an_unknown_claim_is_refused_with_those_there_are"),
@@ -104,7 +109,18 @@ _UNREACHABLE = "no caller gets here: what would lead here is refused before"
 
 _ROW = "becomes the row of that peer in a table of `hwloop bench`: nobody has to do anything"
 
+_AGAIN = "the session opens the line again; what is told is why that failed"
+_SCRIPT = "a script for those who change the chip: it shows what the tool said"
+
 INTERNAL: tuple[tuple[str, str, str], ...] = (
+    ("SimulationPort.write", "the simulation takes no bytes", _AGAIN),
+    ("SimulationPort.read", "the simulation closed its line", _AGAIN),
+    ("synthesise.yosys", "Yosys warns", _SCRIPT),
+    ("synthesise.clock", "nextpnr-ice40 said no clock", _SCRIPT),
+    ("synthesise.run", "not found; install with: apt-get install {}", _SCRIPT),
+    ("synthesise.run", "{} failed:", _SCRIPT),
+    ("synthesise_chip.flashed", "fit the flash's part", _SCRIPT),
+    ("synthesise_chip.routed", "nextpnr-ice40 said no clock", _SCRIPT),
     ("Problem.plain_for", "{} has no {}", _ROW),
     ("peers.made", "not installed (no module {})", _ROW),
     ("peers.made", "cannot be imported: {}", _ROW),

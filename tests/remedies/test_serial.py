@@ -313,7 +313,7 @@ CASES = [
     Case("lines.line", "allowed: pty, pty:LINK", lambda: line("udp://127.0.0.1:1"),
          (lambda: closed(line("pty")), lambda: closed(line("tcp://127.0.0.1:0")))),
     option("FaultRates.__post_init__", "{} = {}; allowed: a chance, 0..1", FaultRates, "flip", 1.5, 0.0, 1.0),
-    option("SerialTarget.__init__", "deadline = {}; allowed: finite and > 0 (s)",
+    option("SerialTarget._take_options", "deadline = {}; allowed: finite and > 0 (s)",
            lambda deadline: find("serial:/dev/ttyUSB0", deadline=deadline), "deadline", -1.0, 1e-3, 20.0),
 ]  # fmt: skip
 

@@ -10,17 +10,20 @@
 #define ERROR_BYTES 11u
 #define FALLBACK_BOOT 0x48574C42u /* for a board whose boot id came out as 0, which means: none */
 
-static uint8_t program_bytes[HWL_PROGRAM_BYTES], input_bytes[HWL_INPUT_BYTES], output_bytes[HWL_OUTPUT_BYTES];
+#define WORDS(bytes) (((bytes) + 3u) / 4u)
+
+/* words: what reads a program beside the processor asks for whole ones */
+static uint32_t program_words[WORDS(HWL_PROGRAM_BYTES)], input_words[WORDS(HWL_INPUT_BYTES)], output_words[WORDS(HWL_OUTPUT_BYTES)];
 static uint32_t state_words[HWL_STATE_BYTES / 4u];
 
 void hwl_device_begin(hwl_device *device) {
     memset(device, 0, sizeof *device);
     hwl_receiver_begin(&device->receiver);
-    device->program.bytes = program_bytes;
-    device->program.room = sizeof program_bytes;
-    device->input.bytes = input_bytes;
-    device->input.room = sizeof input_bytes;
-    device->run.output = output_bytes;
+    device->program.bytes = (uint8_t *)program_words;
+    device->program.room = HWL_PROGRAM_BYTES;
+    device->input.bytes = (uint8_t *)input_words;
+    device->input.room = HWL_INPUT_BYTES;
+    device->run.output = (uint8_t *)output_words;
     device->core.state = state_words;
     device->info_bytes = hwl_info_write(device->info, hwl_board_device_id());
     device->info_crc = hwl_crc32(0, (const uint8_t *)device->info, device->info_bytes);
@@ -77,8 +80,8 @@ static void act_once(hwl_device *device, hwl_frame *request) {
     }
 }
 
-static void answer(hwl_device *device, hwl_frame *request) {
-    hwl_frame *reply = &device->reply;
+void hwl_device_answer(hwl_device *device) {
+    hwl_frame *request = &device->receiver.frame, *reply = &device->reply;
     hwl_error error = {HWL_OK, 0, 0};
     if (device->boot == 0) {
         device->boot = hwl_board_boot_id();
@@ -109,7 +112,7 @@ void hwl_device_take(hwl_device *device, const uint8_t *bytes, size_t count) {
     size_t k;
     for (k = 0; k < count; k++) {
         if (hwl_receiver_take(&device->receiver, bytes[k])) {
-            answer(device, &device->receiver.frame);
+            hwl_device_answer(device);
         }
     }
 }

@@ -32,6 +32,9 @@ void hwl_device_begin(hwl_device *device);
 /* Takes bytes of the line and answers what they ask. */
 void hwl_device_take(hwl_device *device, const uint8_t *bytes, size_t count);
 
+/* Answers the good request in device->receiver.frame. */
+void hwl_device_answer(hwl_device *device);
+
 /* Goes on with the run for HWL_SLICE_MS, or a tick if that takes longer; returns whether one is in progress. */
 int hwl_device_go_on(hwl_device *device);
 

@@ -14,7 +14,7 @@ void hwl_receiver_begin(hwl_receiver *receiver) {
     hwl_cobs_begin(&receiver->cobs);
 }
 
-static int check(hwl_receiver *receiver) {
+int hwl_receiver_check(hwl_receiver *receiver) {
     hwl_frame *frame = &receiver->frame;
     size_t count = receiver->cobs.count, body = count - HWL_CRC_BYTES;
     uint8_t type = frame->room[0];
@@ -41,7 +41,7 @@ static int check(hwl_receiver *receiver) {
 int hwl_receiver_take(hwl_receiver *receiver, uint8_t byte) {
     switch (hwl_cobs_take(&receiver->cobs, byte)) {
     case HWL_COBS_FRAME:
-        return check(receiver);
+        return hwl_receiver_check(receiver);
     case HWL_COBS_BAD:
         receiver->dropped.cobs++;
         return 0;

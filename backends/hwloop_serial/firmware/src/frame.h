@@ -35,6 +35,9 @@ typedef struct {
 
 void hwl_receiver_begin(hwl_receiver *receiver);
 
+/* Whether the bytes that COBS made, receiver->cobs, are a good request: then receiver->frame is it. For boards that have COBS of their own. */
+int hwl_receiver_check(hwl_receiver *receiver);
+
 /* Takes a byte of the line; 1: receiver->frame is a good request, until the next byte is taken. */
 int hwl_receiver_take(hwl_receiver *receiver, uint8_t byte);
 

@@ -23,6 +23,10 @@ const char *hwl_board_device_id(void);
 /* Nothing to do: may sleep until a byte comes, for 1 ms at most while hosts shall be timed; may return at once. */
 void hwl_board_idle(void);
 
+/* Where HWL_COUNTERS is 1: writes the HWL_COUNTER_BYTES of the result of COUNTERS (PROTOCOL.md, section 10). */
+#define HWL_COUNTER_BYTES 32u
+void hwl_board_counters(uint8_t bytes[HWL_COUNTER_BYTES]);
+
 /* Never returns. Called by the board's main after clocks and line are ready. */
 void hwl_main(void);
 

@@ -58,7 +58,14 @@
 #define HWL_RAN_ON "hardware"
 #endif
 
+#ifndef HWL_FIRMWARE
 #define HWL_FIRMWARE "hwloop-firmware 1"
+#endif
+
+/* Whether the board counts what a run took: CALL function 9 of PROTOCOL.md, section 10. */
+#ifndef HWL_COUNTERS
+#define HWL_COUNTERS 0
+#endif
 
 #if HWL_MAX_BODY < 128 || HWL_MAX_BODY > 16384
 #error "HWL_MAX_BODY: allowed are 128..16384 bytes"

@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "crc32.h"
+#include "hwl_board.h"
 
 #define MAGIC 0x706C7768u /* "hwlp" */
 #define KEEP 1u           /* flag of BEGIN */
@@ -12,6 +13,8 @@
 #define UNITS_OF_TWO_BYTES 65536u
 #define READ_HEAD_BYTES 9u
 #define KEY_SILENCE 1u
+#define COUNTERS 9u       /* function of CALL */
+#define CALL_HEAD_BYTES 10u
 
 static const hwl_error fine = {HWL_OK, 0, 0};
 
@@ -274,7 +277,26 @@ static hwl_error do_reset(hwl_device *device, const uint8_t *body, uint16_t leng
     return fine;
 }
 
+#if HWL_COUNTERS
+static hwl_error counters(hwl_device *device, uint16_t length) {
+    uint8_t *reply = hwl_body(&device->reply);
+    if (length != 2) {
+        return refused(HWL_MALFORMED, length, 2);
+    }
+    hwl_put16(reply, COUNTERS);
+    memset(reply + 2, 0, CALL_HEAD_BYTES - 2u); /* the result stands inline */
+    hwl_board_counters(reply + CALL_HEAD_BYTES);
+    device->reply.length = CALL_HEAD_BYTES + HWL_COUNTER_BYTES;
+    return fine;
+}
+#endif
+
 static hwl_error do_call(hwl_device *device, const uint8_t *body, uint16_t length) {
+#if HWL_COUNTERS
+    if (hwl_get16(body) == COUNTERS) {
+        return counters(device, length);
+    }
+#endif
     (void)device;
     (void)length;
     return refused(HWL_UNKNOWN, hwl_get16(body), 0); /* neither trim cells nor noise, clock or membranes */

@@ -6,59 +6,6 @@
 #include "crc32.h"
 
 #define CRC_BYTES_A_STEP 1024u
-#define TIME_BYTES 4u
-
-static uint32_t event_bytes(const hwl_run_order *order) { return TIME_BYTES + (order->wide ? 4u : 2u); }
-
-static uint32_t unit_at(const hwl_run_order *order, const uint8_t *event) {
-    return order->wide ? hwl_get32(event + TIME_BYTES) : hwl_get16(event + TIME_BYTES);
-}
-
-/* -- the input ------------------------------------------------------------------------------------------------------------- */
-
-/* Events of one sample: units that exist, and each (tick, unit) after the one before it. */
-static int rises(const hwl_run_order *order, const uint8_t *event, uint32_t count, uint32_t units) {
-    uint32_t k, tick = 0, unit = 0;
-    for (k = 0; k < count; k++, event += event_bytes(order)) {
-        uint32_t next_tick = hwl_get32(event), next_unit = unit_at(order, event);
-        if (next_unit >= units || (k > 0 && (next_tick < tick || (next_tick == tick && next_unit <= unit)))) {
-            return 0;
-        }
-        tick = next_tick;
-        unit = next_unit;
-    }
-    return 1;
-}
-
-/* Whether counts and events fill `length` bytes; else the sample that does not fit, `batch` where bytes are left over. */
-static int fills(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t *sample) {
-    uint32_t at = 4u * order->batch;
-    for (*sample = 0; *sample < order->batch; ++*sample) {
-        uint32_t count = hwl_get32(input + 4u * (size_t)*sample);
-        if (count > (length - at) / event_bytes(order)) {
-            return 0;
-        }
-        at += count * event_bytes(order);
-    }
-    return at == length;
-}
-
-hwl_error hwl_run_check(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t units) {
-    static const hwl_error fine = {HWL_OK, 0, 0};
-    hwl_error error = {HWL_BAD_INPUT, 0, 0};
-    const uint8_t *event = input + 4u * (size_t)order->batch;
-    if (order->batch == 0 || order->batch > length / 4u || !fills(order, input, length, &error.detail)) {
-        return error;
-    }
-    for (error.detail = 0; error.detail < order->batch; error.detail++) {
-        uint32_t count = hwl_get32(input + 4u * (size_t)error.detail);
-        if (!rises(order, event, count, units)) {
-            return error;
-        }
-        event += count * event_bytes(order);
-    }
-    return fine;
-}
 
 /* -- the output: counts, wraps, events ----------------------------------------------------------------------------------- */
 
@@ -104,7 +51,7 @@ void hwl_run_begin(hwl_run *run, const hwl_run_order *order, hwl_core *core, con
 /* Writes the spikes of a population in this tick; 0: they do not fit. */
 static int write_fired(hwl_run *run, uint32_t index) {
     const uint32_t *fired = hwl_core_fired(run->core, index);
-    uint32_t bytes = event_bytes(&run->order), k;
+    uint32_t bytes = hwl_event_bytes(&run->order), k;
     hwl_population cells;
     hwl_image_population(run->core->image, index, &cells);
     for (k = 0; k < cells.n && fired[k] != HWL_NO_MORE; k++) {
@@ -114,9 +61,9 @@ static int write_fired(hwl_run *run, uint32_t index) {
             return 0;
         }
         hwl_put32(event, run->core->tick);
-        hwl_put16(event + TIME_BYTES, (uint16_t)unit);
+        hwl_put16(event + HWL_TIME_BYTES, (uint16_t)unit);
         if (run->order.wide) {
-            hwl_put16(event + TIME_BYTES + 2, (uint16_t)(unit >> 16));
+            hwl_put16(event + HWL_TIME_BYTES + 2, (uint16_t)(unit >> 16));
         }
         run->written += bytes;
         run->counted++;
@@ -126,9 +73,9 @@ static int write_fired(hwl_run *run, uint32_t index) {
 
 /* The input events of the tick that was just stepped; later ones stay. */
 static hwl_events take_events(hwl_run *run) {
-    uint32_t bytes = event_bytes(&run->order);
+    uint32_t bytes = hwl_event_bytes(&run->order);
     hwl_events now;
-    now.units = run->input + run->next_event + TIME_BYTES;
+    now.units = run->input + run->next_event + HWL_TIME_BYTES;
     now.count = 0;
     now.stride = bytes;
     now.wide = run->order.wide;
@@ -143,7 +90,7 @@ static hwl_events take_events(hwl_run *run) {
 static void end_sample(hwl_run *run) {
     hwl_put32(count_at(run), run->counted);
     /* input at n_ticks or later does nothing */
-    run->next_event += run->events_left * event_bytes(&run->order);
+    run->next_event += run->events_left * hwl_event_bytes(&run->order);
     run->samples_done++;
     if (run->samples_done < run->order.batch) {
         begin_sample(run);

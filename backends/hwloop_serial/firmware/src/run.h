@@ -31,6 +31,11 @@ typedef struct {
     uint32_t crc;
 } hwl_run;
 
+#define HWL_TIME_BYTES 4u
+
+/* Bytes of an event. */
+static inline uint32_t hwl_event_bytes(const hwl_run_order *order) { return HWL_TIME_BYTES + (order->wide ? 4u : 2u); }
+
 /* Whether `length` bytes of input are what `order` says: BAD_INPUT, detail = sample. */
 hwl_error hwl_run_check(const hwl_run_order *order, const uint8_t *input, uint32_t length, uint32_t units);
 

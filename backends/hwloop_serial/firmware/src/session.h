@@ -2,9 +2,14 @@
 #ifndef HWL_SESSION_H
 #define HWL_SESSION_H
 
+#include "hwl_config.h"
 #include "messages.h"
 
+#if HWL_COUNTERS
+#define HWL_KEPT_BYTES 48u /* the longest reply to a command: CALL's has 10 and what it counted */
+#else
 #define HWL_KEPT_BYTES 16u /* the longest reply to a command: CALL's and ERROR's have 10 and 11 */
+#endif
 
 typedef struct {
     uint32_t number; /* of the session; 0: none yet */

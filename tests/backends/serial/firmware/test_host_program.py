@@ -91,13 +91,15 @@ def test_the_host_counts_the_memory_that_the_firmware_counts() -> None:
 
 def test_what_the_board_says_is_what_the_host_takes(port: str) -> None:
     target = SerialTarget(port)
-    remote: Remote = target.remote()
+    owner = target.own()
+    remote: Remote = target.remote(owner)
     try:
         assert remote.info.kind == "fixed"
         assert remote.info.limits is not None
         assert remote.info.limits.state_bytes == 16 * 1024 * 1024
     finally:
         remote.close()
+        owner.release()
 
 
 @pytest.mark.parametrize("faults", ["flip=1e-3&drop=1e-3&duplicate=1e-3", "flip=3e-4&delay=0.02&cut=2e-5"])
