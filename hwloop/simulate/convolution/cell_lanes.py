@@ -149,7 +149,7 @@ def run_forward(typingctx, state, cell, weight, tap, more, first, last, e_m, e_s
         builder.position_at_end(body)
         interval = builder.add(k, arguments[4])
         factors = tuple(v.spread(v.item(argument, interval)) for argument in (7, 8, 9))
-        end, faded, bits = _passed(v, (u, i), factors, c, exact)  # type: ignore[arg-type]
+        end, faded, bits = _passed(v, (u, i), factors, c, exact)
         current = builder.fadd(faded, v.load(2, v.item(3, k)))
         following = builder.add(k, ir.Constant(word, 1))
         for phi, value in ((k, following), (u, end), (i, current)):
@@ -252,7 +252,7 @@ def run_back(  # type: ignore[no-untyped-def]
         builder.store(builder.fadd(builder.load(place), v.sum(builder.fmul(v.load(1, row), moved))), place)
         builder.branch(past)
         builder.position_at_end(past)
-        earlier = _back(v, (u, i), tuple(v.spread(v.item(argument, interval)) for argument in (7, 8, 9)))  # type: ignore[arg-type]
+        earlier = _back(v, (u, i), tuple(v.spread(v.item(argument, interval)) for argument in (7, 8, 9)))
         for phi, value in ((k, builder.sub(k, ir.Constant(word, 1))), (u, earlier[0]), (i, earlier[1])):
             phi.add_incoming(value, past)
         for phi, value in ((k, arguments[5]), (u, start[0]), (i, start[1])):
