@@ -70,7 +70,9 @@ def prove(name: str, sources: list[Path], folder: Path, *, depth: int) -> None:
 
 
 def test_crc_is_its_polynomial_bit_by_bit_for_all_registers_and_words(tmp_path: Path) -> None:
-    prove("crc32_formal", [FORMAL / "crc32_formal.sv", building.HERE / "core" / "digest" / "crc32.sv"], tmp_path, depth=6)
+    prove(
+        "crc32_formal", [FORMAL / "crc32_formal.sv", building.HERE / "core" / "digest" / "crc32.sv"], tmp_path, depth=6
+    )
 
 
 def test_the_proof_finds_a_wrong_polynomial(tmp_path: Path) -> None:
