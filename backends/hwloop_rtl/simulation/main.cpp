@@ -183,7 +183,9 @@ int main(int count, char **arguments) {
         line.give(receiver);
     }
 #if VM_COVERAGE
-    if (const char *name = std::getenv("HWLOOP_RTL_COVERAGE")) context->coveragep()->write(name);
+    if (const char *folder = std::getenv("HWLOOP_RTL_COVERAGE")) {
+        context->coveragep()->write((std::string(folder) + "/chip-" + std::to_string(getpid()) + ".dat").c_str());
+    }
 #endif
     return 0;
 }

@@ -25,6 +25,9 @@ LOOK = 0.02
 
 DEFAULT = Parameters()
 os.environ.setdefault(building.CACHE_VARIABLE, str(BUILD))
+#: Folder for what of the chip's lines was reached; tests/backends/rtl/coverage.py reads it.
+if os.environ.get("HWLOOP_RTL_COVERAGE"):
+    building.VERILATE = (*building.VERILATE, "--coverage-line")
 
 
 @cache

@@ -50,8 +50,8 @@ def share(counts: dict[Point, int], kind: str) -> float:
 
 def report(counts: dict[Point, int]) -> str:
     """A table by module, and every line and branch that nothing reaches."""
-    kinds = ("line", "branch", "toggle")
-    lines = ["| module | " + " | ".join(kinds) + " |", "| --- | --- | --- | --- |"]
+    kinds = tuple(kind for kind in ("line", "branch", "toggle") if any(point.kind == kind for point in counts))
+    lines = ["| module | " + " | ".join(kinds) + " |", "| --- " * (1 + len(kinds)) + "|"]
     for module in [*sorted({point.module for point in counts}), "all"]:
         row = []
         for kind in kinds:
