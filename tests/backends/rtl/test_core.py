@@ -17,7 +17,6 @@ from hwloop_serial.fixed_image import write
 from ..loihi.random_graphs import random_graph, random_raster, random_wiring
 from ..serial.firmware.images import image_of
 from .built import built
-from .random_networks import Compared, case, compare, spikes_of
 from .jobs import (
     ABORTED,
     BAD_INPUT,
@@ -37,6 +36,7 @@ from .jobs import (
     run,
     sample,
 )
+from .networks_compared import Compared, case, compare, spikes_of
 from .specified import states
 
 TICKS = 80
