@@ -90,6 +90,11 @@ def edges() -> list[tuple[FixedGraph, Array]]:
             raster = np.zeros((3, units), bool)
             raster[0] = True
             found.append((one([[sign * 2**23 // (units << exponent << 6)] * units], exponent, vth=131071), raster))
+    # a sum that is shifted right by 7 or 8 keeps its sign: of fewer bits, those that it loses are lost again in u
+    sums = np.random.default_rng(1).integers(-254, 255, (5, 40)).astype(np.int32)
+    raster = np.random.default_rng(2).random((8, 40)) < 0.5
+    for exponent in (-8, -7, -6, -1):
+        found.append((FixedGraph((FixedLayer(Synapses(sums, exponent, "mixed"), 100, 50, 40),), 1e-3), raster))
     # a bias of 4095 << 7 = 524,160 a tick reaches 2^23 - 1 after 17 ticks; the threshold 131,071 << 6 = 8,388,544 lies below
     layer = FixedLayer(
         Synapses(np.zeros((2, 1), np.int32)), 0, 0, 131071, np.array([4095, -4096]), np.array([7, 7]),
