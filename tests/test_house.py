@@ -32,6 +32,7 @@ SHARED_NAMES = {
     "adjoint.py": f"{_JOINT}; rules/spide: of an equilibrium",
     "autograd.py": _JOINT,
     "base.py": "what everything in the folder builds on: devices, rules, peers of a benchmark",
+    "built.py": "what tests build once for a run: firmware; rtl",
     "cells.py": f"hwloop_emulator: of a chip, which hold synapses; {_TABLE}",
     "chip.py": _EMULATOR,
     "codes.py": "board: programs of codes behind a line; trim: of a chip's cells",

@@ -95,7 +95,7 @@ module population_updater #(
 
     // -- the sum, its wrap and its clip ------------------------------------------------------------------------------------------
     logic [31:0] sum, term;
-    logic high, low, above, below, spikes, has_wrapped, wrapping, clip_high, clip_low, membrane;
+    logic high, low, above, below, spikes, has_wrapped, wrapping, clip_low, membrane;
 
     assign high     = !sum[31] && sum[30:23] != 0;                // >= 2^23
     assign low      = sum[31] && !(&sum[30:23] && sum[22:0] != 0);  // <= -2^23
@@ -103,6 +103,7 @@ module population_updater #(
     assign below    = low;
     // once: what is far outside stays there. A current that wraps is written twice, so that no request waits for the decision
     assign wrapping = state == WRITE_U && mem_ack && (above || below) && !has_wrapped;
+    // what would be clipped above spikes: every threshold lies below
     assign spikes   = !sum[31] && (high || {sum[22:6], |sum[5:0]} > {field[22:6], 1'b0});
 
     always_comb begin
@@ -130,7 +131,6 @@ module population_updater #(
     logic stalled;
     assign membrane  = state == WRITE_V;
     assign stalled   = membrane && spike_full;
-    assign clip_high = membrane && high;
     assign clip_low  = membrane && low;
 
     always_comb begin
@@ -152,7 +152,6 @@ module population_updater #(
         endcase
         if (state == WRITE_U || state == FILL || (membrane && !spikes)) mem_wdata = sum;
         else mem_wdata = '0;
-        if (clip_high && !spikes) mem_wdata = 32'h007F_FFFF;
         if (clip_low) mem_wdata = 32'hFF80_0001;
         if (listing) mem_wdata = {state == LAST, !has_held, 30'(held)};
         if (!mem_write) mem_wdata = '0;

@@ -17,7 +17,6 @@ from hwloop_serial.fixed_image import write
 from ..loihi.random_graphs import random_graph, random_raster, random_wiring
 from ..serial.firmware.images import image_of
 from .built import built
-from .equality import Compared, case, compare, spikes_of
 from .jobs import (
     ABORTED,
     BAD_INPUT,
@@ -37,7 +36,8 @@ from .jobs import (
     run,
     sample,
 )
-from .states import states
+from .networks_compared import Compared, case, compare, spikes_of
+from .specified import states
 
 TICKS = 80
 
@@ -90,6 +90,11 @@ def edges() -> list[tuple[FixedGraph, Array]]:
             raster = np.zeros((3, units), bool)
             raster[0] = True
             found.append((one([[sign * 2**23 // (units << exponent << 6)] * units], exponent, vth=131071), raster))
+    # a sum that is shifted right by 7 or 8 keeps its sign: of fewer bits, those that it loses are lost again in u
+    sums = np.random.default_rng(1).integers(-254, 255, (5, 40)).astype(np.int32)
+    raster = np.random.default_rng(2).random((8, 40)) < 0.5
+    for exponent in (-8, -7, -6, -1):
+        found.append((FixedGraph((FixedLayer(Synapses(sums, exponent, "mixed"), 100, 50, 40),), 1e-3), raster))
     # a bias of 4095 << 7 = 524,160 a tick reaches 2^23 - 1 after 17 ticks; the threshold 131,071 << 6 = 8,388,544 lies below
     layer = FixedLayer(
         Synapses(np.zeros((2, 1), np.int32)), 0, 0, 131071, np.array([4095, -4096]), np.array([7, 7]),

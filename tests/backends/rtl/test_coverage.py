@@ -10,7 +10,7 @@ import pytest
 from . import test_core
 from .built import built
 from .coverage import reached, report, share
-from .equality import compare
+from .networks_compared import compare
 
 
 @pytest.mark.slow

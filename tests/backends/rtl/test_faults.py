@@ -9,7 +9,7 @@ import pytest
 
 from . import test_core
 from .built import CORE, built
-from .equality import compare
+from .networks_compared import compare
 
 #: Module, what stands there once, what is put there instead.
 FAULTS = {

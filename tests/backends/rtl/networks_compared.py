@@ -16,7 +16,7 @@ from hwloop_serial.fixed_image import write
 from ..loihi.random_graphs import random_graph, random_raster, random_wiring
 from ..serial.firmware.images import image_of
 from .jobs import DONE, Answer, Memory, Sample, run, sample
-from .states import States, states
+from .specified import States, states
 
 TICKS = 80
 #: Every memory that the core has to live with: as fast as can be, as a UP5K's, slow, and at random.
