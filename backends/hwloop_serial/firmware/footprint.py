@@ -14,9 +14,9 @@ STATE_OF_NEURON, STATE_OF_POPULATION, RING_OF_NEURON = 12, 8, 4
 EVENT, COUNT = 6, 4
 #: Memories that a program, its input and its output fill, by their names in device.c.
 MEMORIES = {
-    "program_bytes": "program",
-    "input_bytes": "input",
-    "output_bytes": "output",
+    "program_words": "program",
+    "input_words": "input",
+    "output_words": "output",
     "state_words": "working memory",
 }
 
