@@ -1,8 +1,8 @@
 """Yin-Yang and MNIST 16 x 16 on the simulated chip, beside ``loihi``: every spike, comparison and weight, and the cycles that they took.
 
-    python examples/rtl_chip.py --out out/rtl                  # trains, deploys, compares, fine-tunes in the loop
-    python examples/rtl_chip.py --out out/rtl --samples 50     # of the Yin-Yang test set; 1,000 take minutes
-    python examples/rtl_chip.py --mnist FOLDER                 # a checkpoint of mnist-256-128-10 instead of one trained here
+    python examples/longer/rtl_chip.py --out out/rtl                  # trains, deploys, compares, fine-tunes in the loop
+    python examples/longer/rtl_chip.py --out out/rtl --samples 50     # of the Yin-Yang test set; 1,000 take minutes
+    python examples/longer/rtl_chip.py --mnist FOLDER                 # a checkpoint of mnist-256-128-10 instead of one trained here
 
 All of it runs twice, on ``rtl:`` and on ``loihi``, which has the same arithmetic in this process: what differs ends the script. Cycles
 are those of the chip's clock; seconds are those of its simulation on this machine, and say nothing of an FPGA.
