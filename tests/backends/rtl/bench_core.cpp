@@ -65,6 +65,10 @@ class Bench {
                 for (uint32_t at : job.traced) result.trace.push_back(memory[at / 4]);
             }
         }
+        if ((read(0x04) & 1u) != 0) {
+            std::fprintf(stderr, "the sample has not ended after %u cycles\n", cycles);
+            std::exit(4);
+        }
         result.status = read(0x04);
         result.events = read(0x28);
         result.lost = read(0x2C);

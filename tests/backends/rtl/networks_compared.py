@@ -60,6 +60,7 @@ def case(seed: int) -> Case:
         waits=WAITS[seed % len(WAITS)],
         seed=seed + 1,
         before=64 + 4 * (seed * 1237 % 10_000),
+        most_cycles=4_000_000,
     )
     return Case(seed, graph, raster, made)
 
