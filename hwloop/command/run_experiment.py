@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 
 from ..device.registry import compile as compile_for
@@ -70,7 +71,7 @@ def _refuse_what_does_not_fit(experiment: Experiment, choice: TargetChoice) -> N
     if "calibrate" in experiment.steps:
         with target.open() as device:
             if not (isinstance(device, Trimmable) and device.trim_ranges):
-                others = [step for step in experiment.steps if step != "calibrate"]
+                others = dumps([step for step in experiment.steps if step != "calibrate"])
                 raise OptionError(
                     f"steps has 'calibrate', and {device.device_id} has no trim cells; leave it out: --set 'steps={others}'"
                 )

@@ -180,3 +180,4 @@ def test_a_network_that_was_fine_tuned_on_the_chip_as_it_was_is_named_as_such(
 def test_other_samples_are_refused(calibrated: Calibrated, states: tuple[State, State]) -> None:
     with pytest.raises(InputError, match="80 samples as is, of 79 calibrated"):
         effect(calibrated.calibration, states[0], State(states[1].right[:79], states[1].program, states[1].comparison))
+    assert effect(calibrated.calibration, *states).samples == 80

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hwloop.command import work
+from hwloop.command.calibrations import put_calibration
 from hwloop.command.run_page import CHAPTERS
+from hwloop.errors import TargetError
 from hwloop.experiment import STEPS, Experiment, builtin
 from hwloop.experiment_text import COMMENTS, commented
 from hwloop.results import read_summary
@@ -54,7 +58,7 @@ def test_every_step_is_a_run_of_its_command_and_the_summary_holds_their_figures(
     refused(1, "holds no trained network itself; give one of the folders in it, train or finetune", "deploy", whole)
 
 
-def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(whole: Path) -> None:
+def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(whole: Path, tmp_path: Path) -> None:
     made = Calibration.load(whole / "calibrate" / "calibration.json")
     assert Calibration.load(whole / "finetune" / "calibration.json") == made
     for step in ("compare", "finetune"):
@@ -65,17 +69,24 @@ def test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later(who
     assert "calibrated, fine-tuned" in said
     # what was tuned with it is deployed elsewhere without it
     assert "calibrated" not in done("deploy", whole / "finetune", "--runs", 1, "--target", "emulator:3").stdout
+    on_three = ("deploy", whole / "train", "--target", "emulator:3", "--runs", 1, "--calibration")
     refused(
-        1, "is of device emulator:0/bss2.*; this is emulator:3/bss2", "deploy", whole / "train", "--target", "emulator:3",
-        "--calibration", whole / "calibrate" / "calibration.json",
+        1, "is of device emulator:0/bss2.*; this is emulator:3/bss2.*Calibrate this device", *on_three,
+        whole / "calibrate" / "calibration.json",
     )  # fmt: skip
+    done(
+        "calibrate", whole / "train", "--target", "emulator:3", "--repeats", 4, "--runs", 1, "--store", tmp_path / "store",
+        "--out", tmp_path / "three",
+    )  # fmt: skip
+    done(*on_three, tmp_path / "three" / "calibration.json")
     file = whole / "calibrate" / "calibration.json"
     assert re.search(
         r"\n calibrated +emulator", done("deploy", whole / "train", "--runs", 1, "--calibration", file).stdout
     )
-    refused(
-        1, "takes no calibration|is of device", "deploy", whole / "train", "--target", "loihi", "--calibration", file
-    )
+    refused(1, "is of device", "deploy", whole / "train", "--target", "loihi", "--calibration", file)
+    # a device of others that has no such method
+    with pytest.raises(TargetError, match="mine takes no calibration; leave it out, or name a target that takes one"):
+        put_calibration(SimpleNamespace(device_id="mine"), made)  # type: ignore[arg-type]
 
 
 def test_a_network_that_was_fine_tuned_on_a_chip_stays_on_its_neurons_where_that_is_calibrated(
@@ -99,9 +110,15 @@ def test_a_network_that_was_fine_tuned_on_a_chip_stays_on_its_neurons_where_that
 def test_a_target_without_trim_cells_is_refused_before_anything_is_trained_where_it_is_to_be_calibrated(
     tmp_path: Path,
 ) -> None:
-    message = r"steps has 'calibrate', and loihi.* has no trim cells; leave it out: --set 'steps=\['train', 'deploy'"
-    refused(2, message, "run", file_of(tmp_path, WHOLE), "--target", "loihi", "--out", tmp_path / "run")
+    message = (
+        r"steps has 'calibrate', and loihi.* has no trim cells; leave it out: --set 'steps=\[\"train\", \"deploy\""
+    )
+    call = ("run", file_of(tmp_path, WHOLE), "--target", "loihi", "--out", tmp_path / "run")
+    said = refused(2, message, *call)
     assert not (tmp_path / "run").exists()
+    shown = shlex.split(said.stderr[said.stderr.index("--set") :])[:2]
+    done(*call, *shown)
+    assert read_summary(tmp_path / "run")["steps"] == [step for step in STEPS if step != "calibrate"]
 
 
 def test_one_page_holds_the_whole_experiment_each_step_folded(whole: Path) -> None:

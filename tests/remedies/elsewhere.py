@@ -20,7 +20,14 @@ _CONFORM = "tests/conformance/test_conform_command.py::"
 
 _RTL = "tests/backends/rtl/test_rtl_target.py::"
 
+_RUN = "tests/command/test_run_experiment.py::"
+
 ELSEWHERE: tuple[tuple[str, str, str], ...] = (
+    ("calibrations.put_calibration", "leave it out, or name a target that takes one", _RUN + "test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later"),
+    ("calibrations.put_calibration", "Calibrate this device (hwloop calibrate), or name its own", _RUN + "test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later"),
+    ("_refuse_what_does_not_fit", "leave it out: --set 'steps={}'", _RUN + "test_a_target_without_trim_cells_is_refused_before_anything_is_trained_where_it_is_to_be_calibrated"),
+    ("effect_of", "give the same test samples, one at least", "tests/calibration/test_effect.py::test_other_samples_are_refused"),
+    ("Report._write_plots", "cannot write into {}: {}; name another folder", "tests/compare/test_plot_data.py::test_a_folder_that_cannot_be_written_is_refused"),
     ("RtlDevice._run_batch", "COUNTERS of {}; the firmware of the board is at fault", _RTL + "test_counters_that_are_none_are_told"),
     ("Simulation.__init__", "remove {}, and it is built anew", _RTL + "test_what_is_no_simulation_is_told"),
     ("Simulation._died", "in the middle of its work. Memory, or a signal from outside, are the usual causes; open the target again", _RTL + "test_a_simulation_that_dies_is_told_at_once_and_the_next_one_runs"),
@@ -113,6 +120,8 @@ _AGAIN = "the session opens the line again; what is told is why that failed"
 _SCRIPT = "a script for those who change the chip: it shows what the tool said"
 
 INTERNAL: tuple[tuple[str, str, str], ...] = (
+    ("answer.plain", "in the answer of a command; allowed: numbers, text, lists, objects", "a mistake in a command of ours"),
+    ("Commands.invoke", "interrupted", "who interrupts a command knows; how to go on is said by what was interrupted"),
     ("SimulationPort.write", "the simulation takes no bytes", _AGAIN),
     ("SimulationPort.read", "the simulation closed its line", _AGAIN),
     ("synthesise.yosys", "Yosys warns", _SCRIPT),

@@ -16,7 +16,9 @@ from hwloop.cli import app
 from hwloop.command import listing, work
 from hwloop.command.bench_command import bench
 from hwloop.command.folder import load_trained, prepare
+from hwloop.command.pages import page_in
 from hwloop.command.target_choice import TargetChoice
+from hwloop.compare.report_page import sections_of
 from hwloop.experiment import MAX_FILE, Experiment, builtin
 
 from .support import Case, Said, pattern, refused
@@ -56,6 +58,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # -- run folders ----------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_lost_or_old_is_made_anew_with_force(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    again = ("train", file_of(tmp_path), "--out", out, "--force")
+    done(*again)
+    page = out / "report.html"
+    page.unlink()
+    refused("pages.page_in", "cannot be read ({}); run the step again with --force", lambda: page_in(out))
+    done(*again)
+    page.write_text("<html>a page of long ago</html>")
+    refused("sections_of", "run the step again (--force) to have its page made anew", lambda: sections_of(page_in(out)))
+    done(*again)
+    assert "<section" in sections_of(page_in(out))
 
 
 def test_resume_goes_on_and_force_begins_anew(tmp_path: Path) -> None:
@@ -298,7 +314,7 @@ def test_a_benchmark_of_what_does_not_exist_lists_what_does(tmp_path: Path) -> N
             rounds=1,
             quick=True,
             seed=0,
-            json=tmp_path / "bench.json",
+            json_file=tmp_path / "bench.json",
             out=None,
         )
 

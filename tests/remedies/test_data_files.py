@@ -229,3 +229,22 @@ def test_recordings_with_the_takes_that_are_named_are_split(tmp_path: Path) -> N
         "split_of", "files with takes 0..4, 5..9 and above", lambda: datasets.spoken_digits(written(tmp_path, **few))
     )
     datasets.spoken_digits(written(tmp_path, **members(takes=11)))
+
+
+#: Two recordings as tonic gives them.
+EVENTS = np.array([(10, 1, 0, 1)], [("t", "i8"), ("x", "i8"), ("y", "i8"), ("p", "i8")])
+PAIRS = [(EVENTS, 0), (EVENTS, 1)]
+
+
+def test_data_like_those_of_tonic_are_read_once_sensor_and_samples_are_named() -> None:
+    refused(
+        "from_tonic", "give sensor_size=(width, height, polarities)", lambda: datasets.from_tonic(PAIRS, t_stop=2e-3)
+    )
+    refused(
+        "from_tonic",
+        "samples = {}: none; give the numbers of those to take, or leave it out",
+        lambda: datasets.from_tonic(PAIRS, t_stop=2e-3, sensor_size=(4, 3, 2), samples=[]),
+    )
+    for samples, count in (([1], 1), (None, 2)):
+        found = datasets.from_tonic(PAIRS, t_stop=2e-3, sensor_size=(4, 3, 2), samples=samples)
+        assert len(found) == count
