@@ -58,9 +58,10 @@ TARGETS: dict[str, Opening] = {
     "replay of bss2": replayed("emulator:7", preset="bss2"),
     "serial (pty): bss2": served("pty", "emulator:7", preset="bss2"),
     "serial (pty): loihi": served("pty", "loihi"),
+    "rtl": found("rtl:"),
 }
 #: What takes minutes: checked as a whole by `pytest -m slow tests/conformance`.
-SLOW = ("lava",)
+SLOW = ("lava", "rtl")
 #: Checked besides.
 OTHERS: dict[str, Opening] = {
     "emulator worst": found("emulator:7", preset="worst", session=0),
