@@ -189,13 +189,15 @@ class Recording(Record):
     Attributes
     ----------
     populations, inputs, names, health, readout, readouts, output_name : as of :class:`Record`
-    ran_on : "simulator", "emulator" or "hardware"
+    ran_on : "simulator", "emulator", "rtl-simulation" or "hardware"
     device_id, firmware : what the device calls itself
     program_digest : of the program that ran
     calibration_id, calibration_age : of the calibration that was applied, and its age (s); None without one
     lost_events, late_events : events that the device lost, or sent with a wrong time
     wall_time : (s) that the run took, transfers included
     latency : (model s), see above
+    cycles : clock cycles in which a digital core ran these samples; None where the target does not count them
+    synaptic_events : synapses that spikes went through; None where the target does not count them
     """
 
     ran_on: RanOn = "emulator"
@@ -208,7 +210,6 @@ class Recording(Record):
     late_events: int = 0
     wall_time: float = 0.0
     latency: float = 0.0
-    #: Clock cycles in which a digital core ran these samples, and synapses that spikes went through, where the target counts them.
     cycles: int | None = None
     synaptic_events: int | None = None
 

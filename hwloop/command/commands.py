@@ -117,11 +117,11 @@ def train(
     ] = None,
 ) -> Answer | None:
     """Train a network in software; its run folder is what deploy, compare and finetune take."""
-    from . import distributed_command, work
+    from . import distributed_command, named_runs, work
     from .folder import opened
 
-    chosen = work.experiment_of(experiment, out if resume else None)
-    chosen = work.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
+    chosen = named_runs.experiment_of(experiment, out if resume else None)
+    chosen = named_runs.with_options(chosen, seed, data, {} if epochs is None else {"training": {"epochs": epochs}})
     path = out or Path("out") / f"{chosen.name}-seed{chosen.seed}"
     with distributed_command.ranks_of(distributed, deadline, path) as ranks:
         if not ranks.first:
@@ -149,14 +149,14 @@ def deploy(
     force: options.Force = False,
 ) -> Answer:
     """Compile a trained network, load it as it is, and measure its accuracy; refuses what the target cannot carry."""
-    from . import work
+    from . import named_runs, work
     from .target_choice import TargetChoice
 
     choice = TargetChoice(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
     with _opened(out, "deploy", force) as folder:
-        return work.deploy_run(work.load(run, experiment, data), choice, runs, folder)
+        return work.deploy_run(named_runs.load(run, experiment, data), choice, runs, folder)
 
 
 @_command(epilog="Example: hwloop compare out/yy --target emulator:7 --out out/yy-compared")
@@ -177,14 +177,14 @@ def compare(
     force: options.Force = False,
 ) -> Answer:
     """Compare simulated with measured spikes on test samples: spike times, distances, decisions, first divergence."""
-    from . import work
+    from . import named_runs, work
     from .target_choice import TargetChoice
 
     choice = TargetChoice(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
     with _opened(out, "compare", force) as folder:
-        return work.compare_run(work.load(run, experiment, data), choice, samples, folder)
+        return work.compare_run(named_runs.load(run, experiment, data), choice, samples, folder)
 
 
 @_command(epilog="Example: hwloop finetune out/yy --target emulator:7 --preset bss2 --out out/yy-chip7")
@@ -209,15 +209,15 @@ def finetune(
     force: options.Force = False,
 ) -> Answer:
     """Repair a trained network on a device: measured spikes in the loss and gradient that trained it."""
-    from . import work
+    from . import named_runs, work
     from .folder import opened
     from .target_choice import TargetChoice
 
     choice = TargetChoice(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
-    trained = work.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
-    path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name)
+    trained = named_runs.load(run, experiment, data, seed, {} if epochs is None else {"finetune": {"epochs": epochs}})
+    path = out or named_runs.beside(run, choice.in_experiment(trained.experiment).target.name)
     with opened(path, "finetune", resume=resume, force=force) as folder:
         return work.finetune_run(trained, choice, runs, folder, log)
 
@@ -244,12 +244,12 @@ def calibrate(
     force: options.Force = False,
 ) -> Answer:
     """Calibrate a device for a trained network: what every neuron is, trimmed to what it should be; stored, with a report."""
-    from . import work
+    from . import named_runs
     from .calibrate_command import HowMuch, calibrate_run
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or ())
-    trained = work.load(run, experiment, data)
+    trained = named_runs.load(run, experiment, data)
     with _opened(out, "calibrate", force) as folder:
         return calibrate_run(
             trained, choice, runs, HowMuch(trim, repeats, all_neurons), calibrations.store_in(store), folder
@@ -280,13 +280,13 @@ def yield_study(
     force: options.Force = False,
 ) -> Answer:
     """How good a trained network is over many emulated chips, for each strategy against their mismatch."""
-    from . import work
+    from . import named_runs
     from .folder import opened
     from .yield_command import make_plan, yield_run
 
-    trained = work.load(run, experiment, data)
+    trained = named_runs.load(run, experiment, data)
     plan = make_plan(preset, spread, chips, strategy, effort, runs)
-    with opened(out or work.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
+    with opened(out or named_runs.beside(run, "yield"), "yield", resume=resume, force=force) as folder:
         return yield_run(trained, plan, jobs, dask, folder)
 
 

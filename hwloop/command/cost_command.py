@@ -47,7 +47,7 @@ def cost(
 
     from .. import storage
     from ..cost.cost_report import FORMAT, VERSION
-    from . import calibrations, pages, terminal, work
+    from . import calibrations, named_runs, pages, terminal, work
     from .folder import opened
     from .target_choice import TargetChoice
 
@@ -55,7 +55,7 @@ def cost(
         target, preset, spread, mismatch, trial_noise, option or (), dt, calibrations.chosen(calibration)
     )
     with nullcontext() if out is None else opened(out, "cost", force=force) as folder:
-        chosen, found, source = _counted(work.load(run, experiment, data), choice, target is not None, samples)
+        chosen, found, source = _counted(named_runs.load(run, experiment, data), choice, target is not None, samples)
         if json_file is not None:
             storage.write_json(json_file, found.to_dict(), kind=FORMAT, version=VERSION)
         if folder is not None:

@@ -90,7 +90,7 @@ def export(
 
     from ..errors import InputError
     from ..storage import write_bytes
-    from .work import load
+    from .named_runs import load
 
     net = load(run, experiment, None).net
     path = out or (run if run.is_dir() else run.parent) / "network.nir"

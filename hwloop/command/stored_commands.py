@@ -52,13 +52,13 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
 ) -> Answer:
     """Put a deployment into one file: network, program, target, calibration, and what the device answers to golden inputs."""
-    from . import work
+    from . import named_runs
     from .bundle_command import bundle_run
     from .target_choice import TargetChoice
 
     choice = TargetChoice(target, preset, spread, mismatch, trial_noise, option or (), dt)
-    trained = work.load(run, experiment, data)
-    path = out or work.beside(run, choice.in_experiment(trained.experiment).target.name).with_suffix(".hwb")
+    trained = named_runs.load(run, experiment, data)
+    path = out or named_runs.beside(run, choice.in_experiment(trained.experiment).target.name).with_suffix(".hwb")
     return bundle_run(trained, choice, calibration, samples, path, force)
 
 

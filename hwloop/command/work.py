@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +18,6 @@ from ..datasets import Dataset
 from ..device.deploy import deploy, run_on
 from ..device.registry import Device, StepChoice, Target, choose_dt
 from ..device.registry import compile as compile_for
-from ..errors import OptionError
 from ..experiment import Experiment
 from ..experiment_own_data import OWN
 from ..losses import Decision
@@ -36,7 +34,7 @@ from . import data_provenance, pages, terminal
 from .answer import Answer
 from .averaging import note_slow
 from .calibrations import keep_calibration, put_calibration
-from .folder import RunFolder, Trained, load_trained, refuse_other, stored_experiment
+from .folder import RunFolder, Trained, refuse_other, stored_experiment
 from .target_choice import TargetChoice
 
 #: Validation samples on which ``--dt auto`` compares steps.
@@ -368,49 +366,3 @@ def loop_document(done: LoopResult) -> dict[str, Any]:
         "history": [asdict(epoch) for epoch in done.history],
         "program": done.program.report().to_dict(),
     }
-
-
-# -- reading what the options name ----------------------------------------------------------------
-
-
-def experiment_of(name: str | None, resumed: Path | None) -> Experiment:
-    """The experiment called ``name``; without a name that of the run in ``resumed``, else Yin-Yang.
-
-    Raises :class:`OptionError` where there is nothing to resume: an experiment that nobody named is not begun there.
-    """
-    if name is None and resumed is not None:
-        if (stored := stored_experiment(resumed)) is not None:
-            return stored
-        raise OptionError(f"{resumed} holds no run to resume; check --out, or name the experiment to begin it with")
-    return Experiment.load(name or "yin-yang")
-
-
-def with_options(experiment: Experiment, seed: int | None, data: str | None, changes: dict[str, Any]) -> Experiment:
-    """``experiment`` with ``--seed`` and ``--data`` where given, and ``changes`` to its sections."""
-    said = dict(changes)
-    if seed is not None:
-        said["seed"] = seed
-    if data is not None:
-        # absolute: the run may be used from another folder
-        said["task"] = {"data": str(Path(data).expanduser().absolute())}
-    return experiment.changed(**said) if said else experiment
-
-
-def load(
-    path: Path,
-    experiment: str | None,
-    data: str | None,
-    seed: int | None = None,
-    changes: dict[str, Any] | None = None,
-) -> Trained:
-    """The network in ``path`` and its experiment, with options as in :func:`with_options`."""
-    trained = load_trained(path, None if experiment is None else Experiment.load(experiment))
-    chosen = with_options(trained.experiment, seed, data, changes or {})
-    data_provenance.note_changed(path if path.is_dir() else path.parent, chosen)
-    return replace(trained, experiment=chosen)
-
-
-def beside(run: Path, target: str) -> Path:
-    """A folder beside ``run`` for what was fine-tuned on ``target``."""
-    run = run.resolve()
-    return run.with_name(f"{run.name}-{re.sub('[^A-Za-z0-9]+', '-', target).strip('-')}")

@@ -14,7 +14,7 @@ import pytest
 from .support import PAGES, Block, name_of, python_blocks
 
 #: Blocks that cannot run here: a board, several processes, a file of others. Their number may shrink.
-MOST_SKIPPED = 5
+MOST_SKIPPED = 6
 #: How far a printed figure may lie from the page's, as a share, and for counts and near 0: other processors round otherwise,
 #: and training carries it on. Which sample or neuron is the first to differ may then be another one.
 CLOSE, FEW, NEAR_ZERO = 0.3, 3, 0.05

@@ -175,6 +175,10 @@ def test_no_writer_goes_past_the_storage_module() -> None:
         "hwloop/session_log/log_file.py": "logs are appended to",
         "backends/hwloop_lava/install.py": "what an installation that failed said, in the folder that it was to fill",
         "backends/hwloop_lava/worker_process.py": "the worker's output, for its error message",
+        "backends/hwloop_rtl/building.py": "sources of a build, in the folder beside the cache that becomes an entry of it as a whole",
+        "backends/hwloop_rtl/simulation_process.py": "the simulation's output, for its error message",
+        "backends/hwloop_rtl/synthesise.py": "tables of a synthesis, in its own folder; it is run again",
+        "backends/hwloop_rtl/synthesise_chip.py": "files of a synthesis, in its own folder; it is run again",
         "backends/hwloop_serial/firmware/fuzz/seed.py": "inputs that a fuzzer begins with, in the folder of its build",
     }
     pattern = re.compile(
