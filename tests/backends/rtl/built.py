@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from filelock import FileLock
+
+from tests.needed_programs import need
 
 ROOT = Path(__file__).resolve().parents[3]
 CORE = ROOT / "backends" / "hwloop_rtl" / "core"
 BENCH = Path(__file__).parent / "bench_core.cpp"
 BUILD = ROOT / "build" / "rtl"
-#: What Debian and Ubuntu call the package of each program that the tests need.
-PACKAGES = {
-    "c++": "g++",
-    "make": "make",
-    "nextpnr-ice40": "nextpnr-ice40",
-    "verilator": "verilator",
-    "yosys": "yosys",
-    "yosys-smtbmc": "yosys",
-    "z3": "z3",
-}
-
-
-def need(*programs: str) -> None:
-    """Skip, and say what to install, where one of ``programs`` is missing; fail in CI, where they have to be."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        packages = " ".join(sorted({PACKAGES[program] for program in missing}))
-        said = f"{', '.join(missing)} not found; install with: apt-get install {packages}"
-        if os.environ.get("CI") or os.environ.get("HWLOOP_NEEDS_TOOLS"):
-            raise RuntimeError(said)
-        pytest.skip(said)
 
 
 def sources(core: Path = CORE) -> list[Path]:

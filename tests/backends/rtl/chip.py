@@ -13,9 +13,10 @@ from pathlib import Path
 from hwloop_rtl import building, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.simulation_process import Simulation, SimulationPort
+from tests.needed_programs import need
 
 from ..serial.firmware.wire import PATIENCE, stuffed, unstuffed
-from .built import BUILD, need
+from .built import BUILD
 
 #: What opening `rtl:` needs here.
 TOOLS = ("verilator", "make", "c++", "riscv64-unknown-elf-gcc")

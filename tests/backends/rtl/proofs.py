@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
-from .built import need
+from tests.needed_programs import need
 
 #: Seconds that a proof may take.
 TIMEOUT = 120
@@ -37,7 +39,15 @@ def _passed(said: str) -> bool:
 
 
 def _run(command: list[str], *, fails: bool = False) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-    if done.returncode and not fails:
-        raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout + done.stderr
+    # yosys-smtbmc starts z3, which would outlive it: all of the session end together
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=TIMEOUT)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode and not fails:
+        raise RuntimeError(f"{command[0]} failed:\n{said}")
+    return said

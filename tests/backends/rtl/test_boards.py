@@ -10,9 +10,9 @@ import pytest
 from hwloop_rtl import RtlTarget, building, synthesise_chip, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.simulation_process import Simulation
+from tests.needed_programs import need
 
 from ..serial.firmware.built import FIRMWARE
-from .built import need
 from .chip import TOOLS
 
 BENCHES = Path(__file__).parent / "boards"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from hwloop_rtl import building
+from tests.needed_programs import need
 
-from .built import need
 from .chip import Bench, bench_firmware, running
 
 #: Around a block, around what a block has no room for, around words.

@@ -15,8 +15,8 @@ from hwloop.errors import TargetError
 from hwloop_rtl import RtlTarget, building, tools
 from hwloop_rtl.parameters import Parameters
 from hwloop_rtl.tools import Tools
+from tests.needed_programs import need
 
-from .built import need
 from .chip import DEFAULT
 from .chip import TOOLS as CHIP_TOOLS
 

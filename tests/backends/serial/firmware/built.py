@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from filelock import FileLock
+
+from tests.needed_programs import need
 
 ROOT = Path(__file__).resolve().parents[4]
 FIRMWARE = ROOT / "backends" / "hwloop_serial" / "firmware"
 BUILD = ROOT / "build" / "firmware"
-#: What Debian and Ubuntu call the package of each program that the tests need.
-PACKAGES = {
-    "cc": "gcc",
-    "clang": "clang",
-    "make": "make",
-    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "qemu-system-arm": "qemu-system-arm",
-}
-
-
-def need(*programs: str) -> None:
-    """Skip, and say what to install, where one of ``programs`` is missing; fail in CI, where they have to be."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        packages = " ".join(PACKAGES[program] for program in missing)
-        said = f"{', '.join(missing)} not found; install with: apt-get install {packages}"
-        if os.environ.get("CI") or os.environ.get("HWLOOP_NEEDS_TOOLS"):
-            raise RuntimeError(said)
-        pytest.skip(said)
 
 
 def built(target: str, file: str) -> Path:

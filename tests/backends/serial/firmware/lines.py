@@ -14,7 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .built import built, need
+from tests.needed_programs import need
+
+from .built import built
 from .wire import PATIENCE
 
 #: Seconds for which one look at a line waits.

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from hwloop_loihi import FixedGraph, FixedLayer, Synapses
+from tests.needed_programs import need
 
-from .built import BUILD, FIRMWARE, built, need
+from .built import BUILD, FIRMWARE, built
 from .images import image_of
 from .library import MemoryLine, read_image
 from .small import seed_program
