@@ -202,25 +202,44 @@ def _accumulate(units: Array, first: int, last: int, wires: Wires, buffer: Array
             _shifted(floors[d], wires.exponent, buffer[(place + d) % len(buffer)])
 
 
-@kernel()
+@kernel(allocates=True)
 def layer_range(
     low: int, high: int, n_ticks: int, events: Events, forward: Wires, own: Wires, neurons: Neurons, answer: Answer
 ) -> None:
     """One layer for samples ``low..high - 1``; ``own`` is its recurrent Dense."""
-    # taken out of their tuples once: in the loops each would be counted as a new reference
+    n = len(neurons.bias)
+    # a right shift floors the sum of one tick and one delay: with delays it has to come before the ring buffer
+    floors = np.zeros((forward.depth if forward.exponent < 0 and forward.depth > 1 else 0, n), np.int32)
+    own_floors = np.zeros((own.depth if own.exponent < 0 and own.depth > 1 else 0, n), np.int32)
+    buffer, own_buffer = np.zeros((forward.depth, n), np.int32), np.zeros((max(own.depth, 1), n), np.int32)
+    state = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    driven = bool(np.any(neurons.bias != 0) or np.any(neurons.u_start != 0) or np.any(neurons.v_start != 0))
+    _run_layer(
+        low,
+        high,
+        n_ticks,
+        events,
+        forward,
+        own,
+        neurons,
+        answer,
+        (floors, own_floors, buffer, own_buffer, state),
+        driven,
+    )
+
+
+@kernel()
+def _run_layer(
+    low: int, high: int, n_ticks: int, events: Events, forward: Wires, own: Wires, neurons: Neurons, answer: Answer,
+    space: Any, driven: bool,
+) -> None:  # fmt: skip
     ticks, units, counts = events.ticks, events.units, events.counts
     out_ticks, out_units = answer.ticks, answer.units
     n, room = len(neurons.bias), out_ticks.shape[1]
     keep_u, keep_v, threshold, bias = neurons.keep_u, neurons.keep_v, neurons.threshold, neurons.bias
-    # a right shift floors the sum of one tick and one delay: with delays it has to come before the ring buffer
-    floors = np.zeros((forward.depth if forward.exponent < 0 and forward.depth > 1 else 0, n), np.int32)
-    own_floors = np.zeros((own.depth if own.exponent < 0 and own.depth > 1 else 0, n), np.int32)
+    floors, own_floors, buffer, own_buffer, (u, v, arrived) = space
     late, own_late = 0 if len(floors) else forward.exponent, 0 if len(own_floors) else own.exponent
-    depth, own_depth = forward.depth, own.depth
-    buffer, own_buffer = np.zeros((depth, n), np.int32), np.zeros((max(own_depth, 1), n), np.int32)
-    u, v, arrived = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    u_start, v_start = neurons.u_start, neurons.v_start
-    driven = bool(np.any(bias != 0) or np.any(u_start != 0) or np.any(v_start != 0))
+    depth, own_depth, u_start, v_start = forward.depth, own.depth, neurons.u_start, neurons.v_start
     for b in range(low, high):
         u[:], v[:], buffer[:], own_buffer[:] = u_start, v_start, _I(0), _I(0)
         event, spikes, wraps, awake = 0, 0, 0, driven
@@ -278,16 +297,20 @@ def _accumulate_joint(
             _shifted(floors[d], net.exponent[c], ring[(place + d) % len(ring)])
 
 
-@kernel()
+@kernel(allocates=True)
 def graph_range(low: int, high: int, n_ticks: int, events: Events, net: Joint, answer: Answer) -> None:
     """All layers of a graph together for samples ``low..high - 1``; units of the answer are counted through all layers."""
+    n, n_denses = net.first[len(net.first) - 1], len(net.source)
+    state = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
+    sums = np.zeros(net.room[n_denses], np.int32), np.zeros(int(np.max(net.room[1:] - net.room[:-1])), np.int32)
+    places = np.zeros(n_denses, np.int64), np.zeros(n_denses, np.int64), np.zeros(len(net.first), np.int64)
+    _run_graph(low, high, n_ticks, events, net, answer, (state, sums, places))
+
+
+@kernel()
+def _run_graph(low: int, high: int, n_ticks: int, events: Events, net: Joint, answer: Answer, space: Any) -> None:
+    (u, v, arrived, fired), (rings, floors), (place, due, ends) = space
     first, n_layers, n_denses, room = net.first, len(net.first) - 1, len(net.source), answer.ticks.shape[1]
-    n = first[n_layers]
-    u, v, arrived, fired = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    rings = np.zeros(net.room[n_denses], np.int32)
-    floors = np.zeros(int(np.max(net.room[1:] - net.room[:-1])), np.int32)
-    place, due = np.zeros(n_denses, np.int64), np.zeros(n_denses, np.int64)
-    ends = np.zeros(n_layers + 1, np.int64)
     for b in range(low, high):
         u[:], v[:], rings[:], due[:], place[:] = net.u_start, net.v_start, _I(0), -1, 0
         event, spikes = 0, 0

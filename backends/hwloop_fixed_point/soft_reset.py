@@ -97,7 +97,7 @@ def run_population(population: SoftPopulation, inputs: Array, bias: Array) -> So
     return SoftRun(raster, int(overflows))
 
 
-@kernel()
+@kernel(allocates=True)
 def _run(
     inputs: Array,
     weight: Array,

@@ -132,7 +132,7 @@ class EmulatedStepDevice(HeldNetwork):
         return [layer.to_raster(ticks) for layer in ran.layers]
 
 
-@kernel()
+@kernel(allocates=True)
 def _biased(bias: Array, keep: int, threshold: int, raster: Array) -> None:
     """A population on ``bias [batch, n]`` alone, by the rules of the emulator, into ``raster [batch, ticks, n]``."""
     n = bias.shape[1]

@@ -82,7 +82,7 @@ def pack(counts, room, times, units, current, to_times, to_units, to_current, to
             to_times[b, k], to_units[b, k], to_current[b, k], to_release[b, k] = np.inf, 0, 0, 0
 
 
-@kernel()
+@kernel(allocates=True)
 def copied(counts, room, values, width):  # type: ignore[no-untyped-def]
     """``values [batch, room]`` in an array ``[batch, width]``, 0 where padded and where a sample has no room."""
     result = np.zeros((counts.shape[0], width), values.dtype)
@@ -93,7 +93,7 @@ def copied(counts, room, values, width):  # type: ignore[no-untyped-def]
     return result
 
 
-@kernel()
+@kernel(allocates=True)
 def mean_residuals(units, counts, residual, n):  # type: ignore[no-untyped-def]
     """Mean of ``residual`` over the spikes of each of ``n`` neurons; 0 where it has none."""
     total, spikes = np.zeros(n), np.zeros(n)

@@ -114,7 +114,7 @@ def cross_entropy_by_torch(spikes: Spikes, labels: Tensor, temperature: float) -
     return torch.nn.functional.cross_entropy(-first / temperature, labels.to(first.device))
 
 
-@kernel()
+@kernel(allocates=True)
 def cross_entropy(times, units, counts, labels, n_units, t_stop, temperature, gradient):  # type: ignore[no-untyped-def]
     """The mean over the batch; writes ``dL/dt [batch, events]``, which is 0 at all but first spikes."""
     total, batch = 0.0, counts.shape[0]

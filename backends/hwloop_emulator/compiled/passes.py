@@ -40,7 +40,7 @@ def thresholds(
     return allowed, low
 
 
-@kernel()
+@kernel(allocates=True)
 def jitter(times: Any, units: Any, counts: Any, noise: Any, sigma: float, t_stop: float, out: Any, to: Any) -> None:
     """Events moved by ``sigma * noise`` (s) within ``0..t_stop``, in order of time, to ``out, to [batch, width]``.
 

@@ -76,13 +76,13 @@ def tabulate_rows(rows, units, counts, found, table):  # type: ignore[no-untyped
             found[b, unit] = k + 1
 
 
-@kernel()
+@kernel(allocates=True)
 def _median(values, n):  # type: ignore[no-untyped-def]
     ordered = np.sort(values[:n])
     return ordered[n // 2] if n % 2 else 0.5 * (ordered[n // 2 - 1] + ordered[n // 2])
 
 
-@kernel()
+@kernel(allocates=True)
 def agree(times, found, least, resolution, mean, variance, support, agreed, extra):  # type: ignore[no-untyped-def]
     """What repeats agree on, by sample and neuron.
 
@@ -185,7 +185,7 @@ def pair(seen, n_seen, model, n_model, table, match):  # type: ignore[no-untyped
             i, j = i - 1, j - 1
 
 
-@kernel()
+@kernel(allocates=True)
 def accumulate(model, seen, place, driven, noise, huber, lacking, sums):  # type: ignore[no-untyped-def]
     """Normal equations of all neurons, added to ``sums``, from :class:`Predicted` and :class:`Seen` times.
 

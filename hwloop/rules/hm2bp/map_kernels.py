@@ -15,7 +15,7 @@ from ...simulate.contract import FloatArray, IntArray
 from .step_kernels import coupling, spiking
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def lif_driven(
     drive: FloatArray, v_th: FloatArray, tau_m: FloatArray, tau_s: FloatArray, t_ref: int, lateral: FloatArray,
     spikes: IntArray,
@@ -52,7 +52,7 @@ def lif_driven(
                 out[i] = np.uint8(fired)
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def potentials(x: FloatArray, tau_m: float, tau_s: float, backwards: bool) -> None:
     """Turn ``x [batch, steps, n]`` into the potentials of membranes that are never reset, in place.
 
@@ -73,7 +73,7 @@ def potentials(x: FloatArray, tau_m: float, tau_s: float, backwards: bool) -> No
                 row[i] = value[i]
 
 
-@kernel()
+@kernel(allocates=True)
 def coefficients(spikes: IntArray, hold: int, tau_m: float, scale: FloatArray, found: FloatArray) -> None:
     """Add the coefficients of every train, times ``scale [batch, n]``, to ``found [batch, steps, n]``."""
     batch, steps, n = spikes.shape
@@ -91,7 +91,7 @@ def coefficients(spikes: IntArray, hold: int, tau_m: float, scale: FloatArray, f
                 last[i] = t
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def totals(spikes: IntArray, drive: FloatArray, hold: int, tau_m: float, tau_s: float, found: FloatArray) -> None:
     """``a_i = sum_t C_i[t] (W P)_i[t]`` into ``found [batch, n]``, from ``drive [batch, steps, n]``: W of the spikes."""
     batch, steps, n = spikes.shape
@@ -113,7 +113,7 @@ def totals(spikes: IntArray, drive: FloatArray, hold: int, tau_m: float, tau_s: 
                 last[i] = t
 
 
-@kernel()
+@kernel(allocates=True)
 def gathered(spikes: IntArray, sent: FloatArray, place: IntArray, share: FloatArray, found: FloatArray) -> None:
     """``found[b, j] = share sum_t spikes[b, t, j] sent[b, t, place[j]]``: what comes back to every spike, added up."""
     batch, steps, n = spikes.shape

@@ -44,7 +44,7 @@ def spiking(row: IntArray, found: IntArray) -> int:
     return count
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def lif_steps(
     inputs: IntArray, weight: FloatArray, v_th: FloatArray, tau_m: FloatArray, tau_s: FloatArray, t_ref: int,
     lateral: FloatArray, spikes: IntArray,
@@ -86,7 +86,7 @@ def lif_steps(
                     wait[i] = t_ref
 
 
-@kernel()
+@kernel(allocates=True)
 def _entries(
     spikes: IntArray, hold: int, tau_m: float, last: IntArray, starts: IntArray, units: IntArray, worth: FloatArray
 ) -> int:
@@ -155,7 +155,7 @@ def _members(inputs: IntArray, slot: IntArray, members: IntArray, found: IntArra
     return active
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def gradient_steps(
     inputs: IntArray, weight: FloatArray, spikes: IntArray, counts: IntArray, delta: FloatArray, side: FloatArray,
     constants: Constants, gradient: FloatArray, back: FloatArray,

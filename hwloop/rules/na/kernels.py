@@ -27,7 +27,7 @@ def run_steps(drive: FloatArray, v_th: FloatArray, keep: FloatArray, membrane: F
                 spikes[b, t, i] = one if u > v_th else zero
 
 
-@kernel(fastmath={"contract"})
+@kernel(allocates=True, fastmath={"contract"})
 def credited(
     drive: FloatArray, spikes: FloatArray, grad: FloatArray, half_curvature: FloatArray, v_th: FloatArray,
     keep_m: FloatArray, keep_s: FloatArray, gain: FloatArray, keep_credit: FloatArray, found: FloatArray,

@@ -37,7 +37,7 @@ def integrate(
             n[i] += s[i]
 
 
-@kernel()
+@kernel(allocates=True)
 def adjoint_spikes(
     ring: Ring, source: FloatArray, gate: FloatArray, mask: FloatArray, neuron: FloatArray, at_lower: bool, steps: int,
     counts: FloatArray,

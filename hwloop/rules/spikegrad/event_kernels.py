@@ -68,7 +68,7 @@ def _decision(
     return -1
 
 
-@kernel()
+@kernel(allocates=True)
 def _fire(i, potential, count, thresholds, pool, size, ops):  # type: ignore[no-untyped-def]
     """Fire unit i until it is quiet; its events go to the end of the pool, which is returned with its new size."""
     upper, lower, at_lower, rectified, quantum = thresholds
@@ -93,7 +93,7 @@ def _fire(i, potential, count, thresholds, pool, size, ops):  # type: ignore[no-
         size += 1
 
 
-@kernel()
+@kernel(allocates=True)
 def simulate(
     graph: Graph,
     thresholds: Thresholds,

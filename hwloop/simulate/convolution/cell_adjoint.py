@@ -14,7 +14,7 @@ from ..kernels.exponentials import respond, respond_2
 from ..kernels.narrow import aligned_rows
 from ..kernels.neuron import RATIO_2
 from .cell_lanes import LANES, ROWS, run_back, step_back
-from .cell_lists import most_synapses, respond_between, sort_to_cells
+from .cell_lists import NATURAL, most_synapses, respond_between, sort_to_cells
 
 #: What a passage leads back to: a spike, the end of a refractory time, or the begin of the interval; ``FRESH`` more where
 #: the neuron joins at the end of the interval.
@@ -28,9 +28,7 @@ def _sort_spikes(wires, blocks, units, count, grad, first, block_of, spikes):  #
     for block in range(n + 1):
         first[block] = 0
     for k in range(count - 1, -1, -1):
-        channel, p = units[k] // wires.positions, units[k] % wires.positions
-        group, within = channel // wires.out_group, channel % wires.out_group
-        block = (group * wires.positions + p) * blocks + within // LANES
+        block = wires.home[units[k] & NATURAL] // LANES
         block_of[k] = -1
         if first[block + 1] > 0 or grad[k] != 0:
             first[block + 1] += 1
@@ -58,32 +56,42 @@ def _mark(t, kind, q, times, kinds, spikes, n):  # type: ignore[no-untyped-def]
     return n + 1
 
 
-@kernel(fastmath=FASTMATH)
+@kernel(allocates=True)
 def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``: adds to ``d_weight`` (float64, of the shape of ``weight``) and ``d_times [batch, events]``.
 
     ``inputs`` as in :func:`~.cell_forward.forward_cells`; ``grads``, a plain tuple: gradient of the spike times, share of the
     floor, whether it skips, ``d_weight``, ``d_times``, whether these are wanted.
     """
+    dtype, room, cells = weight.dtype, found.times.shape[1], wires.groups * wires.positions
+    most = most_synapses(wires, inputs[1][lo:hi], inputs[2][lo:hi])
+    work = most + cells if neurons.same_taus else 1
+    space = (
+        (np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)),
+        (np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)),
+        (np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)),
+        (np.zeros(LANES, dtype), np.zeros(LANES, dtype)),
+        (aligned_rows(ROWS, LANES, weight), np.zeros(weight.shape, dtype)),
+        (np.empty(cells * neurons.blocks + 1, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)),
+        (np.empty(2 * room), np.empty(2 * room, np.int64), np.empty(2 * room, np.int64)),
+        (np.empty(4 * room, np.int64), np.empty(4 * room, np.int64), np.empty(4 * room, np.int64)),
+        (np.empty(4 * room + 8), np.empty(4 * room + 8), np.empty(4 * room + 8)),
+        (np.ones(4 * room + 8), np.ones(4 * room + 8), np.empty(inputs[0].shape[1] + 1, np.int64)),
+        (np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES, np.int64)),
+        (np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)),
+    )
+    _pass_back(lo, hi, wires, inputs, weight, neurons, found, grads, space)
+
+
+@kernel(fastmath=FASTMATH)
+def _pass_back(lo, hi, wires, inputs, weight, neurons, found, grads, space):  # type: ignore[no-untyped-def]
     t_in, u_in, n_in, t_stop = inputs
     grad, floor, skip, d_weight, d_times, timed = grads
-    dtype, taps, room = weight.dtype, weight.shape[1] - 1, found.times.shape[1]
-    kind, blocks, positions = neurons.kind, neurons.blocks, wires.positions
-    cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
-    first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)
-    work = most + cells if neurons.same_taus else 1
-    span, decay_m, decay_s, gain = np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)
-    e_m, e_s, g = np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)
-    rate_m, rate_s = np.zeros(LANES, dtype), np.zeros(LANES, dtype)
-    state, part = aligned_rows(ROWS, LANES, weight), np.zeros(weight.shape, dtype)
-    first_spike, block_of = np.empty(cells * blocks + 1, np.int64), np.empty(room, np.int64)
-    spikes = np.empty(room, np.int64)
-    mark_times, mark_kinds, mark_spikes = np.empty(2 * room), np.empty(2 * room, np.int64), np.empty(2 * room, np.int64)
-    kinds, places, lanes = (np.empty(4 * room, np.int64), np.empty(4 * room, np.int64), np.empty(4 * room, np.int64))
-    leg_m, leg_s, leg_g = np.empty(4 * room + 8), np.empty(4 * room + 8), np.empty(4 * room + 8)
-    per_m, per_s, stops = np.ones(4 * room + 8), np.ones(4 * room + 8), np.empty(t_in.shape[1] + 1, np.int64)
-    joined, since, touched = np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES, np.int64)
-    own_u, own_i, plus, waits = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    dtype, taps, kind, blocks = weight.dtype, weight.shape[1] - 1, neurons.kind, neurons.blocks
+    positions, cells = wires.positions, wires.groups * wires.positions
+    (first, event, tap), (span, decay_m, decay_s, gain), (e_m, e_s, g), (rate_m, rate_s), (state, part) = space[:5]
+    (first_spike, block_of, spikes), (mark_times, mark_kinds, mark_spikes), (kinds, places, lanes) = space[5:8]
+    (leg_m, leg_s, leg_g), (per_m, per_s, stops), (joined, since, touched), (own_u, own_i, plus, waits) = space[8:]
     r_m, r_s, end_time = neurons.rate_mem[0, 0], neurons.rate_syn[0, 0], dtype.type(t_stop)
     for b in range(lo, hi):
         sample = b if neurons.level.shape[0] > 1 else 0
@@ -104,13 +112,12 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
             if n_events == 0:
                 continue
             row = (cell if neurons.apart else cell // positions) * blocks + of_group
-            base = cell // positions * wires.out_group + of_group * LANES
             marks = 0
             for k in range(k_0, k_1):
-                q = spikes[k]
+                q = spikes[k] & NATURAL
                 marks = _mark(np.float64(found.times[b, q]), SPIKE, q, mark_times, mark_kinds, mark_spikes, marks)
                 if neurons.holding and found.release_time[b, q] <= end_time:
-                    lane = found.units[b, q] // positions - base
+                    lane = wires.home[found.units[b, q] & NATURAL] & (LANES - 1)
                     if neurons.t_ref[row, lane] > 0.0:
                         t = np.float64(found.release_time[b, q])
                         marks = _mark(t, RELEASE, q, mark_times, mark_kinds, mark_spikes, marks)
@@ -125,8 +132,8 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
             for e in range(n_events - 1, -1, -1):
                 t_e, taken = np.float64(t_in[b, event[place + e]]), 0
                 while x >= 0 and mark_times[x] > t_e:
-                    q, t = mark_spikes[x], mark_times[x]
-                    lane, fresh = found.units[b, q] // positions - base, 0
+                    q, t = mark_spikes[x] & NATURAL, mark_times[x]
+                    lane, fresh = wires.home[found.units[b, q] & NATURAL] & (LANES - 1), 0
                     if joined[lane] != e:
                         joined[lane], since[lane], touched[taken], fresh = e, t_end, lane, FRESH
                         taken += 1
@@ -139,7 +146,8 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
                 stops[e], t_end = n, t_e
             whole = (n + 7) // 8 * 8
             for k in range(n):
-                per_m[k], per_s[k] = neurons.rate_mem[row, lanes[k]], neurons.rate_syn[row, lanes[k]]
+                lane = lanes[k] & (LANES - 1)
+                per_m[k], per_s[k] = neurons.rate_mem[row, lane], neurons.rate_syn[row, lane]
             if kind is RATIO_2:
                 for k in range(whole):
                     leg_m[k], leg_s[k], leg_g[k] = respond_2(leg_m[k], per_m[k])
@@ -180,7 +188,7 @@ def backward_cells(lo, hi, wires, inputs, weight, neurons, found, grads):  # typ
                 if e < n_events - 1:
                     d_times[b, event[place + e + 1]] += total
                 while x < stops[e]:
-                    lane, q, what = lanes[x], places[x], kinds[x]
+                    lane, q, what = lanes[x] & (LANES - 1), places[x] & NATURAL, kinds[x]
                     if what >= FRESH:
                         own_u[lane], own_i[lane] = np.float64(state[2, lane]), np.float64(state[3, lane])
                         what -= FRESH

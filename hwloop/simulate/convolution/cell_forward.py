@@ -14,6 +14,7 @@ import numpy as np
 
 from ..compile_kernel import kernel
 from ..contract import FloatArray
+from ..kernels.bits import lowest
 from ..kernels.exponentials import respond, respond_2
 from ..kernels.narrow import aligned_rows
 from ..kernels.neuron import RATIO_2, fading
@@ -46,7 +47,7 @@ from .cell_crossings import (
     search_crossings,
 )
 from .cell_lanes import LANES, run_forward, step_forward
-from .cell_lists import chain_spikes, most_synapses, respond_between, sort_spikes, sort_to_cells
+from .cell_lists import NATURAL, chain_spikes, most_synapses, respond_between, sort_spikes, sort_to_cells
 
 
 class Neurons(NamedTuple):
@@ -95,39 +96,45 @@ def _next(id_, q, following, times, ahead, ahead_time):  # type: ignore[no-untyp
     ahead_time[id_] = np.float64(times[after]) if after >= 0 else math.inf
 
 
-@kernel()
+@kernel(allocates=True)
 def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi`` of a batch; writes their spikes to ``found``, or in a ``replay`` what the model says of those there.
 
     ``inputs``, a plain tuple: times, units, counts, t_stop. ``weight [groups * blocks, taps + 1, LANES]``: the last row is
     zeros.
     """
-    t_in, u_in, n_in, t_stop = inputs
-    dtype, room, taps = weight.dtype, found.current.shape[1], weight.shape[1] - 1
-    kind, blocks, holding, positions = neurons.kind, neurons.blocks, neurons.holding, wires.positions
-    cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
-    first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)
+    dtype, room, cells = weight.dtype, found.current.shape[1], wires.groups * wires.positions
+    most = most_synapses(wires, inputs[1][lo:hi], inputs[2][lo:hi])
     work = most + cells if neurons.same_taus else 1
-    span, decay_m, decay_s, gain = np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)
-    e_m, e_s, g = np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)
-    state, level = aligned_rows(4 * TOGETHER, LANES, weight), aligned_rows(TOGETHER, LANES, weight)
-    a, ids = np.zeros(ROWS * APART), np.zeros(WIDTH, np.int64)
-    row_of, cell_of, held = np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)
-    at, taps_now, never = (
-        np.zeros(TOGETHER, np.int64),
-        np.zeros(TOGETHER, np.int64),
-        np.full(level.shape, np.inf, dtype),
+    chains = cells * wires.out_group if replay else 0
+    fresh = 1 if replay else room
+    kept = fresh if neurons.holding else 1
+    space = (
+        (np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)),
+        (np.empty(work), np.empty(work, dtype), np.empty(work, dtype), np.empty(work, dtype)),
+        (np.zeros(LANES, dtype), np.zeros(LANES, dtype), np.zeros(LANES, dtype)),
+        (aligned_rows(4 * TOGETHER, LANES, weight), aligned_rows(TOGETHER, LANES, weight)),
+        (np.full((TOGETHER, LANES), np.inf, dtype), np.zeros(ROWS * APART), np.zeros(WIDTH, np.int64)),
+        (np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)),
+        (np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)),
+        (np.zeros(WIDTH), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)),
+        (np.full(WIDTH, -1, np.int64), np.full(WIDTH, math.inf)),
+        (np.empty(chains, np.int64), np.empty(chains, np.int64), np.empty(room, np.int64)),
+        (np.empty(fresh, dtype), np.empty(fresh, np.int64), np.empty(fresh, dtype)),
+        (np.empty(fresh, np.int64), np.empty(fresh, np.int64), np.empty(fresh + 1, np.int64)),
+        (np.empty(kept, dtype), np.empty(kept, dtype)),
     )
-    until, last, fired = np.zeros(WIDTH), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.int64)
-    ahead, ahead_time = np.full(WIDTH, -1, np.int64), np.full(WIDTH, math.inf)
-    chains = wires.groups * wires.out_group * positions if replay else 0
-    head, tail, following = np.empty(chains, np.int64), np.empty(chains, np.int64), np.empty(room, np.int64)
-    work = 1 if replay else room
-    times, units, currents = np.empty(work, dtype), np.empty(work, np.int64), np.empty(work, dtype)
-    order, spare, bins = np.empty(work, np.int64), np.empty(work, np.int64), np.empty(work + 1, np.int64)
-    work = work if holding else 1
-    release, released = np.empty(work, dtype), np.empty(work, dtype)
-    end_time = dtype.type(t_stop)
+    _simulate(lo, hi, wires, inputs, weight, neurons, replay, found, space)
+
+
+@kernel()
+def _simulate(lo, hi, wires, inputs, weight, neurons, replay, found, space):  # type: ignore[no-untyped-def]
+    t_in, u_in, n_in, t_stop = inputs
+    dtype, room, taps, positions = weight.dtype, found.current.shape[1], weight.shape[1] - 1, wires.positions
+    kind, blocks, holding, end_time = neurons.kind, neurons.blocks, neurons.holding, weight.dtype.type(t_stop)
+    (first, event, tap), (span, decay_m, decay_s, gain), (e_m, e_s, g), (state, level), (never, a, ids) = space[:5]
+    (row_of, cell_of, held), (at, taps_now), (until, last, fired), (ahead, ahead_time) = space[5:9]
+    (head, tail, following), (times, units, currents), (order, spare, bins), (release, released) = space[9:]
     asked = never if replay else level
     for b in range(lo, hi):
         sample = b if neurons.level.shape[0] > 1 else 0
@@ -156,11 +163,15 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
                             cell, e = group * positions + p, 0
                             row = (cell if neurons.apart else group) * blocks + of_group
                             busy = first[cell + 1] > first[cell] or neurons.moves
-                            for lane in range(LANES):
-                                id_ = k * LANES + lane
-                                q = head[(base + lane) * positions + p] if replay and lane < width else -1
-                                ahead[id_], ahead_time[id_] = q, np.float64(found.times[b, q]) if q >= 0 else math.inf
-                                busy = busy or q >= 0
+                            if replay:
+                                for lane in range(LANES):
+                                    id_ = k * LANES + lane
+                                    q = head[(base + lane) * positions + p] if lane < width else -1
+                                    ahead[id_], ahead_time[id_] = (
+                                        q,
+                                        np.float64(found.times[b, q]) if q >= 0 else math.inf,
+                                    )
+                                    busy = busy or q >= 0
                             p += 1
                             if not busy:
                                 continue
@@ -168,8 +179,10 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
                             for lane in range(LANES):
                                 level[k, lane] = neurons.level[sample, row, lane]
                                 state[4 * k, lane], state[4 * k + 1, lane] = neurons.start[row, lane], 0
-                                until[k * LANES + lane], fired[k * LANES + lane] = -math.inf, 0
-                        cell, row = cell_of[k], row_of[k]
+                            if holding or neurons.max_spikes > 0:
+                                for id_ in range(k * LANES, (k + 1) * LANES):
+                                    until[id_], fired[id_] = -math.inf, 0
+                        cell, row = cell_of[k] & NATURAL, row_of[k] & NATURAL
                         place, n_events, soonest = first[cell], first[cell + 1] - first[cell], math.inf
                         if replay:
                             for lane in range(LANES):
@@ -213,15 +226,15 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
                             cell_of[k] = -1
                     if bits == 0:
                         continue
-                    working, at[k], place = True, e + 1, first[cell] + e
+                    working, at[k], place = True, e + 1, first[cell] + e & NATURAL
                     t_now = np.float64(t_in[b, event[place - 1]]) if e > 0 else 0.0
                     t_next, unit = np.float64(end_time), taps
                     if place < first[cell + 1]:
                         t_next, unit = np.float64(t_in[b, event[place]]), np.int64(tap[place])
                     taps_now[k] = unit
-                    for lane in range(LANES):
-                        if (bits >> lane) & 1 == 0:
-                            continue
+                    while bits != 0:
+                        lane = lowest(bits)
+                        bits &= bits - 1
                         id_ = k * LANES + lane
                         tm, r_m, r_s = (
                             neurons.tau[row, lane],
@@ -290,9 +303,9 @@ def forward_cells(lo, hi, wires, inputs, weight, neurons, replay, found):  # typ
                     go_to_spikes(kind, a, m)
                     kept = 0
                     for k in range(m):
-                        id_, pos, u_l, i_l, c_l = ids[k], a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
+                        id_, pos, u_l, i_l, c_l = ids[k] & NATURAL, a[POS + k], a[U + k], a[CURRENT + k], a[LEVEL + k]
                         k_l, lane = id_ // LANES, id_ % LANES
-                        row = row_of[k_l]
+                        row = row_of[k_l] & NATURAL
                         r, t_ref = neurons.reset[row, lane], neurons.t_ref[row, lane]
                         waits = t_ref > 0.0
                         if replay:

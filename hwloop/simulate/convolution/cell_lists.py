@@ -15,15 +15,23 @@ from ..compile_kernel import kernel
 from ..contract import IntArray
 from ..kernels.exponentials import respond, respond_2
 from ..kernels.neuron import RATIO_2
+from .cell_lanes import LANES
 from .geometry import Geometry
+
+#: Bits of a number that is not negative: with them the compiler knows that an index does not count from the end.
+NATURAL = (1 << 63) - 1
 
 #: Spikes that plain insertion sorts fastest; more in one bin are merged.
 SMALL_SORT = 24
 
 
 class Wiring(NamedTuple):
-    """A :class:`Geometry` as the kernels read it."""
+    """A :class:`Geometry` as the kernels read it.
 
+    ``home [n_out]``: where each neuron stands when all stand in blocks of ``LANES``, those of a cell one after the other.
+    """
+
+    home: IntArray
     first: IntArray
     position: IntArray
     tap: IntArray
@@ -38,8 +46,12 @@ class Wiring(NamedTuple):
 def wiring(geometry: Geometry) -> Wiring:
     """What the kernels read of a geometry."""
     channels, height, width = geometry.in_shape
+    per_group = geometry.out_channels // geometry.groups
+    channel, position = np.divmod(np.arange(geometry.n_out), geometry.positions)
+    group, within = np.divmod(channel, per_group)
+    home = (group * geometry.positions + position) * -(-per_group // LANES) * LANES + within
     return Wiring(
-        *geometry.reach, height * width, geometry.positions, geometry.groups, channels // geometry.groups,
+        home, *geometry.reach, height * width, geometry.positions, geometry.groups, channels // geometry.groups,
         geometry.out_channels // geometry.groups, geometry.kernel[0] * geometry.kernel[1],
     )  # fmt: skip
 
@@ -70,16 +82,16 @@ def sort_to_cells(wires, t_in, u_in, n_in, end_time, first, event, tap):  # type
         channel, pixel = u_in[e] // wires.pixels, u_in[e] % wires.pixels
         base = channel // wires.in_group * wires.positions
         for r in range(wires.first[pixel], wires.first[pixel + 1]):
-            first[base + wires.position[r] + 1] += 1
+            first[(base + wires.position[r] & NATURAL) + 1] += 1
     for cell in range(cells):
         first[cell + 1] += first[cell]
     for e in range(n):
         channel, pixel = u_in[e] // wires.pixels, u_in[e] % wires.pixels
         base, row = channel // wires.in_group * wires.positions, channel % wires.in_group * wires.window
         for r in range(wires.first[pixel], wires.first[pixel + 1]):
-            cell = base + wires.position[r]
-            event[first[cell]], tap[first[cell]] = e, row + wires.tap[r]
-            first[cell] += 1
+            cell = base + wires.position[r] & NATURAL
+            place = first[cell] & NATURAL
+            event[place], tap[place], first[cell] = e, row + wires.tap[r], place + 1
     for cell in range(cells, 0, -1):
         first[cell] = first[cell - 1]
     first[0] = 0

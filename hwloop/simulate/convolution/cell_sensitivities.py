@@ -50,18 +50,26 @@ def _pass_spike(state, total, grad, current, release_current, c, r, tau_mem, slo
     state[MEMBRANE] = state[MEMBRANE] - (c - r) if subtract and current != -math.inf else r
 
 
-@kernel()
+@kernel(allocates=True)
 def sensitivities_of_cells(lo, hi, wires, inputs, weight, neurons, found, grad, limits, total):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``: adds ``sum dL/dT dT/dx`` of every neuron to ``total [neurons, COLUMNS]``.
 
     ``inputs`` as in :func:`~.cell_forward.forward_cells`; ``limits``, a plain tuple: share of the floor, whether it skips.
     """
-    (t_in, u_in, n_in, t_stop), (floor, skip) = inputs, limits
-    positions, blocks, room = wires.positions, neurons.blocks, found.times.shape[1]
-    cells, most = wires.groups * positions, most_synapses(wires, u_in[lo:hi], n_in[lo:hi])
-    first, event, tap = np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)
-    n, end_time, state = total.shape[0], weight.dtype.type(t_stop), np.zeros(COLUMNS + 3)
-    head, tail, following = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(room, np.int64)
+    n, cells, room = total.shape[0], wires.groups * wires.positions, found.times.shape[1]
+    most = most_synapses(wires, inputs[1][lo:hi], inputs[2][lo:hi])
+    space = (
+        (np.empty(cells + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int32)),
+        (np.empty(n, np.int64), np.empty(n, np.int64), np.empty(room, np.int64), np.zeros(COLUMNS + 3)),
+    )
+    _accumulate(lo, hi, wires, inputs, weight, neurons, found, grad, (*limits, total), space)
+
+
+@kernel()
+def _accumulate(lo, hi, wires, inputs, weight, neurons, found, grad, rest, space):  # type: ignore[no-untyped-def]
+    (t_in, u_in, n_in, t_stop), (floor, skip, total) = inputs, rest
+    (first, event, tap), (head, tail, following, state) = space
+    positions, blocks, n, end_time = wires.positions, neurons.blocks, total.shape[0], weight.dtype.type(t_stop)
     for b in range(lo, hi):
         sample = b if neurons.level.shape[0] > 1 else 0
         sort_to_cells(wires, t_in[b], u_in[b], n_in[b], end_time, first, event, tap)

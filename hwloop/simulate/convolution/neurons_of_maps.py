@@ -15,6 +15,7 @@ from ...arguments import DTYPES
 from ...errors import InputError
 from ...neurons import PARAMETERS, check_parameters
 from ..contract import FloatArray, Layer, Sensitivities
+from ..parameter_values import Recent
 from .geometry import Geometry
 
 #: Parameters that may be left out: a constant current (membrane units) and the membrane at time 0.
@@ -31,6 +32,10 @@ class Population:
     neurons: Layer
     at_init: bool
     at_reset: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+#: Neurons of the latest call of every population, which are the next one's unless a parameter has changed.
+_recent: Recent[Population] = Recent(KEPT_POPULATIONS)
 
 
 def names_of(params: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
@@ -52,6 +57,10 @@ def population(
 
     Raises :class:`InputError` for other shapes and for values out of bounds.
     """
+    owner = where, tuple(names), geometry, dtype, reset, max_spikes
+    recent = _recent.find(owner, params)
+    if recent is not None:
+        return recent
     values = [_values(name, value, geometry, dtype, where) for name, value in zip(names, params, strict=True)]
     keys = tuple((array.shape, array.tobytes()) for array in values)
     found = _kept(tuple(names), keys, values[0].dtype.char, geometry, reset, max_spikes)
@@ -68,6 +77,8 @@ def population(
         name = next(name for name in OPTIONAL if name in full and not bool(torch.isfinite(full[name]).all()))
         neuron = int(torch.nonzero(~torch.isfinite(full[name]))[0])
         raise InputError(f"{where}, neuron {neuron}: {name} = {full[name][neuron]:g}; allowed: finite")
+    if all(value.shape == values[0].shape for value in values):
+        _recent.keep(owner, np.stack(values), found)
     return found
 
 

@@ -46,33 +46,39 @@ def _arrival_time(b, x, delay, external_times, out_times, origin, bundle):  # ty
     return t + delay[bundle[b, x]]
 
 
-@kernel(fastmath=FASTMATH)
+@kernel(allocates=True)
 def backward_range(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, floor):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``; ``grads``: ``(total [batch, spikes], d_weight, d_delay, d_times)``.
 
     ``total`` holds the gradients of the spikes and receives what they caused; the others are added to. ``floor``:
     ``(share, skip)``.
     """
-    total, d_weight, d_delay, d_times = grads
-    share, skip = floor
+    n, dtype, room = plan.start.shape[0], plan.weight.dtype, trace.times.shape[1]
+    space = (
+        (np.zeros((4, n), dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros((n, 2))),
+        (plan.per[:, TAU_MEM].astype(dtype), plan.per[:, TAU_SYN].astype(dtype)),
+        (np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(room, np.int64)),
+        (np.zeros(room if plan.holding else 1, np.int64), np.zeros(trace.bundle.shape[1], dtype)),
+    )
+    _pass_back(lo, hi, t_stop, plan, rates, bases, times_in, trace, (*grads, *floor), space)
+
+
+@kernel(fastmath=FASTMATH)
+def _pass_back(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, space):  # type: ignore[no-untyped-def]
+    total, d_weight, d_delay, d_times, share, skip = grads
     form, holding, table, per, threshold = plan.form, plan.holding, plan.table, plan.per, plan.threshold
     subtract, kinds, ramp_of, ramps = plan.subtract, plan.kind, plan.ramp, plan.ramps
     delay, synapse_from, target, weight, layout = plan.delay, plan.first, plan.target, plan.weight, plan.layout
     out_t, out_u, out_current, out_release = trace.times, trace.units, trace.current, trace.release_time
     out_released, out_after, out_cause = trace.release_current, trace.after, trace.cause
     log_bundle, log_origin = trace.bundle, trace.origin
-    n, dtype = plan.start.shape[0], plan.weight.dtype
+    (state, e_m, e_s, g, own), (rate_mem, rate_syn) = space[0], space[1]
+    (recent, stamps, lanes, previous), (released, fired) = space[2], space[3]
+    n, dtype, stamp = plan.start.shape[0], weight.dtype, 0
     zero = dtype.type(0)
-    state = np.zeros((4, n), dtype)
     u_new, i_new, u_old, i_old = 0, 1, 2, 3
-    e_m, e_s, g = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    rate_mem, rate_syn = per[:, TAU_MEM].astype(dtype), per[:, TAU_SYN].astype(dtype)
-    own, recent, stamps, stamp = np.zeros((n, 2)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
-    room = out_t.shape[1]
-    lanes, previous = np.zeros(n, np.int64), np.zeros(room, np.int64)
-    released, fired = np.zeros(room if holding else 1, np.int64), np.zeros(log_bundle.shape[1], dtype)
     tm_0, ts_0, end_time = table[0, TAU_MEM], table[0, TAU_SYN], dtype.type(t_stop)
-    c_m, c_s, c_g = zero, zero, zero
+    c_m, c_s, c_g, over_all = zero, zero, zero, (1.0, 1.0, 0.0)
     for b in range(lo, hi):
         k, row = trace.counts[b] - 1, b if threshold.shape[0] > 1 else 0
         while k >= 0 and total[b, k] == 0:
@@ -113,6 +119,7 @@ def backward_range(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, f
                     f_m, f_s, f_g = over(form, dt, 1.0 / tm_0, 1.0 / ts_0)
                 else:
                     f_m, f_s, f_g = response(dt, tm_0, ts_0)
+                over_all = f_m, f_s, f_g
                 c_m, c_s, c_g = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g)
                 for j in range(n):
                     u_j, i_j = state[u_old, j], state[i_old, j]
@@ -151,10 +158,13 @@ def backward_range(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, f
                             to, what = release, 1
                     if q >= 0 and what == 0 and out_t[b, q] > begin:
                         to, what = np.float64(out_t[b, q]), 2
-                    f_m, f_s, f_g = over(form, pos - to, r_m, r_s)
-                    if kind == INTEGRATE:
-                        f_m, f_g = 1.0, 0.0
-                    u_l, i_l, pos = f_m * u_l, f_s * i_l + f_g * u_l, to
+                    if to < pos:
+                        f_m, f_s, f_g = over_all
+                        if rates is not None or pos < end or to > begin:
+                            f_m, f_s, f_g = over(form, pos - to, r_m, r_s)
+                        if kind == INTEGRATE:
+                            f_m, f_g = 1.0, 0.0
+                        u_l, i_l, pos = f_m * u_l, f_s * i_l + f_g * u_l, to
                     if what == 0:
                         break
                     if what == 1:
@@ -200,10 +210,12 @@ def backward_range(lo, hi, t_stop, plan, rates, bases, times_in, trace, grads, f
                 bundle, origin = log_bundle[b, x], log_origin[b, x]
                 s_0, s_1, base, late = synapse_from[bundle], synapse_from[bundle + 1], layout[bundle], zero
                 if base >= 0:
-                    for y in range(s_1 - s_0):
-                        u_j, i_j = state[u_new, base + y], state[i_new, base + y]
-                        d_weight[s_0 + y] += i_j
-                        late += weight[s_0 + y] * (i_j * rate_syn[base + y] - u_j * rate_mem[base + y])
+                    w, d_w, stop = weight[s_0:s_1], d_weight[s_0:s_1], base + s_1 - s_0
+                    a_u, a_i = state[u_new, base:stop], state[i_new, base:stop]
+                    per_m, per_s = rate_mem[base:stop], rate_syn[base:stop]
+                    for y in range(w.shape[0]):
+                        d_w[y] += a_i[y]
+                        late += w[y] * (a_i[y] * per_s[y] - a_u[y] * per_m[y])
                 elif base == SCATTERED:
                     for s in range(s_0, s_1):
                         j = target[s]

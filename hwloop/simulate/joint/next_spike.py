@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compile_kernel import kernel
+from ..kernels.bits import lowest
 from ..kernels.crossings import CURRENT, END_I, END_U, FORCED, LEVEL, POS, RATE_M, RATE_S, RATIO, TAU, U
 from ..kernels.legs import WIDTH
 from ..kernels.neuron import fading
@@ -27,19 +28,18 @@ def first_to_act(  # type: ignore[no-untyped-def]
 
     Those who may be the first know the time of their spike thereafter: ``due``. Nobody is reached before the time that is
     returned, ``t_next`` where all spikes there act later. ``rows`` of the state before and after; ``share`` of the current that
-    is left, by neuron or of all; ``flags``: bytes of those who may spike and of those who are held, and the same by words.
+    is left, by neuron or of all; ``flags``: who may spike and who is held, a byte a lane, eight in a word.
     """
-    (u_old, i_old, u_new), (flag, held, flag_words, held_words), (rates, a_s, e_s) = rows, flags, share
+    (u_old, i_old, u_new), (flag_words, held_words), (rates, a_s, e_s) = rows, flags, share
     kinds, ramp, least, table, per = neurons
     dtype = c.dtype
     inf = dtype.type(np.inf)
     listed, best, m, late = 0, t_next, 0, False
     for word in range(flag_words.shape[0]):
-        if flag_words[word] | held_words[word]:
-            for lane in range(8 * word, 8 * word + 8):
-                if flag[lane] | held[lane]:
-                    lanes[listed] = lane
-                    listed += 1
+        marked = np.int64(flag_words[word] | held_words[word])  # a byte a lane, of which one bit is used
+        while marked != 0:
+            lanes[listed] = 8 * word + (lowest(marked) >> 3)
+            marked, listed = marked & (marked - 1), listed + 1
     for x in range(listed):
         lane = lanes[x]
         pos, u_l, i_l = start, np.float64(state[u_old, lane]), np.float64(state[i_old, lane])
@@ -85,8 +85,8 @@ def next_on_leg(  # type: ignore[no-untyped-def]
     """
     (r_m, r_s), dtype = own_rates, c.dtype
     inf, s = dtype.type(np.inf), end - pos
-    u_e, i_e = u_l + ramp[lane] * s, 0.0
-    if kind != INTEGRATE:
+    u_e, i_e = u_l + ramp[lane] * s, i_l
+    if kind != INTEGRATE and s > 0.0:
         f_m, f_s, f_g = over(form, s, r_m, r_s)
         u_e, i_e = f_m * u_l + f_g * i_l, f_s * i_l
     t, forced = np.inf, dtype.type(u_e) >= c[lane]

@@ -85,11 +85,16 @@ def _pass_spike(state, row, b, k, lane, plan, trace, floor):  # type: ignore[no-
     state[FREE] = state[TIME] + t_ref if t_ref > 0.0 else -math.inf
 
 
-@kernel()
+@kernel(allocates=True)
 def sensitivities_range(lo, hi, plan, times_in, trace, upstream, floor, result):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``; adds ``dL/dx`` to ``result [N, 7]``, ``upstream`` being the whole gradient of every spike."""
-    n = plan.start.shape[0]
-    state, row = np.zeros((n, 12)), np.zeros(7)
+    space = np.zeros((plan.start.shape[0], 12)), np.zeros(7)
+    _accumulate(lo, hi, plan, times_in, trace, upstream, floor, result, space)
+
+
+@kernel()
+def _accumulate(lo, hi, plan, times_in, trace, upstream, floor, result, space):  # type: ignore[no-untyped-def]
+    (state, row), n = space, plan.start.shape[0]
     for b in range(lo, hi):
         last = trace.counts[b] - 1
         while last >= 0 and upstream[b, last] == 0:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compile_kernel import kernel
+from ..kernels.bits import lowest
 from ..kernels.crossings import ROWS
 from ..kernels.legs import WIDTH
 from ..kernels.neuron import GENERAL, RATIO_2, SLACK, fading, may_cross, response
@@ -31,14 +32,32 @@ from .next_spike import first_to_act, next_on_leg
 from .pending import put, take
 
 
-@kernel()
+@kernel(allocates=True)
 def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``: :class:`~.arrays.Plan`, ``External``, ``Measured`` or None, and ``Found``, which is written.
 
     A sample ends ``FULL`` where its spikes or arrivals find no room, and ``EXPLODED`` where the last ``plan.block`` spikes
     came faster than ``plan.fastest`` a neuron.
     """
-    # read out once: every look into a tuple costs two atomic reference counts
+    n, room, wide, dtype = plan.start.shape[0], out.times.shape[1], out.bundle.shape[1], plan.weight.dtype
+    flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
+    work = 1 if plan.fifo else wide
+    space = (
+        (np.zeros((4, n), dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)),
+        (flag, held, flag.view(np.uint64), held.view(np.uint64)),
+        (np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)),
+        (np.zeros(n), np.full(n, np.inf), np.zeros(n if measured is not None else 1, np.int64)),
+        (np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)),
+        (np.zeros(room, dtype), np.zeros(room, np.int64), np.zeros((4, room), dtype)),
+        (np.zeros(room, np.int64), np.zeros(room + 1, np.int64), np.zeros(room, np.int64)),
+        (np.zeros(wide, dtype), np.zeros(wide, np.int64), np.zeros(wide, np.int64)),
+        (np.zeros(work, dtype), np.zeros(work, np.int64)),
+    )
+    _simulate(lo, hi, t_stop, plan, rates, bases, external, measured, out, space)
+
+
+@kernel()
+def _simulate(lo, hi, t_stop, plan, rates, bases, external, measured, out, space):  # type: ignore[no-untyped-def]
     form, holding, moves, fifo, n_external = plan.form, plan.holding, plan.moves, plan.fifo, plan.n_external
     table, per, threshold, at_first, ramp = plan.table, plan.per, plan.threshold, plan.start, plan.ramp
     subtract, cap, kinds, sparse, ramps = plan.subtract, plan.cap, plan.kind, plan.sparse, plan.ramps
@@ -51,29 +70,18 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
     if measured is not None:
         m_t, m_u, m_n, m_head, m_next = measured
     neurons = kinds, ramp, least, table, per
+    (state, c, e_m, e_s, g), (flag, held, flag_words, held_words), (lanes, last, fired, cause) = space[:3]
+    (until, due, ahead), (a, ids), (times, units, values) = space[3:6]
+    (order, bins, slots), (way_t, way_b, way_o), (heap_t, heap_i) = space[6:]
     n, dtype, room, wide = at_first.shape[0], weight.dtype, out_t.shape[1], log_bundle.shape[1]
-    state, c = np.zeros((4, n), dtype), np.zeros(n, dtype)
     u_new, i_new, u_old, i_old = 0, 1, 2, 3
-    e_m, e_s, g = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
-    flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
-    flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    lanes, last, fired, cause = (
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-    )
-    until, due, ahead = np.zeros(n), np.full(n, np.inf), np.zeros(n if measured is not None else 1, np.int64)
-    a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
-    times, units, values = np.zeros(room, dtype), np.zeros(room, np.int64), np.zeros((4, room), dtype)
-    order, bins, slots = np.zeros(room, np.int64), np.zeros(room + 1, np.int64), np.zeros(room, np.int64)
-    way_t, way_b, way_o = np.zeros(wide, dtype), np.zeros(wide, np.int64), np.zeros(wide, np.int64)
-    work = 1 if fifo else wide
-    heap_t, heap_i = np.zeros(work, dtype), np.zeros(work, np.int64)
     end_time, inf = dtype.type(t_stop), dtype.type(np.inf)
-    hasty = n > 0 and least.min() == 0
+    hasty = False
+    for j in range(n):
+        hasty = hasty or least[j] == 0
     tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
     a_m, a_s, a_g, a_y, slack = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(SLACK)
+    over_all = 1.0, 1.0, 0.0
     for b in range(lo, hi):
         row = b if threshold.shape[0] > 1 else 0
         for j in range(n):
@@ -117,6 +125,7 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         else:
                             f_m, f_s, f_g = response(dt, tm_0, ts_0)
                         a_m, a_s, a_g, a_y = dtype.type(f_m), dtype.type(f_s), dtype.type(f_g), dtype.type(1.0 - f_m)
+                        over_all = f_m, f_s, f_g
                         for j in range(n):
                             u_j, i_j, c_j = state[u_old, j], state[i_old, j], c[j]
                             u_end = a_m * u_j + a_g * i_j
@@ -150,7 +159,7 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                     # who spikes first, and when that may reach anybody
                     listed, best = first_to_act(
                         form, holding, start, t_next, state, (u_old, i_old, u_new), (rates, a_s, e_s),
-                        (flag, held, flag_words, held_words), c, until, due, lanes, a, ids, neurons,
+                        (flag_words, held_words), c, until, due, lanes, a, ids, neurons,
                     )  # fmt: skip
                     if best < t_next:
                         t_next, final = best, True
@@ -184,12 +193,14 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         flag[lane] = 0
                     if hits:
                         for word in range(flag_words.shape[0]):
-                            if flag_words[word]:
-                                for lane in range(8 * word, 8 * word + 8):
-                                    able = flag[lane] and (state[i_old, lane] > 0 or c[lane] < 0)
-                                    if able and state[u_new, lane] >= c[lane]:  # only by rounding: see above
-                                        lanes[listed], due[lane] = lane, end
-                                        listed += 1
+                            marked = np.int64(flag_words[word])
+                            while marked != 0:
+                                lane = 8 * word + (lowest(marked) >> 3)
+                                marked &= marked - 1
+                                able = state[i_old, lane] > 0 or c[lane] < 0
+                                if able and state[u_new, lane] >= c[lane]:  # only by rounding: see above
+                                    lanes[listed], due[lane] = lane, end
+                                    listed += 1
                 for x in range(listed):
                     lane, t = lanes[x], due[lanes[x]]
                     due[lane] = np.inf
@@ -229,7 +240,10 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                         elif kind == INTEGRATE:
                             u_s = u_l + ramp[lane] * s
                         else:
-                            f_m, f_s, f_g = over(form, s, r_m, r_s)
+                            if rates is not None or pos > start or t < end:
+                                f_m, f_s, f_g = over(form, s, r_m, r_s)
+                            else:
+                                f_m, f_s, f_g = over_all
                             u_s, i_s = f_m * u_l + f_g * i_l, f_s * i_l
                         under = kind != BY_CURRENT and not early and not dtype.type(u_s) >= c[lane]
                         if measured is not None and under and t == end:
@@ -312,8 +326,9 @@ def simulate_range(lo, hi, t_stop, plan, rates, bases, external, measured, out):
                     log_bundle[b, arrived], log_origin[b, arrived] = bundle, origin
                     s_0, s_1, base = synapse_from[bundle], synapse_from[bundle + 1], layout[bundle]
                     if base >= 0:
-                        for x in range(s_1 - s_0):
-                            state[i_new, base + x] += weight[s_0 + x]
+                        w, i_row = weight[s_0:s_1], state[i_new, base : base + s_1 - s_0]
+                        for x in range(w.shape[0]):
+                            i_row[x] += w[x]
                     elif base == SCATTERED:
                         for s in range(s_0, s_1):
                             state[i_new, target[s]] += weight[s]

@@ -138,7 +138,7 @@ def _link_releases(b, k, last, t_in, end_time, t_out, release_time, head, link):
                 head[e] = q
 
 
-@kernel(fastmath=FASTMATH)
+@kernel(allocates=True)
 def backward_range(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``; adds to ``d_weight [n_in, n_out]`` and writes ``d_times [batch, events]``.
 
@@ -150,28 +150,36 @@ def backward_range(lo, hi, kind, inputs, weight, neurons, tau, refractory, spike
         ``d_times``.
 
     One pass per event: it takes the adjoints at the end of the interval to the gradients of the event there (``late``)
-    and on to the start of the interval. As in the forward pass, arrays are handed to no other function on the way.
+    and on to the start of the interval.
     """
+    n, dtype, table, wide, long = weight.shape[1], weight.dtype, neurons[0], inputs[0].shape[1], spikes[0].shape[1]
+    work = 2 * long + n
+    space = (
+        (aligned_rows(4, n, weight), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(wide + 1)),
+        ((1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype), 1.0 / table[:, :2]),
+        (np.zeros((n, 5)), np.zeros(n, np.int64), np.zeros(n, np.int64)),
+        (np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), np.zeros(LEG_ROWS)),
+        (np.zeros(long, np.int64), np.zeros(wide + 1, np.int64)),
+    )
+    _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads, space)
+
+
+@kernel(fastmath=FASTMATH)
+def _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads, space):  # type: ignore[no-untyped-def]
     t_in, u_in, n_in, t_stop = inputs
     table, threshold = neurons
     t_out, u_out, n_out, current, release_time, release_current = spikes
     grad, floor, skip, want_times, d_weight, d_times = grads
     if tau is not None:
         rates, bases = tau
-    n, dtype = weight.shape[1], weight.dtype
+    (state, e_m, e_s, g, gone), (rate_mem, rate_syn, per), (own, lanes, stamps) = space[:3]
+    lists, (link, head) = space[3:]
+    n, dtype, legs, stamp = weight.shape[1], weight.dtype, lists[3], 0
     zero = dtype.type(0)
-    state = aligned_rows(4, n, weight)  # two rows of a_u and of a_i
     u_new, i_new, u_old, i_old = 0, 1, 2, 3
-    e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
-    rate_mem, rate_syn = (1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype)
-    own, lanes, stamps, stamp = np.zeros((n, 5)), np.zeros(n, np.int64), np.zeros(n, np.int64), 0
-    room, per = 2 * t_out.shape[1] + n, 1.0 / table[:, :2]
-    legs = np.zeros(LEG_ROWS)
     legs[RATE_M : RATE_M + WIDTH], legs[RATE_S : RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
-    lists = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room), legs
     tm_0, ts_0 = table[0, TAU_MEM], table[0, TAU_SYN]
-    c_m, c_s, c_g = zero, zero, zero
-    end_time, link, head = dtype.type(t_stop), np.zeros(t_out.shape[1], np.int64), np.zeros(t_in.shape[1] + 1, np.int64)
+    c_m, c_s, c_g, end_time = zero, zero, zero, dtype.type(t_stop)
     for b in range(lo, hi):
         k = n_out[b] - 1
         while k >= 0 and grad[b, k] == 0:

@@ -5,7 +5,7 @@ vector instructions: one round finds the next spike of each, and leaves those th
 a neuron's spikes do not depend on which others are followed with it, and replay, which takes the same steps with the same
 arithmetic, gets equal bits.
 
-Inlined where they are called: every array handed to another compiled function costs two atomic reference counts.
+Inlined where they are called, so that the compiler knows which form of the neuron each call is for.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ Strict arithmetic throughout (no contraction, no reassociation): simulation and 
 
 What makes it fast, each measured: one pass per event, which reads one row of the state and writes the other and adds
 the weights of the next event on the way; a test of few operations that flags too many neurons rather than too few;
-their count in 32 bits (in 64 the pass runs at half the speed); spikes handled in the same compiled function, because
-every array handed to another one costs two atomic reference counts; narrow layers padded to a constant width.
+their count in 32 bits (in 64 the pass runs at half the speed); spikes handled in the same compiled function; narrow layers padded to a constant width.
 """
+
+# mypy: disable-error-code="assignment"
+# Numba joins the types of a variable: here int with int64
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ import math
 import numpy as np
 
 from ..compile_kernel import kernel
+from .bits import lowest
 from .crossings import (
     CROSSES,
     CURRENT,
@@ -55,7 +58,7 @@ from .order import sort_interval
 from .propagators import decays, is_short, propagators
 
 
-@kernel()
+@kernel(allocates=True)
 def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi`` of a batch; writes spikes ``[batch, room]`` and the true counts to ``out_n``.
 
@@ -74,6 +77,25 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
 
     A neuron is flagged where it :func:`~.neuron.may_cross` in the interval.
     """
+    n, dtype, room, wide = weight.shape[1], weight.dtype, out[3].shape[1], inputs[0].shape[1]
+    flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
+    fresh, seen = (room, 1) if measured is None else (1, 2 * room + n)
+    kept = 1 if holding is None else fresh
+    space = (
+        (aligned_rows(4, n, weight), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)),
+        (flag, held, flag.view(np.uint64), held.view(np.uint64), np.zeros(wide + 1)),
+        (np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(WIDTH, np.int64)),
+        (np.zeros(n), np.full((n, 3), -1.0), 1.0 / neurons[0][:, :2], np.zeros(ROWS * WIDTH)),
+        (np.zeros(seen, np.int64), np.zeros(seen, np.int64), np.zeros(seen), np.zeros(LEG_ROWS)),
+        (np.zeros(fresh, dtype), np.zeros(fresh, np.int64), np.zeros(fresh, dtype)),
+        (np.zeros(fresh, np.int64), np.zeros(fresh + 1, np.int64), np.zeros(fresh, np.int64)),
+        (np.zeros(kept, dtype), np.zeros(kept, dtype)),
+    )
+    _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out, space)
+
+
+@kernel()
+def _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out, space):  # type: ignore[no-untyped-def]
     t_in, u_in, n_in, t_stop = inputs
     table, threshold, start, moves, subtract, max_spikes = neurons
     out_t, out_u, out_n, out_current, out_release, out_released, out_residual = out
@@ -81,29 +103,16 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
         rates, bases = tau
     if measured is not None:
         t_meas, u_meas, n_meas = measured
-    n, dtype, room = weight.shape[1], weight.dtype, out_current.shape[1]
-    state = aligned_rows(4, n, weight)  # two rows of u and of i
+    (state, c, e_m, e_s, g), (flag, held, flag_words, held_words, gone), (lanes, last, fired, ids) = space[:3]
+    (until, own, per, a), lists = space[3:5]
+    (times, units, currents), (order, bins, slots), (release, released) = space[5:]
+    n, dtype, room, legs = weight.shape[1], weight.dtype, out_current.shape[1], lists[3]
     u_new, i_new, u_old, i_old, bits = 0, 1, 2, 3, 0
-    e_m, e_s, g, gone = np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(t_in.shape[1] + 1)
-    flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
-    flag_words, held_words = flag.view(np.uint64), held.view(np.uint64)
-    c, lanes, last, fired = np.zeros(n, dtype), np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    until, own, per = np.zeros(n), np.full((n, 3), -1.0), 1.0 / table[:, :2]
-    a, ids = np.zeros(ROWS * WIDTH), np.zeros(WIDTH, np.int64)
-    work = 1 if measured is None else 2 * room + n
-    legs = np.zeros(LEG_ROWS)
     legs[LEG_RATE_M : LEG_RATE_M + WIDTH], legs[LEG_RATE_S : LEG_RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
-    lists = np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), legs
     if tau is None:  # the constants of the table stand still
         a[TAU : TAU + WIDTH], a[RATIO : RATIO + WIDTH] = table[0, TAU_MEM], table[0, TAU_MEM] * per[0, TAU_SYN]
         a[RATE_M : RATE_M + WIDTH], a[RATE_S : RATE_S + WIDTH] = per[0, TAU_MEM], per[0, TAU_SYN]
-    work = room if measured is None else 1
-    times, units, currents = np.zeros(work, dtype), np.zeros(work, np.int64), np.zeros(work, dtype)
-    order, bins, slots = np.zeros(work, np.int64), np.zeros(work + 1, np.int64), np.zeros(work, np.int64)
-    end_time = dtype.type(t_stop)
-    work = 1 if holding is None else work
-    release, released = np.zeros(work, dtype), np.zeros(work, dtype)
-    tm_0, ts_0, no, yes = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1)
+    tm_0, ts_0, no, yes, end_time = table[0, TAU_MEM], table[0, TAU_SYN], np.int32(0), np.int32(1), dtype.type(t_stop)
     a_m, a_s, a_g, a_y, slack = dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(0), dtype.type(SLACK)
     for b in range(lo, hi):
         sample = b if threshold.shape[0] > 1 else 0
@@ -186,15 +195,20 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
             if measured is None and (hits or waiting != 0):
                 flagged = 0
                 if n == NARROW:
-                    for lane in range(NARROW):
-                        lanes[flagged] = lane
-                        flagged += (bits >> lane) & 1 | held[lane]
+                    if holding is not None:
+                        for lane in range(NARROW):
+                            bits |= np.int64(held[lane]) << lane
+                    while bits != 0:
+                        lanes[flagged] = lowest(bits)
+                        bits, flagged = bits & (bits - 1), flagged + 1
                 else:
                     for word in range(flag_words.shape[0]):
-                        if flag_words[word] | held_words[word]:
-                            for lane in range(8 * word, 8 * word + 8):
-                                lanes[flagged] = lane
-                                flagged += flag[lane] | held[lane]
+                        marked = np.int64(flag_words[word])  # a byte a lane, of which one bit is used
+                        if holding is not None:
+                            marked |= np.int64(held_words[word])
+                        while marked != 0:
+                            lanes[flagged] = 8 * word + (lowest(marked) >> 3)
+                            marked, flagged = marked & (marked - 1), flagged + 1
                 first, begin, end = count, np.float64(t_now), np.float64(t_next)
                 for block in range(0, flagged, WIDTH):
                     m, waits = min(WIDTH, flagged - block), 0

@@ -91,7 +91,7 @@ class _Vectors:
         return value
 
 
-@kernel()
+@kernel(allocates=True)
 def aligned_rows(rows, width, like):  # type: ignore[no-untyped-def]
     """Zeros ``[rows, width]`` in the dtype of ``like``, at a multiple of a cache line, which no vector then straddles."""
     line = 64 // like.itemsize

@@ -1,6 +1,6 @@
 """The spikes of one interval in order of time.
 
-Inlined where it is called: every array handed to another compiled function costs two atomic reference counts.
+Inlined where it is called.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _pass_spike(state, time_row, current, release_current, c, r, tau_mem, floor,
     state[0] = state[0] - (c - r) if subtract else r
 
 
-@kernel()
+@kernel(allocates=True)
 def jacobian_range(lo, hi, inputs, weight, neurons, spikes, limits, jacobian):  # type: ignore[no-untyped-def]
     """``dT_k/dx`` of every spike, ``[batch, spikes, 5]`` (own parameters of the spike's neuron).
 
@@ -62,56 +62,62 @@ def jacobian_range(lo, hi, inputs, weight, neurons, spikes, limits, jacobian):  
     neurons : tau_mem, tau_syn, t_ref, threshold, reset, start, whether a spike subtracts.
     limits : share of the floor, whether it skips.
     """
+    state, u_out, n_out = np.zeros(8), spikes[1], spikes[2]
+    for b in range(lo, hi):
+        order = np.argsort(u_out[b, : n_out[b]], kind="mergesort")
+        _jacobian_of(b, order, inputs, weight, neurons, spikes, limits, jacobian, state)
+
+
+@kernel()
+def _jacobian_of(b, order, inputs, weight, neurons, spikes, limits, jacobian, state):  # type: ignore[no-untyped-def]
+    """Sample ``b``, whose spikes have their neurons' order in ``order``."""
     t_in, u_in, n_in, _ = inputs
     tau_mem, tau_syn, t_ref, threshold, reset, start, subtract = neurons
     t_out, u_out, n_out, current, _, release_current = spikes
     floor, skip = limits
-    state = np.zeros(8)
-    for b in range(lo, hi):
-        order = np.argsort(u_out[b, : n_out[b]], kind="mergesort")
-        first = 0
-        while first < n_out[b]:
-            lane = u_out[b, order[first]]
-            stop = first
-            while stop < n_out[b] and u_out[b, order[stop]] == lane:
-                stop += 1
-            tm, ts = float(tau_mem[lane]), float(tau_syn[lane])
-            c, r = float(threshold[b if threshold.shape[0] > 1 else 0, lane]), float(reset[lane])
-            state[:] = 0.0
-            state[0] = float(start[lane])
-            state[2 + RESET] = 1.0 if start[lane] != 0 else 0.0
-            pos, free_from, e = 0.0, 0.0, 0
-            for a in range(first, stop):
-                q = order[a]
-                t = float(t_out[b, q])
-                while True:
-                    t_next = t
-                    arrival = e < n_in[b] and float(t_in[b, e]) < t
-                    if arrival:
-                        t_next = float(t_in[b, e])
-                    if pos < free_from and free_from < t_next:
-                        _carry(state, free_from - pos, tm, ts, False)
-                        pos = free_from
-                    _carry(state, t_next - pos, tm, ts, pos >= free_from)
-                    pos = t_next
-                    if not arrival:
-                        break
-                    state[1] += float(weight[u_in[b, e], lane])
-                    e += 1
-                _pass_spike(
-                    state,
-                    jacobian[b, q],
-                    float(current[b, q]),
-                    float(release_current[b, q]),
-                    c,
-                    r,
-                    tm,
-                    floor,
-                    skip,
-                    subtract and current[b, q] != -math.inf,
-                )
-                free_from = t + float(t_ref[lane])
-            first = stop
+    first = 0
+    while first < n_out[b]:
+        lane = u_out[b, order[first]]
+        stop = first
+        while stop < n_out[b] and u_out[b, order[stop]] == lane:
+            stop += 1
+        tm, ts = float(tau_mem[lane]), float(tau_syn[lane])
+        c, r = float(threshold[b if threshold.shape[0] > 1 else 0, lane]), float(reset[lane])
+        state[:] = 0.0
+        state[0] = float(start[lane])
+        state[2 + RESET] = 1.0 if start[lane] != 0 else 0.0
+        pos, free_from, e = 0.0, 0.0, 0
+        for a in range(first, stop):
+            q = order[a]
+            t = float(t_out[b, q])
+            while True:
+                t_next = t
+                arrival = e < n_in[b] and float(t_in[b, e]) < t
+                if arrival:
+                    t_next = float(t_in[b, e])
+                if pos < free_from and free_from < t_next:
+                    _carry(state, free_from - pos, tm, ts, False)
+                    pos = free_from
+                _carry(state, t_next - pos, tm, ts, pos >= free_from)
+                pos = t_next
+                if not arrival:
+                    break
+                state[1] += float(weight[u_in[b, e], lane])
+                e += 1
+            _pass_spike(
+                state,
+                jacobian[b, q],
+                float(current[b, q]),
+                float(release_current[b, q]),
+                c,
+                r,
+                tm,
+                floor,
+                skip,
+                subtract and current[b, q] != -math.inf,
+            )
+            free_from = t + float(t_ref[lane])
+        first = stop
 
 
 @kernel()

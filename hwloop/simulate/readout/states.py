@@ -57,12 +57,16 @@ def _carry(u, i, s, cells):  # type: ignore[no-untyped-def]
         u[j], i[j] = e_m * u_j + g * i_j, e_s * i_j
 
 
-@kernel()
+@kernel(allocates=True)
 def read_range(lo, hi, arrivals, cells, t_stop, at, u_at, i_at):  # type: ignore[no-untyped-def]
     """Samples ``lo .. hi``: membrane and current at the sorted times ``at [1 or batch, m]``, ``[batch, m, n]``."""
-    t_in, u_in, n_in = arrivals
     n = cells.start.shape[0]
-    u, i = np.empty(n), np.empty(n)
+    _read(lo, hi, arrivals, cells, t_stop, at, u_at, i_at, (np.empty(n), np.empty(n)))
+
+
+@kernel()
+def _read(lo, hi, arrivals, cells, t_stop, at, u_at, i_at, space):  # type: ignore[no-untyped-def]
+    (t_in, u_in, n_in), (u, i), n = arrivals, space, cells.start.shape[0]
     for b in range(lo, hi):
         row, e, now = b if at.shape[0] > 1 else 0, 0, 0.0
         for j in range(n):
@@ -83,17 +87,22 @@ def read_range(lo, hi, arrivals, cells, t_stop, at, u_at, i_at):  # type: ignore
                 u_at[b, k, j], i_at[b, k, j] = u[j], i[j]
 
 
-@kernel()
+@kernel(allocates=True)
 def read_gradient_range(  # type: ignore[no-untyped-def]
     lo, hi, arrivals, cells, t_stop, at, grad_u, grad_i, d_at, out
 ):
     """Adjoint of :func:`read_range`: adds to ``d_at [batch, m]`` and to ``out``, :class:`Gradients`."""
-    t_in, u_in, n_in = arrivals
+    n, stops = cells.start.shape[0], arrivals[0].shape[1] + at.shape[1]
+    states = np.empty((stops + 1, n)), np.empty((stops + 1, n))  # after each stop, before what arrives there
+    space = *states, np.empty(stops), np.empty(stops, np.int64), np.empty(n), np.empty(n)
+    _read_back(lo, hi, arrivals, cells, t_stop, at, (grad_u, grad_i), d_at, out, space)
+
+
+@kernel()
+def _read_back(lo, hi, arrivals, cells, t_stop, at, grads, d_at, out, space):  # type: ignore[no-untyped-def]
+    (t_in, u_in, n_in), (grad_u, grad_i), n, m = arrivals, grads, cells.start.shape[0], at.shape[1]
     d_weight, d_times, d_cells = out
-    n, m = cells.start.shape[0], at.shape[1]
-    stops = t_in.shape[1] + m
-    u, i = np.empty((stops + 1, n)), np.empty((stops + 1, n))  # after each stop, before what arrives there
-    span, what, a_u, a_i = np.empty(stops), np.empty(stops, np.int64), np.empty(n), np.empty(n)
+    u, i, span, what, a_u, a_i = space
     for b in range(lo, hi):
         row, e, now, x = b if at.shape[0] > 1 else 0, 0, 0.0, 0
         for j in range(n):
