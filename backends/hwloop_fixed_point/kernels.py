@@ -241,7 +241,9 @@ def _run_layer(
     late, own_late = 0 if len(floors) else forward.exponent, 0 if len(own_floors) else own.exponent
     depth, own_depth, u_start, v_start = forward.depth, own.depth, neurons.u_start, neurons.v_start
     for b in range(low, high):
-        u[:], v[:], buffer[:], own_buffer[:] = u_start, v_start, _I(0), _I(0)
+        buffer[:], own_buffer[:] = _I(0), _I(0)
+        for i in range(n):
+            u[i], v[i] = u_start[i], v_start[i]
         event, spikes, wraps, awake = 0, 0, 0, driven
         # until when the ring buffers may hold anything that is not zero
         due, own_due = -1, -1
@@ -312,7 +314,9 @@ def _run_graph(low: int, high: int, n_ticks: int, events: Events, net: Joint, an
     (u, v, arrived, fired), (rings, floors), (place, due, ends) = space
     first, n_layers, n_denses, room = net.first, len(net.first) - 1, len(net.source), answer.ticks.shape[1]
     for b in range(low, high):
-        u[:], v[:], rings[:], due[:], place[:] = net.u_start, net.v_start, _I(0), -1, 0
+        rings[:], due[:], place[:] = _I(0), -1, 0
+        for i in range(len(u)):
+            u[i], v[i] = net.u_start[i], net.v_start[i]
         event, spikes = 0, 0
         answer.wraps[b] = 0
         for tick in range(n_ticks):

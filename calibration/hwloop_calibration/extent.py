@@ -25,8 +25,8 @@ LEAST_MORE = 8
 
 
 def used_by(program: Program) -> list[int]:
-    """Physical neurons that ``program`` stands on, ascending."""
-    return sorted(int(n) for layer in program.layers for n in layer.neurons)
+    """Physical neurons that ``program`` stands on, ascending, each once: pieces use them one after the other."""
+    return sorted({int(n) for layer in program.layers for n in layer.neurons})
 
 
 def with_spares(program: Program, available: int, mask: Iterable[int] = ()) -> list[int]:

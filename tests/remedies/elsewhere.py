@@ -26,6 +26,7 @@ ELSEWHERE: tuple[tuple[str, str, str], ...] = (
     ("calibrations.put_calibration", "leave it out, or name a target that takes one", _RUN + "test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later"),
     ("calibrations.put_calibration", "Calibrate this device (hwloop calibrate), or name its own", _RUN + "test_what_follows_the_calibration_runs_on_the_calibrated_chip_also_later"),
     ("_refuse_what_does_not_fit", "leave it out: --set 'steps={}'", _RUN + "test_a_target_without_trim_cells_is_refused_before_anything_is_trained_where_it_is_to_be_calibrated"),
+    ("_refuse_two", "Give the populations that share neurons the same parameters", "tests/calibration/test_pieces.py::test_what_a_neuron_that_pieces_share_is_asked_has_to_be_one_thing"),
     ("effect_of", "give the same test samples, one at least", "tests/calibration/test_effect.py::test_other_samples_are_refused"),
     ("Report._write_plots", "cannot write into {}: {}; name another folder", "tests/compare/test_plot_data.py::test_a_folder_that_cannot_be_written_is_refused"),
     ("RtlDevice._run_batch", "COUNTERS of {}; the firmware of the board is at fault", _RTL + "test_counters_that_are_none_are_told"),

@@ -10,7 +10,7 @@ import torch
 
 from hwloop.device.registry import Device
 from hwloop.errors import InputError, TargetError
-from hwloop.mapping import Program
+from hwloop.mapping import LayerProgram, Program
 from hwloop.network import LIF, Dense, Network
 from hwloop.neurons import PARAMETERS
 from hwloop.record import Recording
@@ -71,6 +71,11 @@ def targets_of(program: Program, device: Device, neurons: Wanted = None) -> Targ
     """What ``program`` asks of its own neurons; the others of the chip are asked what its first layer is asked.
 
     ``neurons``: physical neurons to calibrate; by default the program's, and some to spare; ``"all"``: the whole chip.
+
+    Raises
+    ------
+    InputError
+        Neurons that are not LIF; pieces that ask different things of a neuron that they share, which holds one set of codes.
     """
     limit = device.capabilities.n_neurons
     for layer in program.layers:
@@ -81,15 +86,30 @@ def targets_of(program: Program, device: Device, neurons: Wanted = None) -> Targ
             )
     chosen = chosen_of(program, limit, neurons)
     values = {name: np.full(limit, float(np.median(program.layers[0].parameters[name]))) for name in PARAMETERS}
+    asked, fan_in = np.zeros(limit, bool), np.zeros(limit, np.int64)
     for layer in program.layers:
         for name in PARAMETERS:
+            before = np.where(asked[layer.neurons], values[name][layer.neurons], layer.parameters[name])
             values[name][layer.neurons] = layer.parameters[name]
-    fan_in = np.full(limit, max(layer.fan_in for layer in program.layers))
-    for layer in program.layers if not isinstance(neurons, str) else ():
-        fan_in[layer.neurons] = layer.fan_in
+            _refuse_two(name, layer, before)
+            _refuse_two(name, layer, values[name][layer.neurons])
+        asked[layer.neurons] = True
+        np.maximum.at(fan_in, layer.neurons, layer.fan_in)
+    fan_in[~asked | isinstance(neurons, str)] = max(layer.fan_in for layer in program.layers)
     picked = {name: value[chosen] for name, value in values.items()}
     weight = pulse_weight(float(np.median(picked["tau_mem"])), float(np.median(picked["tau_syn"])))
     return Targets(chosen, picked, weight, fan_in[chosen])
+
+
+def _refuse_two(name: str, layer: LayerProgram, values: Array) -> None:
+    """:class:`InputError` where ``layer`` asks something else than ``values`` of its neurons, as another piece does."""
+    other = np.flatnonzero(values != layer.parameters[name])
+    if len(other):
+        raise InputError(
+            f"pieces of the program ask two values of {name} of physical neuron {layer.neurons[other[0]]}: "
+            f"{values[other[0]]:g} and {layer.parameters[name][other[0]]:g}; allowed: one, for a neuron holds one set of trim codes. Give the populations "
+            "that share neurons the same parameters"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,11 +161,12 @@ def backward_range(lo, hi, kind, inputs, weight, neurons, tau, refractory, spike
         (np.zeros(work, np.int64), np.zeros(work, np.int64), np.zeros(work), np.zeros(LEG_ROWS)),
         (np.zeros(long, np.int64), np.zeros(wide + 1, np.int64)),
     )
-    _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads, space)
+    _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, (grads, space))
 
 
 @kernel(fastmath=FASTMATH)
-def _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, grads, space):  # type: ignore[no-untyped-def]
+def _pass_back(lo, hi, kind, inputs, weight, neurons, tau, refractory, spikes, written):  # type: ignore[no-untyped-def]
+    grads, space = written
     t_in, u_in, n_in, t_stop = inputs
     table, threshold = neurons
     t_out, u_out, n_out, current, release_time, release_current = spikes

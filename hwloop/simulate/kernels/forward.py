@@ -91,11 +91,12 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
         (np.zeros(fresh, np.int64), np.zeros(fresh + 1, np.int64), np.zeros(fresh, np.int64)),
         (np.zeros(kept, dtype), np.zeros(kept, dtype)),
     )
-    _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out, space)
+    _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, (out, space))
 
 
 @kernel()
-def _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out, space):  # type: ignore[no-untyped-def]
+def _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, written):  # type: ignore[no-untyped-def]
+    out, space = written
     t_in, u_in, n_in, t_stop = inputs
     table, threshold, start, moves, subtract, max_spikes = neurons
     out_t, out_u, out_n, out_current, out_release, out_released, out_residual = out
@@ -292,6 +293,8 @@ def _simulate(lo, hi, kind, inputs, weight, neurons, tau, holding, measured, out
                                 fired[lane] += 1
                                 if max_spikes == 1 or fired[lane] >= max_spikes:
                                     c[lane], a[LEVEL + k] = np.inf, np.inf
+                        if max_spikes == 1 and holding is None:
+                            break  # nobody spikes again, so nobody asks for their states
                 if first < count <= room:
                     sort_interval(times, units, order, bins, slots, first, count, begin, end)
             if not arrives:
