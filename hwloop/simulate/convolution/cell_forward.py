@@ -329,6 +329,8 @@ def _simulate(lo, hi, wires, inputs, weight, neurons, replay, found, space):  # 
                                 if fired[id_] >= neurons.max_spikes:
                                     level[k_l, lane] = np.inf
                                     c_l = np.float64(np.inf)
+                                    if not holding:
+                                        continue  # it never spikes again, so nobody asks for its state
                         u_l = u_l - (a[LEVEL + k] - r) if neurons.subtract else r
                         if waits:
                             end, r_m, r_s = a[END + k], a[RATE_M + k], a[RATE_S + k]
