@@ -220,10 +220,10 @@ CONVOLUTIONAL: dict[str, Recipe] = {
         rules.TraceError(),
         NA(),
         {
-            "epochs": 18,
+            "epochs": 45,
             "batch_size": 50,
             "lr": 1.5e-3,
-            "lr_decay": 0.82,
+            "lr_decay": 0.93,
             "augment": rules.RandomAffine(),
             "averaging": 0.998,
         },

@@ -226,7 +226,8 @@ def _placement(calibration: Calibration, programs: tuple[Program, Program]) -> _
         if lost
         else ""
     )
-    return [("other", f"{moved} of {len(used)} neurons of the network stand on other neurons of the chip{why}")]
+    n = sum(layer.n_out for layer in programs[0].layers)
+    return [("other", f"{moved} of {n} neurons of the network stand on other neurons of the chip{why}")]
 
 
 def _scales(programs: tuple[Program, Program]) -> _Facts:
