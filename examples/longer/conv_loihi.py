@@ -20,11 +20,15 @@ import torch
 import hwloop as hl
 from hwloop import datasets
 from hwloop.device.deploy import measure
-from hwloop.losses import SpikeCount
+from hwloop.losses import SilentHinge, SpikeCount
 
 TAU_MEM, TAU_SYN = 10e-3, 5e-3
-#: Latest pixel and end of the window (s), and spikes wanted of the label and of the others.
-STIMULUS, LOSS = datasets.Stimulus(0.0, 3.85e-3, 7.7e-3), SpikeCount(30, 3)
+#: Latest pixel and end of the window (s); spikes wanted of the label and of the others, and what keeps the label's neuron alive: one
+#: that has fallen silent has no spike that counts could move.
+STIMULUS = datasets.Stimulus(0.0, 3.85e-3, 7.7e-3)
+LOSS = SpikeCount(30, 3) + 20 * SilentHinge(only_label=True)
+#: Volleys of its inputs for which the currents of each population leave room; the output gets the longest.
+HEADROOM = [1, 1, 1, 4]
 #: Population: shape and threshold.
 POPULATIONS = {"maps1": ((15, 24, 24), 0.4), "maps2": ((40, 8, 8), 4.0), "hidden": (300, 2.5), "class": (10, 1.15)}
 
@@ -66,7 +70,7 @@ def main() -> int:
     )  # fmt: skip
     software = hl.evaluate(net, task.test, decision="count").accuracy
     print(f"simulated: {software:.2%} of {len(task.test)} test samples", flush=True)
-    with hl.open("loihi", dt=chosen.dt, headroom=1) as chip:
+    with hl.open("loihi", dt=chosen.dt, headroom=HEADROOM) as chip:
         chip.load(hl.compile(net, chip, weight_scale="max"))
         print(f"as is on {chip.device_id}: {measure(chip, task.test, decision='count').accuracy:.2%}", flush=True)
         some = task.test.inputs[: min(100, len(task.test))]
