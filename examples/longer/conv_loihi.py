@@ -26,7 +26,7 @@ TAU_MEM, TAU_SYN = 10e-3, 5e-3
 #: Latest pixel and end of the window (s); spikes wanted of the label and of the others, and what keeps the label's neuron alive: one
 #: that has fallen silent has no spike that counts could move.
 STIMULUS = datasets.Stimulus(0.0, 3.85e-3, 7.7e-3)
-LOSS = SpikeCount(30, 3) + 20 * SilentHinge(only_label=True)
+LOSS = SpikeCount(30, 3) + 2 * SilentHinge(only_label=True)
 #: Volleys of its inputs for which the currents of each population leave room; the output gets the longest.
 HEADROOM = [1, 1, 1, 4]
 #: Population: shape and threshold.
