@@ -1,6 +1,6 @@
 """A convolutional network on analog chips: 8C5-P2-16C3-10 on MNIST of 16 x 16, in pieces on emulated `bss2`, and on `loihi`.
 
-    python examples/longer/conv_chips.py --out out/conv-chips           # half an hour on one core, resumable
+    python examples/longer/conv_chips.py --out out/conv-chips           # a quarter of an hour on one core, resumable
     python examples/longer/conv_chips.py --out out/quick --quick
 
 1,418 neurons stand on 512 circuits in pieces, one after the other; a neuron of the second layer has 288 synapses and takes two
