@@ -57,11 +57,8 @@ def main() -> int:
     options.add_argument("--quick", action="store_true", help="sixty samples and one epoch: to see that it runs")
     chosen = options.parse_args()
     sizes, epochs, loops = ((60, 20, 20), 1, 1) if chosen.quick else ((55_000, 5_000, 2_000), 10, 4)
-    task, net, pieces = (
-        datasets.subset(datasets.mnist(size=16, crop=20, stimulus=STIMULUS), *sizes),
-        network(0),
-        {"partition": True, **COUNT},
-    )
+    task = datasets.subset(datasets.mnist(size=16, crop=20, stimulus=STIMULUS), *sizes)
+    net, pieces = network(0), {"partition": True, **COUNT}
     part = datasets.subset(task, min(10_000, sizes[0]), min(1_000, sizes[1]), sizes[2])
     hl.fit(
         net, task, LOSS, epochs=epochs, batch_size=20, lr=3e-3, lr_decay=0.75, checkpoint_dir=chosen.out / "train", resume=True,

@@ -57,10 +57,8 @@ def test_no_reference_is_counted_where_arrays_are_taken_from_tuples_and_handed_o
     arrays = np.arange(4.0), np.ones(4)
     assert _taken_from_a_tuple(arrays, 4) == 12.0
     counted = []
-    for kept in (
-        _taken_from_a_tuple.targetoptions["_nrt"],
-        True,
-    ):  # compiled here: what comes from the cache has no text
+    for kept in (_taken_from_a_tuple.targetoptions["_nrt"], True):
+        # compiled here: what comes from the cache has no text
         fresh = njit(_nrt=kept)(_taken_from_a_tuple.py_func)
         fresh(arrays, 4)
         counted.append("NRT_incref" in fresh.inspect_llvm(fresh.signatures[0]))

@@ -167,11 +167,8 @@ def _simulate(lo, hi, wires, inputs, weight, neurons, replay, found, space):  # 
                                 for lane in range(LANES):
                                     id_ = k * LANES + lane
                                     q = head[(base + lane) * positions + p] if lane < width else -1
-                                    ahead[id_], ahead_time[id_] = (
-                                        q,
-                                        np.float64(found.times[b, q]) if q >= 0 else math.inf,
-                                    )
-                                    busy = busy or q >= 0
+                                    ahead_time[id_] = np.float64(found.times[b, q]) if q >= 0 else math.inf
+                                    ahead[id_], busy = q, busy or q >= 0
                             p += 1
                             if not busy:
                                 continue

@@ -154,7 +154,7 @@ def backward_range(lo, hi, kind, inputs, weight, neurons, tau, refractory, spike
     """
     n, dtype, table, wide, long = weight.shape[1], weight.dtype, neurons[0], inputs[0].shape[1], spikes[0].shape[1]
     work = 2 * long + n
-    space = (
+    space = (  # first of all two rows of a_u and of a_i
         (aligned_rows(4, n, weight), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(wide + 1)),
         ((1.0 / table[:, TAU_MEM]).astype(dtype), (1.0 / table[:, TAU_SYN]).astype(dtype), 1.0 / table[:, :2]),
         (np.zeros((n, 5)), np.zeros(n, np.int64), np.zeros(n, np.int64)),

@@ -81,7 +81,7 @@ def forward_range(lo, hi, kind, inputs, weight, neurons, tau, holding, measured,
     flag, held = np.zeros((n + 7) // 8 * 8, np.uint8), np.zeros((n + 7) // 8 * 8, np.uint8)
     fresh, seen = (room, 1) if measured is None else (1, 2 * room + n)
     kept = 1 if holding is None else fresh
-    space = (
+    space = (  # first of all two rows of u and of i
         (aligned_rows(4, n, weight), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)),
         (flag, held, flag.view(np.uint64), held.view(np.uint64), np.zeros(wide + 1)),
         (np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(WIDTH, np.int64)),
